@@ -1,0 +1,1 @@
+"""What really ran: measured kernel times and the adaptors that read them."""

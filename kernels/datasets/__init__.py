@@ -1,0 +1,1 @@
+"""One adaptor a public format of measurements."""

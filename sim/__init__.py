@@ -1,0 +1,1 @@
+"""How work runs on a machine: demands, closed form, events, comparison."""

@@ -1,0 +1,1 @@
+"""Machine physics and dynamics: occupancy, waves, caches, the SM array."""

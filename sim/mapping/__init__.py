@@ -1,0 +1,1 @@
+"""Operator physics: one module a family, from operator to kernel demands."""

@@ -1,0 +1,1 @@
+"""Work: operators, graphs of operators, and the catalogue of models."""
