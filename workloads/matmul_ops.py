@@ -1,0 +1,211 @@
+"""Operators of the tensor cores: matrix multiplication and fused attention. Conventions: see `ops`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operator import Amount, Count, Operator
+from simexplore.workloads.parameters import ParameterError, count_of, dtype_of
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm(Operator):
+    """C[m,n] = A[m,k] B[k,n], `batch` independent ones. A holds activations, B weights.
+
+    flops = 2 batch m n k.  min_bytes = batch (m k b(input) + k n b(weight) + m n b(output)), where the output of a
+    GEMM on operands narrower than 16 bits is written in the activations' type (bf16 when that is not given).
+    Scales of quantised operands are not counted.
+    """
+
+    op: ClassVar[str] = "gemm"
+    example: ClassVar[str] = "gemm(m=4096,n=4096,k=4096,dtype=bf16)"
+
+    m: Count = field(metadata=count_of("rows of A and C: tokens"))
+    n: Count = field(metadata=count_of("columns of B and C: output features"))
+    k: Count = field(metadata=count_of("columns of A, rows of B: input features"))
+    batch: Count = field(default=1, metadata=count_of("independent products of this shape"))
+    dtype: str = field(default="bf16", metadata=dtype_of("type that is multiplied"))
+    weight_dtype: str | None = field(default=None, metadata=dtype_of("type B is stored in; none: dtype"))
+    activation_dtype: str | None = field(
+        default=None, metadata=dtype_of("type A arrives in, quantised to dtype by a kernel of its own; none: dtype")
+    )
+
+    @property
+    def flops(self) -> Amount:
+        return 2.0 * self.batch * self.m * self.n * self.k
+
+    @property
+    def matmul_flops(self) -> Amount:
+        return self.flops
+
+    @property
+    def output_dtype(self) -> str:
+        """Type of C: `dtype`, but never narrower than 16 bits."""
+        return self.dtype if bytes_of(self.dtype) >= 2 else self.activation_dtype or "bf16"
+
+    @property
+    def output_bytes(self) -> Amount:
+        return bytes_of(self.output_dtype) * self.batch * self.m * self.n
+
+    @property
+    def min_bytes(self) -> Amount:
+        a_bytes = bytes_of(self.activation_dtype or self.dtype) * self.batch * self.m * self.k
+        b_bytes = bytes_of(self.weight_dtype or self.dtype) * self.batch * self.k * self.n
+        return a_bytes + b_bytes + self.output_bytes
+
+
+def causal_pairs(seq_q: Count, seq_kv: Count, window: Count) -> Amount:
+    """(query, key) pairs of causal attention whose queries are the last `seq_q` of `seq_kv` tokens.
+
+    The token at position j (from 1) sees min(j, w) keys, itself among them, where w is the window (0: all). With
+    S(x) = sum of min(j, w) over j = 1..x = c (c + 1) / 2 + (x - c) w and c = min(x, w), the count is
+    S(seq_kv) - S(seq_kv - seq_q). Exact up to 10**7 tokens.
+    """
+    tokens, width = np.asarray(seq_kv, dtype=np.float64), _window_keys(seq_kv, window)
+
+    def seen_by_first(count: Amount) -> Amount:
+        ramp = np.minimum(count, width)
+        return ramp * (ramp + 1.0) / 2.0 + (count - ramp) * width
+
+    return _plain(seen_by_first(tokens) - seen_by_first(tokens - seq_q))
+
+
+def _window_keys(seq_kv: Count, window: Count) -> Amount:
+    """Most keys that one query sees: the window, or all tokens."""
+    return np.where(np.equal(window, 0), seq_kv, np.minimum(window, seq_kv)) * 1.0
+
+
+def _plain(amount: Amount) -> Amount:
+    """A float in place of numpy's scalar or 0-d array."""
+    return amount if np.ndim(amount) else float(amount)
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionPrefill(Operator):
+    """Causal self-attention of many query tokens: softmax(Q K^T / sqrt(head_dim)) V, rotary embedding included.
+
+    Queries are the last `seq_q` of `seq_kv` tokens; earlier ones are in the KV cache.
+    flops = 4 head_dim batch heads pairs (`causal_pairs`; 2 for Q K^T and 2 for P V; the softmax is in `special_ops`,
+    one exp per pair).  min_bytes: Q and O once, and K and V of every token that some query sees.
+    """
+
+    op: ClassVar[str] = "attention_prefill"
+    example: ClassVar[str] = (
+        "attention_prefill(batch=1,heads=32,kv_heads=8,head_dim=128,seq_q=2048,seq_kv=2048,dtype=bf16)"
+    )
+
+    batch: Count = field(metadata=count_of("sequences"))
+    heads: Count = field(metadata=count_of("query heads"))
+    kv_heads: Count = field(metadata=count_of("key and value heads; divides heads"))
+    head_dim: Count = field(metadata=count_of("width of one head"))
+    seq_q: Count = field(metadata=count_of("query tokens of a sequence; at most seq_kv"))
+    seq_kv: Count = field(metadata=count_of("tokens of a sequence, earlier ones included"))
+    window: Count = field(default=0, metadata=count_of("keys a query sees, itself included; 0: all", minimum=0))
+    dtype: str = field(default="bf16", metadata=dtype_of("type of queries, products and output"))
+    kv_dtype: str | None = field(default=None, metadata=dtype_of("type of the KV cache; none: dtype"))
+
+    @property
+    def pairs(self) -> Amount:
+        """(query, key) pairs of one head of one sequence."""
+        return causal_pairs(self.seq_q, self.seq_kv, self.window)
+
+    @property
+    def flops(self) -> Amount:
+        return 4.0 * self.head_dim * self.batch * self.heads * self.pairs
+
+    @property
+    def matmul_flops(self) -> Amount:
+        return self.flops
+
+    @property
+    def special_ops(self) -> Amount:
+        return 1.0 * self.batch * self.heads * self.pairs
+
+    @property
+    def output_bytes(self) -> Amount:
+        return bytes_of(self.dtype) * self.batch * self.heads * self.seq_q * self.head_dim
+
+    @property
+    def kv_bytes(self) -> Amount:
+        """Bytes of the keys and values that some query sees [B]."""
+        visible = np.minimum(self.seq_kv, _window_keys(self.seq_kv, self.window) + self.seq_q - 1.0)
+        return _kv_bytes(self, visible)
+
+    @property
+    def min_bytes(self) -> Amount:
+        return 2.0 * self.output_bytes + self.kv_bytes
+
+    def check_relations(self) -> None:
+        _check_heads(self)
+        if np.any(np.greater(self.seq_q, self.seq_kv)):
+            raise ParameterError(self.op, "seq_q", f"at most seq_kv = {self.seq_kv}", str(self.seq_q))
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionDecode(Operator):
+    """Attention of one new token per sequence over its KV cache.
+
+    flops = 4 head_dim batch heads visible and min_bytes = Q, O and the visible K and V, where
+    visible = min(seq_kv, window) (window 0: seq_kv). The softmax is in `special_ops`, one exp per key and head.
+    """
+
+    op: ClassVar[str] = "attention_decode"
+    example: ClassVar[str] = "attention_decode(batch=8,heads=32,kv_heads=8,head_dim=128,seq_kv=8192,dtype=bf16)"
+
+    batch: Count = field(metadata=count_of("sequences"))
+    heads: Count = field(metadata=count_of("query heads"))
+    kv_heads: Count = field(metadata=count_of("key and value heads; divides heads"))
+    head_dim: Count = field(metadata=count_of("width of one head"))
+    seq_kv: Count = field(metadata=count_of("tokens in the KV cache of a sequence, the new one included"))
+    window: Count = field(default=0, metadata=count_of("keys a query sees, itself included; 0: all", minimum=0))
+    dtype: str = field(default="bf16", metadata=dtype_of("type of queries, products and output"))
+    kv_dtype: str | None = field(default=None, metadata=dtype_of("type of the KV cache; none: dtype"))
+
+    @property
+    def pairs(self) -> Amount:
+        """Keys that the new token of one sequence sees."""
+        return causal_pairs(1, self.seq_kv, self.window)
+
+    @property
+    def flops(self) -> Amount:
+        return 4.0 * self.head_dim * self.batch * self.heads * self.pairs
+
+    @property
+    def matmul_flops(self) -> Amount:
+        return self.flops
+
+    @property
+    def special_ops(self) -> Amount:
+        return 1.0 * self.batch * self.heads * self.pairs
+
+    @property
+    def output_bytes(self) -> Amount:
+        return bytes_of(self.dtype) * self.batch * self.heads * self.head_dim
+
+    @property
+    def kv_bytes(self) -> Amount:
+        """Bytes of the keys and values that are read [B]."""
+        return _kv_bytes(self, self.pairs)
+
+    @property
+    def min_bytes(self) -> Amount:
+        return 2.0 * self.output_bytes + self.kv_bytes
+
+    def check_relations(self) -> None:
+        _check_heads(self)
+
+
+def _kv_bytes(attention: AttentionPrefill | AttentionDecode, tokens: Amount) -> Amount:
+    element_bytes = bytes_of(attention.kv_dtype or attention.dtype)
+    return _plain(2.0 * element_bytes * attention.batch * attention.kv_heads * attention.head_dim * tokens)
+
+
+def _check_heads(attention: AttentionPrefill | AttentionDecode) -> None:
+    if np.any(np.remainder(attention.heads, attention.kv_heads)):
+        raise ParameterError(
+            attention.op, "kv_heads", f"a divisor of heads = {attention.heads}", str(attention.kv_heads)
+        )

@@ -1,0 +1,121 @@
+"""Operator families by name: frozen records with the work and the compulsory memory traffic of each.
+
+Conventions: a fused multiply-add is 2 flops; sizes are counts of elements; bytes are compulsory, each operand moved
+once (what a kernel moves beyond them is the mapping's business). In the equations `b(dtype)` is `dtypes.bytes_of`.
+Fields are python integers, or numpy integer arrays of one shape, in which case every derived amount is an array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from simexplore.workloads.collectives import AllGather, AllReduce, AllToAll, Collective, ReduceScatter
+from simexplore.workloads.hints import did_you_mean, found
+from simexplore.workloads.matmul_ops import AttentionDecode, AttentionPrefill, Gemm, causal_pairs
+from simexplore.workloads.memory_ops import (
+    Add,
+    Copy,
+    Elementwise,
+    Embedding,
+    Gelu,
+    LayerNorm,
+    Mul,
+    Norm,
+    Pointwise,
+    Quantize,
+    Relu,
+    RmsNorm,
+    SiluMul,
+    Softmax,
+)
+from simexplore.workloads.operator import Amount, Count, Operator
+from simexplore.workloads.operator_text import parse_call
+from simexplore.workloads.parameters import ParameterError, from_values
+
+__all__ = [
+    "FAMILIES",
+    "Add",
+    "AllGather",
+    "AllReduce",
+    "AllToAll",
+    "Amount",
+    "AttentionDecode",
+    "AttentionPrefill",
+    "Collective",
+    "Copy",
+    "Count",
+    "Elementwise",
+    "Embedding",
+    "Gelu",
+    "Gemm",
+    "LayerNorm",
+    "Mul",
+    "Norm",
+    "Operator",
+    "Pointwise",
+    "Quantize",
+    "ReduceScatter",
+    "Relu",
+    "RmsNorm",
+    "SiluMul",
+    "Softmax",
+    "causal_pairs",
+    "make_operator",
+    "parse_operator",
+]
+
+_FAMILIES: tuple[type[Operator], ...] = (
+    Gemm,
+    AttentionPrefill,
+    AttentionDecode,
+    Pointwise,
+    Add,
+    Mul,
+    Relu,
+    Gelu,
+    SiluMul,
+    Copy,
+    Softmax,
+    LayerNorm,
+    RmsNorm,
+    Quantize,
+    Embedding,
+    AllReduce,
+    AllGather,
+    ReduceScatter,
+    AllToAll,
+)
+
+FAMILIES: Mapping[str, type[Operator]] = MappingProxyType({family.op: family for family in _FAMILIES})
+"""Class of every operator family, by the name it has on the command line and in tables."""
+
+
+def parse_operator(text: str) -> Operator:
+    """The operator that a text such as `gemm(m=4096,n=4096,k=4096,dtype=bf16)` names.
+
+    Raises:
+        OperatorSyntaxError: the text is not of the form `family(name=value,…)`; names the column.
+        ParameterError: unknown family, unknown or missing parameter, bad value; names the nearest known one.
+    """
+    call = parse_call(text)
+    return make_operator(call.family, call.values)
+
+
+def make_operator(family: str, values: Mapping[str, object]) -> Operator:
+    """A checked operator from its family's name and a value (text or number) for each parameter.
+
+    Raises:
+        ParameterError: unknown family, unknown or missing parameter, bad value, or values that contradict each other.
+    """
+    record = FAMILIES.get(family)
+    if record is None:
+        raise ParameterError(
+            "operator",
+            None,
+            f"one of the families {', '.join(FAMILIES)}",
+            f"{found(family)}{did_you_mean(family, FAMILIES)}",
+        )
+    operator: Operator = from_values(record, family, values, record.example)  # type: ignore[type-var]
+    operator.check_relations()
+    return operator

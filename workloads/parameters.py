@@ -1,0 +1,163 @@
+"""Parameters as dataclass fields: one table that is schema, defaults, validation and documentation at once.
+
+Operator records and workload options are frozen dataclasses whose fields carry a `Parameter` in their metadata.
+`from_values` builds one from a user's values, `validate` checks one that was built in Python.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+
+from simexplore.errors import SimexploreError
+from simexplore.workloads.dtypes import DTYPES
+from simexplore.workloads.hints import did_you_mean, found
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+MAX_COUNT = 2**53
+"""Largest count accepted: the last one that a float holds exactly."""
+
+Record = TypeVar("Record", bound="DataclassInstance")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a field means and which values it takes.
+
+    Args:
+        description: what it is, with its unit where it has one.
+        kind: `count` (an integer), `dtype` (a name in `DTYPES`) or `label` (a word that changes no number).
+        minimum: least value of a count.
+    """
+
+    description: str
+    kind: Literal["count", "dtype", "label"]
+    minimum: int = 1
+
+    @property
+    def expected(self) -> str:
+        """The accepted values in words."""
+        if self.kind == "dtype":
+            return f"a dtype ({', '.join(DTYPES)})"
+        if self.kind == "label":
+            return "a word of letters, digits, '_', '.' and '-'"
+        return "a positive integer" if self.minimum == 1 else f"an integer from {self.minimum}"
+
+
+class ParameterError(SimexploreError):
+    """A parameter is unknown, missing or has a bad value. `parameter` is None when the fault is in no single one."""
+
+    def __init__(self, owner: str, parameter: str | None, expected: str, found_instead: str) -> None:
+        self.owner, self.parameter, self.expected, self.found = owner, parameter, expected, found_instead
+        where = owner if parameter is None else f"{owner}: {parameter}"
+        super().__init__(f"{where}: expected {expected}, found {found_instead}")
+
+
+def count_of(description: str, minimum: int = 1) -> dict[str, Parameter]:
+    """Field metadata of a count."""
+    return {"parameter": Parameter(description, "count", minimum)}
+
+
+def dtype_of(description: str) -> dict[str, Parameter]:
+    """Field metadata of a data type."""
+    return {"parameter": Parameter(description, "dtype")}
+
+
+def label_of(description: str) -> dict[str, Parameter]:
+    """Field metadata of a word that is shown to people and changes no number."""
+    return {"parameter": Parameter(description, "label")}
+
+
+def parameters_of(record: Any) -> dict[str, tuple[Field[Any], Parameter]]:
+    """Field and `Parameter` by name, in the order of declaration. `record` is a dataclass or an instance of one."""
+    return {f.name: (f, f.metadata["parameter"]) for f in fields(record)}
+
+
+def signature(record: type[DataclassInstance]) -> str:
+    """`m, n, k, batch=1, dtype=bf16`: parameters and their defaults. Optional ones without a default show `=none`."""
+    return ", ".join(
+        name if field.default is MISSING else f"{name}={'none' if field.default is None else field.default}"
+        for name, (field, _) in parameters_of(record).items()
+    )
+
+
+def from_values(record: type[Record], owner: str, values: Mapping[str, object], example: str) -> Record:
+    """Build a record from a user's values, given as text or as plain data.
+
+    Args:
+        record: the dataclass to build.
+        owner: what is being described, for messages: `gemm`, `llm/llama-3-8b/decode`.
+        values: value by parameter name.
+        example: a valid spelling, shown when a parameter is missing or unknown.
+
+    Raises:
+        ParameterError: an unknown or missing parameter, or a value out of its range.
+    """
+    known = parameters_of(record)
+    for name in values:
+        if name not in known:
+            expected = f"one of the parameters {signature(record)} (example: {example})"
+            raise ParameterError(owner, None, expected, f"{found(name)}{did_you_mean(name, known)}")
+    for name, (field, parameter) in known.items():
+        if name not in values and field.default is MISSING:
+            raise ParameterError(
+                owner, name, f"{parameter.expected}, {parameter.description} (example: {example})", "nothing"
+            )
+    return record(**{name: _read(owner, name, known[name], value) for name, value in values.items()})
+
+
+def validate(record: DataclassInstance, owner: str) -> None:
+    """Check every field of a record whose counts may be integers or numpy arrays of integers.
+
+    Raises:
+        ParameterError: a count below its minimum or not an integer, an unknown dtype, a bad label.
+    """
+    for name, entry in parameters_of(record).items():
+        value = getattr(record, name)
+        if isinstance(value, np.ndarray):
+            _check_column(owner, name, entry[1], value)
+        else:
+            _read(owner, name, entry, value)
+
+
+def _check_column(owner: str, name: str, parameter: Parameter, column: np.ndarray[Any, Any]) -> None:
+    if parameter.kind != "count" or not np.issubdtype(column.dtype, np.integer):
+        raise ParameterError(owner, name, parameter.expected, f"an array of {column.dtype}")
+    if np.any(column < parameter.minimum):
+        raise ParameterError(owner, name, parameter.expected, f"{column.min()} in an array")
+
+
+def _read(owner: str, name: str, entry: tuple[Field[Any], Parameter], value: object) -> int | str | None:
+    field, parameter = entry
+    if field.default is None and value in (None, "none"):
+        return None
+    if parameter.kind == "count":
+        number = _integer(value)
+        if number is not None and number > MAX_COUNT:
+            raise ParameterError(owner, name, f"at most 2**53 = {MAX_COUNT}", found(value))
+        if number is None or number < parameter.minimum:
+            raise ParameterError(owner, name, parameter.expected, found(value))
+        return number
+    if isinstance(value, str):
+        if parameter.kind == "dtype":
+            if value in DTYPES:
+                return value
+            raise ParameterError(owner, name, parameter.expected, f"{found(value)}{did_you_mean(value, DTYPES)}")
+        if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", value):
+            return value
+    raise ParameterError(owner, name, parameter.expected, found(value))
+
+
+def _integer(value: object) -> int | None:
+    """The integer that `value` is or spells, else None. True and False are not integers here."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,30}\s*", value):
+        return int(value)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    return None
