@@ -1,0 +1,292 @@
+"""Strict YAML, `extends:`, overrides, and machines by name. The only module that imports yaml.
+
+PyYAML alone reads `1e9` as text and `12:30` as 750, keeps the last of two equal keys and follows aliases. Here plain
+scalars are null, true, false, JSON-like numbers or text; equal keys, anchors, aliases and tags are errors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from pydantic import ValidationError
+
+from simexplore.archs.explain import at, explain
+from simexplore.archs.merge import KeyPath, Layer, dotted, overlay, override
+from simexplore.archs.schema import Gpu
+from simexplore.archs.units import nearest, show
+from simexplore.errors import SimexploreError
+
+HERE = Path(__file__).resolve().parent
+_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_MAX_DIGITS = 18
+_MAX_DEPTH = 40
+
+
+@dataclass(frozen=True)
+class Document:
+    """One YAML file as plain dict, list, str, int, float, bool and None, with the line of every key."""
+
+    path: Path
+    data: Any
+    lines: Mapping[KeyPath, int]
+
+    def line(self, path: KeyPath) -> int:
+        """The line (from 1) of a key or list entry; where it is not written, of the nearest one around it."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    def layer(self) -> Layer:
+        """The same with places as `file:line`."""
+        return Layer(self.data, {path: f"{self.path}:{line}" for path, line in self.lines.items()})
+
+
+def read_document(path: str | Path) -> Document:
+    """Read a YAML file strictly. Raises SimexploreError in one line: `file:line: key.path: expected …, found …`."""
+    path = Path(path)
+    text = _text(path)
+    reader = _Reader(str(path))
+    data = reader.read(text)
+    return Document(path, data, reader.lines)
+
+
+def parse_value(text: str, source: str) -> Any:
+    """A value given on the command line, by the same rules as in a file; `source` names it in errors."""
+    return _Reader(source, numbered=False).read(text) if text.strip() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except (OSError, ValueError) as error:
+        what = "a directory" if isinstance(error, IsADirectoryError) else getattr(error, "strerror", None) or "no file"
+        raise SimexploreError(f"{show(str(path))[1:-1]}:1: expected a readable file, found: {what}") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise SimexploreError(
+            f"{path}:{line}: top level: expected UTF-8 text, found the byte 0x{raw[error.start]:02x}"
+        ) from None
+
+
+class _Reader:
+    """Turns the parser's events into plain data and fills `lines`; `numbered` is off for values of one line."""
+
+    def __init__(self, source: str, *, numbered: bool = True) -> None:
+        self.source = show(source)[1:-1] if "\n" in source else source
+        self.numbered = numbered
+        self.lines: dict[KeyPath, int] = {}
+        self.path: KeyPath = ()
+
+    def read(self, text: str) -> Any:
+        """The one document of a text."""
+        events = self._events(text)
+        event = next(events)
+        if isinstance(event, yaml.StreamEndEvent):
+            self._fail("a mapping", "an empty file", 1)
+        data = self._node(next(events), events, ())
+        self.path = ()
+        next(events)  # the end of the document
+        extra = next(events)
+        if not isinstance(extra, yaml.StreamEndEvent):
+            self._fail("one document", "a second one", extra.start_mark.line + 1)
+        return data
+
+    def _events(self, text: str) -> Iterator[Any]:
+        """The events after the start of the stream; syntax errors become SimexploreErrors."""
+        try:
+            events = yaml.parse(text, Loader=_PARSER)
+            next(events)
+            yield from events
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = mark.line if mark else 0
+            lines = text.splitlines()
+            written = lines[line] if line < len(lines) else ""
+            indent = written[: len(written) - len(written.lstrip())]
+            found = "a tab" if "\t" in indent else f"{show(written.strip())} ({error.problem})"
+            self._fail("spaces as indentation" if "\t" in indent else "YAML", found, line + 1)
+        except yaml.YAMLError as error:
+            position = getattr(error, "position", 0)
+            line = text.count("\n", 0, position if isinstance(position, int) else 0) + 1
+            self._fail("printable text", show(getattr(error, "reason", "") or type(error).__name__), line)
+
+    def _node(self, event: Any, events: Iterator[Any], path: KeyPath) -> Any:
+        self.path = path
+        line = event.start_mark.line + 1
+        self.lines.setdefault(path, line)
+        if isinstance(event, yaml.AliasEvent) or event.anchor:
+            mark = "*" if isinstance(event, yaml.AliasEvent) else "&"
+            self._fail("plain YAML without anchors and aliases", show(mark + event.anchor), line)
+        if event.tag is not None:
+            self._fail("plain YAML without tags", show(event.tag), line)
+        if len(path) > _MAX_DEPTH:
+            self._fail(f"at most {_MAX_DEPTH} levels", "a deeper one", line)
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event, line)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._list(events, path)
+        return self._mapping(events, path)
+
+    def _list(self, events: Iterator[Any], path: KeyPath) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := next(events), yaml.SequenceEndEvent):
+            items.append(self._node(event, events, (*path, len(items))))
+        return items
+
+    def _mapping(self, events: Iterator[Any], path: KeyPath) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        while not isinstance(event := next(events), yaml.MappingEndEvent):
+            key = self._key(event, path)
+            below = (*path, key)
+            line = event.start_mark.line + 1
+            self.path = below
+            if key in mapping:
+                self._fail("each key once", f"{show(key)} again (first on line {self.lines[below]})", line)
+            self.lines[below] = line
+            mapping[key] = self._node(next(events), events, below)
+        return mapping
+
+    def _key(self, event: Any, path: KeyPath) -> str:
+        self.path = path
+        line = event.start_mark.line + 1
+        if not isinstance(event, yaml.ScalarEvent):
+            self._fail("a word as key", "an alias" if isinstance(event, yaml.AliasEvent) else "a collection", line)
+        if event.anchor or event.tag:
+            self._fail("plain YAML without anchors and tags", show(event.anchor or event.tag), line)
+        key = self._scalar(event, line)
+        if not isinstance(key, str):
+            self._fail("a word as key", show(key), line)
+        return key
+
+    def _scalar(self, event: Any, line: int) -> Any:
+        text: str = event.value
+        if event.style not in (None, ""):
+            return text
+        if text in ("", "~", "null"):
+            return None
+        if text in ("true", "false"):
+            return text == "true"
+        if _INTEGER.fullmatch(text):
+            if len(text) > _MAX_DIGITS:
+                self._fail(f"a number of at most {_MAX_DIGITS} digits", show(text), line)
+            return int(text)
+        if _FLOAT.fullmatch(text):
+            if abs(float(text)) == float("inf"):
+                self._fail("a finite number", show(text), line)
+            return float(text)
+        return text
+
+    def _fail(self, expected: str, found: str, line: int) -> NoReturn:
+        where = f"{self.source}:{line}: {dotted(self.path)}" if self.numbered else self.source
+        raise SimexploreError(f"{where}: expected {expected}, found {found}")
+
+
+def list_archs() -> list[str]:
+    """The names of the machines that come with simexplore: `vendor/file`, sorted."""
+    return sorted(_shipped(families=False))
+
+
+def _shipped(*, families: bool) -> dict[str, Path]:
+    """Name -> file; with `families`, also `vendor/generation` -> `_family.yaml`."""
+    found: dict[str, Path] = {}
+    for path in HERE.glob("*/*/*.yaml"):
+        vendor = path.parent.parent.name
+        if not path.name.startswith("_"):
+            found[f"{vendor}/{path.stem}"] = path
+        elif families and path.stem == "_family":
+            found[f"{vendor}/{path.parent.name}"] = path
+    return found
+
+
+def arch_path(name_or_path: str | Path, beside: Path | None = None) -> Path:
+    """The file of a machine: a shipped name, or a path that ends in .yaml or .yml (relative to `beside`).
+
+    Raises SimexploreError that suggests the nearest names when nothing has that name.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")):
+        return (beside or Path()) / text
+    shipped = _shipped(families=True)
+    if text in shipped:
+        return shipped[text]
+    hint = nearest(text, list(shipped)) or nearest(f"nvidia/{text}", list(shipped))
+    raise SimexploreError(
+        f"expected the name of a machine (simexplore arch list) or the path of a .yaml file, found {show(text)}{hint}"
+    )
+
+
+def resolve(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Layer:
+    """A machine's plain data with what it extends merged in and `overrides` laid over, and the place of each key."""
+    layer = _resolve(arch_path(name_or_path), ())
+    for key, text in (overrides or {}).items():
+        layer = override(layer, key, parse_value(text, f"--set {key}"))
+    return layer
+
+
+def resolved(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The merged plain data of a machine, quantities as written, for people to read."""
+    data: dict[str, Any] = resolve(name_or_path, overrides).data
+    return data
+
+
+def _resolve(path: Path, children: tuple[Path, ...]) -> Layer:
+    layer = read_document(path).layer()
+    if not isinstance(layer.data, dict):
+        raise SimexploreError(f"{at(layer, ())}: expected a mapping such as 'kind: gpu', found {show(layer.data)}")
+    if "extends" not in layer.data:
+        return layer
+    parent = _parent(layer, path)
+    chain = (*children, path.resolve())
+    if parent.resolve() in chain:
+        names = " -> ".join(member.name for member in (*chain, parent))
+        raise SimexploreError(f"{at(layer, ('extends',))}: expected a file that does not lead back here, found {names}")
+    base = _resolve(parent, chain)
+    merged = overlay(base, layer)
+    del merged.data["extends"]
+    if "abstract" not in layer.data:  # a family is abstract, its members are not
+        merged.data.pop("abstract", None)
+    return merged
+
+
+def _parent(layer: Layer, path: Path) -> Path:
+    """The file that `extends` names."""
+    name = layer.data["extends"]
+    if not isinstance(name, str):
+        raise SimexploreError(f"{at(layer, ('extends',))}: expected a name or path in one word, found {show(name)}")
+    try:
+        parent = arch_path(name, beside=path.parent)
+    except SimexploreError as error:
+        raise SimexploreError(f"{at(layer, ('extends',))}: {error}") from None
+    if not parent.is_file():
+        files = sorted(file.name for file in path.parent.glob("*.yaml"))
+        raise SimexploreError(
+            f"{at(layer, ('extends',))}: expected a file that exists, found {show(name)}{nearest(name, files)}"
+        )
+    return parent
+
+
+def load_arch(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Gpu:
+    """A machine by name (`nvidia/h200-sxm`) or from a file, with overrides such as `{'l2.capacity': '36 MiB'}`.
+
+    Raises SimexploreError in one line, `file:line: key.path: expected …, found …`, or `--set key: expected …` for an
+    override; keys that come from a parent name the parent's file and line.
+    """
+    layer = resolve(name_or_path, overrides)
+    if layer.data.get("abstract") is True:
+        raise SimexploreError(
+            f"{at(layer, ('abstract',))}: expected a machine, found a family that machines extend; "
+            "simexplore arch list names the machines"
+        )
+    try:
+        return Gpu.model_validate(layer.data)
+    except ValidationError as error:
+        raise explain(error, layer, Gpu) from None

@@ -1,0 +1,139 @@
+"""Plain data from several places laid over each other, remembering where each key came from. No file is read here."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from simexplore.archs.units import nearest, show
+from simexplore.errors import SimexploreError
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Plain data (dict, list, str, int, float, bool, None) and the place that each key was written, as `file:line`."""
+
+    data: Any
+    places: Mapping[KeyPath, str]
+
+    def place(self, path: KeyPath) -> str:
+        """Where a key was written; where it is not, the nearest key around it."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, "")
+
+
+def dotted(path: KeyPath) -> str:
+    """`('sm', 'tensor', 'bf16')` as `sm.tensor.bf16`; what is not a plain word is quoted, so it stays on one line."""
+    shown = (
+        str(key) if str(key).replace("-", "_").isidentifier() or isinstance(key, int) else show(key) for key in path
+    )
+    return ".".join(shown) or "top level"
+
+
+def overlay(base: Layer, over: Layer) -> Layer:
+    """Deep merge: mappings by key, anything else replaced; null takes away a key that the base has."""
+    places = dict(base.places)
+    data = _merged(copy.deepcopy(base.data), over.data, (), places, over.places)
+    return Layer(data, places)
+
+
+def _merged(base: Any, over: Any, path: KeyPath, places: dict[KeyPath, str], over_places: Mapping[KeyPath, str]) -> Any:
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        for key in [key for key in places if key[: len(path)] == path]:
+            del places[key]
+        places.update({key: place for key, place in over_places.items() if key[: len(path)] == path})
+        return copy.deepcopy(over)
+    places[path] = over_places[path]
+    for key, value in over.items():
+        below = (*path, key)
+        if value is None and key in base:
+            del base[key]
+            places[below] = over_places[below]
+        else:
+            base[key] = _merged(base.get(key), value, below, places, over_places)
+    return base
+
+
+def override(base: Layer, key: str, value: Any) -> Layer:
+    """One `--set key=value` laid over a machine; dictionary keys are made, list positions must exist."""
+    place = f"--set {show(key)[1:-1]}"
+    path = tuple(key.split("."))
+    if not all(path):
+        raise SimexploreError(f"{place}: expected a dotted path such as 'l2.capacity', found {show(key)}")
+    data = copy.deepcopy(base.data)
+    places = dict(base.places)
+    holder: Any = data
+    walked: KeyPath = ()
+    for step in path[:-1]:
+        holder = _enter(holder, step, walked, place)
+        walked = (*walked, step)
+    _assign(holder, path[-1], value, walked, place)
+    real = _real_path(data, path)
+    for below in [old for old in places if old[: len(real)] == real]:
+        del places[below]
+    for length in range(1, len(real)):
+        places.setdefault(real[:length], place)
+    places[real] = place
+    return Layer(data, places)
+
+
+def _enter(holder: Any, step: str, walked: KeyPath, place: str) -> Any:
+    """The mapping or list under `step`, made when the mapping has none yet."""
+    if isinstance(holder, list):
+        return holder[_position(holder, step, walked, place)]
+    if not isinstance(holder, dict):
+        raise SimexploreError(f"{place}: expected a path to a value, found that {dotted(walked)} is {show(holder)}")
+    if holder.get(step) is None:
+        holder[step] = {}
+    return holder[step]
+
+
+def _assign(holder: Any, step: str, value: Any, walked: KeyPath, place: str) -> None:
+    if isinstance(holder, list):
+        holder[_position(holder, step, walked, place)] = value
+    elif not isinstance(holder, dict):
+        raise SimexploreError(f"{place}: expected a path to a value, found that {dotted(walked)} is {show(holder)}")
+    elif value is None:
+        holder.pop(step, None)
+    else:
+        holder[step] = value
+
+
+def _position(holder: list[Any], step: str, walked: KeyPath, place: str) -> int:
+    if not step.isdecimal() or len(step) > 9 or int(step) >= len(holder):
+        raise SimexploreError(
+            f"{place}: expected a position from 0 to {len(holder) - 1} in {dotted(walked)}, found {show(step)}"
+        )
+    return int(step)
+
+
+def _real_path(data: Any, path: tuple[str, ...]) -> KeyPath:
+    """The path with positions in lists as integers, as validation errors name them."""
+    real: list[str | int] = []
+    for step in path:
+        is_list = isinstance(data, list)
+        real.append(int(step) if is_list else step)
+        data = data[real[-1]] if is_list or (isinstance(data, dict) and step in data) else None
+    return tuple(real)
+
+
+def leaf_paths(data: Any, path: KeyPath = ()) -> list[KeyPath]:
+    """Paths of everything that is neither mapping nor list."""
+    if isinstance(data, dict):
+        return [leaf for key, value in data.items() for leaf in leaf_paths(value, (*path, key))]
+    if isinstance(data, list):
+        return [leaf for index, value in enumerate(data) for leaf in leaf_paths(value, (*path, index))]
+    return [path]
+
+
+def nearest_path(path: KeyPath, data: Any) -> str:
+    """` (did you mean 'l2.capacity'?)` for a path that is near a written one, or ends with the same key."""
+    written = [dotted(leaf) for leaf in leaf_paths(data)]
+    suggestion = nearest(dotted(path), written)
+    same_end = [name for name in written if name.split(".")[-1] == str(path[-1]) and name != dotted(path)]
+    return suggestion or (f" (did you mean {same_end[0]!r}?)" if same_end else "")
