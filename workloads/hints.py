@@ -27,3 +27,9 @@ def found(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"the list {_SHORT.repr(value)}" if value else "an empty list"
     return _SHORT.repr(value)
+
+
+def in_words(key: object) -> str:
+    """A key of a user's data as it is written, quoted when it has characters that would break a line of text."""
+    text = str(key)
+    return text if text.isprintable() and 0 < len(text) <= 60 else _SHORT.repr(text)

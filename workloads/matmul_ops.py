@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -84,13 +85,66 @@ def _plain(amount: Amount) -> Amount:
     return amount if np.ndim(amount) else float(amount)
 
 
-@dataclass(frozen=True, slots=True)
-class AttentionPrefill(Operator):
-    """Causal self-attention of many query tokens: softmax(Q K^T / sqrt(head_dim)) V, rotary embedding included.
+class Attention(Operator):
+    """What prefill and decode share. Rotary embedding and the append to the KV cache belong to the operator.
 
-    Queries are the last `seq_q` of `seq_kv` tokens; earlier ones are in the KV cache.
-    flops = 4 head_dim batch heads pairs (`causal_pairs`; 2 for Q K^T and 2 for P V; the softmax is in `special_ops`,
-    one exp per pair).  min_bytes: Q and O once, and K and V of every token that some query sees.
+    flops = 4 head_dim batch heads pairs: 2 for Q K^T and 2 for P V. The softmax is in `special_ops`, one exp per pair.
+    min_bytes: Q and O once, and the keys and values that some query sees.
+    """
+
+    __slots__ = ()
+
+    batch: Count
+    heads: Count
+    kv_heads: Count
+    head_dim: Count
+    seq_kv: Count
+    window: Count
+    kv_dtype: str | None
+
+    @property
+    @abstractmethod
+    def pairs(self) -> Amount:
+        """(query, key) pairs of one head of one sequence."""
+
+    @property
+    @abstractmethod
+    def visible_tokens(self) -> Amount:
+        """Tokens of one sequence whose key some query sees."""
+
+    @property
+    def flops(self) -> Amount:
+        return 4.0 * self.head_dim * self.batch * self.heads * self.pairs
+
+    @property
+    def matmul_flops(self) -> Amount:
+        return self.flops
+
+    @property
+    def special_ops(self) -> Amount:
+        return 1.0 * self.batch * self.heads * self.pairs
+
+    @property
+    def kv_bytes(self) -> Amount:
+        """Bytes of the keys and values that are read [B]."""
+        element_bytes = bytes_of(self.kv_dtype or self.dtype)
+        return _plain(2.0 * element_bytes * self.batch * self.kv_heads * self.head_dim * self.visible_tokens)
+
+    @property
+    def min_bytes(self) -> Amount:
+        return 2.0 * self.output_bytes + self.kv_bytes
+
+    def check_relations(self) -> None:
+        if np.any(np.remainder(self.heads, self.kv_heads)):
+            raise ParameterError(self.op, "kv_heads", f"a divisor of heads = {self.heads}", str(self.kv_heads))
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionPrefill(Attention):
+    """Causal self-attention of many query tokens: softmax(Q K^T / sqrt(head_dim)) V.
+
+    Queries are the last `seq_q` of `seq_kv` tokens; the tokens before them are in the KV cache.
+    pairs = `causal_pairs(seq_q, seq_kv, window)`.  visible_tokens = min(seq_kv, window + seq_q - 1), window 0: seq_kv.
     """
 
     op: ClassVar[str] = "attention_prefill"
@@ -110,47 +164,27 @@ class AttentionPrefill(Operator):
 
     @property
     def pairs(self) -> Amount:
-        """(query, key) pairs of one head of one sequence."""
         return causal_pairs(self.seq_q, self.seq_kv, self.window)
 
     @property
-    def flops(self) -> Amount:
-        return 4.0 * self.head_dim * self.batch * self.heads * self.pairs
-
-    @property
-    def matmul_flops(self) -> Amount:
-        return self.flops
-
-    @property
-    def special_ops(self) -> Amount:
-        return 1.0 * self.batch * self.heads * self.pairs
+    def visible_tokens(self) -> Amount:
+        return np.minimum(self.seq_kv, _window_keys(self.seq_kv, self.window) + self.seq_q - 1.0)
 
     @property
     def output_bytes(self) -> Amount:
         return bytes_of(self.dtype) * self.batch * self.heads * self.seq_q * self.head_dim
 
-    @property
-    def kv_bytes(self) -> Amount:
-        """Bytes of the keys and values that some query sees [B]."""
-        visible = np.minimum(self.seq_kv, _window_keys(self.seq_kv, self.window) + self.seq_q - 1.0)
-        return _kv_bytes(self, visible)
-
-    @property
-    def min_bytes(self) -> Amount:
-        return 2.0 * self.output_bytes + self.kv_bytes
-
     def check_relations(self) -> None:
-        _check_heads(self)
+        Attention.check_relations(self)  # not super(): a slotted dataclass is not the class that super() remembers
         if np.any(np.greater(self.seq_q, self.seq_kv)):
             raise ParameterError(self.op, "seq_q", f"at most seq_kv = {self.seq_kv}", str(self.seq_q))
 
 
 @dataclass(frozen=True, slots=True)
-class AttentionDecode(Operator):
+class AttentionDecode(Attention):
     """Attention of one new token per sequence over its KV cache.
 
-    flops = 4 head_dim batch heads visible and min_bytes = Q, O and the visible K and V, where
-    visible = min(seq_kv, window) (window 0: seq_kv). The softmax is in `special_ops`, one exp per key and head.
+    pairs = visible_tokens = min(seq_kv, window), window 0: seq_kv.
     """
 
     op: ClassVar[str] = "attention_decode"
@@ -167,45 +201,12 @@ class AttentionDecode(Operator):
 
     @property
     def pairs(self) -> Amount:
-        """Keys that the new token of one sequence sees."""
-        return causal_pairs(1, self.seq_kv, self.window)
+        return self.visible_tokens
 
     @property
-    def flops(self) -> Amount:
-        return 4.0 * self.head_dim * self.batch * self.heads * self.pairs
-
-    @property
-    def matmul_flops(self) -> Amount:
-        return self.flops
-
-    @property
-    def special_ops(self) -> Amount:
-        return 1.0 * self.batch * self.heads * self.pairs
+    def visible_tokens(self) -> Amount:
+        return _plain(_window_keys(self.seq_kv, self.window))
 
     @property
     def output_bytes(self) -> Amount:
         return bytes_of(self.dtype) * self.batch * self.heads * self.head_dim
-
-    @property
-    def kv_bytes(self) -> Amount:
-        """Bytes of the keys and values that are read [B]."""
-        return _kv_bytes(self, self.pairs)
-
-    @property
-    def min_bytes(self) -> Amount:
-        return 2.0 * self.output_bytes + self.kv_bytes
-
-    def check_relations(self) -> None:
-        _check_heads(self)
-
-
-def _kv_bytes(attention: AttentionPrefill | AttentionDecode, tokens: Amount) -> Amount:
-    element_bytes = bytes_of(attention.kv_dtype or attention.dtype)
-    return _plain(2.0 * element_bytes * attention.batch * attention.kv_heads * attention.head_dim * tokens)
-
-
-def _check_heads(attention: AttentionPrefill | AttentionDecode) -> None:
-    if np.any(np.remainder(attention.heads, attention.kv_heads)):
-        raise ParameterError(
-            attention.op, "kv_heads", f"a divisor of heads = {attention.heads}", str(attention.kv_heads)
-        )

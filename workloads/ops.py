@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from simexplore.workloads.collectives import AllGather, AllReduce, AllToAll, Collective, ReduceScatter
 from simexplore.workloads.hints import did_you_mean, found
-from simexplore.workloads.matmul_ops import AttentionDecode, AttentionPrefill, Gemm, causal_pairs
+from simexplore.workloads.matmul_ops import Attention, AttentionDecode, AttentionPrefill, Gemm, causal_pairs
 from simexplore.workloads.memory_ops import (
     Add,
     Copy,
@@ -40,6 +40,7 @@ __all__ = [
     "AllReduce",
     "AllToAll",
     "Amount",
+    "Attention",
     "AttentionDecode",
     "AttentionPrefill",
     "Collective",

@@ -15,7 +15,7 @@ import numpy as np
 
 from simexplore.errors import SimexploreError
 from simexplore.workloads.dtypes import DTYPES
-from simexplore.workloads.hints import did_you_mean, found
+from simexplore.workloads.hints import did_you_mean, found, in_words
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -55,7 +55,7 @@ class ParameterError(SimexploreError):
 
     def __init__(self, owner: str, parameter: str | None, expected: str, found_instead: str) -> None:
         self.owner, self.parameter, self.expected, self.found = owner, parameter, expected, found_instead
-        where = owner if parameter is None else f"{owner}: {parameter}"
+        where = owner if parameter is None else f"{owner}: {in_words(parameter)}"
         super().__init__(f"{where}: expected {expected}, found {found_instead}")
 
 
@@ -103,7 +103,7 @@ def from_values(record: type[Record], owner: str, values: Mapping[str, object], 
     for name in values:
         if name not in known:
             expected = f"one of the parameters {signature(record)} (example: {example})"
-            raise ParameterError(owner, None, expected, f"{found(name)}{did_you_mean(name, known)}")
+            raise ParameterError(owner, name, expected, f"{found(name)}{did_you_mean(name, known)}")
     for name, (field, parameter) in known.items():
         if name not in values and field.default is MISSING:
             raise ParameterError(
@@ -138,7 +138,7 @@ def _read(owner: str, name: str, entry: tuple[Field[Any], Parameter], value: obj
     if field.default is None and value in (None, "none"):
         return None
     if parameter.kind == "count":
-        number = _integer(value)
+        number = integer(value)
         if number is not None and number > MAX_COUNT:
             raise ParameterError(owner, name, f"at most 2**53 = {MAX_COUNT}", found(value))
         if number is None or number < parameter.minimum:
@@ -154,7 +154,7 @@ def _read(owner: str, name: str, entry: tuple[Field[Any], Parameter], value: obj
     raise ParameterError(owner, name, parameter.expected, found(value))
 
 
-def _integer(value: object) -> int | None:
+def integer(value: object) -> int | None:
     """The integer that `value` is or spells, else None. True and False are not integers here."""
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,30}\s*", value):
         return int(value)

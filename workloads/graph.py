@@ -1,0 +1,153 @@
+"""Graphs of operators: who waits for whom, and what stays in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+from simexplore.errors import SimexploreError
+from simexplore.workloads.hints import did_you_mean
+from simexplore.workloads.operator import Operator
+
+
+class GraphError(SimexploreError):
+    """A graph that cannot run: a name used twice, an unknown dependency, or a cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operator in a graph.
+
+    Args:
+        name: unique in its graph.
+        op: what is computed.
+        after: names of the nodes whose results it needs.
+        output_bytes: memory that its result holds until the last node that needs it has ended [B].
+        group: what it belongs to, such as `layer 3`; for people.
+    """
+
+    name: str
+    op: Operator
+    after: tuple[str, ...] = ()
+    output_bytes: float = 0.0
+    group: str = ""
+
+    @classmethod
+    def of(cls, name: str, op: Operator, after: Iterable[str] = (), group: str = "") -> Node:
+        """A node whose result is what its operator writes."""
+        return cls(name, op, tuple(after), float(op.output_bytes), group)
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Operators in an order in which they can run.
+
+    `nodes` may be given in any order; they are kept in topological order, and in the order given where that allows.
+    `resident_bytes` is the memory held from start to end [B] by name: `weights`, `kv_cache`.
+
+    Raises:
+        GraphError: a name used twice, an unknown name in `after`, or a cycle.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    resident_bytes: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nodes", _in_order(tuple(self.nodes)))
+        object.__setattr__(self, "resident_bytes", dict(self.resident_bytes))
+
+    @property
+    def flops(self) -> float:
+        """Arithmetic operations of all nodes."""
+        return float(sum(node.op.flops for node in self.nodes))
+
+    @property
+    def min_bytes(self) -> float:
+        """Compulsory memory traffic of all nodes [B], each result written and read again."""
+        return float(sum(node.op.min_bytes for node in self.nodes))
+
+    def critical_path(self, durations: Mapping[str, float]) -> tuple[float, tuple[str, ...]]:
+        """The longest chain of nodes that wait for each other: its length and its names.
+
+        Args:
+            durations: time of each node by name, in any unit; the length has the same.
+        """
+        finish: dict[str, float] = {}
+        longest_before: dict[str, str | None] = {}
+        for node in self.nodes:
+            before = max(node.after, key=finish.__getitem__, default=None)
+            longest_before[node.name] = before
+            finish[node.name] = durations[node.name] + (0.0 if before is None else finish[before])
+        name: str | None = max(finish, key=finish.__getitem__, default=None)
+        length = 0.0 if name is None else finish[name]
+        path: list[str] = []
+        while name is not None:
+            path.append(name)
+            name = longest_before[name]
+        return length, tuple(reversed(path))
+
+    def streams(self) -> dict[str, int]:
+        """A stream for every node, such that a stream never makes a node wait for one that it does not need.
+
+        Greedy, in order: a node joins the stream of its first dependency that is still the last of its stream, else
+        the lowest stream whose last node comes before it through other nodes, else a new one. A node's clock
+        holds the last position on each stream that comes before it.
+        """
+        clocks: dict[str, dict[int, int]] = {}
+        stream_of: dict[str, int] = {}
+        last_position: list[int] = []
+        for node in self.nodes:
+            clock: dict[int, int] = {}
+            for name in node.after:
+                for stream, position in clocks[name].items():
+                    clock[stream] = max(position, clock.get(stream, -1))
+            free = [stream for stream, position in clock.items() if position == last_position[stream]]
+            direct = [stream_of[name] for name in node.after if stream_of[name] in free]
+            chosen = direct[0] if direct else min(free, default=len(last_position))
+            if chosen == len(last_position):
+                last_position.append(-1)
+            last_position[chosen] += 1
+            clock[chosen] = last_position[chosen]
+            clocks[node.name], stream_of[node.name] = clock, chosen
+        return stream_of
+
+
+def single(op: Operator) -> Graph:
+    """The graph of one operator alone, named by its text."""
+    return Graph(op.describe(), (Node.of(op.op, op),))
+
+
+def find_cycle(after: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """The names along a cycle, the first one again at the end; empty when there is none."""
+    edges: nx.DiGraph[str] = nx.DiGraph([(before, name) for name, needed in after.items() for before in needed])
+    try:
+        cycle = nx.find_cycle(edges)
+    except nx.NetworkXNoCycle:
+        return ()
+    return (cycle[0][0], *(edge[1] for edge in cycle))
+
+
+def _in_order(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    position: dict[str, int] = {}
+    for index, node in enumerate(nodes):
+        if position.setdefault(node.name, index) != index:
+            raise GraphError(f"two operators are named {node.name!r}: give each a name of its own")
+    for node in nodes:
+        for name in node.after:
+            if name not in position:
+                raise GraphError(
+                    f"operator {node.name!r} is to run after {name!r}, which is not in the graph"
+                    f"{did_you_mean(name, position)}"
+                )
+    edges: nx.DiGraph[str] = nx.DiGraph()
+    edges.add_nodes_from(position)
+    edges.add_edges_from((name, node.name) for node in nodes for name in node.after)
+    try:
+        order = list(nx.lexicographical_topological_sort(edges, key=position.__getitem__))
+    except nx.NetworkXUnfeasible:
+        cycle = " -> ".join(find_cycle({node.name: node.after for node in nodes}))
+        raise GraphError(f"operators wait for each other in a circle: {cycle}") from None
+    return tuple(nodes[position[name]] for name in order)

@@ -1,0 +1,226 @@
+"""A user's own graph: plain data, as a YAML or JSON file holds it, to a `Graph` and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from simexplore.workloads.graph import Graph, GraphError, Node, find_cycle
+from simexplore.workloads.hints import did_you_mean, found, in_words
+from simexplore.workloads.operator_text import OperatorSyntaxError
+from simexplore.workloads.ops import FAMILIES, Operator, make_operator, parse_operator
+from simexplore.workloads.parameters import ParameterError, integer
+
+MAX_OPERATORS = 100_000
+"""Most operators in a user's graph, repeats included."""
+
+_GRAPH_KEYS = ("name", "operators", "repeat", "resident_bytes")
+_NODE_KEYS = ("name", "op", "after", "repeat", "output_bytes", "group")
+_OPERATOR_FORM = f"an operator such as 'gemm(m=16,n=4096,k=4096)' or the name of a family ({', '.join(FAMILIES)})"
+
+KeyPath = tuple[str | int, ...]
+
+
+class GraphDataError(GraphError):
+    """Plain data that describes no graph.
+
+    `key_path` leads to the fault, `("operators", 1, "m")`. Its last key may be one that is missing.
+    """
+
+    def __init__(self, key_path: KeyPath, expected: str, found_instead: str) -> None:
+        self.key_path, self.expected, self.found = key_path, expected, found_instead
+        where = ".".join(in_words(key) for key in key_path) or "graph"
+        super().__init__(f"{where}: expected {expected}, found {found_instead}")
+
+
+def to_data(graph: Graph) -> dict[str, Any]:
+    """Plain data, ready for JSON or YAML, from which `from_data` builds an equal graph."""
+    return {
+        "name": graph.name,
+        "resident_bytes": dict(graph.resident_bytes),
+        "operators": [
+            {
+                "name": node.name,
+                "op": node.op.describe(),
+                "after": list(node.after),
+                "output_bytes": node.output_bytes,
+                "group": node.group,
+            }
+            for node in graph.nodes
+        ],
+    }
+
+
+def from_data(data: object, name: str = "graph") -> Graph:
+    """A user's graph from plain data: what a YAML or JSON file holds.
+
+    Args:
+        data: a mapping with `operators` (a list) and optionally `name`, `repeat` and `resident_bytes`, or only the
+            list. An operator is its text, or a mapping with `op` (its text, or the family with the parameters as
+            keys beside it) and optionally `name`, `after` (default: the operator before), `repeat`, `output_bytes`
+            and `group`. A pass of a repeated graph begins when the pass before has ended.
+        name: used when the data names none.
+
+    Raises:
+        GraphDataError: with the path of keys to the fault, what was expected there and what was found.
+    """
+    form = "a mapping with 'operators', or a list of operators"
+    whole = {"operators": data} if isinstance(data, list) else _mapping((), data, form)
+    _refuse_unknown_keys((), whole, _GRAPH_KEYS)
+    items = whole.get("operators")
+    if not isinstance(items, list) or not items:
+        raise GraphDataError(("operators",), "a list of operators", found(items))
+    entries: list[_Entry] = []
+    for index, item in enumerate(items):
+        entries.append(_read_entry(("operators", index), item, entries[-1].node.name if entries else None))
+    _check_names(entries)
+    passes = _read_repeat((), whole)
+    total = passes * sum(entry.repeat for entry in entries)
+    if total > MAX_OPERATORS:
+        path = "repeat" if passes > 1 else "operators"
+        raise GraphDataError((path,), f"at most {MAX_OPERATORS} operators, repeats included", found(total))
+    resident = _mapping(("resident_bytes",), whole.get("resident_bytes", {}), "bytes by name, {weights: 1000000}")
+    resident_bytes = {key: _read_bytes(("resident_bytes", key), value) for key, value in resident.items()}
+    graph_name = _read_word(("name",), whole.get("name", name))
+    try:
+        return Graph(graph_name, _expand(entries, passes), resident_bytes)
+    except GraphError as error:
+        raise GraphDataError(("operators",), "names that stay apart when repeats are numbered", str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An operator of the user's list before repeats are written out."""
+
+    node: Node
+    repeat: int
+    path: KeyPath
+
+
+def _read_entry(path: KeyPath, data: object, previous: str | None) -> _Entry:
+    op_path = path if isinstance(data, str) else (*path, "op")
+    fields = (
+        {"op": data} if isinstance(data, str) else _mapping(path, data, f"{_OPERATOR_FORM}, or a mapping with 'op'")
+    )
+    op = _read_operator(path, op_path, fields)
+    name = _read_word((*path, "name"), fields.get("name", f"{op.op}_{path[-1]}"))
+    node = Node.of(name, op, _read_after(path, fields, previous))
+    if "group" in fields:
+        node = replace(node, group=_read_word((*path, "group"), fields["group"], empty=True))
+    if "output_bytes" in fields:
+        node = replace(node, output_bytes=_read_bytes((*path, "output_bytes"), fields["output_bytes"]))
+    return _Entry(node, _read_repeat(path, fields), path)
+
+
+def _read_operator(path: KeyPath, op_path: KeyPath, fields: Mapping[str, object]) -> Operator:
+    text = fields.get("op")
+    if not isinstance(text, str):
+        raise GraphDataError(op_path, _OPERATOR_FORM, found(text))
+    values = {key: value for key, value in fields.items() if key not in _NODE_KEYS}
+    as_keys = "(" not in text
+    if values and not as_keys:
+        _refuse_unknown_keys(path, fields, _NODE_KEYS)
+    try:
+        return make_operator(text.strip(), values) if as_keys else parse_operator(text)
+    except OperatorSyntaxError as error:
+        raise GraphDataError(op_path, f"{error.expected} at column {error.column}", error.found) from None
+    except ParameterError as error:
+        if error.parameter is None:
+            raise GraphDataError(op_path, error.expected, error.found) from None
+        if as_keys:
+            raise GraphDataError((*path, error.parameter), error.expected, error.found) from None
+        raise GraphDataError(op_path, f"{in_words(error.parameter)} = {error.expected}", error.found) from None
+
+
+def _read_after(path: KeyPath, fields: Mapping[str, object], previous: str | None) -> tuple[str, ...]:
+    if "after" not in fields:
+        return () if previous is None else (previous,)
+    value = fields["after"]
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise GraphDataError((*path, "after"), "the name of an operator or a list of names", found(value))
+    if len(set(names)) < len(names):
+        raise GraphDataError((*path, "after"), "each name once", found(value))
+    return tuple(names)
+
+
+def _check_names(entries: list[_Entry]) -> None:
+    """Names used once, dependencies that exist, no cycle."""
+    path_of: dict[str, KeyPath] = {}
+    for entry in entries:
+        first = path_of.setdefault(entry.node.name, entry.path)
+        if first != entry.path:
+            where = ".".join(map(str, first))
+            raise GraphDataError((*entry.path, "name"), "a name of its own", f"{entry.node.name!r}, as {where}")
+    for entry in entries:
+        for name in entry.node.after:
+            if name not in path_of:
+                known = "the name of an operator in this graph"
+                raise GraphDataError((*entry.path, "after"), known, f"{found(name)}{did_you_mean(name, path_of)}")
+    cycle = find_cycle({entry.node.name: entry.node.after for entry in entries})
+    if cycle:
+        raise GraphDataError((*path_of[cycle[0]], "after"), "no operator to wait for itself", " -> ".join(cycle))
+
+
+def _expand(entries: list[_Entry], passes: int) -> tuple[Node, ...]:
+    """Repeats written out: `up` becomes `up.0`, `up.1`, …, one after the other; pass number before repeat number."""
+    nodes: list[Node] = []
+    ends: tuple[str, ...] = ()
+    for index in range(passes):
+        one_pass = _expand_pass(entries, f".{index}" if passes > 1 else "")
+        nodes += [node if node.after else replace(node, after=ends) for node in one_pass]
+        needed = {name for node in one_pass for name in node.after}
+        ends = tuple(node.name for node in one_pass if node.name not in needed)
+    return tuple(nodes)
+
+
+def _expand_pass(entries: list[_Entry], suffix: str) -> list[Node]:
+    copies = {
+        entry.node.name: [
+            f"{entry.node.name}{suffix}" + (f".{copy}" if entry.repeat > 1 else "") for copy in range(entry.repeat)
+        ]
+        for entry in entries
+    }
+    nodes = []
+    for entry in entries:
+        after = tuple(copies[name][-1] for name in entry.node.after)
+        for name in copies[entry.node.name]:
+            nodes.append(replace(entry.node, name=name, after=after))
+            after = (name,)
+    return nodes
+
+
+def _mapping(path: KeyPath, data: object, expected: str) -> dict[str, object]:
+    if not isinstance(data, dict):
+        raise GraphDataError(path, expected, found(data))
+    for key in data:
+        if not isinstance(key, str):
+            raise GraphDataError((*path, in_words(key)), "a key that is text", found(key))
+    return data
+
+
+def _refuse_unknown_keys(path: KeyPath, data: Mapping[str, object], known: tuple[str, ...]) -> None:
+    for key in data:
+        if key not in known:
+            raise GraphDataError((*path, key), f"one of {', '.join(known)}", f"{found(key)}{did_you_mean(key, known)}")
+
+
+def _read_repeat(path: KeyPath, data: Mapping[str, object]) -> int:
+    repeat = data.get("repeat", 1)
+    number = integer(repeat)
+    if number is None or number < 1:
+        raise GraphDataError((*path, "repeat"), "a positive integer", found(repeat))
+    return number
+
+
+def _read_bytes(path: KeyPath, value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e300:
+        return float(value)
+    raise GraphDataError(path, "a number of bytes, not negative", found(value))
+
+
+def _read_word(path: KeyPath, value: object, empty: bool = False) -> str:
+    if isinstance(value, str) and len(value) <= 200 and value.isprintable() and (empty or value.strip()):
+        return value
+    raise GraphDataError(path, "a text on one line", found(value))
