@@ -79,7 +79,7 @@ def parameters_of(record: Any) -> dict[str, tuple[Field[Any], Parameter]]:
     return {f.name: (f, f.metadata["parameter"]) for f in fields(record)}
 
 
-def signature(record: type[DataclassInstance]) -> str:
+def signature(record: type[Any]) -> str:
     """`m, n, k, batch=1, dtype=bf16`: parameters and their defaults. Optional ones without a default show `=none`."""
     return ", ".join(
         name if field.default is MISSING else f"{name}={'none' if field.default is None else field.default}"

@@ -1,0 +1,178 @@
+"""What every workload of the catalogue promises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from simexplore.errors import SimexploreError
+from simexplore.workloads import catalog
+from simexplore.workloads.graph import Graph
+from simexplore.workloads.graph_data import from_data, to_data
+from simexplore.workloads.llm_shapes import SHAPES, ModelShape
+from simexplore.workloads.ops import FAMILIES, AllGather, AllReduce, AttentionDecode, Embedding, Gemm, SiluMul
+from simexplore.workloads.parameters import signature
+
+WORKLOADS = catalog.list_workloads()
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTATION = (REPOSITORY / "docs" / "workloads.md").read_text(encoding="utf-8")
+BY_NAME = {shape.name: shape for shape in SHAPES}
+
+
+def test_the_catalogue_holds_both_phases_of_every_model() -> None:
+    models = ("gpt-3-13b", "gpt-3-175b", "llama-2-7b", "llama-3-70b", "llama-3-8b")
+    assert [f"llm/{model}/{phase}" for model in models for phase in ("decode", "prefill")] == WORKLOADS
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_it_builds_a_graph_of_valid_operators(name: str) -> None:
+    graph = catalog.build(name)
+    assert graph.name == name
+    assert graph.flops > 0
+    assert set(graph.resident_bytes) == {"weights", "kv_cache"}
+    assert all(value > 0 for value in graph.resident_bytes.values())
+    for node in graph.nodes:
+        node.op.validate()
+        assert node.output_bytes > 0
+        assert node.group
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_it_survives_json(name: str) -> None:
+    graph = catalog.build(name, {"layers": 2, "tensor_parallel": 4})
+    assert from_data(json.loads(json.dumps(to_data(graph)))) == graph
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_it_documents_its_parameters(name: str) -> None:
+    parameters = catalog.parameters(name)
+    length = "context" if name.endswith("decode") else "prompt"
+    assert {"batch", "dtype", "kv_dtype", "tensor_parallel", "layers", length} <= {p.name for p in parameters}
+    assert all(p.default and p.description for p in parameters)
+    assert catalog.build(name, {p.name: p.default for p in parameters}) == catalog.build(name)
+    assert catalog.find(name).description
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_the_parameters_are_those_published(shape: ModelShape) -> None:
+    assert shape.parameters == pytest.approx(shape.published_parameters, rel=0.02)
+    weights = catalog.build(f"llm/{shape.name}/decode", {"dtype": "bf16"}).resident_bytes["weights"]
+    assert weights == 2 * shape.parameters
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_decode_multiplies_every_weight_once_for_each_sequence(shape: ModelShape) -> None:
+    batch, context = 4, 1000
+    graph = catalog.build(f"llm/{shape.name}/decode", {"batch": batch, "context": context})
+    multiplied = shape.parameters - (0 if shape.tied_head else shape.hidden * shape.vocabulary)
+    attention = 4 * shape.head_dim * shape.heads * batch * context * shape.layers
+    assert graph.flops == pytest.approx(2 * multiplied * batch + attention, rel=0.03)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_prefill_multiplies_every_layer_weight_once_for_each_token(shape: ModelShape) -> None:
+    batch, prompt = 2, 512
+    graph = catalog.build(f"llm/{shape.name}/prefill", {"batch": batch, "prompt": prompt})
+    layers = shape.layers * shape.parameters_per_layer
+    attention = 4 * shape.head_dim * shape.heads * batch * prompt * (prompt + 1) / 2 * shape.layers
+    assert graph.flops == pytest.approx(2 * layers * batch * prompt + attention, rel=0.03)
+    assert gemm_named(graph, "lm_head").m == batch
+
+
+def gemm_named(graph: Graph, name: str) -> Gemm:
+    op = next(node.op for node in graph.nodes if node.name == name)
+    assert isinstance(op, Gemm)
+    return op
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_it_is_a_chain_but_for_position_tables(name: str) -> None:
+    graph = catalog.build(name, {"layers": 3})
+    tables = sum(isinstance(node.op, Embedding) for node in graph.nodes)
+    assert max(graph.streams().values()) + 1 == tables
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_tensor_parallel_gpus_share_the_work_and_reduce_twice_a_layer(name: str) -> None:
+    alone = catalog.build(name, {"layers": 3, "batch": 16})
+    shared = catalog.build(name, {"layers": 3, "batch": 16, "tensor_parallel": 8})
+    matmul_flops = [sum(float(node.op.matmul_flops) for node in graph.nodes) for graph in (alone, shared)]
+    assert matmul_flops[1] == pytest.approx(matmul_flops[0] / 8, rel=1e-3)
+    assert shared.resident_bytes["kv_cache"] == alone.resident_bytes["kv_cache"] / 8
+    assert sum(isinstance(node.op, AllReduce) for node in shared.nodes) == 6
+    assert sum(isinstance(node.op, AllGather) for node in shared.nodes) == 1
+    assert not any(isinstance(node.op, AllReduce | AllGather) for node in alone.nodes)
+
+
+def test_key_value_heads_are_copied_when_there_are_more_gpus() -> None:
+    graph = catalog.build("llm/llama-3-70b/decode", {"tensor_parallel": 16, "layers": 1})
+    attention = next(node.op for node in graph.nodes if isinstance(node.op, AttentionDecode))
+    assert (attention.heads, attention.kv_heads) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("params", "operand_bytes"),
+    [({"dtype": "fp32"}, 4), ({"dtype": "bf16"}, 2), ({"dtype": "fp8"}, 1), ({"weight_dtype": "int4"}, 0.5)],
+)
+def test_narrow_types_shrink_the_layers_and_leave_the_head(params: dict[str, str], operand_bytes: float) -> None:
+    shape = BY_NAME["llama-3-8b"]
+    graph = catalog.build("llm/llama-3-8b/decode", params)
+    outside_bytes = max(2, operand_bytes) * shape.parameters_outside_layers
+    assert graph.resident_bytes["weights"] == operand_bytes * shape.parameters_per_layer * 32 + outside_bytes
+    assert gemm_named(graph, "lm_head").dtype == ("fp32" if operand_bytes == 4 else "bf16")
+
+
+def test_fp8_activations_are_quantised_on_the_way_into_every_layer_gemm() -> None:
+    graph = catalog.build("llm/llama-3-8b/decode", {"dtype": "fp8", "layers": 1})
+    gemm = gemm_named(graph, "layer0.qkv")
+    assert (gemm.dtype, gemm.activation_dtype, gemm.output_dtype) == ("fp8", "bf16", "bf16")
+
+
+def test_the_kv_cache_has_its_own_type() -> None:
+    caches = [
+        catalog.build("llm/llama-3-8b/decode", params).resident_bytes["kv_cache"]
+        for params in ({"batch": 8, "context": 4096}, {"batch": 8, "context": 4096, "kv_dtype": "fp8"})
+    ]
+    assert caches == [2 * 8 * 4096 * 8 * 128 * 32 * 2, 2 * 8 * 4096 * 8 * 128 * 32]
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("llm/llama-3-8/decode", {}, "unknown workload 'llm/llama-3-8/decode'; did you mean 'llm/llama-3-8b/decode'"),
+        ("llm/llama-3-8b/decode", {"contxt": "1"}, "batch=1, dtype=bf16, .*context=2048.*did you mean 'context'"),
+        ("llm/llama-3-8b/prefill", {"prompt": "0"}, "prompt: expected a positive integer, found '0'"),
+        ("llm/llama-3-8b/prefill", {"dtype": "fp9"}, "dtype: expected a dtype .*did you mean 'fp8'"),
+        ("llm/llama-3-8b/decode", {"tensor_parallel": "3"}, "tensor_parallel=3 must divide heads=32 and ffn=14336"),
+        ("llm/llama-3-70b/decode", {"tensor_parallel": "128"}, "must divide heads=64"),
+        ("llm/llama-3-8b/decode", {"layers": "33"}, "layers=33 must be at most 32"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_how_to_mend_it(name: str, params: dict[str, str], message: str) -> None:
+    with pytest.raises(SimexploreError, match=message) as error:
+        catalog.build(name, params)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_the_documentation_has_every_family_with_its_parameters(family: str) -> None:
+    assert f"| `{family}` | `{signature(FAMILIES[family])}` |" in DOCUMENTATION
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_the_documentation_has_every_workload_and_parameter(name: str) -> None:
+    assert f"`{name}`" in DOCUMENTATION
+    for parameter in catalog.parameters(name):
+        rows = [line for line in DOCUMENTATION.splitlines() if line.startswith(f"| `{parameter.name}`")]
+        assert any(f"| {parameter.default} |" in row for row in rows)
+
+
+def test_the_example_of_a_users_graph_is_what_its_comments_say() -> None:
+    graph = from_data(yaml.safe_load((REPOSITORY / "examples" / "mlp.yaml").read_text(encoding="utf-8")))
+    gemms = [node.op for node in graph.nodes if isinstance(node.op, Gemm)]
+    assert (len(graph.nodes), len(gemms), set(graph.streams().values())) == (20, 12, {0, 1})
+    assert graph.resident_bytes["weights"] == sum(2 * gemm.n * gemm.k for gemm in gemms)
+    assert {node.op.output_bytes for node in graph.nodes if isinstance(node.op, SiluMul)} == {2 * 16 * 11008}
