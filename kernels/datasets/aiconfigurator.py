@@ -1,0 +1,173 @@
+"""Tables of the PyPI package `aiconfigurator-core` (Apache-2.0): kernels of serving engines on data-centre GPUs.
+
+`aiconfigurator:h200_sxm/gemm/trtllm` names system, operator and framework as the package's folders do; a version may
+follow, else the newest is read. Latencies there are milliseconds. The package is located, not imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from simexplore.errors import SimexploreError
+from simexplore.kernels.datasets.files import INSTALL, parquet
+from simexplore.kernels.measurement import POWER, TIME, Conditions, checked
+from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.hints import did_you_mean
+
+SOURCE_PREFIX = "aic/"
+EXAMPLE = "aiconfigurator:h200_sxm/gemm/trtllm"
+
+_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "nvfp4": "fp4", "sq": "int8_sq"}
+"""Their name of a dtype → ours; the others are the same."""
+
+
+def conditions_of(source: str, op: str) -> Conditions:
+    """How the package's collectors ran a kernel (github.com/ai-dynamo/aiconfigurator, collector/).
+
+    Kernels were replayed as a CUDA graph, three times to warm up and six to time. GEMM weights rotate over
+    min(5, ceil(L2 / weight bytes)) copies while the activations stay the same; activations reach narrow GEMMs as
+    bf16 and are quantised within the time. Attention re-reads one KV cache, quantisation one input. TensorRT-LLM's
+    attention rows are its whole attention module. Collectives are from nccl-tests, which launches on a stream.
+    """
+    if source.startswith(f"{SOURCE_PREFIX}nccl"):
+        return Conditions(launch="stream")
+    if op == "gemm":
+        return Conditions(launch="graph", max_weight_copies=5, activation_dtype="bf16")
+    return Conditions(launch="graph", attention_module=source.startswith(f"{SOURCE_PREFIX}trtllm"))
+
+
+def read(name: str) -> pd.DataFrame:
+    """The checked rows of `system/operator/framework` or `system/operator/framework/version`.
+
+    Raises:
+        SimexploreError: the package is not installed, or has no such table; lists those that it has.
+    """
+    parts = name.strip("/").split("/")
+    if not 3 <= len(parts) <= 4:
+        raise SimexploreError(
+            f"aiconfigurator:{name}: expected system/operator/framework or system/operator/framework/version, "
+            f"for example {EXAMPLE}, found {len(parts)} parts"
+        )
+    root = data_folder()
+    system = _pick(root, parts[0], "system", name, [folder.parent.parent.name for folder in root.glob("*/*/*")])
+    operator = _pick(system, parts[1], "operator", name, [op for op in _TABLES if (system / op).is_dir()])
+    tables = _TABLES[parts[1]]
+    complete = [folder for folder in operator.glob("*/*") if all((folder / table.file).is_file() for table in tables)]
+    framework = _pick(operator, parts[2], "framework", name, [folder.parent.name for folder in complete])
+    versions = sorted((folder.name for folder in complete if folder.parent == framework), key=_age)
+    version = _pick(framework, parts[3] if len(parts) == 4 else versions[-1], "version", name, versions)
+    source = f"{SOURCE_PREFIX}{parts[2]}{version.name}"
+    return pd.concat(
+        [_read_table(version / table.file, table, source, parts[0]) for table in tables], ignore_index=True
+    )
+
+
+def data_folder() -> Path:
+    """Where the installed package keeps its tables. Raises SimexploreError where it is not installed."""
+    spec = importlib.util.find_spec("aiconfigurator_core")
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        folder = Path(location) / "systems" / "data"
+        if folder.is_dir():
+            return folder
+    raise SimexploreError(f"{EXAMPLE.split(':')[0]}: the package aiconfigurator-core is not installed: {INSTALL}")
+
+
+def _pick(folder: Path, wanted: str, what: str, name: str, present: list[str]) -> Path:
+    """The sub-folder `wanted`, which must be among those present."""
+    if wanted not in present:
+        raise SimexploreError(
+            f"aiconfigurator:{name}: expected as {what} one of {', '.join(dict.fromkeys(sorted(present)))}, "
+            f"found {wanted!r}{did_you_mean(wanted, present)}"
+        )
+    return folder / wanted
+
+
+def _age(version: str) -> tuple[tuple[int, int], ...]:
+    """Sort key of versions: 1.3.0rc9 < 1.3.0rc20 < 1.3.0 < 1.3.0.post1 < 1.10."""
+    words = {"rc": -1, "post": 1}
+    parts = re.findall(r"\d+|[a-z]+", version)
+    return (*((2, int(part)) if part.isdigit() else (words.get(part, -1), 0) for part in parts), (0, 0))
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One of the package's tables: its file, and its columns as ours."""
+
+    file: str
+    op: str | None
+    """None: the `op_name` column has it."""
+    names: Mapping[str, str]
+    """Our column → theirs."""
+    derive: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame
+    """Fills columns that theirs hold in another form."""
+
+
+def _read_table(path: Path, table: _Table, source: str, system: str) -> pd.DataFrame:
+    theirs = parquet(path)
+    missing = [column for column in (*table.names.values(), "latency") if column not in theirs]
+    if missing:
+        raise SimexploreError(f"{path}: expected a column {missing[0]!r}, found {', '.join(map(str, theirs.columns))}")
+    frame = pd.DataFrame({ours: theirs[name] for ours, name in table.names.items()})
+    frame.insert(0, "source", source)
+    frame.insert(1, "device", theirs.get("device", system))
+    frame.insert(2, "op", theirs["op_name"] if table.op is None else table.op)
+    for column in ("dtype", "kv_dtype"):
+        if column in frame:
+            frame[column] = frame[column].replace(_DTYPES)
+    frame[TIME] = theirs["latency"] * 1e3
+    if "power" in theirs:
+        frame[POWER] = theirs["power"]
+    if "window_size" in theirs:
+        frame["window"] = theirs["window_size"]
+    if "kernel_source" in theirs:
+        frame["kernel"] = theirs["kernel_source"]
+    return checked(table.derive(frame), str(path), lambda row: f"{path}: row {row + 1}")
+
+
+def _add_earlier_tokens(frame: pd.DataFrame) -> pd.DataFrame:
+    """`seq_kv` holds `step`, the tokens already in the cache; the query's own are seen too."""
+    return frame.assign(seq_kv=frame["seq_q"] + frame["seq_kv"])
+
+
+def _bytes_to_elements(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(elements=frame["elements"] / frame["dtype"].map(bytes_of))
+
+
+_ATTENTION = {
+    "dtype": "attn_dtype",
+    "kv_dtype": "kv_cache_dtype",
+    "batch": "batch_size",
+    "heads": "num_heads",
+    "kv_heads": "num_key_value_heads",
+    "head_dim": "head_dim",
+    "seq_q": "isl",
+    "seq_kv": "step",
+}
+_TABLES = {
+    "gemm": (_Table("gemm_perf.parquet", "gemm", {"dtype": "gemm_dtype", "m": "m", "n": "n", "k": "k"}),),
+    "attention": (
+        _Table("context_attention_perf.parquet", "attention_prefill", _ATTENTION, _add_earlier_tokens),
+        _Table("generation_attention_perf.parquet", "attention_decode", _ATTENTION, _add_earlier_tokens),
+    ),
+    "quantize": (
+        _Table(
+            "scale_matrix_perf.parquet",
+            "quant_scale_matrix",
+            {"dtype": "quant_dtype", "rows": "m", "cols": "k"},
+        ),
+    ),
+    "comm": (
+        _Table(
+            "nccl_perf.parquet",
+            None,
+            {"dtype": "nccl_dtype", "num_gpus": "num_gpus", "elements": "message_size"},
+            _bytes_to_elements,
+        ),
+    ),
+}

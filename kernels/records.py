@@ -1,0 +1,127 @@
+"""Measured rows as columns of operators: what `predict` takes and what it must be told about them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import MISSING, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from simexplore.kernels.measurement import Conditions, Measurements
+from simexplore.workloads.dtypes import DTYPES, bytes_of
+from simexplore.workloads.operator import Operator
+from simexplore.workloads.ops import FAMILIES
+from simexplore.workloads.parameters import ParameterError, parameters_of
+
+WEIGHT_ONLY = {"int8_wo": ("bf16", "int8"), "int4_wo": ("bf16", "int4")}
+"""Tables' names for a GEMM whose weights alone are quantised → (dtype multiplied, dtype of the weights)."""
+
+
+@dataclass(frozen=True)
+class OperatorColumn:
+    """Rows of one source, family and set of dtypes."""
+
+    rows: npt.NDArray[np.intp]
+    """Their positions in the table."""
+    record: Operator
+    """One operator record whose counts are arrays, one entry a row."""
+    conditions: Conditions
+
+    def part(self, start: int, stop: int) -> OperatorColumn:
+        """Some of the rows."""
+        values = {
+            name: value[start:stop] if isinstance(value, np.ndarray) else value
+            for name in parameters_of(self.record)
+            for value in (getattr(self.record, name),)
+        }
+        return OperatorColumn(self.rows[start:stop], type(self.record)(**values), self.conditions)
+
+
+def operator_columns(measurements: Measurements) -> tuple[list[OperatorColumn], Counter[str]]:
+    """All rows as columns of operators, and how many rows were refused by reason.
+
+    Refused are families and dtypes that no operator record has, and rows whose parameters contradict each other.
+    """
+    columns: list[OperatorColumn] = []
+    refused: Counter[str] = Counter()
+    frame = measurements.frame.reset_index(drop=True)
+    keys = ["source", "op", *sorted(_dtype_parameters() & set(frame.columns))]
+    for key, rows in frame.groupby(keys, sort=False):
+        values = {name: str(value) for name, value in zip(keys, key, strict=True)}
+        source, op = values.pop("source"), values.pop("op")
+        reason = _unknown(op, values)
+        if reason is not None:
+            refused[reason] += len(rows)
+            continue
+        conditions = measurements.conditions_of(source, op)
+        dtypes = _dtypes(op, values, conditions)
+        good, reasons = _consistent(op, rows, dtypes)
+        refused.update(reasons)
+        if good.any():
+            positions = rows.index.to_numpy(dtype=np.intp)[good]
+            columns.append(OperatorColumn(positions, _record(op, rows[good], dtypes), conditions))
+    return columns, refused
+
+
+def _dtype_parameters() -> set[str]:
+    known = (parameters_of(family) for family in FAMILIES.values())
+    return {name for family in known for name, (_, parameter) in family.items() if parameter.kind == "dtype"}
+
+
+def _unknown(op: str, dtypes: dict[str, str]) -> str | None:
+    """Why no operator record can hold such rows."""
+    if op not in FAMILIES:
+        return f"operator {op} is not modelled"
+    for name in parameters_of(FAMILIES[op]):
+        dtype = dtypes.get(name, "")
+        if dtype and dtype not in DTYPES and not (name == "dtype" and op == "gemm" and dtype in WEIGHT_ONLY):
+            return f"{op} with {name} {dtype} is not modelled"
+    return None
+
+
+def _dtypes(op: str, given: dict[str, str], conditions: Conditions) -> dict[str, str]:
+    """Dtype parameters of the record: what the row gives, then what its table's conditions say."""
+    known = parameters_of(FAMILIES[op])
+    dtypes = {name: dtype for name, dtype in given.items() if name in known and dtype}
+    if op != "gemm":
+        return dtypes
+    if dtypes["dtype"] in WEIGHT_ONLY:
+        dtypes["dtype"], dtypes["weight_dtype"] = WEIGHT_ONLY[dtypes["dtype"]]
+    arriving = conditions.activation_dtype
+    if arriving is not None and bytes_of(dtypes["dtype"]) < bytes_of(arriving):
+        dtypes.setdefault("activation_dtype", arriving)
+    return dtypes
+
+
+def _record(op: str, rows: pd.DataFrame, dtypes: dict[str, str]) -> Operator:
+    family = FAMILIES[op]
+    counts: dict[str, Any] = {}
+    for name, (field, parameter) in parameters_of(family).items():
+        if parameter.kind == "count" and name in rows:
+            values = rows[name] if field.default is MISSING else rows[name].fillna(field.default)
+            counts[name] = values.to_numpy(dtype=np.int64)
+    return family(**counts, **dtypes)
+
+
+def _consistent(op: str, rows: pd.DataFrame, dtypes: dict[str, str]) -> tuple[npt.NDArray[np.bool_], Counter[str]]:
+    """Which rows hold parameters that agree with each other (a window of keys, heads that divide, …), and why not."""
+    good = np.ones(len(rows), dtype=bool)
+    reasons: Counter[str] = Counter()
+    if _contradiction(op, rows, dtypes) is not None:
+        for row in range(len(rows)):
+            reason = _contradiction(op, rows.iloc[[row]], dtypes)
+            if reason is not None:
+                good[row] = False
+                reasons[reason] += 1
+    return good, reasons
+
+
+def _contradiction(op: str, rows: pd.DataFrame, dtypes: dict[str, str]) -> str | None:
+    try:
+        _record(op, rows, dtypes).check_relations()
+    except ParameterError as error:
+        return f"{op}: {error.parameter} is not {error.expected}"
+    return None
