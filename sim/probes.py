@@ -1,0 +1,88 @@
+"""Named points of a run that can be watched from outside. What nobody watches costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """One kernel, or one transfer over a link, as it is seen in a run."""
+
+    node: str
+    """Name of the graph's node that it belongs to."""
+    stream: int
+    """Stream that it runs on."""
+    kernel: str
+    """What runs: `gemm`, `split_kv`, `all_reduce`."""
+    details: Mapping[str, object] = field(default_factory=dict)
+    """For people: the operator, its tile, what bounds it."""
+
+
+class Probe:
+    """Watches a run; override what is of interest. Times are in femtoseconds since the start of the run."""
+
+    def on_kernel_start(self, now_fs: int, activity: Activity) -> None:
+        """The first CTAs of a kernel have been dispatched, or a transfer has begun."""
+
+    def on_kernel_end(self, now_fs: int, activity: Activity) -> None:
+        """A kernel's last CTA has ended, or a transfer's last byte has arrived."""
+
+    def on_wave(self, now_fs: int, activity: Activity) -> None:
+        """A wave of CTAs has ended."""
+
+    def on_sms(self, now_fs: int, held_share: float) -> None:
+        """Kernels now hold this share of the SM array (0..1)."""
+
+    def on_rates(self, now_fs: int, loads: Mapping[str, float]) -> None:
+        """Shared resources are now in use by these shares (0..1); `power` is the dynamic power [W]."""
+
+    def on_memory(self, now_fs: int, held_bytes: float) -> None:
+        """The run now holds so much device memory [B]."""
+
+
+class Probes(Probe):
+    """Passes what happens on to those probes that override the hook."""
+
+    def __init__(self, probes: Sequence[Probe]) -> None:
+        self._kernel_start = [p.on_kernel_start for p in probes if type(p).on_kernel_start is not Probe.on_kernel_start]
+        self._kernel_end = [p.on_kernel_end for p in probes if type(p).on_kernel_end is not Probe.on_kernel_end]
+        self._wave = [p.on_wave for p in probes if type(p).on_wave is not Probe.on_wave]
+        self._sms = [p.on_sms for p in probes if type(p).on_sms is not Probe.on_sms]
+        self._rates = [p.on_rates for p in probes if type(p).on_rates is not Probe.on_rates]
+        self._memory = [p.on_memory for p in probes if type(p).on_memory is not Probe.on_memory]
+
+    @property
+    def watch_waves(self) -> bool:
+        """Whether any probe wants to be told of waves."""
+        return bool(self._wave)
+
+    @property
+    def watch_rates(self) -> bool:
+        """Whether any probe wants to be told of rates."""
+        return bool(self._rates)
+
+    def on_kernel_start(self, now_fs: int, activity: Activity) -> None:
+        for hook in self._kernel_start:
+            hook(now_fs, activity)
+
+    def on_kernel_end(self, now_fs: int, activity: Activity) -> None:
+        for hook in self._kernel_end:
+            hook(now_fs, activity)
+
+    def on_wave(self, now_fs: int, activity: Activity) -> None:
+        for hook in self._wave:
+            hook(now_fs, activity)
+
+    def on_sms(self, now_fs: int, held_share: float) -> None:
+        for hook in self._sms:
+            hook(now_fs, held_share)
+
+    def on_rates(self, now_fs: int, loads: Mapping[str, float]) -> None:
+        for hook in self._rates:
+            hook(now_fs, loads)
+
+    def on_memory(self, now_fs: int, held_bytes: float) -> None:
+        for hook in self._memory:
+            hook(now_fs, held_bytes)
