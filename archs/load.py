@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from simexplore.archs.explain import at, explain
 from simexplore.archs.merge import KeyPath, Layer, dotted, overlay, override
 from simexplore.archs.schema import Gpu
-from simexplore.archs.units import nearest, show
+from simexplore.archs.units import nearest, one_line, show
 from simexplore.errors import SimexploreError
 
 HERE = Path(__file__).resolve().parent
@@ -45,7 +45,7 @@ class Document:
 
     def layer(self) -> Layer:
         """The same with places as `file:line`."""
-        return Layer(self.data, {path: f"{self.path}:{line}" for path, line in self.lines.items()})
+        return Layer(self.data, {path: f"{one_line(str(self.path))}:{line}" for path, line in self.lines.items()})
 
 
 def read_document(path: str | Path) -> Document:
@@ -67,13 +67,13 @@ def _text(path: Path) -> str:
         raw = path.read_bytes()
     except (OSError, ValueError) as error:
         what = "a directory" if isinstance(error, IsADirectoryError) else getattr(error, "strerror", None) or "no file"
-        raise SimexploreError(f"{show(str(path))[1:-1]}:1: expected a readable file, found: {what}") from None
+        raise SimexploreError(f"{one_line(str(path))}:1: expected a readable file, found: {what}") from None
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise SimexploreError(
-            f"{path}:{line}: top level: expected UTF-8 text, found the byte 0x{raw[error.start]:02x}"
+            f"{one_line(str(path))}:{line}: top level: expected UTF-8 text, found the byte 0x{raw[error.start]:02x}"
         ) from None
 
 
@@ -81,7 +81,7 @@ class _Reader:
     """Turns the parser's events into plain data and fills `lines`; `numbered` is off for values of one line."""
 
     def __init__(self, source: str, *, numbered: bool = True) -> None:
-        self.source = show(source)[1:-1] if "\n" in source else source
+        self.source = one_line(source)
         self.numbered = numbered
         self.lines: dict[KeyPath, int] = {}
         self.path: KeyPath = ()
@@ -247,7 +247,7 @@ def _resolve(path: Path, children: tuple[Path, ...]) -> Layer:
     parent = _parent(layer, path)
     chain = (*children, path.resolve())
     if parent.resolve() in chain:
-        names = " -> ".join(member.name for member in (*chain, parent))
+        names = " -> ".join(one_line(member.name) for member in (*chain, parent))
         raise SimexploreError(f"{at(layer, ('extends',))}: expected a file that does not lead back here, found {names}")
     base = _resolve(parent, chain)
     merged = overlay(base, layer)
@@ -266,12 +266,19 @@ def _parent(layer: Layer, path: Path) -> Path:
         parent = arch_path(name, beside=path.parent)
     except SimexploreError as error:
         raise SimexploreError(f"{at(layer, ('extends',))}: {error}") from None
-    if not parent.is_file():
+    if not _is_file(parent):
         files = sorted(file.name for file in path.parent.glob("*.yaml"))
         raise SimexploreError(
             f"{at(layer, ('extends',))}: expected a file that exists, found {show(name)}{nearest(name, files)}"
         )
     return parent
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a null character
+        return False
 
 
 def load_arch(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Gpu:

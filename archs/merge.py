@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from simexplore.archs.units import nearest, show
+from simexplore.archs.units import nearest, one_line, show
 from simexplore.errors import SimexploreError
 
 KeyPath = tuple[str | int, ...]
@@ -28,11 +28,12 @@ class Layer:
 
 
 def dotted(path: KeyPath) -> str:
-    """`('sm', 'tensor', 'bf16')` as `sm.tensor.bf16`; what is not a plain word is quoted, so it stays on one line."""
-    shown = (
-        str(key) if str(key).replace("-", "_").isidentifier() or isinstance(key, int) else show(key) for key in path
-    )
-    return ".".join(shown) or "top level"
+    """`('sm', 'tensor', 'bf16')` as `sm.tensor.bf16`; what is not a short plain word is quoted, on one line."""
+    return ".".join(str(key) if _is_plain(key) else show(key) for key in path) or "top level"
+
+
+def _is_plain(key: str | int) -> bool:
+    return isinstance(key, int) or (len(key) <= 60 and key.replace("-", "_").isidentifier())
 
 
 def overlay(base: Layer, over: Layer) -> Layer:
@@ -61,7 +62,7 @@ def _merged(base: Any, over: Any, path: KeyPath, places: dict[KeyPath, str], ove
 
 def override(base: Layer, key: str, value: Any) -> Layer:
     """One `--set key=value` laid over a machine; dictionary keys are made, list positions must exist."""
-    place = f"--set {show(key)[1:-1]}"
+    place = f"--set {one_line(key)}"
     path = tuple(key.split("."))
     if not all(path):
         raise SimexploreError(f"{place}: expected a dotted path such as 'l2.capacity', found {show(key)}")
@@ -133,7 +134,7 @@ def leaf_paths(data: Any, path: KeyPath = ()) -> list[KeyPath]:
 
 def nearest_path(path: KeyPath, data: Any) -> str:
     """` (did you mean 'l2.capacity'?)` for a path that is near a written one, or ends with the same key."""
-    written = [dotted(leaf) for leaf in leaf_paths(data)]
+    written = [dotted(leaf) for leaf in leaf_paths(data) if leaf[: len(path)] != path and leaf[0] != "sources"]
     suggestion = nearest(dotted(path), written)
-    same_end = [name for name in written if name.split(".")[-1] == str(path[-1]) and name != dotted(path)]
+    same_end = [name for name in written if name.split(".")[-1] == str(path[-1])]
     return suggestion or (f" (did you mean {same_end[0]!r}?)" if same_end else "")

@@ -23,7 +23,7 @@ _ONE = {"": Decimal(1)}
 # 64 digits: a double in a binary prefix needs more than the default 28 to come back unchanged.
 _EXACT = Context(prec=64)
 _NUMBER = r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,3})?"
-_QUANTITY = re.compile(rf"({_NUMBER})\s*([^\d\s.,].*)?")
+_QUANTITY = re.compile(rf"({_NUMBER})\s*([^\W\d_].*)?")
 MAX_SHOWN = 60
 
 
@@ -121,9 +121,15 @@ def show(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
+def one_line(text: str) -> str:
+    """A name or path as it is where it is printable, its unprintable characters escaped."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def nearest(word: str, words: list[str]) -> str:
     """` (did you mean 'x'?)`, or nothing when no word is near."""
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    begun = [known for known in words if word and known.startswith(word)]
+    close = begun or difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
@@ -158,7 +164,9 @@ def _what_is(unit: str, dimension: Dimension) -> str:
     for other in DIMENSIONS:
         if unit in other.units:
             return f" ({other.name})"
-    return f" (unknown unit{nearest(unit, list(dimension.units)).replace(' (', ': ').rstrip(')')})"
+    other_case = [known for known in dimension.units if known.lower() == unit.lower()]
+    hint = f" (did you mean {other_case[-1]!r}?)" if other_case else nearest(unit, list(dimension.units))
+    return f" (unknown unit{hint.replace(' (', ': ').rstrip(')')})"
 
 
 def format(value: float, dimension: Dimension) -> str:  # noqa: A001 - `units.format` reads as it should
