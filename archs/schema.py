@@ -103,6 +103,9 @@ class L2(Spec):
     capacity_bytes: Capacity = about("capacity", "B")
     partitions: Count = about("partitions with a latency of their own", "1")
     bandwidth_bytes_per_clk: BytesPerClk = about("bytes read by all SMs together per SM clock", "B/clk")
+    write_cost: Annotated[float, Field(ge=0.5, le=8)] = about(
+        "time that a written byte keeps the L2 busy, over that of a byte read", "1"
+    )
     near_latency_cycles: Cycles = about("load that hits the partition of its own SM", "clk")
     far_latency_cycles: Cycles = about("load that hits another partition", "clk")
     sector_bytes: Capacity = about("smallest transfer", "B", default=32.0)

@@ -1,1 +1,43 @@
-"""Operator physics: one module a family, from operator to kernel demands."""
+"""Operator physics: one module a family, from operator to kernel demands. A family is registered by one line below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from simexplore.archs.schema import Gpu
+from simexplore.errors import SimexploreError
+from simexplore.sim.demand import Conditions, Demand
+from simexplore.sim.mapping.attention import decode_demands, prefill_demands
+from simexplore.sim.mapping.collective import collective_demand
+from simexplore.sim.mapping.gemm import gemm_demands
+from simexplore.sim.mapping.rowwise import elementwise_demand, embedding_demand, quantize_demand, rowwise_demand
+from simexplore.workloads import ops
+
+Mapping = Callable[[Any, Gpu, Conditions], tuple[Demand, ...]]
+
+MAPPINGS: dict[type[ops.Operator], Mapping] = {
+    ops.Gemm: gemm_demands,
+    ops.AttentionPrefill: prefill_demands,
+    ops.AttentionDecode: decode_demands,
+    ops.Quantize: quantize_demand,
+    ops.Elementwise: elementwise_demand,
+    ops.Softmax: rowwise_demand,
+    ops.LayerNorm: rowwise_demand,
+    ops.RmsNorm: rowwise_demand,
+    ops.Embedding: embedding_demand,
+    ops.Collective: collective_demand,
+}
+"""By class; a subclass is mapped as its nearest ancestor here."""
+
+
+def demands_of(op: ops.Operator, gpu: Gpu, conditions: Conditions) -> tuple[Demand, ...]:
+    """The kernels of an operator, in order, with the library's candidates along the second axis of each array.
+
+    Raises SimexploreError where the GPU cannot run it or no mapping is registered for its family.
+    """
+    for ancestor in type(op).__mro__:
+        if ancestor in MAPPINGS:
+            return MAPPINGS[ancestor](op, gpu, conditions)
+    known = ", ".join(sorted(cls.__name__ for cls in MAPPINGS))
+    raise SimexploreError(f"no mapping for operator {op.op}; register one in simexplore.sim.mapping beside {known}")

@@ -1,0 +1,106 @@
+"""The software that a machine ships with: which kernels its libraries choose from. Part of the machine, so in its YAML.
+
+Nothing here is a measured time. It is what a reader of the kernels' sources would count: tiles, stages, instructions,
+dependent memory round trips. The mappings turn it into demands.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic_core import CoreSchema, core_schema
+
+from simexplore.archs.quantities import Bytes, Capacity, Count, Cycles, Spec, about, mistake
+
+_TILE_PATTERN = r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$"
+
+
+class Tile(NamedTuple):
+    """Rows and columns of the output that one CTA computes; `128x256` in YAML."""
+
+    m: int
+    n: int
+
+    @classmethod
+    def parse(cls, value: object, _info: ValidationInfo | None = None) -> Tile:
+        """A tile from its text."""
+        if isinstance(value, Tile):
+            return value
+        rows, times, columns = value.partition("x") if isinstance(value, str) else ("", "", "")
+        if not (times and rows.isdecimal() and columns.isdecimal() and 0 < int(rows) < 10000 > int(columns) > 0):
+            raise mistake("a tile, rows x columns such as '128x256'", repr(value))
+        return cls(int(rows), int(columns))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "pattern": _TILE_PATTERN, "examples": ["128x256"]}
+
+
+Tiles = Annotated[tuple[Tile, ...], Field(min_length=1, strict=False)]
+Splits = Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
+Exponent = Annotated[float, Field(ge=1, le=64)]
+Trips = Annotated[int, Field(ge=0, le=1000)]
+
+
+class GemmLibrary(Spec):
+    """The GEMM kernels that the vendor's library picks from; the mapping tries them all and takes the fastest."""
+
+    instruction: Literal["mma_sync", "wgmma"] = about(
+        "tensor instruction: mma_sync reads its operands from registers, wgmma from shared memory", "text"
+    )
+    tiles: Tiles = about("CTA tiles of the tensor-core kernels", "rows x columns")
+    simt_tiles: Tiles = about("CTA tiles of the kernels that run on the FMA pipes", "rows x columns")
+    k_tile_bytes: Capacity = about("bytes of k that one pipeline stage holds for each row or column of the tile", "B")
+    max_stages: Count = about("most pipeline stages in shared memory", "1")
+    split_k: Splits = about("numbers of CTAs among which k may be split", "1")
+    split_k_reduction: Literal["kernel", "in_place"] = about(
+        "who adds the partial sums: a second kernel, or the CTAs themselves", "text"
+    )
+    multicast: Count = about("CTAs of a cluster to which one L2 read of an operand is delivered", "1")
+    setup_round_trips: Trips = about(
+        "dependent L2 round trips before the main loop: parameters, instructions, tensor maps", "1"
+    )
+
+
+class AttentionLibrary(Spec):
+    """The fused attention kernels of the serving engine."""
+
+    overlap_exponent: Exponent = about(
+        "overlap_exponent of the attention kernels, whose products and softmax wait for one another", "1"
+    )
+    prefill_tiles: Tiles = about("query rows x keys of a prefill CTA's step", "rows x keys")
+    decode_kv_tile: Count = about("keys of one step of the split-KV decode kernel", "1")
+    max_kv_splits: Count = about("most CTAs among which one sequence's keys are split", "1")
+    softmax_instructions: Count = about("FMA-pipe instructions per score: scale, maximum, subtract, sum, convert", "1")
+    setup_round_trips: Trips = about("dependent L2 round trips before the main loop", "1")
+    decode_round_trips: Count = about(
+        "dependent L2 round trips of a decode CTA outside its loop: page table, query, reductions, result", "1"
+    )
+    module_kernels_prefill: Count = about("kernels of the engine's prefill module, the attention kernel included", "1")
+    module_kernels_decode: Count = about("kernels of the engine's decode module, the attention kernel included", "1")
+
+
+class ElementwiseLibrary(Spec):
+    """Elementwise and row-wise kernels."""
+
+    threads_per_cta: Count = about("threads of a CTA", "1")
+    bytes_per_thread: Bytes = about("bytes that a thread loads at once (16: one vector load)", "B")
+    loads_in_flight: Count = about("independent loads a thread issues before it uses the first", "1")
+    setup_round_trips: Trips = about("dependent L2 round trips before the first load", "1")
+
+
+class Library(Spec):
+    """Kernel menus of the vendor's libraries."""
+
+    overlap_exponent: Exponent = about(
+        "how well an SM overlaps its resources: the p of t = (sum t_i^p)^(1/p); 1: not at all, large: perfectly", "1"
+    )
+    barrier_cycles: Cycles = about("a barrier among the warps of a CTA", "clk")
+    gemm: GemmLibrary = about("matrix multiplication", "mapping")
+    attention: AttentionLibrary = about("attention", "mapping")
+    elementwise: ElementwiseLibrary = about("elementwise and row-wise kernels", "mapping")

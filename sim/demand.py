@@ -1,0 +1,148 @@
+"""What one kernel launch asks of a machine: the meeting point of operator physics and machine physics.
+
+A `KernelDemand` is a grid of identical CTAs. Mappings (operator → demand) make them, machine physics (`sim.hardware`)
+times them, in closed form (`sim.estimate`) and as events (`sim.execute`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Launch = Literal["graph", "stream"]
+
+RESOURCES = ("tensor", "fma", "special", "shared", "l2", "dram")
+"""What kernels share on a GPU; each is 1.0 when the whole machine's is in use."""
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """What the runs before left in L2: through how many copies of an operand those runs rotated.
+
+    One copy is re-read each run and so is warm where it fits; infinitely many are never warm.
+    Weights are the operand that a framework keeps (a GEMM's B, an attention's KV cache), activations the one it makes.
+    Each is a number or an array of shape (rows,).
+    """
+
+    weight_copies: float | FloatArray = np.inf
+    activation_copies: float | FloatArray = np.inf
+
+
+COLD = CacheState()
+"""Nothing is in L2."""
+WARM = CacheState(weight_copies=1.0, activation_copies=1.0)
+"""The same operands are read again and again."""
+SERVING = CacheState(weight_copies=np.inf, activation_copies=1.0)
+"""In a network: weights come from DRAM, activations were just written by the kernel before."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How a kernel is run: what is warm, how it is launched, and whether attention is the serving module around it."""
+
+    cache: CacheState = COLD
+    launch: Launch = "graph"
+    attention_module: bool = False
+    """True: attention includes RoPE, the append to the KV cache and the merge of partial results, as engines time it."""
+
+
+def _zeros() -> FloatArray:
+    return np.zeros((1, 1))
+
+
+def field_zeros() -> FloatArray:
+    """A work field that most kernels leave at zero."""
+    return field(default_factory=_zeros)  # type: ignore[no-any-return]  # dataclasses.field is typed as its value
+
+
+@dataclass(frozen=True)
+class KernelDemand:
+    """One kernel launch; every array broadcasts to one shape, (rows, candidates) while tiles are being chosen.
+
+    Work is per CTA and counts what the hardware does, padding included. Latencies are in cycles of the SM clock.
+    """
+
+    kernel: str
+    """What runs, e.g. `gemm`, `split_kv`, `merge`."""
+    ctas: FloatArray
+    """CTAs in the grid."""
+    warps_per_cta: FloatArray
+    registers_per_thread: FloatArray
+    shared_bytes_per_cta: FloatArray
+    """Shared memory a CTA reserves [B]; with warps and registers it sets the occupancy."""
+
+    overlap_exponent: float | None = None
+    """How well the units of an SM overlap within this kernel, where it is not as `library.overlap_exponent` says."""
+    tensor_dtype: str = "fp16"
+    fma_dtype: str = "fp32"
+    tensor_ops: FloatArray = field_zeros()
+    """Tensor-core operations per CTA (a multiply-add is two)."""
+    fma_ops: FloatArray = field_zeros()
+    special_ops: FloatArray = field_zeros()
+    """Special-function operations per CTA (exponentials, reciprocals)."""
+    shared_bytes: FloatArray = field_zeros()
+    """Shared-memory traffic per CTA [B]."""
+    l2_read_bytes: FloatArray = field_zeros()
+    l2_write_bytes: FloatArray = field_zeros()
+    """Traffic between SM and L2 per CTA [B]."""
+    dram_read_bytes: FloatArray = field_zeros()
+    dram_write_bytes: FloatArray = field_zeros()
+    """Traffic between L2 and DRAM per CTA [B]: what misses, and what is written back."""
+    bytes_in_flight: FloatArray = field_zeros()
+    """Loads a CTA keeps outstanding [B] (Little's law); 0 where it does not load."""
+    chain_cycles: FloatArray = field_zeros()
+    """Dependent latency inside a CTA that its own throughput overlaps (k-steps waiting for one another)."""
+    exposed_cycles: FloatArray = field_zeros()
+    """Latency per wave that nothing overlaps: pipeline fill, barriers, the last store."""
+    epilogue_bytes: FloatArray = field_zeros()
+    """Part of `l2_write_bytes` written after the main loop has ended, so not overlapped with it [B per CTA]."""
+    setup_cycles: FloatArray = field_zeros()
+    """Latency once a kernel before its first CTA computes: parameters, descriptors, instructions."""
+    extra_launches: FloatArray = field_zeros()
+    """Helper kernels launched with this one (e.g. a split-K reduction), each costing one more launch."""
+    label: tuple[FloatArray, ...] = ()
+    """What the candidates are, for people: (tile_m, tile_n, split_k) of a GEMM."""
+
+    def map(self, function: Callable[[FloatArray], FloatArray]) -> KernelDemand:
+        """The same demand with `function` applied to each array."""
+        changed: dict[str, Any] = {
+            name: function(getattr(self, name)) for name in ARRAY_FIELDS
+        }
+        return replace(self, **changed, label=tuple(function(x) for x in self.label))
+
+    def with_extra_launches(self, count: float) -> KernelDemand:
+        """The same kernel with `count` more launches of negligible kernels beside it."""
+        return replace(self, extra_launches=self.extra_launches + count)
+
+    def take(self, candidate: NDArray[np.intp]) -> KernelDemand:
+        """The chosen candidate of each row: arrays (rows, candidates) → (rows,)."""
+        rows = np.arange(len(candidate))
+        shape = np.broadcast_shapes(*(getattr(self, name).shape for name in ARRAY_FIELDS), (len(candidate), 1))
+        return self.map(lambda x: np.broadcast_to(x, shape)[rows, candidate])
+
+
+ARRAY_FIELDS = tuple(
+    f.name
+    for f in fields(KernelDemand)
+    if f.name not in ("kernel", "overlap_exponent", "tensor_dtype", "fma_dtype", "label")
+)
+
+
+@dataclass(frozen=True)
+class LinkDemand:
+    """Bytes over a path of links: a copy, or one GPU's share of a collective. Arrays have shape (rows,)."""
+
+    kernel: str
+    link: Literal["nvlink", "pcie"]
+    bytes: FloatArray
+    """Bytes this GPU sends [B]."""
+    steps: FloatArray
+    """Dependent messages: each pays the link's latency."""
+
+
+Demand = KernelDemand | LinkDemand

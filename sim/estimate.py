@@ -1,0 +1,127 @@
+"""The closed form: times of whole columns of operators at once, tile choice included.
+
+`predict` is what sweeps and comparisons call; `kernels_of` gives the events engine the same kernels, chosen the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simexplore.archs.schema import Gpu
+from simexplore.sim.demand import CacheState, Conditions, Demand, FloatArray, KernelDemand, LinkDemand
+from simexplore.sim.hardware.timing import KernelTiming, kernel_seconds, kernel_timing, launch_seconds
+from simexplore.sim.mapping import demands_of
+from simexplore.workloads.ops import Operator
+
+CHUNK_ROWS = 128
+"""Rows mapped at once: rows x candidates x 8 bytes should stay in a core's L2 cache."""
+
+BOUNDS = ("tensor", "fma", "special", "shared", "l2", "dram", "latency", "launch", "link")
+"""What can bound an operator, in the order of `Prediction.bound_code`."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one operator, or each row of a column of them, costs alone on an idle GPU; arrays of shape (rows,)."""
+
+    time_s: FloatArray
+    """From the first launch to the last store, launch latency included."""
+    energy_j: FloatArray
+    """Dynamic energy plus idle power over the time."""
+    bound_code: NDArray[np.int64]
+    """Index into `BOUNDS` of what takes the largest part of the time."""
+
+    @property
+    def bound(self) -> list[str]:
+        """What bounds each row, by name."""
+        return [BOUNDS[code] for code in self.bound_code]
+
+
+def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Prediction:
+    """Predict an operator record whose fields are numbers or columns of shape (rows,).
+
+    Raises SimexploreError where the GPU cannot run the operator.
+    """
+    conditions = Conditions() if conditions is None else conditions
+    parts = [_predict_chunk(part, gpu, state) for part, state in _chunks(op, conditions)]
+    return Prediction(
+        time_s=np.concatenate([part.time_s for part in parts]),
+        energy_j=np.concatenate([part.energy_j for part in parts]),
+        bound_code=np.concatenate([part.bound_code for part in parts]),
+    )
+
+
+def kernels_of(op: Operator, gpu: Gpu, conditions: Conditions) -> tuple[Demand, ...]:
+    """The kernels of an operator in order, each with its fastest candidate; arrays of shape (rows,)."""
+    return tuple(
+        demand if isinstance(demand, LinkDemand) else _choose(demand, gpu, conditions)
+        for demand in demands_of(op, gpu, conditions)
+    )
+
+
+def link_seconds(demand: LinkDemand, gpu: Gpu) -> FloatArray:
+    """Time of a message over a link: latency of each dependent step, and bytes over bandwidth (Hockney's model) [s]."""
+    link = gpu.links.pcie if demand.link == "pcie" or gpu.links.nvlink is None else gpu.links.nvlink
+    return demand.steps * link.latency_s + demand.bytes / link.bandwidth_bytes_per_s
+
+
+def _choose(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> KernelDemand:
+    seconds = kernel_seconds(demand, gpu) + launch_seconds(demand, gpu, conditions.launch)
+    return demand.take(np.argmin(seconds, axis=1))
+
+
+def _predict_chunk(op: Operator, gpu: Gpu, conditions: Conditions) -> Prediction:
+    kernels = [_cost(demand, gpu, conditions) for demand in kernels_of(op, gpu, conditions)]
+    time = np.sum([kernel.time_s for kernel in kernels], axis=0)
+    dynamic = np.sum([kernel.energy_j for kernel in kernels], axis=0)
+    longest = np.argmax([kernel.time_s for kernel in kernels], axis=0)
+    codes = np.stack([kernel.bound_code for kernel in kernels])
+    return Prediction(
+        time_s=time,
+        energy_j=dynamic + gpu.power.idle_w * time,
+        bound_code=codes[longest, np.arange(len(longest))],
+    )
+
+
+def _cost(demand: Demand, gpu: Gpu, conditions: Conditions) -> Prediction:
+    """Time, dynamic energy and bound of one kernel of each row."""
+    if isinstance(demand, LinkDemand):
+        seconds = link_seconds(demand, gpu)
+        return Prediction(seconds, 0.0 * seconds, np.full(len(seconds), BOUNDS.index("link")))
+    timing = kernel_timing(demand, gpu)
+    launch = launch_seconds(demand, gpu, conditions.launch)
+    return Prediction(
+        time_s=launch + timing.time_s,
+        energy_j=timing.energy_j,
+        bound_code=_bound_code(timing, launch),
+    )
+
+
+def _bound_code(timing: KernelTiming, launch_s: FloatArray) -> NDArray[np.int64]:
+    """The largest of the resources' busy times, the latencies within waves, and launch with set-up."""
+    shares = [timing.busy_s[name] for name in BOUNDS[:6]]
+    shares += [timing.latency_s, launch_s + timing.setup_s]
+    return np.argmax(np.stack(np.broadcast_arrays(*shares)), axis=0)
+
+
+def _chunks(op: Operator, conditions: Conditions) -> Iterator[tuple[Operator, Conditions]]:
+    """Slices of the columns of an operator and of its cache state, at most `CHUNK_ROWS` long."""
+    columns = {f.name: value for f in fields(op) if np.ndim(value := getattr(op, f.name)) == 1}  # type: ignore[arg-type]
+    rows = max((len(value) for value in columns.values()), default=1)
+    for start in range(0, rows, CHUNK_ROWS):
+        part = slice(start, start + CHUNK_ROWS)
+        changed: dict[str, Any] = {name: value[part] for name, value in columns.items()}
+        cache = CacheState(
+            weight_copies=_slice(conditions.cache.weight_copies, part),
+            activation_copies=_slice(conditions.cache.activation_copies, part),
+        )
+        yield replace(op, **changed) if changed else op, replace(conditions, cache=cache)  # type: ignore[type-var]
+
+
+def _slice(value: float | FloatArray, part: slice) -> float | FloatArray:
+    return value[part] if isinstance(value, np.ndarray) and value.ndim == 1 else value

@@ -1,0 +1,25 @@
+"""How many CTAs of a kernel one SM holds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simexplore.archs.schema import Gpu
+from simexplore.sim.demand import FloatArray, KernelDemand
+
+
+def ctas_per_sm(demand: KernelDemand, gpu: Gpu) -> FloatArray:
+    """Resident CTAs per SM: the least that warps, registers, shared memory and CTA slots allow; 0 where one is too big.
+
+    As NVIDIA's occupancy calculator counts, without its allocation granularity of registers per warp.
+    """
+    sm = gpu.sm
+    registers = demand.registers_per_thread * demand.warps_per_cta * sm.warp_size
+    shared = demand.shared_bytes_per_cta + sm.shared_memory_reserved_bytes
+    limits = (
+        sm.max_warps / demand.warps_per_cta,
+        sm.registers / np.maximum(registers, 1.0),
+        sm.shared_memory_bytes / np.maximum(shared, 1.0),
+    )
+    slots = np.floor(np.minimum(np.minimum(limits[0], limits[1]), np.minimum(limits[2], sm.max_ctas)))
+    return np.where(demand.shared_bytes_per_cta > sm.shared_memory_per_cta_bytes, 0.0, slots)

@@ -1,0 +1,230 @@
+"""Machine physics of one kernel: from its demand to its time on an SM array, alone on an idle GPU.
+
+The SMs work through their CTAs in waves; L2 and DRAM serve all of them. A bandwidth-bound kernel's CTAs drift apart,
+so its traffic is spread evenly over its waves, and the times of SMs, L2 and DRAM overlap as a whole:
+
+    t = setup + (t_sm^p + t_l2^p + t_dram^p)^(1/p)        p: library.overlap_exponent
+
+    t_sm   = floor(B / o) w(o) + w(B mod o),  B = ceil(CTAs / SMs) on the busiest SM, o: occupancy
+    w(b)   = ((b t_tensor)^q + (b t_fma)^q + … + t_chain^q + t_flight^q)^(1/q) + exposed + b t_epilogue
+                                                    q: p, or the kernel's own exponent
+
+Never below the roofline: each term is at least the kernel's whole work over the resource's peak. Fewer SMs or less
+bandwidth never make it faster. Sources: waves and occupancy as in the CUDA programming guide; Little's law for
+t_flight = bytes latency / bytes in flight; the p-norm is a smooth maximum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simexplore.archs.schema import Gpu
+from simexplore.sim.demand import FloatArray, KernelDemand, Launch
+from simexplore.sim.hardware import cache
+from simexplore.sim.hardware.occupancy import ctas_per_sm
+from simexplore.sim.hardware.power import dynamic_energy_j, throttle
+
+
+@dataclass(frozen=True)
+class Waves:
+    """How a grid falls onto the SMs; arrays as in the demand."""
+
+    per_sm: FloatArray
+    """CTAs that one SM holds at once."""
+    full: FloatArray
+    """Waves with every slot of the busiest SM taken."""
+    rest: FloatArray
+    """CTAs of the busiest SM in the last, partial wave; 0 where there is none."""
+
+
+@dataclass(frozen=True)
+class KernelTiming:
+    """Times of one kernel alone on `sms` SMs; arrays as in the demand. Launch latency is not included."""
+
+    setup_s: FloatArray
+    """Serial part in which no shared resource is busy."""
+    run_s: FloatArray
+    """All waves."""
+    waves: Waves
+    full_wave_share: FloatArray
+    """Share of `run_s` that one full wave takes."""
+    tail_share: FloatArray
+    """Share of `run_s` that the partial wave takes."""
+    busy_s: dict[str, FloatArray]
+    """Time for which the whole machine's resource is kept busy, by name in `demand.RESOURCES`."""
+    latency_s: FloatArray
+    """Part of `run_s` explained by latency alone: chains, loads in flight and exposed latency of all waves."""
+    energy_j: FloatArray
+    """Dynamic energy, above idle."""
+    clock_scale: FloatArray
+    """Clock over boost: below 1 where the power limit holds it."""
+
+    @property
+    def time_s(self) -> FloatArray:
+        """Setup and all waves [s]."""
+        return self.setup_s + self.run_s
+
+
+def kernel_seconds(demand: KernelDemand, gpu: Gpu) -> FloatArray:
+    """Time of each candidate, alone on the whole GPU, launch excluded [s]; infinite where a CTA does not fit.
+
+    The fast path of tile search: the same physics as `kernel_timing`, without its explanations.
+    """
+    parts = _parts(demand, gpu, float(gpu.sm.count))
+    on_clock, dram = throttle(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)[:2]
+    return parts.setup_s + _norm((on_clock, dram), gpu.library.overlap_exponent)
+
+
+def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray:
+    """Launch latency of the kernel and of its helper kernels [s]; a helper also loads and stores once, from L2."""
+    each_s = gpu.launch.graph_s if launch == "graph" else gpu.launch.stream_s
+    helper_s = each_s + 2.0 * cache.mean_latency_cycles(gpu) / gpu.clock.boost_hz
+    return each_s + demand.extra_launches * helper_s
+
+
+def kernel_timing(demand: KernelDemand, gpu: Gpu, sms: float | None = None) -> KernelTiming:
+    """Time, waves, busy resources and energy of each kernel on `sms` SMs of the GPU (all of them by default)."""
+    parts = _parts(demand, gpu, float(gpu.sm.count) if sms is None else sms)
+    p = gpu.library.overlap_exponent
+    on_clock, dram, scale, energy = throttle(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)
+    run = _norm((on_clock, dram), p)
+    waves_s = parts.waves.full * parts.full_s + parts.tail_s
+    busy = {name: seconds / scale for name, seconds in _machine_seconds(demand, gpu).items()}
+    busy["dram"] = np.broadcast_to(parts.dram_s, run.shape)
+    return KernelTiming(
+        setup_s=parts.setup_s + 0.0 * run,
+        run_s=run,
+        waves=parts.waves,
+        full_wave_share=parts.full_s / waves_s,
+        tail_share=parts.tail_s / waves_s,
+        busy_s=busy,
+        latency_s=parts.latency_s / scale,
+        energy_j=energy,
+        clock_scale=scale,
+    )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Terms of the kernel's time at the boost clock."""
+
+    waves: Waves
+    setup_s: FloatArray
+    full_s: FloatArray
+    tail_s: FloatArray
+    sm_s: FloatArray
+    on_clock_s: FloatArray
+    dram_s: FloatArray
+    latency_s: FloatArray
+
+
+def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
+    p = gpu.library.overlap_exponent
+    within = demand.overlap_exponent or p
+    clk_s = 1.0 / gpu.clock.boost_hz
+    waves = _waves(demand, gpu, sms)
+    load = load_latency_cycles(demand, gpu)
+    flight = np.where(
+        demand.bytes_in_flight > 0.0, demand.l2_read_bytes * load / np.maximum(demand.bytes_in_flight, 1.0), 0.0
+    )
+    throughput = _power_sum(_cycles_per_cta(demand, gpu), within)
+    latency = _power_sum((demand.chain_cycles, flight), within)
+    epilogue = demand.epilogue_bytes / gpu.sm.l2_port_bytes_per_clk
+    fill = np.where(demand.l2_read_bytes > 0.0, load, 0.0)
+
+    def wave_cycles(ctas: FloatArray) -> FloatArray:
+        body = _root(_power(ctas, within) * throughput + latency, within) + ctas * epilogue + demand.exposed_cycles + fill
+        return np.where(ctas > 0.0, body, 0.0)
+
+    full_s = wave_cycles(waves.per_sm) * clk_s
+    tail_s = wave_cycles(waves.rest) * clk_s
+    sm_s = waves.full * full_s + tail_s - fill * clk_s  # the first fill is in the setup
+    l2_s = demand.ctas * _l2_cycles(demand, gpu) * clk_s
+    dram_bytes = demand.ctas * (demand.dram_read_bytes + demand.dram_write_bytes)
+    count = waves.full + (waves.rest > 0.0)
+    return _Parts(
+        waves=waves,
+        setup_s=(demand.setup_cycles + fill) * clk_s,
+        full_s=full_s,
+        tail_s=tail_s,
+        sm_s=sm_s,
+        on_clock_s=_norm((sm_s, l2_s), p),
+        dram_s=dram_bytes / (gpu.dram.bandwidth_bytes_per_s * gpu.dram.efficiency),
+        latency_s=count * (np.maximum(demand.chain_cycles, flight) + demand.exposed_cycles + fill) * clk_s,
+    )
+
+
+def _waves(demand: KernelDemand, gpu: Gpu, sms: float) -> Waves:
+    per_sm = ctas_per_sm(demand, gpu)
+    fits = np.maximum(per_sm, 1.0)
+    busiest = np.ceil(demand.ctas / sms)
+    full = np.where(per_sm > 0.0, np.floor(busiest / fits), np.inf)
+    return Waves(per_sm=fits, full=full, rest=busiest - np.floor(busiest / fits) * fits)
+
+
+def load_latency_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:
+    """Latency of a CTA's loads: between an L2 hit and a DRAM access, by the share of its bytes that miss [clk]."""
+    hit = cache.mean_latency_cycles(gpu)
+    miss_share = np.minimum(demand.dram_read_bytes / np.maximum(demand.l2_read_bytes, 1.0), 1.0)
+    return hit + miss_share * np.maximum(gpu.dram.latency_cycles - hit, 0.0)
+
+
+def _cycles_per_cta(demand: KernelDemand, gpu: Gpu) -> tuple[FloatArray, ...]:
+    """Cycles for which one CTA alone keeps each resource of its SM busy."""
+    sm = gpu.sm
+    l2_bytes = demand.l2_read_bytes + demand.l2_write_bytes - demand.epilogue_bytes
+    return (
+        _over(demand.tensor_ops, sm.tensor_ops_per_clk, demand.tensor_dtype),
+        _over(demand.fma_ops, sm.fma_ops_per_clk, demand.fma_dtype),
+        demand.special_ops / sm.special_function_ops_per_clk,
+        demand.shared_bytes / sm.shared_bandwidth_bytes_per_clk,
+        l2_bytes / sm.l2_port_bytes_per_clk,
+    )
+
+
+def _l2_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:
+    """Cycles for which one CTA's traffic keeps the whole L2 busy; reads and writes take turns."""
+    return (demand.l2_read_bytes + gpu.l2.write_cost * demand.l2_write_bytes) / gpu.l2.bandwidth_bytes_per_clk
+
+
+def _over(ops: FloatArray, rates: dict[str, float], dtype: str) -> FloatArray:
+    """Cycles for `ops` at the rate of `dtype`; a rate is only asked for where there is work."""
+    return ops / rates[dtype] if np.any(ops) else ops
+
+
+def _machine_seconds(demand: KernelDemand, gpu: Gpu) -> dict[str, FloatArray]:
+    """Seconds at boost for which the kernel's whole work keeps every SM's unit, or the L2, busy."""
+    tensor, fma, special, shared, _ = _cycles_per_cta(demand, gpu)
+    sm_clk_s = 1.0 / (gpu.sm.count * gpu.clock.boost_hz)
+    return {
+        "tensor": demand.ctas * tensor * sm_clk_s,
+        "fma": demand.ctas * fma * sm_clk_s,
+        "special": demand.ctas * special * sm_clk_s,
+        "shared": demand.ctas * shared * sm_clk_s,
+        "l2": demand.ctas * _l2_cycles(demand, gpu) / gpu.clock.boost_hz,
+    }
+
+
+def _norm(terms: tuple[FloatArray, ...], p: float) -> FloatArray:
+    return _root(_power_sum(terms, p), p)
+
+
+def _power_sum(terms: tuple[FloatArray, ...], p: float) -> FloatArray:
+    first, *others = (_power(term, p) for term in terms)
+    for other in others:
+        first = first + other
+    return first
+
+
+def _power(x: FloatArray, p: float) -> FloatArray:
+    """x^p; the default 4 by two squarings, which tile search spends most of its time in."""
+    if p == 4.0:
+        square = x * x
+        return square * square
+    return np.power(x, p)
+
+
+def _root(x: FloatArray, p: float) -> FloatArray:
+    return np.sqrt(np.sqrt(x)) if p == 4.0 else np.power(x, 1.0 / p)

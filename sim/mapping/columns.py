@@ -1,0 +1,29 @@
+"""Helpers that every mapping shares: operator records as columns, and counts rounded up to what hardware works in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from simexplore.sim.demand import FloatArray
+
+
+def column(value: Any) -> FloatArray:
+    """An operator's field as an array of shape (rows, 1), ready to meet candidates of shape (1, candidates)."""
+    return np.atleast_1d(np.asarray(value, dtype=np.float64))[:, None]
+
+
+def row(values: list[float] | tuple[float, ...]) -> FloatArray:
+    """Values of the candidates, shape (1, candidates)."""
+    return np.asarray(values, dtype=np.float64)[None, :]
+
+
+def constant(value: float) -> FloatArray:
+    """One value for all rows and candidates, shape (1, 1)."""
+    return np.full((1, 1), float(value))
+
+
+def ceil_div(amount: FloatArray, unit: FloatArray | float) -> FloatArray:
+    """How many units cover the amount."""
+    return np.ceil(amount / unit)

@@ -1,0 +1,60 @@
+"""Elementwise, row-wise, gather and conversion operators → one streaming kernel each."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simexplore.archs.schema import Gpu
+from simexplore.sim.demand import CacheState, Conditions, KernelDemand
+from simexplore.sim.hardware import cache
+from simexplore.sim.mapping.columns import column, constant
+from simexplore.sim.mapping.streaming import Stream, stream_demand
+from simexplore.workloads.ops import Elementwise, Embedding, LayerNorm, Operator, Quantize, RmsNorm, Softmax
+
+REDUCTIONS = {"softmax": 2.0, "layernorm": 2.0, "rmsnorm": 1.0}
+"""Block-wide reductions of a row: maximum and sum; mean and variance; mean square."""
+
+
+def elementwise_demand(op: Elementwise, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """A kernel that reads its inputs and writes its outputs once."""
+    return (stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu),)
+
+
+def quantize_demand(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """A conversion with a scale that is known beforehand, so one pass."""
+    return (stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu),)
+
+
+def rowwise_demand(
+    op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Conditions
+) -> tuple[KernelDemand, ...]:
+    """One CTA a row: load it, reduce it across the CTA (shuffles, shared memory, a barrier), scale it, store it."""
+    warps = gpu.library.elementwise.threads_per_cta / gpu.sm.warp_size
+    shuffles = np.log2(gpu.sm.warp_size) + np.log2(max(warps, 2.0))
+    reduction = shuffles * gpu.sm.shared_latency_cycles + 2.0 * gpu.library.barrier_cycles
+    chain = constant(REDUCTIONS[op.op] * reduction)
+    stream = _stream(op, gpu, conditions.cache)
+    return (stream_demand(op.op, stream, gpu, ctas=column(op.rows), chain_cycles=chain),)
+
+
+def embedding_demand(op: Embedding, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """A gather of table rows by token: the table is a weight, so it is as warm as weights are."""
+    table = CacheState(activation_copies=conditions.cache.weight_copies)
+    return (stream_demand(op.op, _stream(op, gpu, table), gpu),)
+
+
+def _stream(op: Operator, gpu: Gpu, state: CacheState) -> Stream:
+    """The work of an operator whose inputs are activations; they stay in L2 as far as they and the result fit it."""
+    write = column(op.output_bytes)
+    read = column(op.min_bytes) - write
+    special = column(op.special_ops)
+    copies = np.minimum(column(state.activation_copies), 1e9)
+    return Stream(
+        read_bytes=read,
+        write_bytes=write,
+        flops=column(op.flops) - special,
+        special_ops=special,
+        warm_share=cache.hit_share(copies * read + write, gpu),
+        written_back_share=1.0 - cache.hit_share(read + write, gpu),
+    )
+

@@ -1,0 +1,62 @@
+"""Kernels that stream: every CTA loads its share, computes a little and stores. The base of elementwise and row-wise."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from simexplore.archs.schema import Gpu
+from simexplore.sim.demand import FloatArray, KernelDemand
+from simexplore.sim.hardware import cache
+from simexplore.sim.mapping.columns import constant
+
+REGISTERS = 32.0
+"""Registers of a thread of a streaming kernel: one vector per load in flight and some addresses."""
+
+
+class Stream(NamedTuple):
+    """Whole-kernel work of a streaming kernel; arrays of shape (rows, 1)."""
+
+    read_bytes: FloatArray
+    write_bytes: FloatArray
+    flops: FloatArray
+    special_ops: FloatArray
+    warm_share: FloatArray
+    """Share of the reads that hits L2."""
+    written_back_share: FloatArray
+    """Share of the writes that reaches DRAM within the kernel's time."""
+
+
+def stream_demand(
+    kernel: str,
+    stream: Stream,
+    gpu: Gpu,
+    ctas: FloatArray | None = None,
+    chain_cycles: FloatArray | None = None,
+) -> KernelDemand:
+    """One streaming kernel; `ctas` where the grid is one CTA a row, else as many as the bytes need."""
+    library = gpu.library.elementwise
+    threads = float(library.threads_per_cta)
+    at_once = threads * library.bytes_per_thread * library.loads_in_flight
+    moved = np.maximum(stream.read_bytes, stream.write_bytes)
+    grid = np.maximum(np.ceil(moved / at_once), 1.0) if ctas is None else ctas
+    hit = cache.mean_latency_cycles(gpu)
+    read, write = stream.read_bytes / grid, stream.write_bytes / grid
+    return KernelDemand(
+        kernel=kernel,
+        ctas=grid,
+        warps_per_cta=constant(threads / gpu.sm.warp_size),
+        registers_per_thread=constant(REGISTERS),
+        shared_bytes_per_cta=constant(0.0),
+        fma_ops=stream.flops / grid,
+        special_ops=stream.special_ops / grid,
+        l2_read_bytes=read,
+        l2_write_bytes=write,
+        dram_read_bytes=read * (1.0 - stream.warm_share),
+        dram_write_bytes=write * stream.written_back_share,
+        bytes_in_flight=np.minimum(read, at_once),
+        chain_cycles=constant(0.0) if chain_cycles is None else chain_cycles,
+        exposed_cycles=constant(hit),
+        setup_cycles=constant(library.setup_round_trips * hit),
+    )
