@@ -74,7 +74,10 @@ class SmArray:
         self._kernels: list[_Resident] = []
 
     def launch(self, grid: Grid, activity: Activity, max_sms: int | None = None) -> Event:
-        """Queue a kernel for dispatch, on at most `max_sms` SMs; the event happens when its last CTA has ended."""
+        """Queue a kernel for dispatch, on at most `max_sms` SMs (a partition, as CUDA's green contexts give).
+
+        The event happens when its last CTA has ended; its value is what the CTAs took of each resource, by name.
+        """
         limit = self._parts if max_sms is None else min(max_sms * self.parts_per_sm, self._parts)
         kernel = _Resident(self, grid, activity, limit)
         self._kernels.append(kernel)
@@ -111,8 +114,10 @@ class _Resident:
         self._limit = limit
         self._parts_per_cta = array.parts_per_sm // grid.ctas_per_sm
         self._flow = Flow(self, 1.0, {}, [Stretch(float(grid.ctas))])
+        self._ctas_unaccounted = float(grid.ctas)
         self._setup_s = 0.0
         self._computes = False
+        self._taken: dict[str, float] = {}
         self._last_wave_ctas = 0
         self._in_last_wave = False
 
@@ -152,7 +157,8 @@ class _Resident:
         """The last CTA has ended."""
         self._array.probes.on_kernel_end(self._array.clock.now_fs, self.activity)
         self._array.retire(self)
-        self.done.succeed()
+        self._account(0.0)
+        self.done.succeed(self._taken)
 
     def _undispatched(self) -> int:
         if self._in_last_wave:
@@ -162,6 +168,7 @@ class _Resident:
     def _shape(self, slots: int) -> None:
         """Lay what is left of the grid out in waves over `slots` slots."""
         left = self._flow.work_left(self._array.clock.now_fs)
+        self._account(left)
         timing = self._grid.timing(math.ceil(left), slots / self._grid.ctas_per_sm)
         whole, last_share = timing.full_waves, timing.tail_share
         if last_share == 0.0:
@@ -173,6 +180,13 @@ class _Resident:
         reshape = partial(self._array.network.reshape, self._flow) if self._computes else self._flow.reshape
         reshape(left / timing.run_s, timing.demands, stretches)
         self._setup_s = timing.setup_s
+
+    def _account(self, ctas_left: float) -> None:
+        """Add what the CTAs took that have run since the kernel was last laid out."""
+        ctas = self._ctas_unaccounted - ctas_left
+        self._ctas_unaccounted = ctas_left
+        for name, amount in self._flow.demands.items():
+            self._taken[name] = self._taken.get(name, 0.0) + ctas * amount
 
     def _start(self) -> None:
         clock = self._array.clock

@@ -1,0 +1,254 @@
+"""Predictions beside measurements: how far off, in which direction, for which operators and sizes.
+
+The error of a row is e = (predicted - measured) / measured. mape is the mean of |e|, bias the mean of e.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from simexplore.archs.schema import Gpu
+from simexplore.errors import SimexploreError
+from simexplore.kernels import measurement
+from simexplore.kernels.measurement import TIME, Measurements
+from simexplore.kernels.records import OperatorColumn, operator_columns
+from simexplore.sim.demand import CacheState, Conditions
+from simexplore.sim.estimate import predict
+from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.ops import Gemm, Operator
+
+ROWS_AT_ONCE = 4096
+"""Rows predicted between two reports of progress."""
+
+Floats = npt.NDArray[np.float64]
+Progress = Callable[[int, int], None]
+"""Called with the rows done and the rows in all."""
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Error figures of some rows; shares, not per cent."""
+
+    rows: int
+    mape: float
+    """Mean absolute error."""
+    median_ape: float
+    p90_ape: float
+    bias: float
+    """Mean signed error: above 0, predictions are too slow."""
+    interval_coverage: float | None
+    """Share of rows within their predicted interval; None where predictions have none."""
+    rows_per_s: float
+    """Rows predicted per second of wall time, tile search included, reading the table not."""
+
+
+@dataclass(frozen=True)
+class SizeTable:
+    """Errors of one operator family by two of its sizes. A cell without rows has mape None."""
+
+    op: str
+    down: str
+    """What grows from one line to the next, e.g. `m`."""
+    across: str
+    down_labels: tuple[str, ...]
+    across_labels: tuple[str, ...]
+    rows: tuple[tuple[int, ...], ...]
+    mape: tuple[tuple[float | None, ...], ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A machine's predictions against measured rows."""
+
+    arch: str
+    total: Errors
+    by_op: Mapping[str, Errors]
+    by_dtype: Mapping[str, Errors]
+    """By operator and dtype, as `gemm bf16`."""
+    by_size: tuple[SizeTable, ...]
+    refused: Mapping[str, int]
+    """Rows that were not compared, by the reason why."""
+    warnings: tuple[str, ...]
+    table: pd.DataFrame
+    """The compared rows, with `predicted_us`, `bound` and `error`."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data with stable keys: the figures of `total` at the top, then the same by operator and dtype."""
+        return {
+            "arch": self.arch,
+            **asdict(self.total),
+            "by_op": {op: asdict(errors) for op, errors in self.by_op.items()},
+            "by_dtype": {name: asdict(errors) for name, errors in self.by_dtype.items()},
+            "by_size": [asdict(table) for table in self.by_size],
+            "refused": dict(self.refused),
+            "warnings": list(self.warnings),
+        }
+
+
+def compare(
+    gpu: Gpu,
+    measurements: Measurements,
+    op: str | None = None,
+    dtype: str | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Predict every measured row under the conditions it was measured in, and tell how far off that is.
+
+    Args:
+        gpu: the machine.
+        measurements: the rows.
+        op: only this operator family.
+        dtype: only this value of the `dtype` column.
+        progress: told how many rows are done.
+
+    Raises:
+        SimexploreError: no row is left after choosing, or none of them can be predicted.
+    """
+    chosen = measurements.select(op, dtype)
+    columns, refused = operator_columns(chosen)
+    times = np.full(len(chosen), np.nan)
+    bounds = np.full(len(chosen), "", dtype=object)
+    seconds = np.zeros(len(chosen))
+    done = sum(refused.values())
+    for part in _parts(columns):
+        if progress is not None:
+            progress(done, len(chosen))
+        done += len(part.rows)
+        started = perf_counter()
+        try:
+            prediction = predict(part.record, gpu, _conditions(part, gpu))
+        except SimexploreError as error:
+            refused[str(error)] += len(part.rows)
+            continue
+        seconds[part.rows] = (perf_counter() - started) / len(part.rows)
+        times[part.rows] = prediction.time_s
+        bounds[part.rows] = prediction.bound
+    if progress is not None:
+        progress(len(chosen), len(chosen))
+    return _comparison(gpu, chosen.frame, times, bounds, seconds, refused)
+
+
+def _parts(columns: list[OperatorColumn]) -> Iterator[OperatorColumn]:
+    for column in columns:
+        for start in range(0, len(column.rows), ROWS_AT_ONCE):
+            yield column.part(start, start + ROWS_AT_ONCE)
+
+
+def _conditions(column: OperatorColumn, gpu: Gpu) -> Conditions:
+    """The data set's conditions in the words of the simulator: copies that fill this machine's L2, and so on."""
+    given = column.conditions
+    cache = CacheState(
+        weight_copies=_weight_copies(column.record, given, gpu), activation_copies=float(given.activation_copies)
+    )
+    return Conditions(cache=cache, launch=given.launch, attention_module=given.attention_module)
+
+
+def _weight_copies(record: Operator, given: measurement.Conditions, gpu: Gpu) -> float | Floats:
+    """Copies that the weights rotate over: min(most, ceil(L2 / weight bytes))."""
+    if given.max_weight_copies <= 1 or not isinstance(record, Gemm):
+        return 1.0
+    weight_bytes = bytes_of(record.weight_dtype or record.dtype) * 1.0 * record.batch * record.n * record.k
+    copies = np.ceil(gpu.l2.capacity_bytes / np.asarray(weight_bytes, dtype=np.float64))
+    return np.minimum(float(given.max_weight_copies), copies)
+
+
+def _comparison(
+    gpu: Gpu,
+    frame: pd.DataFrame,
+    times: Floats,
+    bounds: npt.NDArray[np.object_],
+    seconds: Floats,
+    refused: Counter[str],
+) -> Comparison:
+    predicted = ~np.isnan(times)
+    if not predicted.any():
+        reasons = "; ".join(f"{reason} ({count} rows)" for reason, count in refused.most_common(3))
+        raise SimexploreError(f"nothing to compare: {gpu.name} can predict none of the measured rows: {reasons}")
+    table = frame.assign(predicted_us=times * 1e6, bound=bounds, seconds=seconds)[predicted]
+    table["error"] = table["predicted_us"] / table[TIME] - 1.0
+    return Comparison(
+        arch=gpu.name,
+        total=_errors(table),
+        by_op={str(op): _errors(rows) for op, rows in table.groupby("op")},
+        by_dtype={
+            f"{op} {dtype}": _errors(rows) for op in table["op"].unique() for dtype, rows in _by_dtype(table, op)
+        },
+        by_size=tuple(_size_table(str(op), rows) for op, rows in table.groupby("op")),
+        refused=dict(refused.most_common()),
+        warnings=tuple(_device_warnings(gpu, frame)),
+        table=table.drop(columns="seconds").reset_index(drop=True),
+    )
+
+
+def _by_dtype(table: pd.DataFrame, op: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    for dtype, rows in table[table["op"] == op].groupby("dtype"):
+        yield str(dtype), rows
+
+
+def _errors(rows: pd.DataFrame) -> Errors:
+    error = rows["error"].to_numpy(dtype=np.float64)
+    size = np.abs(error)
+    return Errors(
+        rows=len(rows),
+        mape=float(size.mean()),
+        median_ape=float(np.median(size)),
+        p90_ape=float(np.quantile(size, 0.9)),
+        bias=float(error.mean()),
+        interval_coverage=None,
+        rows_per_s=len(rows) / float(rows["seconds"].sum()),
+    )
+
+
+_EDGES = (0, 1, 16, 128, 1024, 8192)
+_LABELS = ("1", "2–16", "17–128", "129–1024", "1025–8192", ">8192")
+_SIZES = (("m", "k"), ("batch x heads", "seq_kv"), ("rows", "cols"), ("elements", "num_gpus"), ("tokens", "width"))
+"""Two sizes that tell most about a kernel, by family: a table is by the first pair that all its rows have."""
+
+
+def _size_table(op: str, rows: pd.DataFrame) -> SizeTable:
+    """Errors of one family's rows by size. Families with `elements` alone have one column."""
+    pairs = ((down, _size(rows, down), across, _size(rows, across)) for down, across in _SIZES)
+    down, sizes_down, across, sizes_across = next(
+        (pair for pair in pairs if not np.isnan(pair[1] + pair[3]).any()),
+        ("elements", _size(rows, "elements"), "all", np.ones(len(rows))),
+    )
+    i = np.searchsorted(_EDGES, sizes_down, side="left") - 1
+    j = np.searchsorted(_EDGES, sizes_across, side="left") - 1
+    lines, columns = sorted(set(i.tolist())), sorted(set(j.tolist()))
+    size = np.abs(rows["error"].to_numpy(dtype=np.float64))
+    cells = [[size[(i == line) & (j == column)] for column in columns] for line in lines]
+    return SizeTable(
+        op=op,
+        down=down,
+        across=across,
+        down_labels=tuple(_LABELS[line] for line in lines),
+        across_labels=("all",) if across == "all" else tuple(_LABELS[column] for column in columns),
+        rows=tuple(tuple(len(cell) for cell in line) for line in cells),
+        mape=tuple(tuple(float(cell.mean()) if len(cell) else None for cell in line) for line in cells),
+    )
+
+
+def _size(rows: pd.DataFrame, name: str) -> Floats:
+    """A size by name, `m` or `batch x heads`; NaN where the table has no such column."""
+    product: Floats = np.ones(len(rows))
+    for factor in name.split(" x "):
+        product = product * (rows[factor].to_numpy(dtype=np.float64) if factor in rows else np.nan)
+    return product
+
+
+def _device_warnings(gpu: Gpu, frame: pd.DataFrame) -> Iterator[str]:
+    """One line for each measured device whose name does not have this machine's model in it (`H200`, `3090`)."""
+    model = next((word for word in gpu.name.lower().split() if re.search(r"\d", word)), gpu.name.lower())
+    for device, count in frame["device"].value_counts().items():
+        words = re.split(r"[^a-z0-9]+", str(device).lower())
+        if not any(word.endswith(model) for word in words):
+            yield f"{count} rows were measured on {device}, the machine is {gpu.name}"

@@ -1,0 +1,129 @@
+"""From operators to what the hardware plays: each distinct operator is mapped once, however often a graph has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from simexplore.archs.schema import Gpu
+from simexplore.sim.demand import Conditions, KernelDemand, LinkDemand
+from simexplore.sim.estimate import kernels_of, link_seconds, predict
+from simexplore.sim.hardware.occupancy import ctas_per_sm
+from simexplore.sim.hardware.sm_array import GridTiming
+from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
+from simexplore.workloads.ops import Operator
+
+
+class GpuKernel:
+    """A kernel with its chosen tile: the grid that the SM array dispatches, and what launching it costs."""
+
+    def __init__(self, demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> None:
+        self.kernel = demand.kernel
+        self.ctas = int(demand.ctas.item())
+        self.ctas_per_sm = int(ctas_per_sm(demand, gpu).item())
+        self.launch_s = float(launch_seconds(demand, gpu, conditions.launch).item())
+        self.tile = "x".join(f"{part.item():g}" for part in demand.label)
+        self._demand = demand
+        self._gpu = gpu
+        self._timings: dict[tuple[int, float], GridTiming] = {}
+
+    @property
+    def details(self) -> dict[str, object]:
+        """What is worth showing of it, besides its name."""
+        tile = {"tile": self.tile} if self.tile else {}
+        return {**tile, "ctas": self.ctas, "ctas_per_sm": self.ctas_per_sm}
+
+    def timing(self, ctas: int, sms: float) -> GridTiming:
+        """How `ctas` of its CTAs run alone on `sms` SMs."""
+        key = (ctas, sms)
+        if key not in self._timings:
+            self._timings[key] = self._time(ctas, sms)
+        return self._timings[key]
+
+    def _time(self, ctas: int, sms: float) -> GridTiming:
+        timing = kernel_timing(replace(self._demand, ctas=np.array([float(ctas)])), self._gpu, sms)
+        taken = {**timing.busy_s, "power": timing.energy_j}
+        return GridTiming(
+            setup_s=timing.setup_s.item(),
+            run_s=timing.run_s.item(),
+            full_waves=int(timing.waves.full.item()),
+            full_wave_share=timing.full_wave_share.item(),
+            tail_share=timing.tail_share.item(),
+            demands={name: amount.item() / ctas for name, amount in taken.items()},
+        )
+
+
+@dataclass(frozen=True)
+class LinkTransfer:
+    """One GPU's share of a collective, or a copy."""
+
+    kernel: str
+    link: str
+    latency_s: float
+    transfer_s: float
+
+    @property
+    def details(self) -> Mapping[str, object]:
+        """What is worth showing of it, besides its name."""
+        return {"link": self.link}
+
+    @classmethod
+    def of(cls, demand: LinkDemand, gpu: Gpu) -> LinkTransfer:
+        """The latency and the bandwidth part of `link_seconds`, which play one after the other."""
+        none = np.zeros(1)
+        return cls(
+            kernel=demand.kernel,
+            link=demand.link,
+            latency_s=link_seconds(replace(demand, bytes=none), gpu).item(),
+            transfer_s=link_seconds(replace(demand, steps=none), gpu).item(),
+        )
+
+
+Step: TypeAlias = GpuKernel | LinkTransfer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An operator as it will be played."""
+
+    steps: tuple[Step, ...]
+    """Its kernels and transfers, one after another."""
+    bound: str
+    """What bounds it alone."""
+
+    @property
+    def kernel(self) -> str:
+        """Names of its kernels."""
+        return "+".join(step.kernel for step in self.steps)
+
+
+class Planner:
+    """Plans operators for one GPU and remembers them."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self._gpu = gpu
+        self._plans: dict[tuple[Operator, tuple[object, ...]], Plan] = {}
+
+    def plan(self, op: Operator, conditions: Conditions) -> Plan:
+        """The plan of an operator whose fields are numbers.
+
+        Raises:
+            SimexploreError: the GPU cannot run it.
+        """
+        cache = conditions.cache
+        key = (op, (cache.weight_copies, cache.activation_copies, conditions.launch, conditions.attention_module))
+        if key not in self._plans:
+            self._plans[key] = self._make(op, conditions)
+        return self._plans[key]
+
+    def _make(self, op: Operator, conditions: Conditions) -> Plan:
+        steps: list[Step] = [
+            LinkTransfer.of(demand, self._gpu)
+            if isinstance(demand, LinkDemand)
+            else GpuKernel(demand, self._gpu, conditions)
+            for demand in kernels_of(op, self._gpu, conditions)
+        ]
+        return Plan(tuple(steps), predict(op, self._gpu, conditions).bound[0])

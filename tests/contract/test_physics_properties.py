@@ -1,0 +1,58 @@
+"""What must hold on any machine: never below the roofline, and more hardware is never slower."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_machines import machines, operators, with_values
+from simexplore.archs.schema import Gpu
+from simexplore.sim.demand import COLD, SERVING, WARM, CacheState, Conditions
+from simexplore.sim.estimate import predict
+from simexplore.workloads import ops
+
+STATES = st.sampled_from([COLD, SERVING, WARM])
+FACTORS = st.floats(1.0, 16.0)
+ROUNDING = 1e-9
+
+
+def seconds(op: ops.Operator, gpu: Gpu, cache: CacheState) -> float:
+    return float(predict(op, gpu, Conditions(cache=cache)).time_s[0])
+
+
+@settings(max_examples=400, deadline=None)
+@given(machines(), operators())
+def test_never_below_the_roofline(gpu: Gpu, op: ops.Operator) -> None:
+    rates = gpu.sm.tensor_ops_per_clk if op.dtype in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
+    compute_s = float(op.matmul_flops) / (gpu.sm.count * gpu.clock.boost_hz * rates.get(op.dtype, 1.0))
+    memory_s = float(op.min_bytes - op.output_bytes) / gpu.dram.bandwidth_bytes_per_s
+    assert seconds(op, gpu, COLD) >= max(compute_s, memory_s) * (1.0 - ROUNDING)
+
+
+@settings(max_examples=400, deadline=None)
+@given(machines(), operators(), FACTORS, STATES)
+@pytest.mark.parametrize("path", ["dram__bandwidth_bytes_per_s", "l2__bandwidth_bytes_per_clk"])
+def test_more_bandwidth_is_never_slower(path: str, gpu: Gpu, op: ops.Operator, factor: float, cache: CacheState) -> None:
+    part, field = path.split("__")
+    faster = with_values(gpu, **{path: getattr(getattr(gpu, part), field) * factor})
+    assert seconds(op, faster, cache) <= seconds(op, gpu, cache) * (1.0 + ROUNDING)
+
+
+@settings(max_examples=400, deadline=None)
+@given(machines(), operators(), FACTORS, STATES)
+def test_more_sms_are_never_slower(gpu: Gpu, op: ops.Operator, factor: float, cache: CacheState) -> None:
+    larger = with_values(gpu, sm__count=int(gpu.sm.count * factor))
+    assert seconds(op, larger, cache) <= seconds(op, gpu, cache) * (1.0 + ROUNDING)
+
+
+@settings(max_examples=200, deadline=None)
+@given(machines(), operators())
+def test_warm_is_never_slower_than_cold(gpu: Gpu, op: ops.Operator) -> None:
+    assert seconds(op, gpu, WARM) <= seconds(op, gpu, COLD) * (1.0 + ROUNDING)
+
+
+@settings(max_examples=200, deadline=None)
+@given(machines(), operators(), STATES)
+def test_energy_is_at_least_that_of_idling(gpu: Gpu, op: ops.Operator, cache: CacheState) -> None:
+    prediction = predict(op, gpu, Conditions(cache=cache))
+    assert prediction.energy_j[0] >= gpu.power.idle_w * prediction.time_s[0]
