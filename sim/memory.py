@@ -59,9 +59,10 @@ class Memory:
         parts = {**self._graph.resident_bytes, "results": sum(self._results.values())}
         shown = ", ".join(f"{name} {_gigabytes(size)}" for name, size in parts.items() if size > 0.0)
         when = f" at {node}" if node else ""
+        held, room = _gigabytes(self.held_bytes), _gigabytes(self._capacity_bytes)
         raise SimexploreError(
-            f"{self._graph.name} needs {_gigabytes(self.held_bytes)} of device memory{when} ({shown}), and {self._machine} "
-            f"has {_gigabytes(self._capacity_bytes)}: make it smaller, spread it over more GPUs, or allow overflow"
+            f"{self._graph.name} needs {held} of device memory{when} ({shown}), and {self._machine} has {room}: "
+            "make it smaller, spread it over more GPUs, or allow overflow"
         )
 
 
