@@ -1,0 +1,55 @@
+"""simexplore: how long a workload takes on a machine described in YAML.
+
+>>> import simexplore
+>>> gpu = simexplore.load_arch("nvidia/h200-sxm", {"l2.capacity": "60 MiB"})
+>>> run = simexplore.simulate("llm/llama-3-8b/decode", gpu)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from simexplore.errors import SimexploreError
+
+if TYPE_CHECKING:
+    from simexplore.api import compare, estimate, load_workload, simulate
+    from simexplore.archs.load import load_arch
+    from simexplore.kernels.datasets import read_measurements
+
+    __version__: str
+
+__all__ = [
+    "SimexploreError",
+    "__version__",
+    "compare",
+    "estimate",
+    "load_arch",
+    "load_workload",
+    "read_measurements",
+    "simulate",
+]
+
+_HOMES = {
+    "compare": "simexplore.api",
+    "estimate": "simexplore.api",
+    "load_arch": "simexplore.archs.load",
+    "load_workload": "simexplore.api",
+    "read_measurements": "simexplore.kernels.datasets",
+    "simulate": "simexplore.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for when it is asked for: `import simexplore` alone costs nothing."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("simexplore")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'simexplore' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

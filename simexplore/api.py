@@ -1,0 +1,128 @@
+"""What the public face does beyond the rooms' own functions: it takes names and files where they take objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from simexplore.archs.load import load_arch, read_document
+from simexplore.archs.schema import Gpu
+from simexplore.errors import SimexploreError
+from simexplore.kernels.datasets import read_measurements
+from simexplore.kernels.measurement import Measurements, join
+from simexplore.sim import compare as comparing
+from simexplore.sim.closed_form import Estimate, estimate_graph
+from simexplore.sim.demand import CacheState, Conditions, Launch
+from simexplore.sim.execute import execute
+from simexplore.sim.probes import Probe
+from simexplore.sim.result import Run
+from simexplore.workloads import catalog
+from simexplore.workloads.graph import Graph, single
+from simexplore.workloads.graph_data import GraphDataError, from_data
+from simexplore.workloads.ops import FAMILIES, Operator, parse_operator
+
+AnyArch = Gpu | str | Path
+AnyWork = Graph | Operator | str | Path
+AnyMeasured = Measurements | str | Path
+
+
+def load_workload(work: AnyWork, params: Mapping[str, object] | None = None) -> Graph:
+    """The graph of a workload by name, of a YAML file, or of one operator.
+
+    Args:
+        work: `llm/llama-3-8b/decode`, `mine.yaml`, `gemm(m=16,n=4096,k=4096)`, or a graph or operator as it is.
+        params: parameters of a workload by name; nothing else takes any.
+
+    Raises:
+        SimexploreError: unknown name or parameter, or a fault in the file, named by file, line and key.
+    """
+    if isinstance(work, Graph):
+        return work
+    if isinstance(work, Operator):
+        return single(work)
+    is_file = isinstance(work, Path) or work.endswith((".yaml", ".yml"))
+    text = str(work)
+    if not is_file and "(" not in text and text not in FAMILIES:
+        return catalog.build(text, params)
+    if params:
+        raise SimexploreError(
+            f"{text}: expected no parameters, they belong to workloads by name; found {', '.join(params)}"
+        )
+    return _read_graph(Path(work)) if is_file else single(parse_operator(text))
+
+
+def _read_graph(path: Path) -> Graph:
+    document = read_document(path)
+    try:
+        return from_data(document.data, name=path.stem)
+    except GraphDataError as error:
+        raise SimexploreError(f"{path}:{document.line(error.key_path)}: {error}") from None
+
+
+def simulate(
+    work: AnyWork,
+    arch: AnyArch,
+    params: Mapping[str, object] | None = None,
+    *,
+    cache: CacheState | None = None,
+    launch: Launch = "graph",
+    probes: Sequence[Probe] = (),
+    allow_overflow: bool = False,
+) -> Run:
+    """Play a workload on a machine as events.
+
+    Args:
+        work: what `load_workload` takes.
+        arch: a machine, its name or its file.
+        params: parameters of a workload by name.
+        cache: what every kernel finds in L2, `COLD` or `WARM` of `sim.demand`; by default what nodes before it wrote.
+        launch: kernels launched by a `graph` or one by one on a `stream`.
+        probes: what watches the run, such as `sim.trace.Trace`.
+        allow_overflow: let the run hold more than the machine's memory.
+
+    Raises:
+        SimexploreError: see `load_workload` and `load_arch`; the machine can't run an operator or hold the workload.
+    """
+    graph = load_workload(work, params)
+    return execute(graph, _machine(arch), _conditions(cache, launch), launch, probes, allow_overflow)
+
+
+def estimate(
+    work: AnyWork,
+    arch: AnyArch,
+    params: Mapping[str, object] | None = None,
+    *,
+    cache: CacheState | None = None,
+    launch: Launch = "graph",
+) -> Estimate:
+    """A workload in closed form: faster than `simulate`, without contention or memory. Arguments as there."""
+    return estimate_graph(load_workload(work, params), _machine(arch), _conditions(cache, launch), launch)
+
+
+def _conditions(cache: CacheState | None, launch: Launch) -> Conditions | None:
+    return None if cache is None else Conditions(cache=cache, launch=launch)
+
+
+def compare(
+    arch: AnyArch,
+    measured: AnyMeasured | Iterable[AnyMeasured],
+    op: str | None = None,
+    dtype: str | None = None,
+    progress: comparing.Progress | None = None,
+) -> comparing.Comparison:
+    """Predictions of a machine against measurements, one table or several; see `sim.compare.compare`.
+
+    Args:
+        arch: a machine, its name or its file.
+        measured: tables, files, or names such as `aiconfigurator:h200_sxm/gemm/trtllm`.
+        op: only this operator family.
+        dtype: only this value of the `dtype` column.
+        progress: told how many rows are done.
+    """
+    several = [measured] if isinstance(measured, Measurements | str | Path) else measured
+    tables = [table if isinstance(table, Measurements) else read_measurements(table) for table in several]
+    return comparing.compare(_machine(arch), join(tables), op, dtype, progress)
+
+
+def _machine(arch: AnyArch) -> Gpu:
+    return arch if isinstance(arch, Gpu) else load_arch(arch)
