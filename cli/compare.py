@@ -1,0 +1,78 @@
+"""`simexplore compare`: predictions beside measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+import simexplore
+from simexplore.cli.options import arch_option, json_option, set_option
+from simexplore.cli.output import note, percent, print_json, print_table, progress
+from simexplore.sim.compare import Comparison, Errors, SizeTable
+
+
+@click.command(
+    epilog="Example: simexplore compare --arch nvidia/h200-sxm --measured aiconfigurator:h200_sxm/gemm/trtllm"
+)
+@arch_option()
+@click.option(
+    "--measured",
+    multiple=True,
+    required=True,
+    metavar="FILE|DATA SET",
+    help="A .csv or .parquet file, or aiconfigurator:SYSTEM/OPERATOR/FRAMEWORK. Repeatable.",
+)
+@click.option("--op", help="Only this operator, e.g. gemm.")
+@click.option("--dtype", help="Only this dtype, e.g. bf16.")
+@click.option(
+    "--physics-only",
+    is_flag=True,
+    expose_value=False,
+    help="Leave out the learned correction of a calibrated machine (those that come with simexplore have none).",
+)
+@set_option()
+@json_option()
+def compare(
+    arch: str, measured: tuple[str, ...], op: str | None, dtype: str | None, overrides: dict[str, str], as_json: bool
+) -> None:
+    """Predict each measured kernel in the conditions it was measured in, and tell how far off that is.
+
+    mape, median and p90 are of |predicted - measured| / measured; bias is its signed mean: above 0, predictions are
+    too slow. Rows that can't be predicted are counted by the reason why.
+    """
+    gpu = simexplore.load_arch(arch, overrides)
+    with progress("predicting") as advance:
+        result = simexplore.compare(gpu, measured, op=op, dtype=dtype, progress=advance)
+    for warning in result.warnings:
+        note(f"warning: {warning}")
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        _print(result)
+
+
+def _print(result: Comparison) -> None:
+    click.echo(f"{result.arch}: {result.total.rows} rows")
+    click.echo()
+    _print_errors({**result.by_dtype, "all": result.total})
+    for table in result.by_size:
+        click.echo()
+        _print_sizes(table)
+    if result.refused:
+        click.echo()
+        rows = [[reason, str(count)] for reason, count in result.refused.items()]
+        print_table(["not compared", "rows"], rows)
+
+
+def _print_errors(errors: Mapping[str, Errors]) -> None:
+    rows = []
+    for name, e in errors.items():
+        shares = [percent(share) for share in (e.mape, e.median_ape, e.p90_ape, e.bias)]
+        rows.append([name, str(e.rows), *shares, f"{e.rows_per_s:,.0f}"])
+    print_table(["operator", "rows", "mape", "median", "p90", "bias", "rows/s"], rows)
+
+
+def _print_sizes(table: SizeTable) -> None:
+    rows = [[label, *map(percent, line)] for label, line in zip(table.down_labels, table.mape, strict=True)]
+    print_table([f"{table.op} mape: {table.down} \\ {table.across}", *table.across_labels], rows)

@@ -1,0 +1,60 @@
+"""The command `simexplore`: a group whose commands are imported when they are run, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import importlib
+from typing import IO, Any
+
+import click
+
+from simexplore.errors import SimexploreError
+
+COMMANDS = {
+    "arch": "Machines: list, show, validate, schema.",
+    "workload": "Work: list, show.",
+    "run": "Run a workload or one operator on a machine.",
+    "compare": "Hold a machine's predictions against measured kernels.",
+}
+"""Each is the function of the same name in the module of the same name, with the line that --help shows."""
+
+
+class Failure(click.ClickException):
+    """A user's mistake: one line on stderr, exit code 2."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"simexplore: {' '.join(self.message.split())}", file=file, err=file is None)
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is asked for, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"simexplore.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SimexploreError as error:
+            raise Failure(str(error)) from error
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: simexplore run 'gemm(m=4096,n=4096,k=4096)' --arch nvidia/h200-sxm",
+)
+@click.version_option(package_name="simexplore")
+def main() -> None:
+    """Predict how long work takes on a machine described in YAML, and check it against measured runs."""

@@ -1,0 +1,56 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from simexplore.errors import SimexploreError
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _pairs(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:  # noqa: ARG001
+    """`key=value` texts as a dict."""
+    pairs: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise SimexploreError(f"{parameter.opts[0]}: expected key=value, found {text!r}")
+        if key in pairs:
+            raise SimexploreError(f"{parameter.opts[0]}: expected each key once, found {key!r} again")
+        pairs[key] = value.strip()
+    return pairs
+
+
+def arch_option() -> Decorator:
+    return click.option("--arch", required=True, metavar="NAME|FILE", help="Machine: a name (arch list) or a file.")
+
+
+def set_option() -> Decorator:
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        callback=_pairs,
+        metavar="PATH=VALUE",
+        help="Change the machine, e.g. --set l2.capacity='36 MiB'. Repeatable.",
+    )
+
+
+def param_option() -> Decorator:
+    return click.option(
+        "--param",
+        "params",
+        multiple=True,
+        callback=_pairs,
+        metavar="NAME=VALUE",
+        help="Parameter of the workload (workload show NAME). Repeatable.",
+    )
+
+
+def json_option() -> Decorator:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON with SI units in its keys.")
