@@ -1,0 +1,88 @@
+"""`simexplore compare`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "measured"
+
+ROWS = """source,device,op,dtype,m,n,k,time_us
+mine,NVIDIA H200,gemm,bf16,1,4096,4096,9
+mine,NVIDIA H200,gemm,bf16,512,4096,4096,30
+mine,NVIDIA H200,gemm,fp8,512,4096,4096,20
+mine,NVIDIA H200,conv2d,fp32,,,,50
+"""
+FIGURES = {"rows", "mape", "median_ape", "p90_ape", "bias", "interval_coverage", "rows_per_s"}
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.csv"
+    path.write_text(ROWS, encoding="utf-8")
+    return path
+
+
+def test_json(command: Callable[..., Result], rows: Path) -> None:
+    result = command("compare", "--arch", "nvidia/h200-sxm", "--measured", rows, "--physics-only", "--json")
+    data = json.loads(result.stdout)
+    assert data["rows"] == 3
+    assert set(data) >= FIGURES
+    assert set(data["by_op"]) == {"gemm"}
+    assert set(data["by_op"]["gemm"]) == FIGURES
+    assert data["refused"] == {"operator conv2d is not modelled": 1}
+    assert result.stderr == ""
+
+
+def test_choosing_and_several_tables(command: Callable[..., Result], rows: Path) -> None:
+    both = ("--measured", rows, "--measured", rows)
+    result = command("compare", "--arch", "nvidia/h200-sxm", *both, "--op", "gemm", "--dtype", "bf16", "--json")
+    data = json.loads(result.stdout)
+    assert (data["rows"], data["refused"]) == (4, {})
+
+
+def test_table(command: Callable[..., Result], rows: Path) -> None:
+    shown = command("compare", "--arch", "nvidia/h200-sxm", "--measured", rows).stdout
+    lines = [line.split() for line in shown.splitlines() if line]
+    assert lines[0] == ["NVIDIA", "H200", "SXM", "141", "GB:", "3", "rows"]
+    assert ["gemm", "bf16", "2"] in [line[:3] for line in lines]
+    assert "operator conv2d is not modelled     1" in shown
+
+
+def test_overrides_change_the_prediction(command: Callable[..., Result], rows: Path) -> None:
+    base = ("compare", "--arch", "nvidia/h200-sxm", "--measured", rows, "--json")
+    slow = json.loads(command(*base, "--set", "sm.count=33").stdout)
+    assert slow["bias"] > json.loads(command(*base).stdout)["bias"]
+
+
+def test_another_device_is_a_line_on_stderr(command: Callable[..., Result], rows: Path) -> None:
+    result = command("compare", "--arch", "nvidia/l40s", "--measured", rows, "--dtype", "bf16", "--json")
+    assert json.loads(result.stdout)["warnings"]
+    assert result.stderr == "simexplore: warning: 2 rows were measured on NVIDIA H200, the machine is NVIDIA L40S\n"
+
+
+def test_mistakes(fails: Callable[..., str], rows: Path, tmp_path: Path) -> None:
+    def told(*arguments: object) -> str:
+        return fails("compare", "--arch", "nvidia/h200-sxm", *arguments)
+
+    assert "expected a file, found nothing" in told("--measured", tmp_path / "absent.csv")
+    assert "no measured row has op 'gem'; did you mean 'gemm'" in told("--measured", rows, "--op", "gem")
+    assert "nothing to compare" in told("--measured", rows, "--op", "conv2d")
+    broken = tmp_path / "broken.csv"
+    broken.write_text(ROWS.replace(",30", ",fast"), encoding="utf-8")
+    assert f"{broken}:3: time_us: expected a time above 0 in microseconds, found 'fast'" in told("--measured", broken)
+
+
+def test_measured_gemms_of_an_h200(command: Callable[..., Result]) -> None:
+    file = SHARED / "aic_h200_sxm_gemm.csv"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} beside the checkout")
+    arguments = ("--measured", file, "--dtype", "bf16", "--physics-only", "--json")
+    data = json.loads(command("compare", "--arch", "nvidia/h200-sxm", *arguments).stdout)
+    assert data["rows"] > 9000
+    assert data["mape"] <= 0.20
+    assert data["refused"] == {}

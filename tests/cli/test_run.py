@@ -1,0 +1,140 @@
+"""`simexplore run`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
+GEMM = "gemm(m=4096,n=4096,k=4096,dtype=bf16)"
+DECODE = ("llm/llama-3-8b/decode", "--arch", "nvidia/h200-sxm", "--param", "batch=8", "--param", "context=4096")
+
+
+def test_json_has_the_promised_keys(command: Callable[..., Result]) -> None:
+    result = command("run", GEMM, "--arch", "nvidia/rtx-4090", "--set", "l2.capacity=36 MiB", "--json")
+    data = json.loads(result.stdout)
+    assert set(data) == {"time_s", "energy_j", "peak_memory_bytes", "utilization", "ops"}
+    (op,) = data["ops"]
+    assert {"name", "op", "start_s", "time_s", "bound", "energy_j"} <= set(op)
+    assert op["op"] == GEMM
+    assert data["time_s"] == pytest.approx(op["start_s"] + op["time_s"])
+    assert data["energy_j"] > op["energy_j"] > 0
+
+
+def test_a_gemm_is_not_faster_than_its_peak(command: Callable[..., Result]) -> None:
+    data = json.loads(command("run", GEMM, "--arch", "nvidia/h200-sxm", "--json").stdout)
+    peak = json.loads(command("arch", "show", "nvidia/h200-sxm", "--json").stdout)["derived"]["tensor_bf16_ops_per_s"]
+    assert 2 * 4096**3 / peak * 0.9 < data["time_s"] < 2 * 4096**3 / peak * 3
+
+
+def test_table_groups_the_layers(command: Callable[..., Result]) -> None:
+    shown = command("run", *DECODE).stdout
+    (line,) = (line.split() for line in shown.splitlines() if "attention_decode" in line)
+    assert line[0] == "layer*.attention"
+    assert line[3] == "32"
+    figures = {line.split("  ")[0] for line in shown.splitlines()}
+    assert {"time", "tokens", "energy", "peak memory", "dram in use"} <= figures
+
+
+def test_closed_form_agrees_with_events_on_a_chain(command: Callable[..., Result]) -> None:
+    events = json.loads(command("run", *DECODE, "--json").stdout)
+    closed = json.loads(command("run", *DECODE, "--estimate", "--json").stdout)
+    assert set(closed) == set(events)
+    assert closed["peak_memory_bytes"] is None
+    assert closed["time_s"] == pytest.approx(events["time_s"], rel=0.01)
+    assert closed["energy_j"] == pytest.approx(events["energy_j"], rel=0.01)
+    assert [op["name"] for op in closed["ops"]] == [op["name"] for op in events["ops"]]
+
+
+def test_trace(command: Callable[..., Result], tmp_path: Path) -> None:
+    file = tmp_path / "decode.json"
+    result = command("run", *DECODE, "--param", "layers=2", "--trace", file)
+    assert result.stderr == f"simexplore: trace written to {file}: open it in ui.perfetto.dev\n"
+    events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
+    assert {"layer0.attention", "layer1.attention"} <= {event["name"] for event in events}
+    assert {"M", "X", "C"} == {event["ph"] for event in events}
+
+
+def test_conditions_matter(command: Callable[..., Result]) -> None:
+    def time_s(*options: str) -> float:
+        arguments = ("run", "gemm(m=8,n=4096,k=2048,dtype=bf16)", "--arch", "nvidia/h200-sxm", "--json", *options)
+        return float(json.loads(command(*arguments).stdout)["time_s"])
+
+    assert time_s("--cache", "warm") < time_s("--cache", "cold") == time_s()
+    assert time_s("--launch", "graph") < time_s("--launch", "stream")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_examples_run(command: Callable[..., Result], example: Path) -> None:
+    data = json.loads(command("run", example, "--arch", "nvidia/l40s", "--json").stdout)
+    assert data["time_s"] > 0
+    assert data["ops"]
+
+
+def test_there_are_examples() -> None:
+    assert EXAMPLES
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("", 1, "an empty file"),
+        ("operators:\n  - gemm(m=1,n=1)\n", 2, "k"),
+        ("operators:\n  - {op: gemm, m: 1, n: 1, k: none}\n", 2, "k: expected a positive integer"),
+        ("operators:\n  - gemm(m=1,n=1,k=1)\n  - {op: gelu, elements: 1, dtype: bf61}\n", 3, "did you mean 'bf16'"),
+        ("- {name: a, op: 'gelu(elements=4)', after: [b]}\n", 1, "after"),
+        ("operators: 3\n", 1, "operators: expected a list of operators"),
+        ("name: x\noperators:\n- gelu(elements=4)\nrepat: 2\n", 4, "did you mean 'repeat'"),
+        ("operators: [\n", 2, "expected YAML"),
+    ],
+)
+def test_a_broken_graph_is_one_line_with_its_place(
+    fails: Callable[..., str], tmp_path: Path, text: str, line: int, said: str
+) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text, encoding="utf-8")
+    told = fails("run", path, "--arch", "nvidia/t4")
+    assert f"{path}:{line}" in told
+    assert "expected" in told
+    assert "found" in told
+    assert said in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("gemm(m=1,n=1,k=1,dtype=bf17)",), "did you mean 'bf16'"),
+        (("gem(m=1,n=1,k=1)",), "did you mean 'gemm'"),
+        (("gemm(m=0,n=1,k=1)",), "m: expected a positive integer, found '0'"),
+        (("gemm(m=1,n=1",), "expected"),
+        (("gemm",), "expected '('"),
+        (("llm/llama-3-8b/decod",), "did you mean 'llm/llama-3-8b/decode'"),
+        (("llm/llama-3-8b/decode", "--param", "batch"), "--param: expected key=value"),
+        (("llm/llama-3-8b/decode", "--param", "batches=2"), "did you mean 'batch'"),
+        (("gelu(elements=4)", "--param", "batch=2"), "expected no parameters"),
+        (("absent.yaml",), "absent.yaml:1: expected a readable file"),
+        (("gelu(elements=4)", "--set", "sm.cuont=4"), "did you mean"),
+        (("gelu(elements=4)", "--set", "sm.count=many"), "--set sm.count: expected a whole number"),
+        (("gemm(m=64,n=64,k=64,dtype=fp8)",), "fp8"),
+        (("llm/llama-3-70b/decode",), "memory"),
+        (("gelu(elements=4)", "--trace", "/absent/folder/trace.json"), "can't be written"),
+    ],
+)
+def test_mistakes(fails: Callable[..., str], arguments: tuple[str, ...], said: str) -> None:
+    assert said in fails("run", *arguments, "--arch", "nvidia/t4")
+
+
+def test_a_closed_form_has_no_trace(command: Callable[..., Result], tmp_path: Path) -> None:
+    result = command("run", GEMM, "--arch", "nvidia/t4", "--estimate", "--trace", tmp_path / "trace.json")
+    assert result.exit_code == 2
+    assert "--trace needs events" in result.stderr
+
+
+def test_overflow_can_be_allowed(command: Callable[..., Result]) -> None:
+    arguments = ("llm/llama-3-70b/decode", "--param", "layers=40", "--arch", "nvidia/rtx-4090", "--allow-overflow")
+    data = json.loads(command("run", *arguments, "--json").stdout)
+    assert data["peak_memory_bytes"] > 24 * 1024**3
