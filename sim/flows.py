@@ -96,15 +96,22 @@ class Flow:
         self.amounts: Amounts = ()
         self.reshape(cap, demands, stretches)
 
-    @property
-    def waves_left(self) -> int:
-        """Waves of the present stretch that have not ended."""
-        return self._waves_left
-
     def work_left(self, now_fs: int) -> float:
         """Work that is not done [work]."""
         done = self.rate * (now_fs - self._since_fs) / FS_PER_S
-        return max(self._left - done, 0.0) + sum(later.wave_work * later.waves for later in self._later)
+        return max(self._left - done, 0.0) + self._later_work()
+
+    def _later_work(self) -> float:
+        return sum(later.wave_work * later.waves for later in self._later)
+
+    def waves_left(self, now_fs: int) -> int:
+        """Waves of the present stretch that have not ended; one that is due has."""
+        is_due = self._alarm.is_set and self._alarm.at_fs == now_fs
+        return self._waves_left - is_due
+
+    def unfinished_work(self, now_fs: int) -> float:
+        """Work of all waves that have not ended, the present one as a whole [work]."""
+        return self._wave_work * self.waves_left(now_fs) + self._later_work()
 
     def enter(self, network: FlowNetwork, ring: Callable[[], None]) -> None:
         """Belong to `network`, which says at which rate to go; `ring` is called at the end of each wave."""

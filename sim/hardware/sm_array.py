@@ -96,14 +96,32 @@ class SmArray:
 
     def _dispatch(self) -> None:
         for kernel in self._kernels:
-            self._free -= kernel.take(self._free)
-            if kernel.waits_for_slots:
-                break
+            if kernel.wants_slots:
+                self._free -= kernel.take(self._free)
+                if kernel.wants_slots:
+                    break
         self.probes.on_sms(self.clock.now_fs, 1.0 - self._free / self._parts)
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """CTAs laid out in waves over slots; the last wave, which may be partial, is apart from the whole ones."""
+
+    ctas: int
+    slots: int
+    whole_waves: int
+
+    @property
+    def last_wave_ctas(self) -> int:
+        return max(self.ctas - self.whole_waves * self.slots, 1)
+
+
 class _Resident:
-    """A kernel in the array: the slots that it holds, and the flow of its CTAs' work, counted in CTAs."""
+    """A kernel in the array: the slots that it holds, and the flow of its CTAs' work, counted in CTAs.
+
+    When it gets more slots, CTAs of waves that have not ended are laid out anew over all its slots, and what the
+    present wave had done counts for them. So it is never faster than alone on those slots from the start.
+    """
 
     def __init__(self, array: SmArray, grid: Grid, activity: Activity, limit: int) -> None:
         self.activity = activity
@@ -118,25 +136,26 @@ class _Resident:
         self._setup_s = 0.0
         self._computes = False
         self._taken: dict[str, float] = {}
-        self._last_wave_ctas = 0
+        self._layout = _Layout(grid.ctas, 0, 0)
         self._in_last_wave = False
 
     @property
-    def waits_for_slots(self) -> bool:
-        """Whether it has CTAs that are not dispatched and would take more slots."""
-        return self._undispatched() > 0 and self.held + self._parts_per_cta <= self._limit
+    def wants_slots(self) -> bool:
+        """Whether it has CTAs that are not dispatched and may hold more slots."""
+        return (
+            not self._in_last_wave and self.held + self._parts_per_cta <= self._limit and self._undispatched_ctas() > 0
+        )
 
     def take(self, free: int) -> int:
         """Take what it can use of the free parts of the array; returns how much that is."""
-        waiting = self._undispatched()
         offered = min(self.held + free, self._limit) // self._parts_per_cta
         slots = self.held // self._parts_per_cta
-        if waiting == 0 or offered <= slots:
+        if offered <= slots:
             return 0
-        taken = min(offered - slots, waiting) * self._parts_per_cta
+        taken = min(offered - slots, self._undispatched_ctas()) * self._parts_per_cta
         starts = self.held == 0
         self.held += taken
-        self._shape(offered)
+        self._lay_out(offered)
         if starts:
             self._start()
         return taken
@@ -148,7 +167,7 @@ class _Resident:
     def stretch_ended(self, _: Flow) -> None:
         """The last wave begins: all CTAs are dispatched, and slots that it leaves empty are free."""
         self._in_last_wave = True
-        left_empty = self.held - self._last_wave_ctas * self._parts_per_cta
+        left_empty = self.held - self._layout.last_wave_ctas * self._parts_per_cta
         if left_empty > 0:
             self.held -= left_empty
             self._array.release(left_empty)
@@ -160,26 +179,37 @@ class _Resident:
         self._account(0.0)
         self.done.succeed(self._taken)
 
-    def _undispatched(self) -> int:
-        if self._in_last_wave:
-            return 0
-        return max(math.ceil(self._flow.work_left(self._array.clock.now_fs)) - self.held // self._parts_per_cta, 0)
+    def _undispatched_ctas(self) -> int:
+        return self._unfinished_ctas() - self.held // self._parts_per_cta
 
-    def _shape(self, slots: int) -> None:
-        """Lay what is left of the grid out in waves over `slots` slots."""
-        left = self._flow.work_left(self._array.clock.now_fs)
+    def _unfinished_ctas(self) -> int:
+        """CTAs of waves that have not ended."""
+        layout = self._layout
+        if not self._computes:
+            return layout.ctas
+        ended = layout.whole_waves - self._flow.waves_left(self._array.clock.now_fs)
+        return layout.ctas - ended * layout.slots
+
+    def _lay_out(self, slots: int) -> None:
+        """Lay the CTAs that have not ended out in waves over `slots` slots."""
+        now_fs = self._array.clock.now_fs
+        ctas = self._unfinished_ctas()
+        left = self._flow.work_left(now_fs)
         self._account(left)
-        timing = self._grid.timing(math.ceil(left), slots / self._grid.ctas_per_sm)
+        timing = self._grid.timing(ctas, slots / self._grid.ctas_per_sm)
         whole, last_share = timing.full_waves, timing.tail_share
         if last_share == 0.0:
             whole, last_share = whole - 1, timing.full_wave_share
         stretches = [Stretch(timing.full_wave_share * left, whole)] if whole else []
         stretches.append(Stretch(last_share * left))
-        self._last_wave_ctas = max(math.ceil(left) - whole * slots, 1)
-        self._in_last_wave = whole == 0
+        run_s = timing.run_s
+        if self._computes:
+            run_s *= min(left / self._flow.unfinished_work(now_fs), 1.0)
         reshape = partial(self._array.network.reshape, self._flow) if self._computes else self._flow.reshape
-        reshape(left / timing.run_s, timing.demands, stretches)
+        reshape(left / run_s, timing.demands, stretches)
         self._setup_s = timing.setup_s
+        self._layout = _Layout(ctas, slots, whole)
+        self._in_last_wave = whole == 0
 
     def _account(self, ctas_left: float) -> None:
         """Add what the CTAs took that have run since the kernel was last laid out."""

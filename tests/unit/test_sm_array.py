@@ -177,6 +177,24 @@ def test_kernels_side_by_side_contend_on_dram() -> None:
     ]
 
 
+def test_slots_that_come_late_do_not_shorten_the_wave_that_is_under_way() -> None:
+    """5 CTAs on 3 slots, and on 4 from 1.5 us on: two waves, as alone. Work that is left would fit into less."""
+    machine = Machine()
+    machine.launch("a", Ctas(1, setup_s=0.5e-6))
+    machine.launch("b", Ctas(5))
+    ends = [event for event in machine.run() if "end" in event[1]]
+    assert ends == [(1.5, "a end"), (2, "b end")]
+
+
+def test_the_end_of_a_kernel_tells_what_it_took() -> None:
+    machine = Machine()
+    taken: list[object] = []
+    done = machine.array.launch(Ctas(10, demands={"dram": 1e-8}), Activity("a", 0, "kernel"))
+    done.callbacks.append(lambda event: taken.append(event.value))
+    machine.run()
+    assert taken == [{"dram": pytest.approx(1e-7)}]
+
+
 def test_a_kernel_that_grows_during_setup_starts_once() -> None:
     machine = Machine()
     machine.launch("a", Ctas(2))
@@ -214,5 +232,10 @@ def test_every_kernel_ends_its_work_is_done_and_slots_are_never_overbooked(
     assert all(events.count(f"{index} end") == events.count(f"{index} start") == 1 for index in range(len(launches)))
     assert all(0.0 <= held <= 1.0 for _, held in machine.recorder.held)
     assert machine.recorder.held[-1][1] == 0.0
+    times = dict(reversed([(event, time) for time, event in trace]))
+    for index, (grid, _, max_sms) in enumerate(launches):
+        alone = grid.timing(grid.ctas, float(max_sms or 4))
+        taken_us = times[f"{index} end"] - times[f"{index} start"]
+        assert taken_us >= (alone.setup_s + alone.run_s) * 1e6 * (1 - 1e-6), "faster than alone"
     asked = sum(grid.ctas * grid.demands["dram"] for grid, _, _ in launches)
     assert machine.recorder.work["dram"] == pytest.approx(asked, rel=1e-9, abs=1e-20)
