@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import conditions_of, read_measurements
@@ -179,3 +181,22 @@ def test_joined_tables_keep_their_conditions(tmp_path: Path) -> None:
     assert len(both) == 4
     assert both.conditions_of("mine", "gemm") == ASSUMED
     assert both.conditions_of("other", "gemm").max_weight_copies == 5
+
+
+@given(
+    cells=st.lists(st.lists(st.text(max_size=12), min_size=1, max_size=9), max_size=3),
+    keep=st.integers(0, len(GEMM)),
+    junk=st.text(max_size=20),
+)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_text_is_a_table_or_one_line(tmp_path: Path, cells: list[list[str]], keep: int, junk: str) -> None:
+    path = tmp_path / "any.csv"
+    text = GEMM[:keep] + junk + "\n".join(",".join(row) for row in cells)
+    path.write_text(text, encoding="utf-8", errors="replace", newline="")
+    try:
+        frame = read_measurements(path).frame
+    except SimexploreError as error:
+        assert str(error).startswith(str(path))  # noqa: PT017 - either outcome is right
+    else:
+        assert len(frame) > 0
+        assert (frame["time_us"] > 0).all()
