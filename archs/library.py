@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
-from simexplore.archs.quantities import Bytes, Capacity, Count, Cycles, Spec, about, mistake
+from simexplore.archs.quantities import Bytes, Capacity, Count, Cycles, Share, Spec, about, mistake
 
 _TILE_PATTERN = r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$"
 
@@ -44,7 +44,7 @@ class Tile(NamedTuple):
 Tiles = Annotated[tuple[Tile, ...], Field(min_length=1, strict=False)]
 Splits = Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
 Exponent = Annotated[float, Field(ge=1, le=64)]
-Trips = Annotated[int, Field(ge=0, le=1000)]
+Trips = Annotated[float, Field(ge=0, le=1000)]
 
 
 class GemmLibrary(Spec):
@@ -53,7 +53,7 @@ class GemmLibrary(Spec):
     instruction: Literal["mma_sync", "wgmma"] = about(
         "tensor instruction: mma_sync reads its operands from registers, wgmma from shared memory", "text"
     )
-    tiles: Tiles = about("CTA tiles of the tensor-core kernels", "rows x columns")
+    tiles: Tiles = about("CTA tiles of the tensor-core kernels; with wgmma also turned, and every narrower one in steps of 8", "rows x columns")
     simt_tiles: Tiles = about("CTA tiles of the kernels that run on the FMA pipes", "rows x columns")
     k_tile_bytes: Capacity = about("bytes of k that one pipeline stage holds for each row or column of the tile", "B")
     max_stages: Count = about("most pipeline stages in shared memory", "1")
@@ -62,6 +62,10 @@ class GemmLibrary(Spec):
         "who adds the partial sums: a second kernel, or the CTAs themselves", "text"
     )
     multicast: Count = about("CTAs of a cluster to which one L2 read of an operand is delivered", "1")
+    wave_exposure: Share = about(
+        "share of a wave's pipeline fill and epilogue that the waves around it do not hide; small for persistent kernels",
+        "1",
+    )
     setup_round_trips: Trips = about(
         "dependent L2 round trips before the main loop: parameters, instructions, tensor maps", "1"
     )

@@ -101,6 +101,8 @@ class KernelDemand:
     """Latency per wave that nothing overlaps: pipeline fill, barriers, the last store."""
     epilogue_bytes: FloatArray = field_zeros()
     """Part of `l2_write_bytes` written after the main loop has ended, so not overlapped with it [B per CTA]."""
+    wave_exposure: float = 1.0
+    """Share of each further wave's fill, exposed latency and epilogue that the waves around it do not hide."""
     setup_cycles: FloatArray = field_zeros()
     """Latency once a kernel before its first CTA computes: parameters, descriptors, instructions."""
     extra_launches: FloatArray = field_zeros()
@@ -110,9 +112,7 @@ class KernelDemand:
 
     def map(self, function: Callable[[FloatArray], FloatArray]) -> KernelDemand:
         """The same demand with `function` applied to each array."""
-        changed: dict[str, Any] = {
-            name: function(getattr(self, name)) for name in ARRAY_FIELDS
-        }
+        changed: dict[str, Any] = {name: function(getattr(self, name)) for name in ARRAY_FIELDS}
         return replace(self, **changed, label=tuple(function(x) for x in self.label))
 
     def with_extra_launches(self, count: float) -> KernelDemand:
@@ -129,7 +129,7 @@ class KernelDemand:
 ARRAY_FIELDS = tuple(
     f.name
     for f in fields(KernelDemand)
-    if f.name not in ("kernel", "overlap_exponent", "tensor_dtype", "fma_dtype", "label")
+    if f.name not in ("kernel", "overlap_exponent", "tensor_dtype", "fma_dtype", "wave_exposure", "label")
 )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import FloatArray
 
+
 def hit_share(working_set_bytes: FloatArray, gpu: Gpu) -> FloatArray:
     """Share of re-reads that hit L2 when this many bytes [B] were touched since the last read of the same line.
 

@@ -5,9 +5,11 @@ so its traffic is spread evenly over its waves, and the times of SMs, L2 and DRA
 
     t = setup + (t_sm^p + t_l2^p + t_dram^p)^(1/p)        p: library.overlap_exponent
 
-    t_sm   = floor(B / o) w(o) + w(B mod o),  B = ceil(CTAs / SMs) on the busiest SM, o: occupancy
-    w(b)   = ((b t_tensor)^q + (b t_fma)^q + … + t_chain^q + t_flight^q)^(1/q) + exposed + b t_epilogue
+    t_sm   = floor(B / o) w(o) + w(B mod o) + (1 - h) e(min(B, o))
+                                                    B = ceil(CTAs / SMs) on the busiest SM, o: occupancy
+    w(b)   = ((b t_tensor)^q + (b t_fma)^q + … + t_chain^q + t_flight^q)^(1/q) + h e(b)
                                                     q: p, or the kernel's own exponent
+    e(b)   = t_exposed + b t_epilogue, of which other waves hide all but a share h (wave_exposure)
 
 Never below the roofline: each term is at least the kernel's whole work over the resource's peak. Fewer SMs or less
 bandwidth never make it faster. Sources: waves and occupancy as in the CUDA programming guide; Little's law for
@@ -35,6 +37,8 @@ class Waves:
     """CTAs that one SM holds at once."""
     full: FloatArray
     """Waves with every slot of the busiest SM taken."""
+    busiest: FloatArray
+    """CTAs of the busiest SM in all."""
     rest: FloatArray
     """CTAs of the busiest SM in the last, partial wave; 0 where there is none."""
 
@@ -134,13 +138,17 @@ def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
     epilogue = demand.epilogue_bytes / gpu.sm.l2_port_bytes_per_clk
     fill = np.where(demand.l2_read_bytes > 0.0, load, 0.0)
 
+    once = demand.exposed_cycles + np.minimum(waves.busiest, waves.per_sm) * epilogue
+
     def wave_cycles(ctas: FloatArray) -> FloatArray:
-        body = _root(_power(ctas, within) * throughput + latency, within) + ctas * epilogue + demand.exposed_cycles + fill
-        return np.where(ctas > 0.0, body, 0.0)
+        body = _root(_power(ctas, within) * throughput + latency, within)
+        exposed = demand.wave_exposure * (demand.exposed_cycles + fill + ctas * epilogue)
+        return np.where(ctas > 0.0, body + exposed, 0.0)
 
     full_s = wave_cycles(waves.per_sm) * clk_s
     tail_s = wave_cycles(waves.rest) * clk_s
-    sm_s = waves.full * full_s + tail_s - fill * clk_s  # the first fill is in the setup
+    at_the_end = (1.0 - demand.wave_exposure) * once - demand.wave_exposure * fill  # the first fill is in the setup
+    sm_s = waves.full * full_s + tail_s + at_the_end * clk_s
     l2_s = demand.ctas * _l2_cycles(demand, gpu) * clk_s
     dram_bytes = demand.ctas * (demand.dram_read_bytes + demand.dram_write_bytes)
     count = waves.full + (waves.rest > 0.0)
@@ -161,7 +169,7 @@ def _waves(demand: KernelDemand, gpu: Gpu, sms: float) -> Waves:
     fits = np.maximum(per_sm, 1.0)
     busiest = np.ceil(demand.ctas / sms)
     full = np.where(per_sm > 0.0, np.floor(busiest / fits), np.inf)
-    return Waves(per_sm=fits, full=full, rest=busiest - np.floor(busiest / fits) * fits)
+    return Waves(per_sm=fits, full=full, busiest=busiest, rest=busiest - np.floor(busiest / fits) * fits)
 
 
 def load_latency_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:

@@ -13,8 +13,9 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.demand import Conditions, FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping.columns import ceil_div, column, constant, row
-from simexplore.sim.mapping.gemm import INSTRUCTION_K_BYTES, MMA_ROWS, PARTIAL_SUM_BYTES, WGMMA_ROWS
+from simexplore.sim.mapping.gemm import PARTIAL_SUM_BYTES
 from simexplore.sim.mapping.streaming import Stream, stream_demand
+from simexplore.sim.mapping.tiles import INSTRUCTION_K_BYTES, MMA_ROWS, WGMMA_ROWS
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import AttentionDecode, AttentionPrefill
 
@@ -96,7 +97,9 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
         kernel="attention",
         ctas=ctas,
         warps_per_cta=warps,
-        registers_per_thread=np.minimum(tile_q * (width + tile_k) / (np.maximum(tile_q / 16.0, 4.0) * 32.0) + 64.0, 255.0),
+        registers_per_thread=np.minimum(
+            tile_q * (width + tile_k) / (np.maximum(tile_q / 16.0, 4.0) * 32.0) + 64.0, 255.0
+        ),
         shared_bytes_per_cta=np.minimum((tile_q + 4.0 * tile_k) * width * element, sm.shared_memory_per_cta_bytes),
         overlap_exponent=library.overlap_exponent,
         tensor_dtype=dtype,

@@ -25,9 +25,7 @@ def quantize_demand(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[Ker
     return (stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu),)
 
 
-def rowwise_demand(
-    op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Conditions
-) -> tuple[KernelDemand, ...]:
+def rowwise_demand(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """One CTA a row: load it, reduce it across the CTA (shuffles, shared memory, a barrier), scale it, store it."""
     warps = gpu.library.elementwise.threads_per_cta / gpu.sm.warp_size
     shuffles = np.log2(gpu.sm.warp_size) + np.log2(max(warps, 2.0))
@@ -57,4 +55,3 @@ def _stream(op: Operator, gpu: Gpu, state: CacheState) -> Stream:
         warm_share=cache.hit_share(copies * read + write, gpu),
         written_back_share=1.0 - cache.hit_share(read + write, gpu),
     )
-
