@@ -97,7 +97,9 @@ class _Playback:
 
     def _play_stream(self, stream: int, nodes: list[Node]) -> Generator[Event, Any, None]:
         for node in nodes:
-            yield self._clock.all_of([self._ended[name] for name in node.after])
+            waiting = [ended for name in node.after if not (ended := self._ended[name]).triggered]
+            if waiting:
+                yield self._clock.all_of(waiting)
             yield from self._play_node(node, stream)
 
     def _play_node(self, node: Node, stream: int) -> Generator[Event, Any, None]:

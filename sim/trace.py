@@ -38,7 +38,7 @@ class Trace(Probe):
         self._begun: dict[Activity, int] = {}
         self._slices: list[Event] = []
         self._counters: list[Event] = []
-        self._levels: dict[str, float] = {}
+        self._levels: dict[tuple[str, str], float] = {}
         self._streams: set[int] = set()
         self._end_ns = 0
 
@@ -78,7 +78,7 @@ class Trace(Probe):
 
     def to_json(self) -> dict[str, Any]:
         """The trace as plain data: metadata first, then events in the order of their time."""
-        closing = [self._counter(self._end_ns, name, unit, 0.0) for name, unit in sorted(self._series())]
+        closing = [self._counter(self._end_ns, *series, 0.0) for series, level in self._levels.items() if level != 0.0]
         timed = sorted([*self._slices, *self._counters, *closing], key=lambda event: event["ts"])
         return {
             "displayTimeUnit": "ns",
@@ -91,15 +91,12 @@ class Trace(Probe):
         path.write_text(json.dumps(self.to_json(), separators=(",", ":"), allow_nan=False), encoding="utf-8")
 
     def _count(self, now_fs: int, name: str, unit: str, level: float) -> None:
-        if self._levels.get(name) != level:
-            self._levels[name] = level
+        if self._levels.get((name, unit)) != level:
+            self._levels[name, unit] = level
             self._counters.append(self._counter(now_fs // _FS_PER_NS, name, unit, level))
 
     def _counter(self, now_ns: int, name: str, unit: str, level: float) -> Event:
         return {"ph": "C", "pid": _PROCESS, "ts": _microseconds(now_ns), "name": name, "args": {unit: level}}
-
-    def _series(self) -> set[tuple[str, str]]:
-        return {(event["name"], next(iter(event["args"]))) for event in self._counters}
 
     def _metadata(self) -> list[Event]:
         process = _label("process_name", {"name": self._machine})

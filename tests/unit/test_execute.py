@@ -221,3 +221,10 @@ def test_never_below_the_critical_path_nor_out_of_order(work: Graph) -> None:
         for name in node.after:
             before = by_name[name]
             assert by_name[node.name].start_s >= (before.start_s + before.time_s) * (1 - 1e-12)
+
+
+def test_kernels_that_become_ready_together_are_launched_in_the_order_of_the_graph() -> None:
+    probe = Everything()
+    work = graph(first=(SMALL, ()), a=(BIG, ("first",)), b=(BIG, ("first",)), c=(BIG, ("first",)))
+    execute(work, gpu(), COLD_GRAPH, probes=[probe])
+    assert [node for _, hook, node in probe.calls if hook == "start"] == ["first", "a", "b", "c"]

@@ -1,0 +1,73 @@
+"""A whole trace, event by event, of an imaginary machine: two streams that contend on DRAM, a tail and its leftovers.
+
+To accept a wanted change: `python tests/golden/test_golden_trace.py`, and read the difference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from simexplore.sim.engine import Clock, Event
+from simexplore.sim.flows import FlowNetwork
+from simexplore.sim.hardware.link import Transfer
+from simexplore.sim.hardware.sm_array import GridTiming, SmArray
+from simexplore.sim.probes import Activity, Probes
+from simexplore.sim.trace import Trace
+
+GOLDEN = Path(__file__).with_name("two_streams.trace.json")
+
+
+@dataclass(frozen=True)
+class Ctas:
+    """A grid whose waves take one microsecond each and half of DRAM when all four SMs run it."""
+
+    ctas: int
+    ctas_per_sm: int = 1
+
+    def timing(self, ctas: int, sms: float) -> GridTiming:
+        full, rest = divmod(ctas, round(sms * self.ctas_per_sm))
+        waves = full + (rest > 0)
+        share = 1.0 / waves
+        demands: Mapping[str, float] = {"dram": 0.125e-6 / self.ctas_per_sm, "power": 1e-4}
+        return GridTiming(0.25e-6, waves * 1e-6, full, share, share if rest else 0.0, demands)
+
+
+def play() -> dict[str, Any]:
+    """Four SMs; stream 0: ten CTAs, then a message; stream 1: three CTAs, then nine at two an SM."""
+    clock, trace = Clock(), Trace("imaginary", idle_w=50.0)
+    probes = Probes([trace])
+    capacities = {"dram": 1.0, "link": 1.0, "power": inf}
+    network = FlowNetwork(clock, capacities, lambda loads: probes.on_rates(clock.now_fs, loads))
+    array = SmArray(clock, network, sms=4, max_ctas_per_sm=2, probes=probes)
+
+    def stream_0() -> Iterator[Event]:
+        yield clock.sleep(1e-6)
+        yield array.launch(Ctas(10), Activity("a", 0, "gemm", {"tile": "128x128"}))
+        yield Transfer(clock, network, probes, Activity("b", 0, "all_reduce")).start("link", 0.5e-6, 1.5e-6)
+
+    def stream_1() -> Iterator[Event]:
+        yield clock.sleep(2e-6)
+        yield array.launch(Ctas(3), Activity("c", 1, "norm"))
+        yield array.launch(Ctas(9, ctas_per_sm=2), Activity("d", 1, "gemm"))
+
+    clock.process(stream_0())
+    clock.process(stream_1())
+    clock.run()
+    return trace.to_json()
+
+
+def test_the_trace_is_the_golden_one_event_by_event() -> None:
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    played = play()
+    assert played["traceEvents"] == golden["traceEvents"]
+    assert played == golden
+
+
+if __name__ == "__main__":
+    one_event_a_line = json.dumps(play()).replace('[{"ph"', '[\n{"ph"').replace(', {"ph"', ',\n{"ph"')
+    GOLDEN.write_text(one_event_a_line + "\n", encoding="utf-8")
