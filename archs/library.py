@@ -53,7 +53,10 @@ class GemmLibrary(Spec):
     instruction: Literal["mma_sync", "wgmma"] = about(
         "tensor instruction: mma_sync reads its operands from registers, wgmma from shared memory", "text"
     )
-    tiles: Tiles = about("CTA tiles of the tensor-core kernels; with wgmma also turned, and every narrower one in steps of 8", "rows x columns")
+    tiles: Tiles = about(
+        "CTA tiles of the tensor-core kernels; with wgmma also turned, and every narrower one in steps of 8",
+        "rows x columns",
+    )
     simt_tiles: Tiles = about("CTA tiles of the kernels that run on the FMA pipes", "rows x columns")
     k_tile_bytes: Capacity = about("bytes of k that one pipeline stage holds for each row or column of the tile", "B")
     max_stages: Count = about("most pipeline stages in shared memory", "1")
@@ -63,7 +66,7 @@ class GemmLibrary(Spec):
     )
     multicast: Count = about("CTAs of a cluster to which one L2 read of an operand is delivered", "1")
     wave_exposure: Share = about(
-        "share of a wave's pipeline fill and epilogue that the waves around it do not hide; small for persistent kernels",
+        "share of a wave's pipeline fill and epilogue that its neighbours do not hide; small for persistent kernels",
         "1",
     )
     setup_round_trips: Trips = about(

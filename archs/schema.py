@@ -108,7 +108,9 @@ class L2(Spec):
     )
     near_latency_cycles: Cycles = about("load that hits the partition of its own SM", "clk")
     far_latency_cycles: Cycles = about("load that hits another partition", "clk")
-    usable_share: Share = about("share of the capacity that a rotating working set can use before it evicts itself", "1")
+    usable_share: Share = about(
+        "share of the capacity that a rotating working set can use without evicting itself", "1"
+    )
     eviction_sharpness: Annotated[float, Field(ge=1, le=100)] = about(
         "steepness of the fall from hit to miss over the log of the working set", "1"
     )

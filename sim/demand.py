@@ -48,16 +48,12 @@ class Conditions:
     cache: CacheState = COLD
     launch: Launch = "graph"
     attention_module: bool = False
-    """True: attention includes RoPE, the append to the KV cache and the merge of partial results, as engines time it."""
+    """True: attention includes RoPE, the append to the KV cache and merging partial results, as engines time it."""
 
 
-def _zeros() -> FloatArray:
+def _nothing() -> FloatArray:
+    """The work of most kernels on most resources."""
     return np.zeros((1, 1))
-
-
-def field_zeros() -> FloatArray:
-    """A work field that most kernels leave at zero."""
-    return field(default_factory=_zeros)  # type: ignore[no-any-return]  # dataclasses.field is typed as its value
 
 
 @dataclass(frozen=True)
@@ -80,32 +76,32 @@ class KernelDemand:
     """How well the units of an SM overlap within this kernel, where it is not as `library.overlap_exponent` says."""
     tensor_dtype: str = "fp16"
     fma_dtype: str = "fp32"
-    tensor_ops: FloatArray = field_zeros()
+    tensor_ops: FloatArray = field(default_factory=_nothing)
     """Tensor-core operations per CTA (a multiply-add is two)."""
-    fma_ops: FloatArray = field_zeros()
-    special_ops: FloatArray = field_zeros()
+    fma_ops: FloatArray = field(default_factory=_nothing)
+    special_ops: FloatArray = field(default_factory=_nothing)
     """Special-function operations per CTA (exponentials, reciprocals)."""
-    shared_bytes: FloatArray = field_zeros()
+    shared_bytes: FloatArray = field(default_factory=_nothing)
     """Shared-memory traffic per CTA [B]."""
-    l2_read_bytes: FloatArray = field_zeros()
-    l2_write_bytes: FloatArray = field_zeros()
+    l2_read_bytes: FloatArray = field(default_factory=_nothing)
+    l2_write_bytes: FloatArray = field(default_factory=_nothing)
     """Traffic between SM and L2 per CTA [B]."""
-    dram_read_bytes: FloatArray = field_zeros()
-    dram_write_bytes: FloatArray = field_zeros()
+    dram_read_bytes: FloatArray = field(default_factory=_nothing)
+    dram_write_bytes: FloatArray = field(default_factory=_nothing)
     """Traffic between L2 and DRAM per CTA [B]: what misses, and what is written back."""
-    bytes_in_flight: FloatArray = field_zeros()
+    bytes_in_flight: FloatArray = field(default_factory=_nothing)
     """Loads a CTA keeps outstanding [B] (Little's law); 0 where it does not load."""
-    chain_cycles: FloatArray = field_zeros()
+    chain_cycles: FloatArray = field(default_factory=_nothing)
     """Dependent latency inside a CTA that its own throughput overlaps (k-steps waiting for one another)."""
-    exposed_cycles: FloatArray = field_zeros()
+    exposed_cycles: FloatArray = field(default_factory=_nothing)
     """Latency per wave that nothing overlaps: pipeline fill, barriers, the last store."""
-    epilogue_bytes: FloatArray = field_zeros()
+    epilogue_bytes: FloatArray = field(default_factory=_nothing)
     """Part of `l2_write_bytes` written after the main loop has ended, so not overlapped with it [B per CTA]."""
     wave_exposure: float = 1.0
     """Share of each further wave's fill, exposed latency and epilogue that the waves around it do not hide."""
-    setup_cycles: FloatArray = field_zeros()
+    setup_cycles: FloatArray = field(default_factory=_nothing)
     """Latency once a kernel before its first CTA computes: parameters, descriptors, instructions."""
-    extra_launches: FloatArray = field_zeros()
+    extra_launches: FloatArray = field(default_factory=_nothing)
     """Helper kernels launched with this one (e.g. a split-K reduction), each costing one more launch."""
     label: tuple[FloatArray, ...] = ()
     """What the candidates are, for people: (tile_m, tile_n, split_k) of a GEMM."""

@@ -1,6 +1,6 @@
 """The closed form: times of whole columns of operators at once, tile choice included.
 
-`predict` is what sweeps and comparisons call; `kernels_of` gives the events engine the same kernels, chosen the same way.
+`predict` is what sweeps and comparisons call; `kernels_of` gives the events engine the same kernels, the same choice.
 """
 
 from __future__ import annotations
@@ -106,12 +106,14 @@ def _bound_code(timing: KernelTiming, launch_s: FloatArray) -> NDArray[np.int64]
     """The largest of the resources' busy times, the latencies within waves, and launch with set-up."""
     shares = [timing.busy_s[name] for name in BOUNDS[:6]]
     shares += [timing.latency_s, launch_s + timing.setup_s]
-    return np.argmax(np.stack(np.broadcast_arrays(*shares)), axis=0)
+    codes: NDArray[np.int64] = np.argmax(np.stack(np.broadcast_arrays(*shares)), axis=0)
+    return codes
 
 
 def _chunks(op: Operator, conditions: Conditions) -> Iterator[tuple[Operator, Conditions]]:
     """Slices of the columns of an operator and of its cache state, at most `CHUNK_ROWS` long."""
-    columns = {f.name: value for f in fields(op) if np.ndim(value := getattr(op, f.name)) == 1}  # type: ignore[arg-type]
+    names = [f.name for f in fields(op)]  # type: ignore[arg-type]  # every concrete family is a dataclass
+    columns = {name: value for name in names if np.ndim(value := getattr(op, name)) == 1}
     rows = max((len(value) for value in columns.values()), default=1)
     for start in range(0, rows, CHUNK_ROWS):
         part = slice(start, start + CHUNK_ROWS)

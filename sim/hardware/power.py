@@ -9,7 +9,7 @@ from simexplore.sim.demand import FloatArray, KernelDemand
 
 
 def dynamic_energy_j(demand: KernelDemand, gpu: Gpu) -> FloatArray:
-    """Energy above idle at the boost clock [J]: work of all CTAs times energy per unit of work (`energy` of the arch)."""
+    """Energy above idle at the boost clock [J]: all CTAs' work times energy per unit of work (`energy` in YAML)."""
     energy = gpu.energy
     l2_bytes = demand.l2_read_bytes + demand.l2_write_bytes
     per_cta = (
@@ -20,7 +20,8 @@ def dynamic_energy_j(demand: KernelDemand, gpu: Gpu) -> FloatArray:
         + l2_bytes * energy.l2_j_per_byte
         + (demand.dram_read_bytes + demand.dram_write_bytes) * energy.dram_j_per_byte
     )
-    return demand.ctas * per_cta
+    total: FloatArray = demand.ctas * per_cta
+    return total
 
 
 def throttle(

@@ -18,7 +18,9 @@ t_flight = bytes latency / bytes in flight; the p-norm is a smooth maximum.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -176,7 +178,8 @@ def load_latency_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """Latency of a CTA's loads: between an L2 hit and a DRAM access, by the share of its bytes that miss [clk]."""
     hit = cache.mean_latency_cycles(gpu)
     miss_share = np.minimum(demand.dram_read_bytes / np.maximum(demand.l2_read_bytes, 1.0), 1.0)
-    return hit + miss_share * np.maximum(gpu.dram.latency_cycles - hit, 0.0)
+    latency: FloatArray = hit + miss_share * np.maximum(gpu.dram.latency_cycles - hit, 0.0)
+    return latency
 
 
 def _cycles_per_cta(demand: KernelDemand, gpu: Gpu) -> tuple[FloatArray, ...]:
@@ -197,7 +200,7 @@ def _l2_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     return (demand.l2_read_bytes + gpu.l2.write_cost * demand.l2_write_bytes) / gpu.l2.bandwidth_bytes_per_clk
 
 
-def _over(ops: FloatArray, rates: dict[str, float], dtype: str) -> FloatArray:
+def _over(ops: FloatArray, rates: Mapping[Any, float], dtype: str) -> FloatArray:
     """Cycles for `ops` at the rate of `dtype`; a rate is only asked for where there is work."""
     return ops / rates[dtype] if np.any(ops) else ops
 

@@ -16,7 +16,7 @@ from simexplore.workloads import ops
 
 Mapping = Callable[[Any, Gpu, Conditions], tuple[Demand, ...]]
 
-MAPPINGS: dict[type[ops.Operator], Mapping] = {
+MAPPINGS: dict[type, Mapping] = {
     ops.Gemm: gemm_demands,
     ops.AttentionPrefill: prefill_demands,
     ops.AttentionDecode: decode_demands,

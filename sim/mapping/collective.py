@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import Conditions, LinkDemand
 from simexplore.sim.mapping.columns import column
@@ -12,5 +14,5 @@ def collective_demand(op: Collective, gpu: Gpu, conditions: Conditions) -> tuple
     """One GPU's share: its bytes over NVLink, or PCIe where there is none, and the ring's dependent steps."""
     others = column(op.num_gpus)[:, 0] - 1.0
     passes = 2.0 if isinstance(op, AllReduce) else 1.0
-    link = "pcie" if gpu.links.nvlink is None else "nvlink"
+    link: Literal["nvlink", "pcie"] = "pcie" if gpu.links.nvlink is None else "nvlink"
     return (LinkDemand(kernel=op.op, link=link, bytes=column(op.link_bytes)[:, 0], steps=passes * others),)

@@ -1,4 +1,4 @@
-"""Kernels that stream: every CTA loads its share, computes a little and stores. The base of elementwise and row-wise."""
+"""Kernels that stream: every CTA loads its share, computes a little and stores. Base of elementwise and row-wise."""
 
 from __future__ import annotations
 

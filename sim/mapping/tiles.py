@@ -6,7 +6,9 @@ the tensor cores decides what the shared memory must deliver.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +74,7 @@ def tiles_of(m: FloatArray, n: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
 
 
 def _narrowed(columns: FloatArray, extent: FloatArray) -> FloatArray:
-    """The narrowest tile, in wgmma's steps of 8 columns, that covers `extent` with no more tiles than `columns` does."""
+    """The narrowest tile, in wgmma's steps of 8 columns, that covers `extent` with no more tiles than `columns`."""
     tiles = np.ceil(extent / columns)
     return WGMMA_COLUMN_STEP * np.ceil(extent / (WGMMA_COLUMN_STEP * tiles))
 
@@ -118,7 +120,8 @@ def _with_wgmma(rows: FloatArray, columns: FloatArray, split_k: FloatArray, dtyp
     stage = (rows + columns) * library.k_tile_bytes
     operations = 2.0 * WGMMA_ROWS * columns * (INSTRUCTION_K_BYTES / element)
     reads = (WGMMA_ROWS + columns) * INSTRUCTION_K_BYTES
-    issue = np.maximum(operations / sm.tensor_ops_per_clk[dtype], reads / sm.shared_bandwidth_bytes_per_clk)
+    rates: Mapping[Any, float] = sm.tensor_ops_per_clk
+    issue = np.maximum(operations / rates[dtype], reads / sm.shared_bandwidth_bytes_per_clk)
     instructions = library.k_tile_bytes / INSTRUCTION_K_BYTES
     return Tiles(
         m=rows,
@@ -136,7 +139,7 @@ def _with_wgmma(rows: FloatArray, columns: FloatArray, split_k: FloatArray, dtyp
 
 
 def _with_mma_sync(rows: FloatArray, columns: FloatArray, split_k: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
-    """Kernels whose warps load fragments with ldmatrix and multiply them from registers; warp tiles of 64 x 64 at most."""
+    """Kernels whose warps load fragments with ldmatrix and multiply from registers; warp tiles of at most 64 x 64."""
     library, sm, element = gpu.library.gemm, gpu.sm, bytes_of(dtype)
     warps = np.where(rows * columns >= 128.0 * 128.0, 8.0, 4.0)
     warp_m = np.where(warps == 8.0, np.minimum(rows, 64.0), np.maximum(rows / 2.0, MMA_ROWS))

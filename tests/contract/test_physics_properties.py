@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_machines import machines, operators, with_values
+
 from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import COLD, SERVING, WARM, CacheState, Conditions
 from simexplore.sim.estimate import predict
@@ -32,7 +33,9 @@ def test_never_below_the_roofline(gpu: Gpu, op: ops.Operator) -> None:
 @settings(max_examples=400, deadline=None)
 @given(machines(), operators(), FACTORS, STATES)
 @pytest.mark.parametrize("path", ["dram__bandwidth_bytes_per_s", "l2__bandwidth_bytes_per_clk"])
-def test_more_bandwidth_is_never_slower(path: str, gpu: Gpu, op: ops.Operator, factor: float, cache: CacheState) -> None:
+def test_more_bandwidth_is_never_slower(
+    path: str, gpu: Gpu, op: ops.Operator, factor: float, cache: CacheState
+) -> None:
     part, field = path.split("__")
     faster = with_values(gpu, **{path: getattr(getattr(gpu, part), field) * factor})
     assert seconds(op, faster, cache) <= seconds(op, gpu, cache) * (1.0 + ROUNDING)

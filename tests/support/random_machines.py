@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import strategies as st
+
 from simexplore.archs.load import list_archs, load_arch
 from simexplore.archs.schema import Gpu
 from simexplore.workloads import ops
@@ -68,7 +69,10 @@ def operators() -> st.SearchStrategy[ops.Operator]:
         prefills(),
         attention_heads().flatmap(
             lambda heads: st.builds(
-                ops.AttentionDecode, **{k: st.just(v) for k, v in heads.items()}, seq_kv=ODD_SIZES, dtype=st.just("fp16")
+                ops.AttentionDecode,
+                **{k: st.just(v) for k, v in heads.items()},
+                seq_kv=ODD_SIZES,
+                dtype=st.just("fp16"),
             )
         ),
         st.builds(ops.Quantize, rows=ODD_SIZES, cols=ODD_SIZES, dtype=st.just("fp8"), input_dtype=st.just("fp16")),
