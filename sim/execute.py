@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -141,7 +141,7 @@ class _Playback:
         except SimexploreError as error:
             raise SimexploreError(f"{node.name}: {error}") from None
 
-    def _on_rates(self, loads: Any) -> None:
+    def _on_rates(self, loads: Mapping[str, float]) -> None:
         self._probes.on_rates(self._clock.now_fs, loads)
 
 

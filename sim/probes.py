@@ -58,11 +58,6 @@ class Probes(Probe):
         """Whether any probe wants to be told of waves."""
         return bool(self._wave)
 
-    @property
-    def watch_rates(self) -> bool:
-        """Whether any probe wants to be told of rates."""
-        return bool(self._rates)
-
     def on_kernel_start(self, now_fs: int, activity: Activity) -> None:
         for hook in self._kernel_start:
             hook(now_fs, activity)
