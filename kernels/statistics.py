@@ -1,0 +1,51 @@
+"""Figures of repeated timings: the time that is reported, how sure it is, and which samples were outliers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+FENCE = 3.0
+"""A sample further than this many interquartile ranges outside the quartiles is an outlier (Tukey's far out)."""
+Z = 1.96
+"""Of a 95 % interval."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What some samples of one kernel say [s]."""
+
+    time_s: float
+    """The median; where noise only adds, the least."""
+    low_s: float
+    high_s: float
+    """95 % interval of the median."""
+    samples: int
+    outliers: int
+
+    @property
+    def relative_width(self) -> float:
+        """Half the interval over the time."""
+        return 0.5 * (self.high_s - self.low_s) / self.time_s
+
+
+def timing_of(samples_s: Floats, noise_only_adds: bool) -> Timing:
+    """Median (or least), its 95 % interval and the outliers of samples [s].
+
+    The interval is by order statistics, which assumes no distribution: ranks n/2 -+ z sqrt(n)/2 (Conover, Practical
+    Nonparametric Statistics, 3.2). Outliers are counted, never dropped: the median does not need it.
+    """
+    ordered = np.sort(samples_s)
+    n = len(ordered)
+    half = 0.5 * Z * np.sqrt(n)
+    low = ordered[int(np.clip(np.floor(0.5 * n - half), 0, n - 1))]
+    high = ordered[int(np.clip(np.ceil(0.5 * n + half) - 1, 0, n - 1))]
+    first, third = np.quantile(ordered, [0.25, 0.75])
+    reach = FENCE * (third - first)
+    outliers = int(np.sum((ordered < first - reach) | (ordered > third + reach)))
+    best = float(ordered[0] if noise_only_adds else np.median(ordered))
+    return Timing(best, float(low), float(high), n, outliers)
