@@ -1,0 +1,61 @@
+"""What the columns of a sweep's table are: name, role and unit, and how a column of floats is read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Role = Literal["axis", "derived", "objective", "metric", "interval", "bound", "feasible"]
+Kind = Literal["float", "int", "bool", "text"]
+Direction = Literal["min", "max"]
+
+POINT = "point"
+"""Name of the column that numbers the points from 0."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table. It is stored as floats; of text, the positions in `words`."""
+
+    name: str
+    role: Role
+    """`axis`: what the sampler chooses; `derived`: an axis that is an expression of others; `objective`: what is to be
+    best; `metric`: any other result; `interval`: an end of a metric's interval; `bound`: what takes the most time;
+    `feasible`: whether all constraints hold."""
+    unit: str = "1"
+    """SI unit, `1` for counts and shares, `text` for words."""
+    kind: Kind = "float"
+    words: tuple[str, ...] = ()
+    direction: Direction | None = None
+    """Of an objective: which way is better."""
+
+    def decode(self, values: FloatArray) -> Any:
+        """The stored floats as the column's own type."""
+        if self.kind == "text":
+            return pd.Categorical.from_codes(values.astype(np.int64), categories=list(self.words))
+        if self.kind == "int":
+            return values.astype(np.int64)
+        return values.astype(np.bool_) if self.kind == "bool" else values
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data from which `from_json` makes the column."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Column:
+        """The column of `to_json`."""
+        return cls(**{**data, "words": tuple(data["words"])})
+
+
+def decode(columns: Sequence[Column], points: NDArray[np.int64], values: FloatArray) -> pd.DataFrame:
+    """A table of points from an array of shape (columns, points)."""
+    data: dict[str, Any] = {POINT: points}
+    for column, stored in zip(columns, values, strict=True):
+        data[column.name] = column.decode(stored)
+    return pd.DataFrame(data)
