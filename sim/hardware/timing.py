@@ -78,7 +78,7 @@ def kernel_seconds(demand: KernelDemand, gpu: Gpu) -> FloatArray:
 
     The fast path of tile search: the same physics as `kernel_timing`, without its explanations.
     """
-    parts = _parts(demand, gpu, float(gpu.sm.count))
+    parts = _parts(demand, gpu, gpu.sm.count)
     on_clock, dram = throttle(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)[:2]
     return parts.setup_s + _norm((on_clock, dram), gpu.library.overlap_exponent)
 
@@ -92,7 +92,7 @@ def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray
 
 def kernel_timing(demand: KernelDemand, gpu: Gpu, sms: float | None = None) -> KernelTiming:
     """Time, waves, busy resources and energy of each kernel on `sms` SMs of the GPU (all of them by default)."""
-    parts = _parts(demand, gpu, float(gpu.sm.count) if sms is None else sms)
+    parts = _parts(demand, gpu, gpu.sm.count if sms is None else sms)
     p = gpu.library.overlap_exponent
     on_clock, dram, scale, energy = throttle(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)
     run = _norm((on_clock, dram), p)

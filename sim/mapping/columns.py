@@ -20,8 +20,8 @@ def row(values: list[float] | tuple[float, ...]) -> FloatArray:
 
 
 def constant(value: float) -> FloatArray:
-    """One value for all rows and candidates, shape (1, 1)."""
-    return np.full((1, 1), float(value))
+    """One value for all rows and candidates, shape (1, 1); a column of machines gives one value a row, (rows, 1)."""
+    return np.atleast_2d(np.asarray(value, dtype=np.float64))
 
 
 def ceil_div(amount: FloatArray, unit: FloatArray | float) -> FloatArray:
