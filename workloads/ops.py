@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from simexplore.workloads.collectives import AllGather, AllReduce, AllToAll, Collective, ReduceScatter
+from simexplore.workloads.conv_ops import Conv2d
 from simexplore.workloads.hints import did_you_mean, found
 from simexplore.workloads.matmul_ops import Attention, AttentionDecode, AttentionPrefill, Gemm, causal_pairs
 from simexplore.workloads.memory_ops import (
@@ -44,6 +45,7 @@ __all__ = [
     "AttentionDecode",
     "AttentionPrefill",
     "Collective",
+    "Conv2d",
     "Copy",
     "Count",
     "Elementwise",
@@ -68,6 +70,7 @@ __all__ = [
 
 _FAMILIES: tuple[type[Operator], ...] = (
     Gemm,
+    Conv2d,
     AttentionPrefill,
     AttentionDecode,
     Pointwise,

@@ -15,7 +15,7 @@ ROWS = """source,device,op,dtype,m,n,k,time_us
 mine,NVIDIA H200,gemm,bf16,1,4096,4096,9
 mine,NVIDIA H200,gemm,bf16,512,4096,4096,30
 mine,NVIDIA H200,gemm,fp8,512,4096,4096,20
-mine,NVIDIA H200,conv2d,fp32,,,,50
+mine,NVIDIA H200,fft2d,fp32,,,,50
 """
 FIGURES = {"rows", "mape", "median_ape", "p90_ape", "bias", "interval_coverage", "rows_per_s"}
 
@@ -34,7 +34,7 @@ def test_json(command: Callable[..., Result], rows: Path) -> None:
     assert set(data) >= FIGURES
     assert set(data["by_op"]) == {"gemm"}
     assert set(data["by_op"]["gemm"]) == FIGURES
-    assert data["refused"] == {"operator conv2d is not modelled": 1}
+    assert data["refused"] == {"operator fft2d is not modelled": 1}
     assert result.stderr == ""
 
 
@@ -50,7 +50,7 @@ def test_table(command: Callable[..., Result], rows: Path) -> None:
     lines = [line.split() for line in shown.splitlines() if line]
     assert lines[0] == ["NVIDIA", "H200", "SXM", "141", "GB:", "3", "rows"]
     assert ["gemm", "bf16", "2"] in [line[:3] for line in lines]
-    assert "operator conv2d is not modelled     1" in shown
+    assert "operator fft2d is not modelled     1" in shown
 
 
 def test_overrides_change_the_prediction(command: Callable[..., Result], rows: Path) -> None:
@@ -71,7 +71,7 @@ def test_mistakes(fails: Callable[..., str], rows: Path, tmp_path: Path) -> None
 
     assert "expected a file, found nothing" in told("--measured", tmp_path / "absent.csv")
     assert "no measured row has op 'gem'; did you mean 'gemm'" in told("--measured", rows, "--op", "gem")
-    assert "nothing to compare" in told("--measured", rows, "--op", "conv2d")
+    assert "nothing to compare" in told("--measured", rows, "--op", "fft2d")
     broken = tmp_path / "broken.csv"
     broken.write_text(ROWS.replace(",30", ",fast"), encoding="utf-8")
     assert f"{broken}:3: time_us: expected a time above 0 in microseconds, found 'fast'" in told("--measured", broken)

@@ -73,10 +73,10 @@ def test_figures(tmp_path: Path, gpu: Gpu, fixed: Fixed) -> None:
 
 
 def test_every_row_is_predicted_refused_or_not_chosen(tmp_path: Path, gpu: Gpu, fixed: Fixed) -> None:
-    rows = [*GEMMS, "a,H200,conv2d,bf16,,,,,,,1", "a,H200,softmax,fp64,,,,8,8,,1", "a,H200,softmax,fp32,,,,8,8,,20"]
+    rows = [*GEMMS, "a,H200,fft2d,bf16,,,,,,,1", "a,H200,softmax,fp64,,,,8,8,,1", "a,H200,softmax,fp32,,,,8,8,,20"]
     result = compare(tmp_path, gpu, rows)
     assert result.total.rows == 4
-    assert result.refused == {"operator conv2d is not modelled": 1, "no fp64 here": 1}
+    assert result.refused == {"operator fft2d is not modelled": 1, "no fp64 here": 1}
     assert {op: errors.rows for op, errors in result.by_op.items()} == {"gemm": 3, "softmax": 1}
     assert set(result.by_dtype) == {"gemm bf16", "softmax fp32"}
     assert compare(tmp_path, gpu, rows, op="softmax", dtype="fp32").total.bias == pytest.approx(-0.5)
@@ -103,8 +103,8 @@ def test_predictions_stand_beside_their_own_rows(tmp_path: Path, gpu: Gpu) -> No
 
 
 def test_nothing_to_compare_is_an_error_that_says_why(tmp_path: Path, gpu: Gpu, fixed: Fixed) -> None:
-    with pytest.raises(SimexploreError, match=r"nothing to compare: .* operator conv2d is not modelled \(2 rows\)"):
-        compare(tmp_path, gpu, ["a,b,conv2d,bf16,,,,,,,1"] * 2)
+    with pytest.raises(SimexploreError, match=r"nothing to compare: .* operator fft2d is not modelled \(2 rows\)"):
+        compare(tmp_path, gpu, ["a,b,fft2d,bf16,,,,,,,1"] * 2)
     with pytest.raises(SimexploreError, match="no measured row has op 'conv3d'"):
         compare(tmp_path, gpu, GEMMS, op="conv3d")
 
@@ -158,7 +158,7 @@ def test_another_device_is_a_warning(tmp_path: Path, gpu: Gpu, fixed: Fixed, dev
 
 def test_progress_reaches_the_end(tmp_path: Path, gpu: Gpu, fixed: Fixed) -> None:
     seen: list[tuple[int, int]] = []
-    compare(tmp_path, gpu, [*GEMMS, "a,b,conv2d,bf16,,,,,,,1"], progress=lambda done, total: seen.append((done, total)))
+    compare(tmp_path, gpu, [*GEMMS, "a,b,fft2d,bf16,,,,,,,1"], progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 4), (4, 4)]
 
 
