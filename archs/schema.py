@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from simexplore.archs import units
+from simexplore.archs.instructions import Instructions
 from simexplore.archs.library import Library
 from simexplore.archs.quantities import (
     Bytes,
@@ -218,6 +219,9 @@ class Gpu(Spec):
     power: Power = about("electrical limits", "mapping")
     energy: Energy = about("energy per unit of work", "mapping")
     library: Library = about("kernels of the vendor's libraries", "mapping")
+    instructions: Instructions | None = about(
+        "what single instructions cost, for published micro-benchmarks", "mapping", default=None
+    )
     datasheet: Datasheet | None = about("the vendor's figures, for tests", "mapping", default=None)
     sources: dict[str, str] = about("dotted key prefix -> where its numbers come from", "text", default_factory=dict)
 
