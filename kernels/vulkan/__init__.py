@@ -1,0 +1,1 @@
+"""Kernels on Vulkan devices: GLSL beside its SPIR-V, run through the PyPI package `vulkan`."""

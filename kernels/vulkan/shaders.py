@@ -1,0 +1,88 @@
+"""Shaders: GLSL sources, the SPIR-V compiled from them, and the manifest that ties the two together.
+
+After editing a source, `python -m simexplore.kernels.vulkan.shaders` compiles what has changed (needs glslangValidator:
+apt-get install glslang-tools). A test holds the manifest to the sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+from simexplore.errors import SimexploreError
+
+FOLDER = Path(__file__).resolve().parent / "shaders"
+MANIFEST = FOLDER / "manifest.json"
+COMPILER = "glslangValidator"
+
+_FP16 = ("FP16=1",)
+VARIANTS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "empty": ("empty.comp", ()),
+        "elementwise_fp32": ("elementwise.comp", ()),
+        "elementwise_fp16": ("elementwise.comp", _FP16),
+        "rowwise": ("rowwise.comp", ()),
+        "gemm_naive": ("gemm_naive.comp", ()),
+        "gemm_tiled": ("gemm_tiled.comp", ()),
+        "gemm_register": ("gemm_register.comp", ()),
+        "fma_fp32": ("fma.comp", ()),
+        "fma_fp16": ("fma.comp", _FP16),
+        "fma_int32": ("fma.comp", ("INT32=1",)),
+        "pointer_chase": ("pointer_chase.comp", ()),
+        "shared_read": ("shared_read.comp", ()),
+    }
+)
+"""Shader → (source, macros), one line a shader."""
+
+
+def code_of(shader: str) -> bytes:
+    """The committed SPIR-V of a shader."""
+    return (FOLDER / f"{shader}.spv").read_bytes()
+
+
+def source_hash(shader: str) -> str:
+    """SHA-256 of what a shader is compiled from: its macros and its source."""
+    source, macros = VARIANTS[shader]
+    text = "\n".join((*macros, (FOLDER / source).read_text(encoding="utf-8")))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def manifest() -> Mapping[str, Mapping[str, str]]:
+    """Shader → `source` (its hash when it was compiled) and `spirv` (hash of the result)."""
+    known: dict[str, dict[str, str]] = json.loads(MANIFEST.read_text(encoding="utf-8"))
+    return known
+
+
+def compile_shader(shader: str, to: Path) -> bytes:
+    """Compile one shader into a file and return its SPIR-V. Raises SimexploreError with the compiler's message."""
+    if shutil.which(COMPILER) is None:
+        raise SimexploreError(f"{COMPILER} is not installed: apt-get install glslang-tools")
+    source, macros = VARIANTS[shader]
+    command = [COMPILER, "-V", "--target-env", "vulkan1.2", *(f"-D{macro}" for macro in macros)]
+    done = subprocess.run([*command, "-o", str(to), str(FOLDER / source)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SimexploreError(f"{source}: {done.stdout.strip() or done.stderr.strip()}")
+    return to.read_bytes()
+
+
+def compile_changed() -> list[str]:
+    """Compile the shaders whose source differs from the manifest, rewrite it, and return their names."""
+    known = json.loads(MANIFEST.read_text(encoding="utf-8")) if MANIFEST.exists() else {}
+    changed = [shader for shader in VARIANTS if known.get(shader, {}).get("source") != source_hash(shader)]
+    for shader in changed:
+        spirv = compile_shader(shader, FOLDER / f"{shader}.spv")
+        known[shader] = {"source": source_hash(shader), "spirv": hashlib.sha256(spirv).hexdigest()}
+    kept = {shader: known[shader] for shader in sorted(VARIANTS)}
+    MANIFEST.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    return changed
+
+
+if __name__ == "__main__":
+    compile_changed()
