@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
-from simexplore.archs.quantities import Bytes, Capacity, Count, Cycles, Share, Spec, about, mistake
+from simexplore.archs.quantities import Bytes, Capacity, Count, Cycles, Seconds, Share, Spec, about, mistake
 
 _TILE_PATTERN = r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$"
 
@@ -65,6 +65,7 @@ class GemmLibrary(Spec):
         "who adds the partial sums: a second kernel, or the CTAs themselves", "text"
     )
     multicast: Count = about("CTAs of a cluster to which one L2 read of an operand is delivered", "1")
+    epilogue_efficiency: Share = about("share of the L2's write rate at which tiles of results are written", "1")
     wave_exposure: Share = about(
         "share of a wave's pipeline fill and epilogue that its neighbours do not hide; small for persistent kernels",
         "1",
@@ -92,6 +93,26 @@ class AttentionLibrary(Spec):
     module_kernels_decode: Count = about("kernels of the engine's decode module, the attention kernel included", "1")
 
 
+class ConvLibrary(Spec):
+    """The convolution algorithms that the library chooses from; those but the implicit GEMM run on the FMA pipes alone."""
+
+    simt_tiles: Tiles = about("CTA tiles of implicit GEMMs on the FMA pipes; tensor cores take those of gemm", "rows x columns")
+    implicit_efficiency: Share = about("share of the FMA peak that the main loop of an implicit GEMM reaches", "1")
+    winograd_patch: Tile = about("outputs of one image that a CTA of the fused Winograd kernel computes", "rows x columns")
+    winograd_channels: Count = about("output channels that a CTA of the fused Winograd kernel computes", "1")
+    winograd_efficiency: Share = about("share of the FMA peak that the fused Winograd kernel's products reach", "1")
+    winograd_round_trips: Trips = about(
+        "dependent L2 round trips of such a CTA outside its main loop: first loads, transform back, stores", "1"
+    )
+    product_tile: Tile = about("CTA tile of the batched products between separate transforms", "rows x columns")
+    product_efficiency: Share = about("share of the FMA peak that these products reach", "1")
+    image_group: Count = about("images that the separate Winograd transforms take together; a batch is filled up to it", "1")
+    fft_tile: Tile = about("CTA tile of the complex products between Fourier transforms", "rows x columns")
+    fft_efficiency: Share = about("share of the FMA peak that the complex products reach", "1")
+    transform_efficiency: Share = about("share of the bytes that separate transforms move which is of use", "1")
+    first_call_s: Seconds = about("host time of choosing an algorithm for a shape that is met for the first time", "s")
+
+
 class ElementwiseLibrary(Spec):
     """Elementwise and row-wise kernels."""
 
@@ -110,4 +131,5 @@ class Library(Spec):
     barrier_cycles: Cycles = about("a barrier among the warps of a CTA", "clk")
     gemm: GemmLibrary = about("matrix multiplication", "mapping")
     attention: AttentionLibrary = about("attention", "mapping")
+    conv: ConvLibrary = about("convolution", "mapping")
     elementwise: ElementwiseLibrary = about("elementwise and row-wise kernels", "mapping")

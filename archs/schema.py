@@ -171,6 +171,10 @@ class Power(Spec):
     clock_exponent: Annotated[float, Field(ge=2, le=4)] = about(
         "x of dynamic power proportional to clock^x, voltage following the clock", "1"
     )
+    burst_headroom: Annotated[float, Field(ge=0, le=2)] = about(
+        "share above the power limit that a short kernel may draw before the regulator holds it", "1"
+    )
+    burst_s: Seconds = about("kernel time at which half of that headroom is gone", "s")
 
     @model_validator(mode="after")
     def _idle_is_least(self) -> Self:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,8 @@ class Conditions:
     launch: Launch = "graph"
     attention_module: bool = False
     """True: attention includes RoPE, the append to the KV cache and merging partial results, as engines time it."""
+    new_shapes: bool = False
+    """True: every shape is met for the first time, so that a library's choice of an algorithm is in the time."""
 
 
 def _nothing() -> FloatArray:
@@ -97,6 +99,8 @@ class KernelDemand:
     """Latency per wave that nothing overlaps: pipeline fill, barriers, the last store."""
     epilogue_bytes: FloatArray = field(default_factory=_nothing)
     """Part of `l2_write_bytes` written after the main loop has ended, so not overlapped with it [B per CTA]."""
+    epilogue_efficiency: float = 1.0
+    """Share of the write rates at which `epilogue_bytes` are written."""
     wave_exposure: float = 1.0
     """Share of each further wave's fill, exposed latency and epilogue that the waves around it do not hide."""
     setup_cycles: FloatArray = field(default_factory=_nothing)
@@ -122,11 +126,16 @@ class KernelDemand:
         return self.map(lambda x: np.broadcast_to(x, shape)[rows, candidate])
 
 
-ARRAY_FIELDS = tuple(
-    f.name
-    for f in fields(KernelDemand)
-    if f.name not in ("kernel", "overlap_exponent", "tensor_dtype", "fma_dtype", "wave_exposure", "label")
+_SCALARS = (
+    "kernel",
+    "overlap_exponent",
+    "tensor_dtype",
+    "fma_dtype",
+    "epilogue_efficiency",
+    "wave_exposure",
+    "label",
 )
+ARRAY_FIELDS = tuple(f.name for f in fields(KernelDemand) if f.name not in _SCALARS)
 
 
 @dataclass(frozen=True)
@@ -142,3 +151,15 @@ class LinkDemand:
 
 
 Demand = KernelDemand | LinkDemand
+
+
+class Algorithm(NamedTuple):
+    """One way in which a library computes an operator: its kernels in order, and which rows it can serve at all."""
+
+    kernels: tuple[Demand, ...]
+    serves: NDArray[np.bool_]
+    """Shape (rows,), or (1,) where all rows are alike."""
+
+
+ANY_ROW = np.ones(1, dtype=np.bool_)
+"""An algorithm that serves every row."""

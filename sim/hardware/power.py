@@ -33,16 +33,20 @@ def throttle(
 
         t(f) = max(on_clock / f, dram) >= E f^(x-1) / P      x: power.clock_exponent, P: tdp - idle
 
-    whose solution is f = max((P on_clock / E)^(1/x), (P dram / E)^(1/(x-1))). With x >= 2 no machine becomes slower
+    A regulator averages: a kernel of time t may draw P (1 + headroom / (1 + t / burst)) beyond idle.
+    The solution is f = max((P on_clock / E)^(1/x), (P dram / E)^(1/(x-1))). With x >= 2 no machine becomes slower
     by having more bandwidth or more SMs. DRAM keeps its own clock.
     """
     x = gpu.power.clock_exponent
-    budget_w = max(gpu.power.tdp_w - gpu.power.idle_w, 1.0)
-    limited = energy_j > budget_w * np.maximum(on_clock_s, dram_s)
+    budget_w = np.maximum(gpu.power.tdp_w - gpu.power.idle_w, 1.0)
+    unlimited_s = np.maximum(on_clock_s, dram_s)
+    budget_w = budget_w * (1.0 + gpu.power.burst_headroom / (1.0 + unlimited_s / np.maximum(gpu.power.burst_s, 1e-9)))
+    limited = energy_j > budget_w * unlimited_s
     scale = np.ones(np.broadcast_shapes(np.shape(limited), np.shape(on_clock_s)))
     if np.any(limited):
-        on_clock, dram, energy = (np.broadcast_to(a, scale.shape)[limited] for a in (on_clock_s, dram_s, energy_j))
-        by_clock = (budget_w * on_clock / energy) ** (1.0 / x)
-        by_dram = (budget_w * dram / energy) ** (1.0 / (x - 1.0))
+        terms = (on_clock_s, dram_s, energy_j, budget_w)
+        on_clock, dram, energy, budget = (np.broadcast_to(term, scale.shape)[limited] for term in terms)
+        by_clock = (budget * on_clock / energy) ** (1.0 / x)
+        by_dram = (budget * dram / energy) ** (1.0 / (x - 1.0))
         scale[limited] = np.minimum(np.maximum(by_clock, by_dram), 1.0)
     return on_clock_s / scale, dram_s + 0.0 * scale, scale, energy_j * scale ** (x - 1.0)

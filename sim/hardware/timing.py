@@ -5,11 +5,10 @@ so its traffic is spread evenly over its waves, and the times of SMs, L2 and DRA
 
     t = setup + (t_sm^p + t_l2^p + t_dram^p)^(1/p)        p: library.overlap_exponent
 
-    t_sm   = floor(B / o) w(o) + w(B mod o) + (1 - h) e(min(B, o))
+    t_sm   = floor(B / o) w(o) + w(B mod o) + t_epilogue
                                                     B = ceil(CTAs / SMs) on the busiest SM, o: occupancy
-    w(b)   = ((b t_tensor)^q + (b t_fma)^q + … + t_chain^q + t_flight^q)^(1/q) + h e(b)
-                                                    q: p, or the kernel's own exponent
-    e(b)   = t_exposed + b t_epilogue, of which other waves hide all but a share h (wave_exposure)
+    w(b)   = ((b t_tensor)^q + (b t_fma)^q + … + t_chain^q + t_flight^q)^(1/q) + h t_exposed
+                                                    q: p, or the kernel's own exponent; h: wave_exposure
 
 Never below the roofline: each term is at least the kernel's whole work over the resource's peak. Fewer SMs or less
 bandwidth never make it faster. Sources: waves and occupancy as in the CUDA programming guide; Little's law for
@@ -137,20 +136,16 @@ def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
     )
     throughput = _power_sum(_cycles_per_cta(demand, gpu), within)
     latency = _power_sum((demand.chain_cycles, flight), within)
-    epilogue = demand.epilogue_bytes / gpu.sm.l2_port_bytes_per_clk
     fill = np.where(demand.l2_read_bytes > 0.0, load, 0.0)
-
-    once = demand.exposed_cycles + np.minimum(waves.busiest, waves.per_sm) * epilogue
 
     def wave_cycles(ctas: FloatArray) -> FloatArray:
         body = _root(_power(ctas, within) * throughput + latency, within)
-        exposed = demand.wave_exposure * (demand.exposed_cycles + fill + ctas * epilogue)
-        return np.where(ctas > 0.0, body + exposed, 0.0)
+        return np.where(ctas > 0.0, body + demand.wave_exposure * (demand.exposed_cycles + fill), 0.0)
 
     full_s = wave_cycles(waves.per_sm) * clk_s
     tail_s = wave_cycles(waves.rest) * clk_s
-    at_the_end = (1.0 - demand.wave_exposure) * once - demand.wave_exposure * fill  # the first fill is in the setup
-    sm_s = waves.full * full_s + tail_s + at_the_end * clk_s
+    last = (1.0 - demand.wave_exposure) * demand.exposed_cycles - demand.wave_exposure * fill  # the first fill is set-up
+    sm_s = waves.full * full_s + tail_s + (last + _epilogue_cycles(demand, waves, gpu)) * clk_s
     l2_s = demand.ctas * _l2_cycles(demand, gpu) * clk_s
     dram_bytes = demand.ctas * (demand.dram_read_bytes + demand.dram_write_bytes)
     count = waves.full + (waves.rest > 0.0)
@@ -164,6 +159,20 @@ def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
         dram_s=dram_bytes / (gpu.dram.bandwidth_bytes_per_s * gpu.dram.efficiency),
         latency_s=count * (np.maximum(demand.chain_cycles, flight) + demand.exposed_cycles + fill) * clk_s,
     )
+
+
+def _epilogue_cycles(demand: KernelDemand, waves: Waves, gpu: Gpu) -> FloatArray:
+    """Cycles for which results are written and nothing else is done [clk].
+
+    The SMs of a wave write together, so their ports or the L2 limit them, whichever is slower. Of the last wave's
+    writes nothing is hidden; of the others' all but `wave_exposure`.
+    """
+    port = demand.epilogue_bytes / gpu.sm.l2_port_bytes_per_clk
+    together = demand.ctas * demand.epilogue_bytes * gpu.l2.write_cost / gpu.l2.bandwidth_bytes_per_clk
+    last = np.minimum(waves.busiest, waves.per_sm) * port
+    cycles: FloatArray = (1.0 - demand.wave_exposure) * last
+    cycles = cycles + demand.wave_exposure * np.maximum(waves.busiest * port, together)
+    return cycles / demand.epilogue_efficiency
 
 
 def _waves(demand: KernelDemand, gpu: Gpu, sms: float) -> Waves:

@@ -43,6 +43,8 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     steps = ceil_div(steps_of_k, tiles.split_k)
     splits = ceil_div(steps_of_k, steps)
     even = splits == np.minimum(tiles.split_k, steps_of_k)  # others repeat a smaller split: they get no room
+    if library.instruction == "mma_sync":
+        even = even & tiles.suit(m, n)
     ctas = batch * rows * columns * splits
 
     partial = np.where(splits > 1.0, PARTIAL_SUM_BYTES, bytes_of(op.output_dtype))
@@ -73,6 +75,7 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
         chain_cycles=steps * tiles.chain_cycles,
         exposed_cycles=constant(hit + gpu.library.barrier_cycles),
         epilogue_bytes=result,
+        epilogue_efficiency=library.epilogue_efficiency,
         wave_exposure=library.wave_exposure,
         setup_cycles=constant(library.setup_round_trips * hit),
         extra_launches=np.where((splits > 1.0) & (library.split_k_reduction == "kernel"), 1.0, 0.0),

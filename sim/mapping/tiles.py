@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simexplore.archs.library import Tile
 from simexplore.archs.schema import Gpu
@@ -51,6 +52,10 @@ class Tiles:
     chain_cycles: FloatArray
     """Latency of one k-step in a CTA that has its SM to itself."""
     on_tensor_cores: bool
+
+    def suit(self, m: FloatArray, n: FloatArray) -> NDArray[np.bool_]:
+        """Whether a kernel is one to consider for m x n: no tile is twice as large as C where the menu has a smaller."""
+        return (self.m < 2.0 * np.maximum(m, np.min(self.m))) & (self.n < 2.0 * np.maximum(n, np.min(self.n)))
 
 
 _ARRAYS = tuple(field.name for field in fields(Tiles) if field.name != "on_tensor_cores")
@@ -145,7 +150,7 @@ def _with_mma_sync(rows: FloatArray, columns: FloatArray, split_k: FloatArray, d
     warp_m = np.where(warps == 8.0, np.minimum(rows, 64.0), np.maximum(rows / 2.0, MMA_ROWS))
     warp_n = rows * columns / (warps * warp_m)
     stage = (rows + columns) * library.k_tile_bytes
-    room = min(sm.shared_memory_per_cta_bytes, sm.shared_memory_bytes / 2.0)
+    room = np.minimum(sm.shared_memory_per_cta_bytes, sm.shared_memory_bytes / 2.0)
     instruction = sm.shared_latency_cycles + sm.tensor_latency_cycles
     instructions = library.k_tile_bytes / INSTRUCTION_K_BYTES
     return Tiles(
