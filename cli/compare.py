@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
 import simexplore
 from simexplore.cli.options import arch_option, json_option, set_option
 from simexplore.cli.output import note, percent, print_json, print_table, progress
+from simexplore.cli.pages import now, write_page
 from simexplore.sim.compare import Comparison, Errors, SizeTable
+from simexplore.sim.report.comparison import comparison_html
 
 
 @click.command(
@@ -31,10 +34,17 @@ from simexplore.sim.compare import Comparison, Errors, SizeTable
     expose_value=False,
     help="Leave out the learned correction of a calibrated machine (those that come with simexplore have none).",
 )
+@click.option("--report", type=click.Path(path_type=Path), help="Write the comparison as one HTML page.")
 @set_option()
 @json_option()
 def compare(
-    arch: str, measured: tuple[str, ...], op: str | None, dtype: str | None, overrides: dict[str, str], as_json: bool
+    arch: str,
+    measured: tuple[str, ...],
+    op: str | None,
+    dtype: str | None,
+    report: Path | None,
+    overrides: dict[str, str],
+    as_json: bool,
 ) -> None:
     """Predict each measured kernel in the conditions it was measured in, and tell how far off that is.
 
@@ -46,6 +56,10 @@ def compare(
         result = simexplore.compare(gpu, measured, op=op, dtype=dtype, progress=advance)
     for warning in result.warnings:
         note(f"warning: {warning}")
+    if report is not None:
+        asked = {"machine": arch, **overrides, "measured": ", ".join(measured), "op": op, "dtype": dtype}
+        settings = [(name, value) for name, value in asked.items() if value is not None]
+        write_page(report, comparison_html(result, gpu, now(), settings))
     if as_json:
         print_json(result.as_dict())
     else:

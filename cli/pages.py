@@ -1,0 +1,23 @@
+"""Writing a report's page."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from simexplore.cli.output import note
+from simexplore.errors import SimexploreError
+
+
+def now() -> str:
+    """Date and time as a page shows it."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def write_page(file: Path, html: str) -> None:
+    """Write a page and say so on stderr."""
+    try:
+        file.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise SimexploreError(f"{file}: the report can't be written: {error.strerror}") from None
+    note(f"report written to {file}: open it in a browser")
