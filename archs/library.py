@@ -44,6 +44,7 @@ class Tile(NamedTuple):
 Tiles = Annotated[tuple[Tile, ...], Field(min_length=1, strict=False)]
 Splits = Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
 Exponent = Annotated[float, Field(ge=1, le=64)]
+Rate = Annotated[float, Field(gt=0, le=1000)]
 Trips = Annotated[float, Field(ge=0, le=1000)]
 
 
@@ -70,9 +71,12 @@ class GemmLibrary(Spec):
         "share of a wave's pipeline fill and epilogue that its neighbours do not hide; small for persistent kernels",
         "1",
     )
+    l2_rate: Rate = about("L2 read rate of tile fetches over that of streams: multicast and coalescing raise it", "1")
+    dram_rate: Rate = about("DRAM rate over that of streams", "1")
     setup_round_trips: Trips = about(
         "dependent L2 round trips before the main loop: parameters, instructions, tensor maps", "1"
     )
+    reduction_round_trips: Trips = about("dependent L2 round trips of the kernel that adds split-K partial sums", "1")
 
 
 class AttentionLibrary(Spec):
@@ -84,17 +88,19 @@ class AttentionLibrary(Spec):
     prefill_tiles: Tiles = about("query rows x keys of a prefill CTA's step", "rows x keys")
     decode_kv_tile: Count = about("keys of one step of the split-KV decode kernel", "1")
     max_kv_splits: Count = about("most CTAs among which one sequence's keys are split", "1")
-    softmax_instructions: Count = about("FMA-pipe instructions per score: scale, maximum, subtract, sum, convert", "1")
+    l2_rate: Rate = about("L2 read rate over that of streams", "1")
+    dram_rate: Rate = about("DRAM rate over that of streams", "1")
+    softmax_instructions: Trips = about("FMA-pipe instructions per score: scale, maximum, subtract, sum, convert", "1")
     setup_round_trips: Trips = about("dependent L2 round trips before the main loop", "1")
     decode_round_trips: Count = about(
         "dependent L2 round trips of a decode CTA outside its loop: page table, query, reductions, result", "1"
     )
-    module_kernels_prefill: Count = about("kernels of the engine's prefill module, the attention kernel included", "1")
-    module_kernels_decode: Count = about("kernels of the engine's decode module, the attention kernel included", "1")
+    module_kernels_prefill: Trips = about("kernels of the engine's prefill module, the attention kernel included", "1")
+    module_kernels_decode: Trips = about("kernels of the engine's decode module, the attention kernel included", "1")
 
 
 class ConvLibrary(Spec):
-    """The convolution algorithms that the library chooses from; those but the implicit GEMM run on the FMA pipes alone."""
+    """The convolution algorithms that the library chooses from; all but the implicit GEMM run on the FMA pipes alone."""
 
     simt_tiles: Tiles = about("CTA tiles of implicit GEMMs on the FMA pipes; tensor cores take those of gemm", "rows x columns")
     implicit_efficiency: Share = about("share of the FMA peak that the main loop of an implicit GEMM reaches", "1")
@@ -118,7 +124,7 @@ class ElementwiseLibrary(Spec):
 
     threads_per_cta: Count = about("threads of a CTA", "1")
     bytes_per_thread: Bytes = about("bytes that a thread loads at once (16: one vector load)", "B")
-    loads_in_flight: Count = about("independent loads a thread issues before it uses the first", "1")
+    loads_in_flight: Rate = about("independent loads a thread issues before it uses the first", "1")
     setup_round_trips: Trips = about("dependent L2 round trips before the first load", "1")
 
 

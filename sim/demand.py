@@ -99,6 +99,12 @@ class KernelDemand:
     """Latency per wave that nothing overlaps: pipeline fill, barriers, the last store."""
     epilogue_bytes: FloatArray = field(default_factory=_nothing)
     """Part of `l2_write_bytes` written after the main loop has ended, so not overlapped with it [B per CTA]."""
+    l2_rate: float = 1.0
+    """L2 read rate of this kernel over that of streaming ones: multicast and coalesced requests raise it."""
+    dram_rate: float = 1.0
+    """DRAM rate of this kernel over that of streaming ones."""
+    helper_cycles: float = 0.0
+    """Latency of each of `extra_launches` beside its launch."""
     epilogue_efficiency: float = 1.0
     """Share of the write rates at which `epilogue_bytes` are written."""
     wave_exposure: float = 1.0
@@ -131,6 +137,9 @@ _SCALARS = (
     "overlap_exponent",
     "tensor_dtype",
     "fma_dtype",
+    "l2_rate",
+    "dram_rate",
+    "helper_cycles",
     "epilogue_efficiency",
     "wave_exposure",
     "label",

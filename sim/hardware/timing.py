@@ -83,10 +83,9 @@ def kernel_seconds(demand: KernelDemand, gpu: Gpu) -> FloatArray:
 
 
 def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray:
-    """Launch latency of the kernel and of its helper kernels [s]; a helper also loads and stores once, from L2."""
+    """Launch latency of the kernel, and launch and latency of its helper kernels [s]."""
     each_s = gpu.launch.graph_s if launch == "graph" else gpu.launch.stream_s
-    helper_s = each_s + 2.0 * cache.mean_latency_cycles(gpu) / gpu.clock.boost_hz
-    return each_s + demand.extra_launches * helper_s
+    return each_s + demand.extra_launches * (each_s + demand.helper_cycles / gpu.clock.boost_hz)
 
 
 def kernel_timing(demand: KernelDemand, gpu: Gpu, sms: float | None = None) -> KernelTiming:
@@ -156,7 +155,7 @@ def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
         tail_s=tail_s,
         sm_s=sm_s,
         on_clock_s=_norm((sm_s, l2_s), p),
-        dram_s=dram_bytes / (gpu.dram.bandwidth_bytes_per_s * gpu.dram.efficiency),
+        dram_s=dram_bytes / (gpu.dram.bandwidth_bytes_per_s * np.minimum(gpu.dram.efficiency * demand.dram_rate, 1.0)),
         latency_s=count * (np.maximum(demand.chain_cycles, flight) + demand.exposed_cycles + fill) * clk_s,
     )
 
@@ -206,7 +205,8 @@ def _cycles_per_cta(demand: KernelDemand, gpu: Gpu) -> tuple[FloatArray, ...]:
 
 def _l2_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """Cycles for which one CTA's traffic keeps the whole L2 busy; reads and writes take turns."""
-    return (demand.l2_read_bytes + gpu.l2.write_cost * demand.l2_write_bytes) / gpu.l2.bandwidth_bytes_per_clk
+    reads = demand.l2_read_bytes / demand.l2_rate
+    return (reads + gpu.l2.write_cost * demand.l2_write_bytes) / gpu.l2.bandwidth_bytes_per_clk
 
 
 def _over(ops: FloatArray, rates: Mapping[Any, float], dtype: str) -> FloatArray:
