@@ -47,6 +47,8 @@ class Conditions:
     """Type in which activations reach a GEMM on narrower types, quantising them being timed too. None: it is not."""
     attention_module: bool = False
     """Attention rows are the module around the kernel: they include RoPE and the append to the KV cache."""
+    new_shapes: bool = False
+    """Every shape ran for the first time: the time in which a library chooses its algorithm is part of the row's."""
 
 
 ASSUMED = Conditions()

@@ -149,7 +149,9 @@ def _conditions(column: OperatorColumn, gpu: Gpu) -> Conditions:
     cache = CacheState(
         weight_copies=_weight_copies(column.record, given, gpu), activation_copies=float(given.activation_copies)
     )
-    return Conditions(cache=cache, launch=given.launch, attention_module=given.attention_module)
+    return Conditions(
+        cache=cache, launch=given.launch, attention_module=given.attention_module, new_shapes=given.new_shapes
+    )
 
 
 def _weight_copies(record: Operator, given: measurement.Conditions, gpu: Gpu) -> float | Floats:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simexplore.archs.schema import Gpu
-from simexplore.sim.demand import CacheState, Conditions, Demand, FloatArray, KernelDemand, LinkDemand
+from simexplore.sim.demand import Algorithm, CacheState, Conditions, Demand, FloatArray, KernelDemand, LinkDemand
 from simexplore.sim.hardware.timing import KernelTiming, kernel_seconds, kernel_timing, launch_seconds
-from simexplore.sim.mapping import demands_of
+from simexplore.sim.mapping import algorithms_of
 from simexplore.workloads.ops import Operator
 
 CHUNK_ROWS = 128
@@ -57,11 +57,18 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
 
 
 def kernels_of(op: Operator, gpu: Gpu, conditions: Conditions) -> tuple[Demand, ...]:
-    """The kernels of an operator in order, each with its fastest candidate; arrays of shape (rows,)."""
-    return tuple(
-        demand if isinstance(demand, LinkDemand) else _choose(demand, gpu, conditions)
-        for demand in demands_of(op, gpu, conditions)
-    )
+    """The kernels of an operator in order, each with its fastest candidate; arrays of shape (rows,).
+
+    Where the library has several algorithms, the kernels are those that take the least time for all rows together.
+    """
+    ways = [(_chosen(way, gpu, conditions), way.serves) for way in algorithms_of(op, gpu, conditions)]
+    if len(ways) == 1:
+        return ways[0][0]
+    totals = [
+        float(np.sum(_together(kernels, gpu, conditions).time_s)) if np.all(serves) else np.inf
+        for kernels, serves in ways
+    ]
+    return ways[int(np.argmin(totals))][0]
 
 
 def link_seconds(demand: LinkDemand, gpu: Gpu) -> FloatArray:
@@ -75,12 +82,35 @@ def _choose(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> KernelDem
     return demand.take(np.argmin(seconds, axis=1))
 
 
+def _chosen(algorithm: Algorithm, gpu: Gpu, conditions: Conditions) -> tuple[Demand, ...]:
+    return tuple(
+        demand if isinstance(demand, LinkDemand) else _choose(demand, gpu, conditions) for demand in algorithm.kernels
+    )
+
+
 def _predict_chunk(op: Operator, gpu: Gpu, conditions: Conditions) -> Prediction:
-    kernels = [_cost(demand, gpu, conditions) for demand in kernels_of(op, gpu, conditions)]
-    time = np.sum([kernel.time_s for kernel in kernels], axis=0)
-    dynamic = np.sum([kernel.energy_j for kernel in kernels], axis=0)
-    longest = np.argmax([kernel.time_s for kernel in kernels], axis=0)
-    codes = np.stack([kernel.bound_code for kernel in kernels])
+    """The algorithm that is fastest for each row."""
+    ways = algorithms_of(op, gpu, conditions)
+    costs = [_together(_chosen(way, gpu, conditions), gpu, conditions) for way in ways]
+    if len(costs) == 1:
+        return costs[0]
+    times = [np.where(way.serves, cost.time_s, np.inf) for way, cost in zip(ways, costs, strict=True)]
+    fastest = np.argmin(np.stack(times), axis=0)
+    rows = np.arange(len(fastest))
+    return Prediction(
+        time_s=np.stack([cost.time_s for cost in costs])[fastest, rows],
+        energy_j=np.stack([cost.energy_j for cost in costs])[fastest, rows],
+        bound_code=np.stack([cost.bound_code for cost in costs])[fastest, rows],
+    )
+
+
+def _together(kernels: tuple[Demand, ...], gpu: Gpu, conditions: Conditions) -> Prediction:
+    """What kernels that run one after another cost; what bounds the longest of them bounds all."""
+    costs = [_cost(demand, gpu, conditions) for demand in kernels]
+    time = np.sum([cost.time_s for cost in costs], axis=0)
+    dynamic = np.sum([cost.energy_j for cost in costs], axis=0)
+    longest = np.argmax([cost.time_s for cost in costs], axis=0)
+    codes = np.stack([cost.bound_code for cost in costs])
     return Prediction(
         time_s=time,
         energy_j=dynamic + gpu.power.idle_w * time,

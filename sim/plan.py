@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from simexplore.archs.schema import Gpu
-from simexplore.sim.demand import Conditions, KernelDemand, LinkDemand
+from simexplore.sim.demand import CacheState, Conditions, KernelDemand, LinkDemand
 from simexplore.sim.estimate import kernels_of, link_seconds, predict
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.hardware.sm_array import GridTiming
@@ -115,7 +115,7 @@ class Planner:
             SimexploreError: the GPU cannot run it.
         """
         cache = conditions.cache
-        key = (op, (cache.weight_copies, cache.activation_copies, conditions.launch, conditions.attention_module))
+        key = (op, (cache.weight_copies, cache.activation_copies, replace(conditions, cache=CacheState())))
         if key not in self._plans:
             self._plans[key] = self._make(op, conditions)
         return self._plans[key]

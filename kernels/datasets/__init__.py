@@ -34,11 +34,22 @@ ADAPTORS = {
 }
 
 
+SOURCES = {"neusight/": Conditions(launch="stream", new_shapes=True)}
+"""Data sets that come as files alone: beginning of their `source` → how they ran their kernels.
+
+NeuSight (Lee et al., ASPLOS 2025, arXiv 2407.13853; github.com/sitar-lab/NeuSight) profiles eager PyTorch, every row
+another shape.
+"""
+
+
 def conditions_of(source: str, op: str) -> Conditions:
     """How a source ran its kernels: what its adaptor knows, else `ASSUMED`."""
     for adaptor in ADAPTORS.values():
         if source.startswith(adaptor.source_prefix):
             return adaptor.conditions_of(source, op)
+    for prefix, conditions in SOURCES.items():
+        if source.startswith(prefix):
+            return conditions
     return ASSUMED
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import Conditions, Demand
+from simexplore.sim.demand import ANY_ROW, Algorithm, Conditions, Demand
 from simexplore.sim.mapping.attention import decode_demands, prefill_demands
 from simexplore.sim.mapping.collective import collective_demand
+from simexplore.sim.mapping.conv import conv_algorithms
 from simexplore.sim.mapping.gemm import gemm_demands
 from simexplore.sim.mapping.rowwise import elementwise_demand, embedding_demand, quantize_demand, rowwise_demand
 from simexplore.workloads import ops
@@ -29,6 +30,21 @@ MAPPINGS: dict[type, Mapping] = {
     ops.Collective: collective_demand,
 }
 """By class; a subclass is mapped as its nearest ancestor here."""
+
+ALGORITHMS: dict[type[ops.Operator], Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] = {
+    ops.Conv2d: conv_algorithms,
+}
+"""Families for which the library has several algorithms, of different kernels."""
+
+
+def algorithms_of(op: ops.Operator, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:
+    """The algorithms that the library has for an operator; most families have one.
+
+    Raises SimexploreError as `demands_of` does.
+    """
+    if type(op) in ALGORITHMS:
+        return ALGORITHMS[type(op)](op, gpu, conditions)
+    return (Algorithm(demands_of(op, gpu, conditions), ANY_ROW),)
 
 
 def demands_of(op: ops.Operator, gpu: Gpu, conditions: Conditions) -> tuple[Demand, ...]:
