@@ -13,6 +13,8 @@ COMMANDS = {
     "arch": "Machines: list, show, validate, schema.",
     "workload": "Work: list, show.",
     "run": "Run a workload or one operator on a machine.",
+    "devices": "What kernels can be measured on here, and what is missing.",
+    "measure": "Run real kernels and write their times.",
     "compare": "Hold a machine's predictions against measured kernels.",
 }
 """Each is the function of the same name in the module of the same name, with the line that --help shows."""

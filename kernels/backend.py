@@ -45,7 +45,7 @@ class Device:
 
     @property
     def noise_only_adds(self) -> bool:
-        """On a CPU other processes take time and never give any: the least time is the best estimate there."""
+        """On a CPU other processes take time and never give any: low quantiles are the best estimate there."""
         return self.kind == "CPU"
 
 

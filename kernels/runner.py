@@ -33,11 +33,11 @@ class Effort:
     """Launches are repeated back to back until one sample takes this long."""
     max_launches: int = 200
     """Launches of one sample at most."""
-    min_samples: int = 7
+    min_samples: int = 10
     max_samples: int = 60
     width: float = 0.03
     """Enough is known when half the 95 % interval of the median is within this share of it."""
-    case_s: float = 1.0
+    case_s: float = 1.5
     """Time for sampling one case; `min_samples` are taken even where it ends."""
 
 

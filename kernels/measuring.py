@@ -1,0 +1,104 @@
+"""Measure a suite into a file: what `simexplore measure` does."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from simexplore.kernels.backend import Backend, Report, Session, backend_of
+from simexplore.kernels.recorder import Recorder
+from simexplore.kernels.runner import Effort, Outcome, Progress, measure
+from simexplore.kernels.suites import Case, cases_of
+
+SOURCE_PREFIX = "simexplore/"
+"""Beginning of the `source` column of our own measurements; the backend's name follows."""
+_PACKAGES = ("simexplore", "numpy", "vulkan", "torch", "cupy-cuda12x", "cuda-core")
+
+
+def measure_suite(
+    backend: str | Backend,
+    suite: str,
+    output: str | Path,
+    device: int = 0,
+    seed: int = 0,
+    budget_s: float = float("inf"),
+    effort: Effort | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Measure a suite on a device, check every kernel against numpy, and write the rows into a file.
+
+    Args:
+        backend: its name, or one that was made.
+        suite: a suite of that backend.
+        output: a `.csv` file; one that holds rows of the same suite, device and seed is completed.
+        device: number of the device, as `simexplore devices` shows it.
+        seed: of shapes and inputs.
+        budget_s: wall time after which no further case is begun; a later call goes on from there.
+        effort: spent on each case.
+        progress: told how many cases are done, and of how many.
+
+    Raises:
+        SimexploreError: unknown backend, suite or device, a file of something else, or a kernel that computes wrong.
+    """
+    runtime = backend_of(backend) if isinstance(backend, str) else backend
+    with runtime.open(device) as session:
+        cases, unable = cases_of(suite, session.device, seed)
+        recorder = Recorder(Path(output), _about(session, suite, seed))
+        source = f"{SOURCE_PREFIX}{session.device.backend}"
+        outcome = measure(
+            session,
+            cases,
+            lambda measured: recorder.add(measured.row(source, session.device.name)),
+            recorder.done,
+            seed,
+            effort,
+            budget_s,
+            progress,
+        )
+    outcome.left_out.update(_why_unable(case, session) for case in unable)
+    recorder.finish(measured=outcome.measured, left_out=dict(outcome.left_out), noisy=list(outcome.noisy))
+    return outcome
+
+
+def reports() -> list[Report]:
+    """What every backend finds here."""
+    from simexplore.kernels.backend import BACKENDS
+
+    return [backend_of(name).report() for name in BACKENDS]
+
+
+def _why_unable(case: Case, session: Session) -> str:
+    return f"{session.device.name} has no {', '.join(sorted(case.requires - session.device.features))}"
+
+
+def _about(session: Session, suite: str, seed: int) -> dict[str, Any]:
+    """The sidecar: device, driver, clocks, versions, seed, and date and command of this run."""
+    device = session.device
+    return {
+        "backend": device.backend,
+        "device": device.name,
+        "suite": suite,
+        "seed": seed,
+        "description": session.describe(),
+        "host": {"system": platform.platform(), "processor": _processor(), "python": platform.python_version()},
+        "versions": {name: _version(name) for name in _PACKAGES if _version(name)},
+        "run": {"date": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(sys.argv)},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    """The CPU's model, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
