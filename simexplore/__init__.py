@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from simexplore.api import compare, estimate, load_workload, simulate
     from simexplore.archs.load import load_arch
     from simexplore.kernels.datasets import read_measurements
+    from simexplore.sim.explore.study import Sweep
 
     __version__: str
 
 __all__ = [
     "SimexploreError",
+    "Sweep",
     "__version__",
     "compare",
     "estimate",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Sweep": "simexplore.sim.explore.study",
     "compare": "simexplore.api",
     "estimate": "simexplore.api",
     "load_arch": "simexplore.archs.load",

@@ -22,7 +22,7 @@ import pandas as pd
 
 from simexplore.archs.units import one_line
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.table import POINT, Column, FloatArray, decode
+from simexplore.sim.explore.table import POINT, Column, FloatArray, Index, decode
 
 FILE = "sweep.sqlite"
 SCHEMA_VERSION = 1
@@ -192,7 +192,7 @@ class Store:
             connection.executemany("INSERT INTO failures VALUES (?, ?)", chunk.failures.items())
         return True
 
-    def values(self, first: int = 0, stop: int | None = None) -> tuple[FloatArray, FloatArray]:
+    def values(self, first: int = 0, stop: int | None = None) -> tuple[Index, FloatArray]:
         """Stored points in order and their values as floats, shapes (points,) and (columns, points)."""
         behind = np.iinfo(np.int64).max if stop is None else stop
         query = "SELECT first, points, data FROM chunks WHERE first + points > ? AND first < ? ORDER BY first"

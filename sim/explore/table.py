@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+Index = NDArray[np.int64]
 Role = Literal["axis", "derived", "objective", "metric", "interval", "bound", "feasible"]
 Kind = Literal["float", "int", "bool", "text"]
 Direction = Literal["min", "max"]
@@ -38,7 +39,7 @@ class Column:
     def decode(self, values: FloatArray) -> Any:
         """The stored floats as the column's own type."""
         if self.kind == "text":
-            return pd.Categorical.from_codes(values.astype(np.int64), categories=list(self.words))
+            return pd.Categorical.from_codes(values.astype(np.int64), categories=pd.Index(self.words))
         if self.kind == "int":
             return values.astype(np.int64)
         return values.astype(np.bool_) if self.kind == "bool" else values

@@ -1,0 +1,228 @@
+"""Index to results: machines and workloads of a whole chunk of points at once.
+
+Index whose machines differ in numbers only make one call of the physics for each kind of operator; each distinct
+operator on each distinct machine is timed once in a chunk, however many points and layers ask for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from simexplore.errors import SimexploreError
+from simexplore.sim.demand import RESOURCES
+from simexplore.sim.estimate import BOUNDS
+from simexplore.sim.execute import execute
+from simexplore.sim.explore.expression import Amount, powers_of
+from simexplore.sim.explore.groups import Group, Grouping, distinct
+from simexplore.sim.explore.problem import Problem
+from simexplore.sim.explore.replay import Player
+from simexplore.sim.explore.rows import Costs, Machines, Work, costs, evaluate
+from simexplore.sim.explore.store import Chunk
+from simexplore.sim.explore.table import FloatArray, Index
+from simexplore.sim.explore.totals import Totals, chain_totals, tabulate
+from simexplore.sim.explore.work import Variant, Workload, variant_of
+
+BLOCK_POINTS = 4096
+"""Index evaluated together: enough to share work, few enough for their rows to fit in memory."""
+_REMEMBERED = 4096
+
+
+@dataclass
+class Evaluator:
+    """Evaluates chunks of one problem and remembers machines and workloads between them."""
+
+    problem: Problem
+    rows: int = 0
+    """Operators timed so far, each on one machine."""
+    player: Player = field(default_factory=Player)
+    _variants: dict[tuple[Any, ...], Variant | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._grouping = Grouping(self.problem)
+
+    def evaluate(self, first: int, u: FloatArray) -> Chunk:
+        """Index first … with coordinates u of shape (points, free axes)."""
+        blocks = [self._block(u[start : start + BLOCK_POINTS]) for start in range(0, len(u), BLOCK_POINTS)]
+        failures = {
+            first + index * BLOCK_POINTS + point: error
+            for index, (_, errors) in enumerate(blocks)
+            for point, error in sorted(errors.items())
+        }
+        return Chunk(first, np.concatenate([values for values, _ in blocks], axis=1), failures)
+
+    def _block(self, u: FloatArray) -> tuple[FloatArray, dict[int, str]]:
+        problem = self.problem
+        table = self._inputs(u)
+        errors: dict[int, str] = {}
+        each = [Totals.empty(len(u)) for _ in problem.workloads]
+        for group in self._grouping.groups(table, len(u), errors):
+            for workload, totals in zip(problem.workloads, each, strict=True):
+                self._add_workload(group, workload, table, totals, errors)
+        everything = Totals.empty(len(u))
+        for workload, totals in zip(problem.workloads, each, strict=True):
+            everything.add(totals, workload.weight)
+            if len(each) > 1:
+                tabulate(table, f"{workload.name}.", totals)
+        tabulate(table, "", everything)
+        self._check_memory(table, errors)
+        for point in np.flatnonzero(~np.isfinite(everything.time_s)):
+            errors.setdefault(int(point), "no kernel of the libraries fits this machine")
+        self._define(table, len(u))
+        values = np.stack([np.broadcast_to(table[column.name], (len(u),)) for column in problem.columns])
+        inputs = [column.role in ("axis", "derived") for column in problem.columns]
+        values[np.ix_(~np.array(inputs), np.array(list(errors), dtype=np.int64))] = np.nan
+        return values, errors
+
+    def _inputs(self, u: FloatArray) -> dict[str, FloatArray]:
+        """Values of all axes."""
+        table: dict[str, FloatArray] = {}
+        free = iter(u.T)
+        for axis in self.problem.axes:
+            if axis.expression is None:
+                table[axis.path] = axis.place(next(free))
+                continue
+            value = axis.expression.evaluate(self._amounts(axis.expression.names, table)).value
+            full = np.broadcast_to(np.asarray(value, dtype=np.float64), (len(u),))
+            table[axis.path] = np.rint(full) if axis.target.kind == "int" else full
+        return table
+
+    def _amounts(self, names: frozenset[str], table: Mapping[str, FloatArray]) -> dict[str, Amount]:
+        """Values of names: columns that are there, else the machine's own."""
+        units = {axis.path: axis.target.unit for axis in self.problem.axes}
+        units |= {column.name: column.unit for column in self.problem.columns if column.name not in units}
+        scales = {definition.name: definition for definition in self.problem.definitions}
+        found = {}
+        for name in names:
+            if name in scales:
+                found[name] = Amount(table[name] * scales[name].scale, scales[name].powers)
+            elif name in table:
+                found[name] = Amount(table[name], powers_of(units[name]))
+            else:
+                found[name] = self.problem.amount(name)
+        return found
+
+    def _add_workload(
+        self,
+        group: Group,
+        workload: Workload,
+        table: Mapping[str, FloatArray],
+        totals: Totals,
+        errors: dict[int, str],
+    ) -> None:
+        """Times of a workload at a group's points."""
+        variants = list(self._variants_of(workload, group, table, errors))
+        index: dict[Work, int] = {}
+        pairs = []
+        for variant, inside in variants:
+            numbers = np.array([index.setdefault(work, len(index)) for work in variant.works])
+            machines = np.unique(group.machine_of[inside])
+            pairs.append(np.stack([np.repeat(numbers, len(machines)), np.tile(machines, len(numbers))], axis=1))
+        if not pairs:
+            return
+        wanted = np.unique(np.concatenate(pairs), axis=0)
+        self.rows += len(wanted)
+        cost = costs if self.problem.fidelity == "estimate" else self.player.costs
+        found, mistakes = evaluate(Machines(group.base, group.columns), tuple(index), wanted, cost)
+        span = int(group.machine_of.max()) + 1
+        keys = wanted[:, 0] * span + wanted[:, 1]
+        for variant, inside in variants:
+            numbers = np.array([index[work] for work in variant.works])
+            points = group.points[inside]
+            said = next((mistakes[number] for number in numbers if number in mistakes), None)
+            if said is not None:
+                errors.update(dict.fromkeys(points.tolist(), said))
+                continue
+            asked = numbers[:, None] * span + group.machine_of[inside]
+            self._add_variant(group, variant, inside, found, np.searchsorted(keys, asked), totals)
+
+    def _variants_of(
+        self, workload: Workload, group: Group, table: Mapping[str, FloatArray], errors: dict[int, str]
+    ) -> Iterator[tuple[Variant, Index]]:
+        """The distinct settings of a workload's parameters, and the positions in the group of their points."""
+        axes = [
+            axis
+            for axis in self.problem.axes
+            if axis.target.parameter is not None and workload.name in axis.target.parameter.workloads
+        ]
+        settings, setting_of = distinct([table[axis.path][group.points] for axis in axes], len(group.points))
+        order = np.argsort(setting_of, kind="stable")
+        bounds = np.searchsorted(setting_of[order], np.arange(settings.shape[1] + 1))
+        for number in range(settings.shape[1]):
+            inside = order[bounds[number] : bounds[number + 1]]
+            changes = {
+                axis.target.parameter.name: axis.write(value)
+                for axis, value in zip(axes, settings[:, number], strict=True)
+                if axis.target.parameter is not None
+            }
+            variant = self._variant(workload, changes)
+            if isinstance(variant, str):
+                errors.update(dict.fromkeys(group.points[inside].tolist(), variant))
+            else:
+                yield variant, inside
+
+    def _variant(self, workload: Workload, changes: Mapping[str, str]) -> Variant | str:
+        key = (workload.name, *changes.items())
+        if key not in self._variants:
+            if len(self._variants) >= _REMEMBERED:
+                self._variants.clear()
+            try:
+                self._variants[key] = variant_of(workload, changes, self.problem.launch)
+            except SimexploreError as error:
+                self._variants[key] = str(error)
+        return self._variants[key]
+
+    def _add_variant(
+        self, group: Group, variant: Variant, inside: Index, found: Costs, rows: Index, totals: Totals
+    ) -> None:
+        """Put the times of a workload's operators together; `rows` has shape (works, points)."""
+        points = group.points[inside]
+        totals.peak_bytes[points] = variant.peak_bytes
+        totals.tokens[points] = variant.tokens
+        if variant.graph is not None and self.problem.fidelity == "execute":
+            self._play_graphs(group, variant, inside, totals)
+            return
+        time, dynamic, bound, busy = chain_totals(variant, found, rows)
+        idle_w = group.value("power.idle", group.base.power.idle_w, inside)
+        totals.time_s[points] = time
+        totals.energy_j[points] = dynamic + idle_w * time
+        totals.bound_s[:, points] = bound
+        totals.busy_s[:, points] = busy
+
+    def _play_graphs(self, group: Group, variant: Variant, inside: Index, totals: Totals) -> None:
+        """Graphs whose operators run side by side, as events, once for each machine."""
+        assert variant.graph is not None
+        for machine in np.unique(group.machine_of[inside]):
+            points = group.points[inside[group.machine_of[inside] == machine]]
+            gpu = group.machine(int(machine))
+            run = execute(variant.graph, gpu, launch=self.problem.launch, allow_overflow=True)
+            totals.time_s[points] = run.time_s
+            totals.energy_j[points] = run.energy_j
+            totals.peak_bytes[points] = run.peak_memory_bytes
+            for op in run.ops:
+                totals.bound_s[BOUNDS.index(op.bound), points] += op.time_s
+            for index, name in enumerate(RESOURCES):
+                totals.busy_s[index, points] = run.utilization[name] * run.time_s
+
+    def _check_memory(self, table: Mapping[str, FloatArray], errors: dict[int, str]) -> None:
+        """Index whose workload does not fit the machine's memory fail."""
+        if self.problem.allow_overflow:
+            return
+        capacity = self._amounts(frozenset(["dram.capacity"]), table)["dram.capacity"].value
+        for point in np.flatnonzero(table["peak_memory_bytes"] > capacity):
+            needed, room = table["peak_memory_bytes"][point], np.broadcast_to(capacity, (int(point) + 1,))[point]
+            said = f"needs {needed / 1e9:.4g} GB of device memory, and the machine has {room / 1e9:.4g} GB"
+            errors.setdefault(int(point), said)
+
+    def _define(self, table: dict[str, FloatArray], points: int) -> None:
+        """The user's own columns, and whether all constraints hold."""
+        for definition in self.problem.definitions:
+            value = definition.expression.evaluate(self._amounts(definition.expression.names, table)).value
+            table[definition.name] = np.broadcast_to(np.asarray(value, dtype=np.float64), (points,)) / definition.scale
+        feasible = np.ones(points, dtype=np.bool_)
+        for constraint in self.problem.constraints:
+            feasible &= np.broadcast_to(constraint.holds(self._amounts(constraint.names, table)), (points,))
+        table["feasible"] = feasible.astype(np.float64)

@@ -1,0 +1,168 @@
+"""Dotted paths of a machine's file as fields: their type, their unit, and how a value is put there."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from simexplore.archs import units
+from simexplore.archs.quantities import Quantity
+from simexplore.archs.schema import Gpu
+from simexplore.archs.units import Dimension, nearest, show
+from simexplore.errors import SimexploreError
+
+Machine = BaseModel
+"""What an arch file describes: a GPU, or any other record of quantities."""
+
+_NOT_COLUMNS = ("library", "sm.warp_size", "sm.max_warps", "sm.schedulers", "power.clock_exponent")
+"""Where the physics wants one number for all rows, or fields bound each other in other ways than by order."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One value of a machine."""
+
+    path: str
+    """As in the file: `l2.capacity`."""
+    steps: tuple[str, ...]
+    """Attributes and dictionary keys that lead there: `('l2', 'capacity_bytes')`."""
+    kind: Literal["float", "int", "text", "bool"]
+    dimension: Dimension | None
+    columnar: bool
+    """Whether many machines that differ in this value can be timed in one call."""
+
+    @property
+    def unit(self) -> str:
+        """SI unit, `1` for counts and shares, `text`."""
+        if self.dimension is not None:
+            return self.dimension.si
+        return "text" if self.kind in ("text", "bool") else "1"
+
+    def read(self, machine: Machine) -> Any:
+        """The machine's own value; None where it has none."""
+        value: Any = machine
+        for step in self.steps:
+            if value is None:
+                return None
+            value = value.get(step) if isinstance(value, Mapping) else getattr(value, step)
+        return value
+
+    def write(self, value: Any) -> str:
+        """The value as an arch file has it, quantities with their unit."""
+        if self.dimension is not None:
+            return units.format(float(value), self.dimension)
+        return str(round(value)) if self.kind == "int" else str(value)
+
+
+def field_of(path: str, machine: Machine) -> Field:
+    """The field at a dotted path.
+
+    Raises:
+        SimexploreError: the machine's schema has none there; `expected …, found …`, with the nearest keys.
+    """
+    current: Any = type(machine)
+    steps: list[str] = []
+    metadata: tuple[Any, ...] = ()
+    for key in path.split("."):
+        known = _keys(current)
+        if key not in known:
+            raise SimexploreError(_unknown(path, key, known))
+        name, current, metadata = known[key]
+        steps.append(name)
+    if _keys(current) or get_origin(current) is not None:
+        raise SimexploreError(f"expected the path of one value, found {show(path)}, which holds {_listed(current)}")
+    quantity = next((extra for extra in metadata if isinstance(extra, Quantity)), None)
+    kind = _kind(current)
+    field = Field(path, tuple(steps), kind, quantity.dimension if quantity else None, columnar=False)
+    number = isinstance(field.read(machine), int | float) and kind in ("float", "int")
+    fixed = any(path == fixed or path.startswith(f"{fixed}.") for fixed in _NOT_COLUMNS)
+    return Field(path, field.steps, kind, field.dimension, isinstance(machine, Gpu) and number and not fixed)
+
+
+def leaf_fields(machine: Machine) -> dict[str, Field]:
+    """Every number that a machine has, by its path."""
+    found: dict[str, Field] = {}
+    for path in _leaf_paths(type(machine), machine, ""):
+        field = field_of(path, machine)
+        if isinstance(field.read(machine), int | float) and field.kind in ("float", "int"):
+            found[path] = field
+    return found
+
+
+def _leaf_paths(annotation: Any, value: Any, prefix: str) -> Iterator[str]:
+    for key, (name, inner, _) in _keys(annotation).items():
+        below = value.get(name) if isinstance(value, Mapping) else getattr(value, name)
+        if below is None:
+            continue
+        if _keys(inner):
+            yield from _leaf_paths(inner, below, f"{prefix}{key}.")
+        elif get_origin(inner) is None:
+            yield f"{prefix}{key}"
+
+
+def with_columns(machine: Machine, columns: Mapping[Field, Any]) -> Machine:
+    """The machine with other values: numbers, or arrays of shape (rows, 1) while candidates are chosen, (rows,) after.
+
+    Nothing is validated.
+    """
+    tree: dict[str, Any] = {}
+    for field, values in columns.items():
+        branch = tree
+        for step in field.steps[:-1]:
+            branch = branch.setdefault(step, {})
+        branch[field.steps[-1]] = values
+    placed: Machine = _placed(machine, tree)
+    return placed
+
+
+def _placed(holder: Any, tree: Mapping[str, Any]) -> Any:
+    if isinstance(holder, Mapping):
+        return {**holder, **{key: _leaf(holder.get(key), value) for key, value in tree.items()}}
+    return holder.model_copy(update={key: _leaf(getattr(holder, key), value) for key, value in tree.items()})
+
+
+def _leaf(old: Any, new: Any) -> Any:
+    return _placed(old, new) if isinstance(new, dict) else new
+
+
+def _keys(annotation: Any) -> dict[str, tuple[str, Any, tuple[Any, ...]]]:
+    """YAML key -> (attribute, type, metadata) of what lies below a record or a dictionary of quantities."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {
+            info.alias or name: (name, *_bare(info.annotation, tuple(info.metadata)))
+            for name, info in annotation.model_fields.items()
+        }
+    if get_origin(annotation) is dict:
+        words, value = get_args(annotation)
+        return {word: (word, *_bare(value, ())) for word in get_args(words)}
+    return {}
+
+
+def _bare(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """A type without `Annotated` and `| None`, and the annotations that were taken off."""
+    if get_origin(annotation) is Annotated:
+        inner, *extra = get_args(annotation)
+        return _bare(inner, (*metadata, *extra))
+    if get_origin(annotation) in (Union, types.UnionType):
+        parts = [part for part in get_args(annotation) if part is not type(None)]
+        return _bare(parts[0], metadata)
+    return annotation, metadata
+
+
+def _kind(annotation: Any) -> Literal["float", "int", "text", "bool"]:
+    kinds: dict[Any, Literal["float", "int", "bool"]] = {float: "float", int: "int", bool: "bool"}
+    return kinds.get(annotation, "text")
+
+
+def _unknown(path: str, key: str, known: Mapping[str, Any]) -> str:
+    if not known:
+        return f"expected the path of a value of the machine, found {show(path)}, which goes beyond one"
+    return f"expected one of the machine's keys {', '.join(sorted(known))}, found {show(key)}{nearest(key, [*known])}"
+
+
+def _listed(annotation: Any) -> str:
+    return ", ".join(sorted(_keys(annotation))) or "a list"

@@ -1,0 +1,108 @@
+"""A sweep ready to be evaluated anywhere: plain values that go to worker processes as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from simexplore.archs.load import load_arch
+from simexplore.sim.demand import RESOURCES, Launch
+from simexplore.sim.estimate import BOUNDS
+from simexplore.sim.explore.axes import Axis
+from simexplore.sim.explore.expression import Amount, Condition, Expression, Powers, powers_of
+from simexplore.sim.explore.fields import Field, Machine, leaf_fields
+from simexplore.sim.explore.table import Column, Direction
+from simexplore.sim.explore.work import Workload
+
+Fidelity = Literal["estimate", "execute"]
+
+UNITS = {"time_s": "s", "energy_j": "J", "power_w": "W", "peak_memory_bytes": "B", "tokens_per_s": "1/s"}
+"""What every sweep measures, in SI units; tokens where a workload has any."""
+BEST: Mapping[str, Direction] = {"tokens_per_s": "max"}
+"""Which way is better, where it is not less; more of a utilisation is better too."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A column of the user's own."""
+
+    name: str
+    expression: Expression
+    unit: str
+    scale: float
+    """The column's unit in SI: values are divided by it."""
+    powers: Powers
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What to evaluate, and what to make of it."""
+
+    arch: str
+    """A machine's name, or the absolute path of its file."""
+    workloads: tuple[Workload, ...]
+    axes: tuple[Axis, ...]
+    """Those that the sampler chooses first, then expressions, each behind those that it needs."""
+    definitions: tuple[Definition, ...]
+    constraints: tuple[Condition, ...]
+    objectives: Mapping[str, Direction]
+    fidelity: Fidelity
+    launch: Launch
+    allow_overflow: bool
+    has_tokens: bool
+
+    @cached_property
+    def machine(self) -> Machine:
+        """The machine that axes vary."""
+        return load_arch(self.arch)
+
+    @cached_property
+    def fields(self) -> Mapping[str, Field]:
+        """Every number of the machine by its path."""
+        return leaf_fields(self.machine)
+
+    @property
+    def free(self) -> tuple[Axis, ...]:
+        """The axes that the sampler chooses."""
+        return tuple(axis for axis in self.axes if axis.expression is None)
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns of the table in order."""
+        found = [axis.column for axis in self.axes]
+        found += self._metrics("")
+        if len(self.workloads) > 1:
+            for workload in self.workloads:
+                found += self._metrics(f"{workload.name}.")
+        for definition in self.definitions:
+            found.append(self._column(definition.name, definition.unit))
+        found.append(Column("feasible", "feasible", "1", "bool"))
+        return tuple(found)
+
+    def _metrics(self, prefix: str) -> list[Column]:
+        names = [name for name in UNITS if name != "tokens_per_s" or self.has_tokens]
+        found = [self._column(prefix + name, UNITS[name]) for name in names]
+        found += [self._column(f"{prefix}utilization.{name}", "1") for name in RESOURCES]
+        return [*found, Column(f"{prefix}bound", "bound", "text", "text", BOUNDS)]
+
+    def _column(self, name: str, unit: str) -> Column:
+        if name in self.objectives:
+            return Column(name, "objective", unit, direction=self.objectives[name])
+        return Column(name, "metric", unit)
+
+    def amount(self, name: str) -> Amount:
+        """The machine's own value of a path, with its unit."""
+        field = self.fields[name]
+        return Amount(float(field.read(self.machine)), powers_of(field.unit))
+
+
+def metric_units(workloads: tuple[Workload, ...], has_tokens: bool) -> dict[str, str]:
+    """Every result's name and unit, before definitions."""
+    prefixes = ["", *(f"{workload.name}." for workload in workloads if len(workloads) > 1)]
+    found: dict[str, str] = {}
+    for prefix in prefixes:
+        found |= {f"{prefix}{name}": unit for name, unit in UNITS.items() if name != "tokens_per_s" or has_tokens}
+        found |= {f"{prefix}utilization.{name}": "1" for name in RESOURCES}
+    return found

@@ -1,0 +1,83 @@
+"""Checked reading of a sweep's file: whatever is wrong is one line, `file:line: key: expected …, found …`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from simexplore.archs.load import Document
+from simexplore.archs.merge import KeyPath, dotted
+from simexplore.archs.units import nearest, one_line, show
+from simexplore.errors import SimexploreError
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Plain data with the places that it was written at."""
+
+    document: Document
+
+    def fail(self, path: KeyPath, expected: str, found: str) -> NoReturn:
+        """Raise the one line."""
+        raise SimexploreError(f"{self.place(path)}: expected {expected}, found {found}")
+
+    def place(self, path: KeyPath) -> str:
+        """`file:line: key`."""
+        file = one_line(str(self.document.path))
+        return f"{file}:{self.document.line(path)}: {dotted(path)}"
+
+    @contextmanager
+    def at(self, path: KeyPath) -> Iterator[None]:
+        """Put the place before an error raised inside; its text says what was expected and found."""
+        try:
+            yield
+        except SimexploreError as error:
+            text = str(error)
+            if " found " not in text:
+                text = f"expected a value that fits, found: {text}"
+            raise SimexploreError(f"{self.place(path)}: {' '.join(text.split())}") from None
+
+    def mapping(self, path: KeyPath, value: Any, example: str) -> Mapping[str, Any]:
+        """A mapping that is not empty."""
+        if not isinstance(value, dict) or not value:
+            self.fail(path, f"a mapping such as {example!r}", "an empty mapping" if value == {} else show(value))
+        return value
+
+    def known_keys(self, path: KeyPath, value: Mapping[str, Any], known: tuple[str, ...]) -> None:
+        """No other keys than these."""
+        for key in value:
+            if key not in known:
+                self.fail((*path, key), f"one of the keys {', '.join(known)}", show(key) + nearest(key, list(known)))
+
+    def text(self, path: KeyPath, value: Any, example: str) -> str:
+        """A text that is not empty."""
+        if not isinstance(value, str) or not value.strip():
+            self.fail(path, f"text such as {example!r}", show(value))
+        return value
+
+    def word(self, path: KeyPath, value: Any, words: tuple[str, ...]) -> str:
+        """One of some words."""
+        if value not in words or not isinstance(value, str):
+            hint = nearest(value, list(words)) if isinstance(value, str) else ""
+            self.fail(path, f"one of {', '.join(words)}", show(value) + hint)
+        return value
+
+    def truth(self, path: KeyPath, value: Any) -> bool:
+        """true or false."""
+        if not isinstance(value, bool):
+            self.fail(path, "true or false", show(value))
+        return value
+
+    def integer(self, path: KeyPath, value: Any, minimum: int, maximum: int = 2**53) -> int:
+        """A whole number within bounds."""
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+            self.fail(path, f"a whole number from {minimum} to {maximum}", show(value))
+        return value
+
+    def number(self, path: KeyPath, value: Any) -> float:
+        """A number above zero."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            self.fail(path, "a number above 0", show(value))
+        return float(value)

@@ -1,0 +1,176 @@
+"""Operators on machines as rows: many of both in one call of the physics.
+
+A row is one operator on one machine. Rows of one operator family and data type, on machines that differ in numbers
+only, are timed together: the operator's counts and the machine's values are arrays. Rows are always taken
+`BLOCK_ROWS` at a time, the last block filled up with copies, so a row's result does not depend on its company.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simexplore.archs.schema import Gpu
+from simexplore.errors import SimexploreError
+from simexplore.sim import estimate
+from simexplore.sim.demand import RESOURCES, Conditions, Demand, KernelDemand, LinkDemand
+from simexplore.sim.explore.fields import Field, with_columns
+from simexplore.sim.explore.table import FloatArray
+from simexplore.sim.hardware.timing import kernel_timing
+from simexplore.sim.mapping import demands_of
+from simexplore.workloads.operator import Operator
+
+BLOCK_ROWS = 128
+"""As in `estimate`: rows x candidates x 8 bytes should stay in a core's L2 cache."""
+
+Work = tuple[Operator, Conditions]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What rows cost alone on an idle machine; arrays of shape (rows,)."""
+
+    time_s: FloatArray
+    dynamic_j: FloatArray
+    """Energy above idle."""
+    bound_code: NDArray[np.int64]
+    """Index into `estimate.BOUNDS`."""
+    busy_s: FloatArray
+    """Shape (resources, rows): time for which each of `demand.RESOURCES` of the whole machine is busy."""
+
+    def take(self, rows: Any) -> Costs:
+        """Some of the rows."""
+        return Costs(self.time_s[rows], self.dynamic_j[rows], self.bound_code[rows], self.busy_s[:, rows])
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels of one block of rows, fastest candidates chosen, in the order in which they run."""
+
+    demands: tuple[Demand, ...]
+    machine: Gpu
+    """Its columns have shape (rows,)."""
+    conditions: Conditions
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Machines that differ in numbers only."""
+
+    base: Gpu
+    columns: Mapping[Field, FloatArray]
+    """Values of shape (machines,)."""
+
+    def kernels(self, works: Sequence[Work], machines: NDArray[np.int64]) -> Kernels:
+        """Kernels of works of one `signature`, each on the machine of that number.
+
+        Raises:
+            SimexploreError: the machines cannot run the operator.
+        """
+        conditions = works[0][1]
+        op = as_columns([work[0] for work in works])
+        flat = {field: values[machines] for field, values in self.columns.items()}
+        wide = cast(Gpu, with_columns(self.base, {field: values[:, None] for field, values in flat.items()}))
+        narrow = cast(Gpu, with_columns(self.base, flat))
+        chosen = tuple(
+            demand if isinstance(demand, LinkDemand) else _choose(demand, wide, conditions, len(works))
+            for demand in demands_of(op, wide, conditions)
+        )
+        return Kernels(chosen, narrow, conditions)
+
+
+def signature(work: Work) -> tuple[Any, ...]:
+    """What rows must have in common to be timed together: family, data types and conditions."""
+    op, conditions = work
+    words = tuple(value for f in fields(op) if not _is_count(value := getattr(op, f.name)))  # type: ignore[arg-type]
+    cache = conditions.cache
+    return (type(op), words, cache.weight_copies, cache.activation_copies, conditions.launch)
+
+
+def as_columns(ops: Sequence[Operator]) -> Operator:
+    """Operators of one signature as one record whose counts are columns."""
+    first: Any = ops[0]
+    counts = [f.name for f in fields(first) if _is_count(getattr(first, f.name))]
+    columns = {name: np.array([getattr(op, name) for op in ops], dtype=np.int64) for name in counts}
+    record: Operator = replace(first, **columns)
+    return record
+
+
+def costs(kernels: Kernels, rows: int) -> Costs:
+    """The closed form of one block; its energy is dynamic energy only."""
+    parts = [_cost(demand, kernels, rows) for demand in kernels.demands]
+    times = np.stack([part.time_s for part in parts])
+    codes = np.stack([part.bound_code for part in parts])
+    return Costs(
+        time_s=np.sum(times, axis=0),
+        dynamic_j=np.sum([part.dynamic_j for part in parts], axis=0),
+        bound_code=codes[np.argmax(times, axis=0), np.arange(rows)],
+        busy_s=np.sum([part.busy_s for part in parts], axis=0),
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _choose(demand: KernelDemand, wide: Gpu, conditions: Conditions, rows: int) -> KernelDemand:
+    """The fastest candidate of each row, arrays of shape (rows,)."""
+    # A demand that depends on no column has one row; its extra launches carry it to the length of the block.
+    many = replace(demand, extra_launches=demand.extra_launches + np.zeros((rows, 1)))
+    return estimate._choose(many, wide, conditions)
+
+
+def _cost(demand: Demand, kernels: Kernels, rows: int) -> Costs:
+    machine = kernels.machine
+    prediction = estimate._cost(demand, machine, kernels.conditions)
+    busy = np.zeros((len(RESOURCES), rows))
+    if isinstance(demand, KernelDemand):
+        timing = kernel_timing(demand, machine)
+        for index, name in enumerate(RESOURCES):
+            busy[index] = timing.busy_s[name]
+    bound = np.broadcast_to(prediction.bound_code, rows)
+    return Costs(_full(prediction.time_s, rows), _full(prediction.energy_j, rows), bound, busy)
+
+
+def _full(values: FloatArray, rows: int) -> FloatArray:
+    return np.broadcast_to(np.asarray(values, dtype=np.float64), (rows,))
+
+
+def evaluate(
+    machines: Machines, works: Sequence[Work], pairs: NDArray[np.int64], cost: Any = costs
+) -> tuple[Costs, dict[int, str]]:
+    """Costs of pairs (index of a work, index of a machine), shape (rows, 2), and errors by work.
+
+    `cost` turns the kernels of a block into costs: the closed form, or events.
+    """
+    rows = len(pairs)
+    out = Costs(
+        np.full(rows, np.nan), np.full(rows, np.nan), np.zeros(rows, np.int64), np.zeros((len(RESOURCES), rows))
+    )
+    errors: dict[int, str] = {}
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for index, work in enumerate(works):
+        groups.setdefault(signature(work), []).append(index)
+    for members in groups.values():
+        chosen = np.flatnonzero(np.isin(pairs[:, 0], members))
+        for start in range(0, len(chosen), BLOCK_ROWS):
+            block = chosen[start : start + BLOCK_ROWS]
+            filled = np.concatenate([block, np.repeat(block[-1:], BLOCK_ROWS - len(block))])
+            try:
+                kernels = machines.kernels([works[index] for index in pairs[filled, 0]], pairs[filled, 1])
+            except SimexploreError as error:
+                errors.update(dict.fromkeys(members, str(error)))
+                break
+            _put(out, block, cost(kernels, BLOCK_ROWS).take(slice(len(block))))
+    return out, errors
+
+
+def _put(out: Costs, rows: NDArray[np.int64], part: Costs) -> None:
+    out.time_s[rows] = part.time_s
+    out.dynamic_j[rows] = part.dynamic_j
+    out.bound_code[rows] = part.bound_code
+    out.busy_s[:, rows] = part.busy_s

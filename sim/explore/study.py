@@ -1,0 +1,186 @@
+"""A sweep from its file to its table: points are asked for, evaluated and kept, from where an earlier run stopped."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from simexplore.archs.load import resolved
+from simexplore.sim.explore import executor as executors
+from simexplore.sim.explore.evaluate import Evaluator
+from simexplore.sim.explore.executor import Pool, evaluate_all
+from simexplore.sim.explore.sampler import SEARCHES, Results, Sampler, make_sampler
+from simexplore.sim.explore.spec import Options, Spec, read_spec
+from simexplore.sim.explore.store import Chunk, Header, Store, gaps
+from simexplore.sim.explore.table import FloatArray
+
+TRIED_POINTS = 48
+"""Points that a dry run evaluates to learn what one costs."""
+
+
+class Listener(Protocol):
+    """Is told how a sweep goes."""
+
+    def begin(self, store: Store, done: int) -> None:
+        """The sweep begins, or goes on with `done` points of an earlier run."""
+
+    def chunk(self, chunk: Chunk) -> None:
+        """A chunk has been stored."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a sweep will take."""
+
+    points: int
+    point_s: float
+    """Time of a point on one core [s]."""
+
+    def time_s(self, jobs: int) -> float:
+        """Time of the whole on so many cores [s]."""
+        return self.points * self.point_s / jobs
+
+
+class Sweep:
+    """A sweep over machines and workloads.
+
+    >>> table = Sweep.from_yaml("examples/hopper-memory.yaml").run()
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, options: Options | None = None) -> Sweep:
+        """A sweep from its file.
+
+        Raises:
+            SimexploreError: in one line, `file:line: key: expected …, found …`.
+        """
+        return cls(read_spec(path, options))
+
+    @property
+    def header(self) -> Header:
+        """What is known before the first point."""
+        spec, problem = self.spec, self.spec.problem
+        return Header(spec.data, spec.text, problem.columns, spec.points, _metadata(spec))
+
+    def run(
+        self,
+        executor: Executor | Pool | None = None,
+        folder: str | Path | None = None,
+        listener: Listener | None = None,
+    ) -> pd.DataFrame:
+        """Evaluate what is not evaluated yet, and give the whole table: `Store.results`.
+
+        Args:
+            executor: where chunks of points are evaluated; by default this process.
+            folder: where the sweep is kept, and goes on from; by default nowhere.
+            listener: told how it goes.
+
+        Raises:
+            SimexploreError: the folder holds another sweep; a library that the sampler needs is not installed.
+        """
+        if folder is None:
+            with tempfile.TemporaryDirectory(prefix="simexplore-") as temporary:
+                return self.run(executor, temporary, listener)
+        pool = executor if isinstance(executor, Pool) else _pool(executor)
+        with Store.create(folder, self.header) as store:
+            self._fill(store, pool, listener)
+            return store.results()
+
+    def forecast(self) -> Forecast:
+        """How many points, and how long they will take, from evaluating a few.
+
+        Raises:
+            SimexploreError: as `run`.
+        """
+        problem = self.spec.problem
+        tried = np.random.default_rng(self.spec.seed).random((TRIED_POINTS, len(problem.free)))
+        evaluator = Evaluator(problem)
+        evaluator.evaluate(0, tried[:8])  # imports, machines and graphs are made once
+        started = time.perf_counter()
+        evaluator.evaluate(0, tried)
+        return Forecast(self.spec.points, (time.perf_counter() - started) / TRIED_POINTS)
+
+    def _fill(self, store: Store, pool: Pool, listener: Listener | None) -> None:
+        sampler = self._sampler()
+        if listener is not None:
+            listener.begin(store, store.count())
+        first = 0
+        point_s: float | None = None
+        for u in _batches(sampler):
+            stop = first + len(u)
+            missing = gaps(store.done(), first, stop)
+            for chunk, seconds in evaluate_all(pool, self.spec.problem, missing, partial(_rows, u, first), point_s):
+                point_s = seconds / chunk.points
+                if store.add(chunk) and listener is not None:
+                    listener.chunk(chunk)
+            if self.spec.sampler in SEARCHES:
+                sampler.tell(self._results(store, first, stop))
+            first = stop
+
+    def _sampler(self) -> Sampler:
+        problem = self.spec.problem
+        levels = [None if axis.levels is None else len(axis.levels) for axis in problem.free]
+        return make_sampler(self.spec.sampler, levels, self.spec.points, self.spec.seed, len(problem.objectives))
+
+    def _results(self, store: Store, first: int, stop: int) -> Results:
+        """What a search is told: objectives as losses."""
+        _, values = store.values(first, stop)
+        index = {column.name: position for position, column in enumerate(store.columns)}
+        losses = [
+            values[index[name]] if way == "min" else -values[index[name]]
+            for name, way in self.spec.problem.objectives.items()
+        ]
+        return Results(np.stack(losses, axis=1), values[index["feasible"]] == 1.0)
+
+
+def _rows(u: FloatArray, offset: int, first: int, stop: int) -> FloatArray:
+    return u[first - offset : stop - offset]
+
+
+def _batches(sampler: Sampler) -> Iterator[FloatArray]:
+    while (u := sampler.ask()) is not None:
+        yield u
+
+
+def _pool(executor: Executor | None) -> Pool:
+    return executors.in_process() if executor is None else executors.on_executor(executor)
+
+
+def _metadata(spec: Spec) -> Mapping[str, Any]:
+    problem = spec.problem
+    data = resolved(problem.arch)
+    calibrated = {key: source for key, source in data.get("sources", {}).items() if "calibrated" in str(source)}
+    return {
+        "versions": {
+            "simexplore": version("simexplore"),
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        },
+        "name": spec.name,
+        "seed": spec.seed,
+        "sampler": spec.sampler,
+        "fidelity": problem.fidelity,
+        "arch": {"name": data.get("name", problem.arch), "from": problem.arch, "data": data, "calibration": calibrated},
+        "workloads": {
+            workload.name: {
+                "source": workload.source,
+                "weight": workload.weight,
+                "parameters": dict(workload.parameters),
+            }
+            for workload in problem.workloads
+        },
+    }
