@@ -59,6 +59,9 @@ class GemmLibrary(Spec):
         "rows x columns",
     )
     simt_tiles: Tiles = about("CTA tiles of the kernels that run on the FMA pipes", "rows x columns")
+    simt_overlap_exponent: Exponent = about(
+        "overlap_exponent of the kernels on the FMA pipes, whose loads and products take issue slots from each other", "1"
+    )
     k_tile_bytes: Capacity = about("bytes of k that one pipeline stage holds for each row or column of the tile", "B")
     max_stages: Count = about("most pipeline stages in shared memory", "1")
     split_k: Splits = about("numbers of CTAs among which k may be split", "1")

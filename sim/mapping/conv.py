@@ -73,6 +73,7 @@ def implicit_gemm(op: Conv2d, gpu: Gpu, state: CacheState) -> KernelDemand:
         warps_per_cta=tiles.warps,
         registers_per_thread=tiles.registers,
         shared_bytes_per_cta=tiles.stages * tiles.stage_bytes,
+        overlap_exponent=None if tiles.on_tensor_cores else library.simt_overlap_exponent,
         tensor_dtype=op.dtype,
         fma_dtype="fp32" if on_tensor_cores else op.dtype,
         tensor_ops=operations if on_tensor_cores else nothing,

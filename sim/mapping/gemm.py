@@ -62,6 +62,7 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
         warps_per_cta=tiles.warps,
         registers_per_thread=tiles.registers,
         shared_bytes_per_cta=np.where(even, tiles.stages * tiles.stage_bytes, np.inf),
+        overlap_exponent=None if tiles.on_tensor_cores else library.simt_overlap_exponent,
         tensor_dtype=op.dtype,
         fma_dtype="fp32" if tiles.on_tensor_cores else op.dtype,
         tensor_ops=operations if tiles.on_tensor_cores else nothing,

@@ -169,7 +169,11 @@ def _with_mma_sync(rows: FloatArray, columns: FloatArray, split_k: FloatArray, d
 
 
 def _on_fma_pipes(rows: FloatArray, columns: FloatArray, split_k: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
-    """SIMT kernels: a thread computes a patch of at most 8 x 8, a warp 4 x 8 patches, k in steps of 8 elements."""
+    """SIMT kernels: a thread computes a patch of at most 8 x 8, k in steps of 8 elements.
+
+    Every thread loads its own rows and columns; 16-byte loads are served to eight threads at a time, so those that read
+    the same words take their turns as if they did not.
+    """
     library, sm, element = gpu.library.gemm, gpu.sm, bytes_of(dtype)
     if dtype not in sm.fma_ops_per_clk:
         known = ", ".join(sorted({*sm.tensor_ops_per_clk, *sm.fma_ops_per_clk}))
@@ -186,7 +190,7 @@ def _on_fma_pipes(rows: FloatArray, columns: FloatArray, split_k: FloatArray, dt
         registers=np.minimum(patch * patch + 4.0 * patch + 32.0, 255.0),
         stages=constant(2.0),
         stage_bytes=(rows + columns) * 8.0 * element,
-        shared_bytes_per_k=(warps * 12.0 * patch + rows + columns) * element,
+        shared_bytes_per_k=(warps * 32.0 * 2.0 * patch + rows + columns) * element,
         chain_cycles=constant(k_of_step / 8.0 * _synchronisation_cycles(gpu) + k_of_step * sm.fma_latency_cycles),
         on_tensor_cores=False,
     )
