@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from keyword import iskeyword
 from typing import IO, Any
 
 import click
@@ -15,9 +16,12 @@ COMMANDS = {
     "run": "Run a workload or one operator on a machine.",
     "devices": "What kernels can be measured on here, and what is missing.",
     "measure": "Run real kernels and write their times.",
+    "import": "Turn a profile of Nsight or PyTorch into measurements.",
+    "sweep": "Evaluate many machines and workloads; continues where it stopped.",
+    "pareto": "The Pareto front of a sweep.",
     "compare": "Hold a machine's predictions against measured kernels.",
 }
-"""Each is the function of the same name in the module of the same name, with the line that --help shows."""
+"""Each is the function of the same name in the module of the same name (`import_` where Python keeps the word)."""
 
 
 class Failure(click.ClickException):
@@ -38,7 +42,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"simexplore.cli.{cmd_name}"), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(importlib.import_module(f"simexplore.cli.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -1,0 +1,56 @@
+"""A sweep's Pareto front as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+
+from simexplore.cli.output import print_table, quantity
+from simexplore.sim.explore.pareto import FRONT, PROBABLY, pareto_table
+from simexplore.sim.explore.store import Store
+from simexplore.sim.explore.table import POINT, Column, Direction
+
+_SCALED = ("B", "s", "J", "W", "Hz", "B/s", "op/s", "J/op", "J/B")
+
+
+def cell(column: Column, value: Any) -> str:
+    """A value with its unit, to four digits."""
+    if column.kind in ("text", "bool"):
+        return str(value)
+    if column.unit in _SCALED:
+        return quantity(float(value), column.unit)
+    number = f"{float(value):,.0f}" if column.kind == "int" or abs(value) >= 1e4 else f"{float(value):.4g}"
+    return number if column.unit == "1" else f"{number} {column.unit.removeprefix('1')}"
+
+
+def print_front(store: Store, table: pd.DataFrame, objectives: Mapping[str, Direction], limit: int | None) -> None:
+    """The front, at most `limit` points spread evenly over it, with axes, objectives and what bounds each."""
+    ranked = pareto_table(table, objectives)
+    front = ranked[ranked["status"] == FRONT]
+    infeasible = int((~table["feasible"]).sum())
+    said = f", {infeasible:,} of them against a constraint" if infeasible else ""
+    click.echo(f"{store.metadata['name']}: {len(table):,} points{said}")
+    if front.empty:
+        click.echo("no point meets all constraints")
+        return
+    overlapping = int((ranked["status"] == PROBABLY).sum())
+    more = f"; {overlapping:,} more may be, their intervals overlap" if _has_intervals(store) else ""
+    click.echo(f"{len(front):,} on the Pareto front of {', '.join(objectives)}{more}")
+    click.echo()
+    shown = front
+    if limit is not None and len(front) > limit:
+        shown = front.iloc[np.unique(np.linspace(0, len(front) - 1, limit).astype(int))]
+    columns = [column for column in store.columns if column.role == "axis" or column.name in objectives]
+    columns.append(next(column for column in store.columns if column.name == "bound"))
+    rows = [[str(row[POINT]), *(cell(column, row[column.name]) for column in columns)] for _, row in shown.iterrows()]
+    print_table([POINT, *(column.name for column in columns)], rows, left=0)
+    if len(shown) < len(front):
+        click.echo(f"… and {len(front) - len(shown):,} more: simexplore pareto {store.path.parent}")
+
+
+def _has_intervals(store: Store) -> bool:
+    return any(column.role == "interval" for column in store.columns)
