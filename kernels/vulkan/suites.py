@@ -30,6 +30,8 @@ class Scale:
     """Elements that a thread of a streaming kernel loads."""
     gemm_group: int
     """Work-groups of the GEMM kernels are this square."""
+    least_elements: int
+    """Of one drawn array; fewer would time the launch alone, which on a CPU is the waking of threads."""
     most_elements: int
     """Of one drawn array; on a CPU few enough for its caches, since what a shared machine's memory gives swings."""
     most_multiplications: int
@@ -40,8 +42,8 @@ class Scale:
     """Of the arrays of the streaming and latency sweeps."""
 
 
-CPU = Scale(64, 16, 8, 1 << 18, 512**3, 64, 64 * MIB)
-GPU = Scale(256, 4, 16, 1 << 24, 4096**3, 4096, 128 * MIB)
+CPU = Scale(64, 16, 8, 1 << 13, 1 << 18, 704**3, 64, 64 * MIB)
+GPU = Scale(256, 4, 16, 1 << 10, 1 << 24, 4096**3, 4096, 128 * MIB)
 
 
 def scale_of(device: Device) -> Scale:
@@ -117,13 +119,13 @@ def gemm(device: Device, seed: int) -> list[Case]:  # noqa: ARG001 - a suite's s
 
 def calibration(device: Device, seed: int) -> list[Case]:
     """Kernels to fit a machine to: the launch, and shapes drawn by seed from the even half."""
-    counts = {"copy": 8, "add": 8, "gelu": 8, "silu_mul": 6, "softmax": 10, "rmsnorm": 10, "layernorm": 8, "gemm": 22}
+    counts = {"copy": 8, "add": 8, "gelu": 8, "silu_mul": 6, "softmax": 10, "rmsnorm": 10, "layernorm": 8, "gemm": 24}
     return _drawn(device, seed, counts, half=0)
 
 
 def exam(device: Device, seed: int) -> list[Case]:
     """Kernels to judge a machine by: shapes drawn by seed from the odd half, which no calibration has."""
-    counts = {"copy": 7, "add": 7, "gelu": 7, "silu_mul": 6, "softmax": 9, "rmsnorm": 9, "layernorm": 7, "gemm": 18}
+    counts = {"copy": 7, "add": 7, "gelu": 7, "silu_mul": 6, "softmax": 9, "rmsnorm": 9, "layernorm": 7, "gemm": 20}
     return _drawn(device, seed, counts, half=1)
 
 
@@ -144,20 +146,25 @@ def _drawn(device: Device, seed: int, counts: Mapping[str, int], half: int) -> l
 
 def _draw_elementwise(op: str, rng: np.random.Generator, position: float, scale: Scale) -> Case:
     """Elements spread evenly over their logarithm; `position` in 0..1 says where."""
-    low, high = 10.0, np.log2(scale.most_elements)
-    return elementwise(op, int(2.0 ** (low + position * (high - low) + rng.uniform(-0.1, 0.1))), scale)
+    return elementwise(op, int(2.0 ** (_elements(position, scale) + rng.uniform(-0.1, 0.1))), scale)
+
+
+def _elements(position: float, scale: Scale) -> float:
+    """Logarithm to base 2 of the elements at a position in 0..1."""
+    low, high = np.log2(scale.least_elements), np.log2(scale.most_elements)
+    return float(low + position * (high - low))
 
 
 def _draw_rowwise(op: str, rng: np.random.Generator, position: float, scale: Scale) -> Case:
     """Elements as of elementwise kernels; columns from 64 to 4096."""
-    elements = 2.0 ** (10.0 + position * (np.log2(scale.most_elements) - 11.0))
+    elements = 2.0 ** _elements(position, scale)
     cols = 2.0 ** rng.uniform(6.0, min(12.0, np.log2(elements)))
     return rowwise(op, max(int(elements / cols), 1), int(cols), scale)
 
 
 def _draw_gemm(_op: str, rng: np.random.Generator, position: float, scale: Scale) -> Case:
     """m n k spread evenly over its logarithm, sides a random split of it."""
-    least = 5.0 * np.log2(10.0)
+    least = 3.0 * 5.5
     volume = least + position * (np.log2(scale.most_multiplications) - least)
     k_share, m_share = rng.uniform(0.25, 0.42), rng.uniform(0.4, 0.6)
     rest = volume * (1.0 - k_share)

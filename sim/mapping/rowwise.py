@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from simexplore.archs.schema import Gpu
@@ -9,10 +11,13 @@ from simexplore.sim.demand import CacheState, Conditions, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping.columns import column, constant
 from simexplore.sim.mapping.streaming import Stream, stream_demand
+from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Elementwise, Embedding, LayerNorm, Operator, Quantize, RmsNorm, Softmax
 
 REDUCTIONS = {"softmax": 2.0, "layernorm": 2.0, "rmsnorm": 1.0}
 """Block-wide reductions of a row: maximum and sum; mean and variance; mean square."""
+RE_READS = {"softmax": 2.0, "layernorm": 4.0, "rmsnorm": 2.0}
+"""Passes over a row that read it from L1 again, one a reduction, and the learned vectors, which every row reads."""
 
 
 def elementwise_demand(op: Elementwise, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
@@ -26,13 +31,20 @@ def quantize_demand(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[Ker
 
 
 def rowwise_demand(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
-    """One CTA a row: load it, reduce it across the CTA (shuffles, shared memory, a barrier), scale it, store it."""
+    """One CTA a row: load it, reduce it across the CTA (shuffles, shared memory, a barrier), scale it, store it.
+
+    What is read again comes from L1, which is the shared memory's array at a rate of its own.
+    """
     warps = gpu.library.elementwise.threads_per_cta / gpu.sm.warp_size
     shuffles = np.log2(gpu.sm.warp_size) + np.log2(max(warps, 2.0))
     reduction = shuffles * gpu.sm.shared_latency_cycles + 2.0 * gpu.library.barrier_cycles
     chain = constant(REDUCTIONS[op.op] * reduction)
     stream = _stream(op, gpu, conditions.cache)
-    return (stream_demand(op.op, stream, gpu, ctas=column(op.rows), chain_cycles=chain),)
+    demand = stream_demand(op.op, stream, gpu, ctas=column(op.rows), chain_cycles=chain)
+    again = RE_READS[op.op] * bytes_of(op.dtype) * column(op.cols)
+    return (
+        replace(demand, shared_bytes=again * gpu.sm.shared_bandwidth_bytes_per_clk / gpu.sm.l1_bandwidth_bytes_per_clk),
+    )
 
 
 def embedding_demand(op: Embedding, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:

@@ -10,7 +10,7 @@ from simexplore.archs.load import list_archs, load_arch
 from simexplore.archs.schema import Gpu
 from simexplore.workloads import ops
 
-GPUS: list[Gpu] = [load_arch(name) for name in list_archs()]
+GPUS: list[Gpu] = [load_arch(name) for name in list_archs() if not name.startswith("cpu/")]
 
 SIZES = st.integers(0, 14).map(lambda power: 2**power)
 ODD_SIZES = st.one_of(SIZES, st.integers(1, 20_000))
