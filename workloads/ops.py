@@ -30,6 +30,7 @@ from simexplore.workloads.memory_ops import (
     SiluMul,
     Softmax,
 )
+from simexplore.workloads.naive_ops import NaiveTiledGemm
 from simexplore.workloads.operator import Amount, Count, Operator
 from simexplore.workloads.operator_text import parse_call
 from simexplore.workloads.parameters import ParameterError, from_values
@@ -54,6 +55,7 @@ __all__ = [
     "Gemm",
     "LayerNorm",
     "Mul",
+    "NaiveTiledGemm",
     "Norm",
     "Operator",
     "Pointwise",
@@ -70,6 +72,7 @@ __all__ = [
 
 _FAMILIES: tuple[type[Operator], ...] = (
     Gemm,
+    NaiveTiledGemm,
     Conv2d,
     AttentionPrefill,
     AttentionDecode,

@@ -12,6 +12,7 @@ from simexplore.sim.mapping.attention import decode_demands, prefill_demands
 from simexplore.sim.mapping.collective import collective_demand
 from simexplore.sim.mapping.conv import conv_algorithms
 from simexplore.sim.mapping.gemm import gemm_demands
+from simexplore.sim.mapping.naive_gemm import naive_gemm_demand
 from simexplore.sim.mapping.rowwise import elementwise_demand, embedding_demand, quantize_demand, rowwise_demand
 from simexplore.workloads import ops
 
@@ -19,6 +20,7 @@ Mapping = Callable[[Any, Gpu, Conditions], tuple[Demand, ...]]
 
 MAPPINGS: dict[type, Mapping] = {
     ops.Gemm: gemm_demands,
+    ops.NaiveTiledGemm: naive_gemm_demand,
     ops.AttentionPrefill: prefill_demands,
     ops.AttentionDecode: decode_demands,
     ops.Quantize: quantize_demand,
