@@ -19,6 +19,7 @@ COMMANDS = {
     "import": "Turn a profile of Nsight or PyTorch into measurements.",
     "sweep": "Evaluate many machines and workloads; continues where it stopped.",
     "pareto": "The Pareto front of a sweep.",
+    "report": "A sweep as one HTML page: trade-offs, sensitivity, bottlenecks, every point.",
     "compare": "Hold a machine's predictions against measured kernels.",
 }
 """Each is the function of the same name in the module of the same name (`import_` where Python keeps the word)."""

@@ -15,7 +15,7 @@ def display_unit(column: Column, values: FloatArray) -> tuple[float, str]:
     """What to divide a column's SI values by, and the unit that they are in then; `(1.0, "")` for plain numbers."""
     if column.kind != "text" and column.name.rpartition(SHARES)[1]:
         return 0.01, "%"
-    dimension = next((known for known in DIMENSIONS if known.si == column.unit), None)
+    dimension = next((known for known in DIMENSIONS if known.si == column.unit.replace("^", "")), None)
     known = np.abs(values[np.isfinite(values) & (values != 0)])
     if dimension is None or not len(known):
         return 1.0, "" if column.unit in ("1", "text") else column.unit

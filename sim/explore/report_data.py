@@ -1,4 +1,4 @@
-"""A sweep's table as the columns that its page holds: short numbers, levels once, and no more points than a page bears."""
+"""A sweep's table as the columns of its page: short numbers, levels once, and no more points than a page bears."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from simexplore.sim.explore.display import SHARES, display_name, display_unit
+from simexplore.sim.explore.pareto import FRONT, PROBABLY, SURELY, choose_objectives, pareto_table
+from simexplore.sim.explore.store import Store
 from simexplore.sim.explore.table import POINT, Column
 from simexplore.sim.report.page import rounded
 
@@ -20,9 +22,10 @@ MOST_CHARACTERS = 2_800_000
 """Of a page of 8 MB, Plotly takes 4.8 MB."""
 MOST_LEVELS = 64
 """A column with no more different values than this is kept as levels and codes."""
-FRONT = Column("front", "metric", "text", "text")
-"""Whether a point is on the Pareto front, in words."""
-NOT_ON_FRONT = "no"
+STATUS = Column("pareto", "metric", "text", "text")
+"""What a point is to the Pareto front, in words."""
+INFEASIBLE = "infeasible"
+WORDS = (FRONT, PROBABLY, SURELY, INFEASIBLE)
 
 Mask = NDArray[np.bool_]
 Words = NDArray[np.object_]
@@ -40,24 +43,31 @@ class PageColumns:
 
 
 def page_columns(
-    table: pd.DataFrame, columns: Sequence[Column], front: Words, random: np.random.Generator
+    table: pd.DataFrame, columns: Sequence[Column], status: Words, random: np.random.Generator
 ) -> PageColumns:
     """The columns of a page.
 
     Args:
         table: `Store.results()`.
         columns: `Store.columns`.
-        front: of each row, whether it is on the front, in words; `NOT_ON_FRONT` where it is not.
+        status: of each row, `point_status`.
         random: chooses points where there are too many; those of the front are all kept, as far as they fit.
     """
     shown, constant = _worth_showing(table, columns)
-    rows = choose_rows(front != NOT_ON_FRONT, MOST_POINTS, random)
-    found = list(_encoded(table, shown, front, rows))
+    rows = choose_rows(status == FRONT, MOST_POINTS, random)
+    found = list(_encoded(table, shown, status, rows))
     size = len(json.dumps(found))
     if size > MOST_CHARACTERS:
-        rows = choose_rows(front != NOT_ON_FRONT, int(len(rows) * MOST_CHARACTERS / size), random)
-        found = list(_encoded(table, shown, front, rows))
+        rows = choose_rows(status == FRONT, int(len(rows) * MOST_CHARACTERS / size), random)
+        found = list(_encoded(table, shown, status, rows))
     return PageColumns(found, len(rows), constant)
+
+
+def point_status(store: Store, results: pd.DataFrame) -> Words:
+    """Of each row of the results, whether it is on the front, dominated probably or surely, or not feasible."""
+    ranked = pareto_table(results, choose_objectives(store))
+    known = pd.Series(ranked["status"].to_numpy(), index=ranked[POINT])
+    return known.reindex(results[POINT], fill_value=INFEASIBLE).to_numpy(dtype=object)
 
 
 def choose_rows(first: Mask, most: int, random: np.random.Generator) -> NDArray[np.int64]:
@@ -85,18 +95,18 @@ def _worth_showing(table: pd.DataFrame, columns: Sequence[Column]) -> tuple[list
 
 
 def _encoded(
-    table: pd.DataFrame, columns: Sequence[Column], front: Words, rows: NDArray[np.int64]
+    table: pd.DataFrame, columns: Sequence[Column], status: Words, rows: NDArray[np.int64]
 ) -> Iterator[dict[str, Any]]:
     some = table.iloc[rows]
     yield {"key": POINT, "name": POINT, "role": "point", "kind": "number", "values": some[POINT].tolist()}
     placed = False
     for column in columns:
         if not placed and column.role not in ("axis", "derived", "objective"):
-            yield _words(FRONT, "Pareto front", front[rows].tolist())
+            yield _words(STATUS, "Pareto", status[rows].tolist(), WORDS)
             placed = True
         yield _column(column, some[column.name])
     if not placed:
-        yield _words(FRONT, "Pareto front", front[rows].tolist())
+        yield _words(STATUS, "Pareto", status[rows].tolist(), WORDS)
 
 
 def _column(column: Column, values: pd.Series[Any]) -> dict[str, Any]:

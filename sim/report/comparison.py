@@ -57,7 +57,7 @@ def comparison_html(
     """
     rows = comparison.table
     groups = _groups(rows)
-    bounds = sorted(rows["bound"].unique(), key=_bound_order)
+    bounds = [*BOUNDS, *sorted(set(rows["bound"]) - set(BOUNDS))]
     maps = {op: charts.error_map(part) for op, part in rows.groupby("op")}
     figures: dict[str, charts.Spec] = {
         "histogram": charts.error_histogram(rows),
@@ -167,7 +167,8 @@ def _bottlenecks(rows: pd.DataFrame, bounds: list[str]) -> str:
     for name in bounds:
         error = rows["error"][rows["bound"] == name]
         shares = (len(error) / len(rows), error.abs().mean(), error.mean())
-        lines.append((name, f"{len(error):,}", *map(percent, shares)))
+        if len(error):
+            lines.append((name, f"{len(error):,}", *map(percent, shares)))
     words = "What takes the largest part of a row's predicted time."
     figure = plot("bounds", "Share of rows by bottleneck", words, 200)
     return figure + table("Error by bottleneck", ("bottleneck", "rows", "share", "mean |error|", "bias"), lines)
@@ -282,8 +283,3 @@ def _groups(rows: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
     """Rows of each operator and dtype, as masks."""
     name = (rows["op"].astype(str) + " " + rows["dtype"].astype(str)).to_numpy(dtype=object)
     return {group: name == group for group in sorted(set(name))}
-
-
-def _bound_order(bound: str) -> tuple[int, str]:
-    """Bottlenecks in the order of the simulator's list."""
-    return (BOUNDS.index(bound) if bound in BOUNDS else len(BOUNDS), bound)

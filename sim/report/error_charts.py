@@ -38,8 +38,12 @@ MEANING = {
 }
 
 
+DISTINCT = (0, 5, 4, 8, 3, 6, 1, 2, 7)
+"""The page's colours, the most different first; in their own order they are those of `BOUNDS`."""
+
+
 def colour(index: int) -> str:
-    return f"@c{index % 9}"
+    return f"@c{DISTINCT[index % len(DISTINCT)]}"
 
 
 def error_map(rows: pd.DataFrame) -> Spec | None:
@@ -132,7 +136,7 @@ def error_histogram(table: pd.DataFrame) -> Spec:
         "textposition": "none",
         "width": 0.048,
         "hovertemplate": "%{text}<br>%{customdata:,} rows (%{y:.1%})<extra></extra>",
-        "marker": {"color": ["@c1" if x > 0 else "@c0" for x in middle[shown]]},
+        "marker": {"color": ["@c5" if x > 0 else "@c0" for x in middle[shown]]},
     }
     zero = {"type": "line", "x0": 0, "x1": 0, "y0": 0, "y1": 1, "yref": "paper", "line": {"color": "@ink", "width": 1}}
     return {
@@ -197,11 +201,11 @@ def bound_shares(table: pd.DataFrame, groups: dict[str, NDArray[np.bool_]], boun
                 "text": told,
                 "textposition": "none",
                 "hovertemplate": f"%{{y}}: {label(name)} %{{x:.1%}}<br>%{{text}}<extra></extra>",
-                "marker": {"color": colour(index), "line": {"color": "@paper", "width": 1}},
+                "marker": {"color": f"@c{index % 9}", "line": {"color": "@paper", "width": 1}},
             }
         )
     return {
-        "data": bars,
+        "data": [bar for bar in bars if any(bar["x"])],
         "layout": {
             "barmode": "stack",
             "height": 130 + 34 * len(names),
@@ -231,7 +235,7 @@ def coverage(table: pd.DataFrame, groups: dict[str, NDArray[np.bool_]]) -> Spec:
             "name": name,
             "x": rounded(shares[name], 4),
             "y": [label(group) for group in names],
-            "marker": {"size": 10, "symbol": symbol, "color": colour((0, 2, 4)[index])},
+            "marker": {"size": 10, "symbol": symbol, "color": colour(index)},
             "hovertemplate": f"%{{y}}, {name}: %{{x:.1%}}<extra></extra>",
         }
         for index, (name, symbol) in enumerate(thirds)

@@ -137,7 +137,7 @@ def table(title: str, headers: Sequence[str], rows: Iterable[Sequence[object]], 
 
 def live_table(name: str, title: str, hint: str) -> str:
     """The place of a table that a script fills: filter, sort, pages and download."""
-    return f"""<div id="{name}">
+    return f"""<div id="{name}" class="live">
 <div class="controls"><label class="grow" for="{name}-filter">Filter
 <input type="search" id="{name}-filter" data-role="filter" placeholder="{text(hint)}" autocomplete="off"
 spellcheck="false"></label>
@@ -157,6 +157,11 @@ def choice(name: str, legend: str, options: Sequence[tuple[str, str]]) -> str:
         for checked, (value, words) in zip([" checked", *[""] * len(options)], options, strict=False)
     )
     return f'<fieldset class="choice"><legend>{text(legend)}</legend>{radios}</fieldset>'
+
+
+def select(name: str, words: str) -> str:
+    """A list to choose from, which a script fills."""
+    return f'<label>{text(words)} <select id="{name}"></select></label>'
 
 
 def pair(*parts: str) -> str:

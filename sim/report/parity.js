@@ -15,6 +15,9 @@
   const line = (factor, dash, name) => ({ type: "scatter", mode: "lines", x: [low, high], y: [low * factor, high * factor],
     hoverinfo: "skip", name, line: { color: "@faint", width: 1, dash } , showlegend: false });
 
+  // Bottlenecks have the same colours on every page; operators have the most different ones.
+  const tint = (code) => (chosen() === "bound" ? code % 9 : report.DISTINCT[code % 9]);
+
   function spec() {
     const by = points[chosen()];
     const traces = byId(by.codes).map(([code, rows]) => ({
@@ -22,7 +25,7 @@
       text: rows.map((row) => `${report.plain(points.text[row])}<br>error ${report.percent(points.predicted[row] / points.measured[row] - 1)}` +
         `, bound by ${report.plain(points.bound.names[points.bound.codes[row]])}`),
       hovertemplate: "measured %{x:.4~g} µs<br>predicted %{y:.4~g} µs<br>%{text}<extra></extra>",
-      marker: { size: 4.5, opacity: points.measured.length > 1500 ? 0.55 : 0.85, color: "@c" + (code % 9),
+      marker: { size: 4.5, opacity: points.measured.length > 1500 ? 0.55 : 0.85, color: "@c" + tint(code),
         symbol: report.SYMBOLS[code % 9], line: { width: 0 } },
     }));
     const range = [Math.log10(low), Math.log10(high)];

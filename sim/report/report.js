@@ -16,6 +16,7 @@ const report = (() => {
       "@ramp": [[0, "#4a76b8"], [0.3, "#6f93b5"], [0.6, "#a8a582"], [0.85, "#dcc35a"], [1, "#ffe14d"]],
     },
   };
+  const DISTINCT = [0, 5, 4, 8, 3, 6, 1, 2, 7];
   let printing = false;
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -113,9 +114,10 @@ const report = (() => {
     if (value === null || value === undefined || Number.isNaN(value)) return "–";
     if (value === 0) return "0";
     const size = Math.abs(value);
-    if (Number.isInteger(value) && size < 1e6) return value.toLocaleString("en-GB");
-    if (size >= 1e6 || size < 1e-3) return value.toExponential(digits - 1).replace("e+", "e");
-    return Number(value.toPrecision(digits)).toLocaleString("en-GB", { maximumFractionDigits: 6 });
+    const whole = Number.isInteger(value);
+    if (size < 1e-3 || size >= (whole ? 1e9 : 1e6)) return value.toExponential(digits - 1).replace("e+", "e");
+    const text = whole ? String(value) : String(Number(value.toPrecision(digits)));
+    return size < 1000 ? text : text.replace(/\B(?=(\d{3})+(?!\d))/g, ",");
   }
   const percent = (share) => (share === null ? "–" : (share * 100).toFixed(1).replace("-", "−") + " %");
   const shown = (column, value) =>
@@ -166,7 +168,8 @@ const report = (() => {
     const part = (role) => root.querySelector(`[data-role=${role}]`);
     const size = options.size || 25;
     const count = columns.length ? columns[0].values.length : 0;
-    const state = { query: "", sort: null, descending: false, page: 0, allowed: null, rows: [] };
+    const first = columns.findIndex((column) => column.key === options.sort);
+    const state = { query: "", sort: first < 0 ? null : first, descending: options.descending || false, page: 0, allowed: null, rows: [] };
     const head = part("head").insertRow();
     const headers = columns.map((column, index) => {
       const cell = document.createElement("th");
@@ -242,7 +245,7 @@ const report = (() => {
   dark.addEventListener("change", renderAll);
   window.addEventListener("beforeprint", () => { printing = true; renderAll(); });
   window.addEventListener("afterprint", () => { printing = false; renderAll(); });
-  return { data, figure, render, renderAll, table, walk, plain, number, percent, css, SYMBOLS, narrow,
+  return { data, figure, render, renderAll, table, walk, plain, number, percent, css, SYMBOLS, DISTINCT, narrow,
     printing: () => printing, resolve };
 })();
 
