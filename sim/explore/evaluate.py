@@ -211,10 +211,12 @@ class Evaluator:
         """Index whose workload does not fit the machine's memory fail."""
         if self.problem.allow_overflow:
             return
-        capacity = self._amounts(frozenset(["dram.capacity"]), table)["dram.capacity"].value
-        for point in np.flatnonzero(table["peak_memory_bytes"] > capacity):
-            needed, room = table["peak_memory_bytes"][point], np.broadcast_to(capacity, (int(point) + 1,))[point]
-            said = f"needs {needed / 1e9:.4g} GB of device memory, and the machine has {room / 1e9:.4g} GB"
+        needed = table["peak_memory_bytes"]
+        room = np.broadcast_to(self._amounts(frozenset(["dram.capacity"]), table)["dram.capacity"].value, needed.shape)
+        for point in np.flatnonzero(needed > room):
+            said = (
+                f"needs {needed[point] / 1e9:.4g} GB of device memory, and the machine has {room[point] / 1e9:.4g} GB"
+            )
             errors.setdefault(int(point), said)
 
     def _define(self, table: dict[str, FloatArray], points: int) -> None:

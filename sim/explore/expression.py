@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -206,7 +207,9 @@ def parse(text: str, known: Mapping[str, object] | None = None) -> Expression:
         return f"__quantity{len(quantities) - 1}"
 
     try:
-        tree = ast.parse(_QUANTITY.sub(placed, text.strip()), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            tree = ast.parse(_QUANTITY.sub(placed, text.strip()), mode="eval").body
         names = frozenset(_names(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise SimexploreError(

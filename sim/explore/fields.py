@@ -73,7 +73,7 @@ def field_of(path: str, machine: Machine) -> Field:
             raise SimexploreError(_unknown(path, key, known))
         name, current, metadata = known[key]
         steps.append(name)
-    if _keys(current) or get_origin(current) is not None:
+    if _keys(current) or get_origin(current) not in (None, Literal):
         raise SimexploreError(f"expected the path of one value, found {show(path)}, which holds {_listed(current)}")
     quantity = next((extra for extra in metadata if isinstance(extra, Quantity)), None)
     kind = _kind(current)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim import estimate
-from simexplore.sim.demand import RESOURCES, Conditions, Demand, KernelDemand, LinkDemand
+from simexplore.sim.demand import ARRAY_FIELDS, RESOURCES, Conditions, Demand, KernelDemand, LinkDemand
 from simexplore.sim.explore.fields import Field, with_columns
 from simexplore.sim.explore.table import FloatArray
 from simexplore.sim.hardware.timing import kernel_timing
@@ -87,8 +87,7 @@ def signature(work: Work) -> tuple[Any, ...]:
     """What rows must have in common to be timed together: family, data types and conditions."""
     op, conditions = work
     words = tuple(value for f in fields(op) if not _is_count(value := getattr(op, f.name)))  # type: ignore[arg-type]
-    cache = conditions.cache
-    return (type(op), words, cache.weight_copies, cache.activation_copies, conditions.launch)
+    return (type(op), words, conditions)
 
 
 def as_columns(ops: Sequence[Operator]) -> Operator:
@@ -121,7 +120,11 @@ def _choose(demand: KernelDemand, wide: Gpu, conditions: Conditions, rows: int) 
     """The fastest candidate of each row, arrays of shape (rows,)."""
     # A demand that depends on no column has one row; its extra launches carry it to the length of the block.
     many = replace(demand, extra_launches=demand.extra_launches + np.zeros((rows, 1)))
-    return estimate._choose(many, wide, conditions)
+    chosen = estimate._choose(many, wide, conditions)
+    # A field that all candidates share is one number, or one a row where it follows from the machine.
+    shared = {f.name: getattr(chosen, f.name) for f in fields(chosen) if f.name not in ARRAY_FIELDS}
+    columns = {name: value[:, 0] for name, value in shared.items() if isinstance(value, np.ndarray) and value.ndim == 2}
+    return replace(chosen, **columns)
 
 
 def _cost(demand: Demand, kernels: Kernels, rows: int) -> Costs:
