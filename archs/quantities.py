@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from simexplore.archs import units
 
 _UNIT_SUFFIX = re.compile(
-    r"_(bytes_per_s|bytes_per_clk|ops_per_s|ops_per_clk|j_per_op|j_per_byte|cycles|bytes|hz|s|w)$"
+    r"_(bytes_per_s|bytes_per_clk|ops_per_s|ops_per_clk|j_per_op|j_per_byte|cycles|bytes|hz|m2|m|s|w)$"
 )
 
 

@@ -5,11 +5,15 @@ A YAML key is the Python name without its unit: `l2.capacity: 50 MiB` becomes `g
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from simexplore.archs import units
+from simexplore.archs.calibration import Calibration
+from simexplore.archs.cluster import Ngpc
 from simexplore.archs.instructions import Instructions
 from simexplore.archs.library import Library
 from simexplore.archs.quantities import (
@@ -223,10 +227,12 @@ class Gpu(Spec):
     power: Power = about("electrical limits", "mapping")
     energy: Energy = about("energy per unit of work", "mapping")
     library: Library = about("kernels of the vendor's libraries", "mapping")
+    ngpc: Ngpc | None = about("a neural-graphics cluster beside the SMs; absent: none", "mapping", default=None)
     instructions: Instructions | None = about(
         "what single instructions cost, for published micro-benchmarks", "mapping", default=None
     )
     datasheet: Datasheet | None = about("the vendor's figures, for tests", "mapping", default=None)
+    calibration: Calibration | None = about("what measurements have taught about it", "mapping", default=None)
     sources: dict[str, str] = about("dotted key prefix -> where its numbers come from", "text", default_factory=dict)
 
     @model_validator(mode="after")
@@ -253,6 +259,19 @@ class Gpu(Spec):
     def fma_peak_ops_per_s(self, dtype: str) -> float:
         """Peak of the FMA pipes [op/s] = SMs x rate x boost clock."""
         return self.sm.count * self._rate(self.sm.fma_ops_per_clk, "FMA", dtype) * self.clock.boost_hz
+
+    def digest(self) -> str:
+        """What a learned correction belongs to: the same for machines whose values, names apart, are the same."""
+        told = {"abstract", "name", "description", "datasheet", "sources", "calibration"}
+        values = self.model_dump(mode="json", exclude=told, exclude_defaults=True)
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+    def physics_only(self) -> Self:
+        """The machine without its learned correction; it still knows which rows it was fitted on."""
+        if self.calibration is None or self.calibration.residual is None:
+            return self
+        residual = self.calibration.residual.without_corrections()
+        return self.model_copy(update={"calibration": self.calibration.model_copy(update={"residual": residual})})
 
     def source_of(self, key: str) -> str | None:
         """The citation that covers a dotted YAML key: that of its longest prefix in `sources`, or None."""

@@ -13,6 +13,7 @@ from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import COLD, SERVING, Conditions, Launch
 from simexplore.sim.estimate import predict
+from simexplore.sim.field_run import estimate_frame, plan_frame
 from simexplore.sim.result import OpRun
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.operator import Operator
@@ -46,6 +47,9 @@ def estimate_graph(graph: Graph, gpu: Gpu, conditions: Conditions | None = None,
     Raises:
         SimexploreError: the GPU cannot run an operator.
     """
+    plan = plan_frame(graph, gpu, launch)
+    if plan is not None:
+        return Estimate(*estimate_frame(plan, gpu))
     alone: dict[tuple[Operator, Conditions], OpRun] = {}
     ends: dict[str, float] = {}
     ops = []

@@ -11,6 +11,7 @@ from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import COLD, RESOURCES, SERVING, Conditions, Launch
 from simexplore.sim.engine import Clock, Event, seconds
+from simexplore.sim.field_run import plan_frame, play_frame
 from simexplore.sim.flows import FlowNetwork
 from simexplore.sim.hardware.link import Transfer
 from simexplore.sim.hardware.sm_array import SmArray
@@ -34,7 +35,8 @@ def execute(
 ) -> Run:
     """Play a graph on a GPU.
 
-    Nodes run as soon as what they need has ended, on the graph's own streams; streams share the machine.
+    Nodes run as soon as what they need has ended, on the graph's own streams; streams share the machine. A frame of
+    neural graphics on a GPU with a cluster for it (`ngpc`) runs as `field_run` says.
 
     Args:
         graph: the work; fields of its operators are numbers.
@@ -48,6 +50,9 @@ def execute(
     Raises:
         SimexploreError: the GPU cannot run an operator, or the graph does not fit into its memory.
     """
+    plan = plan_frame(graph, gpu, launch)
+    if plan is not None:
+        return play_frame(plan, gpu, graph, probes)
     return _Playback(graph, gpu, conditions, launch, probes, allow_overflow).run()
 
 

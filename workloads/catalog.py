@@ -7,13 +7,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from simexplore.errors import SimexploreError
-from simexplore.workloads import llm
+from simexplore.workloads import llm, neural_graphics
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.hints import did_you_mean
 from simexplore.workloads.parameters import from_values, parameters_of
 from simexplore.workloads.workload import Workload
 
-_SOURCES = (llm.WORKLOADS,)  # a new domain: one more line here
+_SOURCES = (llm.WORKLOADS, neural_graphics.WORKLOADS)  # a new domain: one more line here
 
 CATALOG: Mapping[str, Workload] = MappingProxyType(
     {workload.name: workload for workloads in _SOURCES for workload in workloads}

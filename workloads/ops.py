@@ -31,6 +31,7 @@ from simexplore.workloads.memory_ops import (
     Softmax,
 )
 from simexplore.workloads.naive_ops import NaiveTiledGemm
+from simexplore.workloads.neural_ops import FusedMlp, GridEncoding, HostRead, RayKernel
 from simexplore.workloads.operator import Amount, Count, Operator
 from simexplore.workloads.operator_text import parse_call
 from simexplore.workloads.parameters import ParameterError, from_values
@@ -51,8 +52,11 @@ __all__ = [
     "Count",
     "Elementwise",
     "Embedding",
+    "FusedMlp",
     "Gelu",
     "Gemm",
+    "GridEncoding",
+    "HostRead",
     "LayerNorm",
     "Mul",
     "NaiveTiledGemm",
@@ -60,6 +64,7 @@ __all__ = [
     "Operator",
     "Pointwise",
     "Quantize",
+    "RayKernel",
     "ReduceScatter",
     "Relu",
     "RmsNorm",
@@ -92,6 +97,10 @@ _FAMILIES: tuple[type[Operator], ...] = (
     AllGather,
     ReduceScatter,
     AllToAll,
+    GridEncoding,
+    FusedMlp,
+    RayKernel,
+    HostRead,
 )
 
 FAMILIES: Mapping[str, type[Operator]] = MappingProxyType({family.op: family for family in _FAMILIES})

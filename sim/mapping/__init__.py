@@ -8,10 +8,17 @@ from typing import Any
 from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import ANY_ROW, Algorithm, Conditions, Demand
-from simexplore.sim.mapping.attention import decode_demands, prefill_demands
+from simexplore.sim.mapping.attention import prefill_demands
 from simexplore.sim.mapping.collective import collective_demand
 from simexplore.sim.mapping.conv import conv_algorithms
+from simexplore.sim.mapping.decode import decode_demands
 from simexplore.sim.mapping.gemm import gemm_demands
+from simexplore.sim.mapping.neural import (
+    fused_mlp_demands,
+    grid_encoding_demands,
+    host_read_demands,
+    ray_kernel_demands,
+)
 from simexplore.sim.mapping.naive_gemm import naive_gemm_demand
 from simexplore.sim.mapping.rowwise import elementwise_demand, embedding_demand, quantize_demand, rowwise_demand
 from simexplore.workloads import ops
@@ -30,6 +37,10 @@ MAPPINGS: dict[type, Mapping] = {
     ops.RmsNorm: rowwise_demand,
     ops.Embedding: embedding_demand,
     ops.Collective: collective_demand,
+    ops.GridEncoding: grid_encoding_demands,
+    ops.FusedMlp: fused_mlp_demands,
+    ops.RayKernel: ray_kernel_demands,
+    ops.HostRead: host_read_demands,
 }
 """By class; a subclass is mapped as its nearest ancestor here."""
 

@@ -64,6 +64,15 @@ def attention_decode(rng: random.Random) -> dict[str, int]:
 ELEMENTWISE = of(elements=2**30)
 ROW_WISE = of(rows=65536, cols=16384)
 COLLECTIVE = of(elements=2**30, num_gpus=64)
+
+
+def grid_encoding(rng: random.Random) -> dict[str, int]:
+    base = log_uniform(rng, 64)
+    shape = {"dims": rng.choice((2, 3)), "levels": rng.randint(1, 16), "features": rng.choice((1, 2, 4, 8))}
+    table = {"log2_entries": rng.randint(10, 24), "base": base, "finest": base * log_uniform(rng, 128)}
+    return {**of(queries=2**24, spacing=8192, stride_bytes=64)(rng), **shape, **table}
+
+
 DRAWS: dict[str, Draw] = {
     "gemm": gemm,
     "attention_prefill": attention_prefill,
@@ -71,6 +80,10 @@ DRAWS: dict[str, Draw] = {
     **dict.fromkeys(("pointwise", "add", "mul", "relu", "gelu", "silu_mul", "copy"), ELEMENTWISE),
     **dict.fromkeys(("softmax", "layernorm", "rmsnorm", "quant_scale_matrix"), ROW_WISE),
     "embedding": of(tokens=65536, width=16384, vocabulary=200_000),
+    "grid_encoding": grid_encoding,
+    "fused_mlp": of(queries=2**24, inputs=128, width=128, hidden=8, outputs=64),
+    "ray_kernel": of(rays=2**24, read_bytes=256, write_bytes=256, instructions=10_000, dependent_loads=100),
+    "host_read": of(words=1024),
     **dict.fromkeys(("all_reduce", "all_gather", "reduce_scatter", "alltoall"), COLLECTIVE),
 }
 

@@ -33,6 +33,9 @@ def operators(draw: st.DrawFn) -> Operator:
         values["heads"] *= values["kv_heads"]
     if "seq_q" in values:
         values["seq_kv"] += values["seq_q"]
+    if "finest" in values:
+        values |= {"dims": 2 + values["dims"] % 2, "levels": 1 + values["levels"] % 16, "log2_entries": 19}
+        values["finest"] += values["base"]
     op: Operator = record(**values)
     return op
 

@@ -1,0 +1,53 @@
+"""pos_fract and grid_index: from points to the table entries of their cells' corners, and to banks.
+
+The arithmetic is tiny-cuda-nn's (NVlabs/tiny-cuda-nn, common_device.h): a point is scaled and shifted by half a cell;
+an entry is the dense index, or the XOR of coordinates times primes, modulo the table's size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+PRIMES = (1, 2654435761, 805459861)
+Entries = NDArray[np.uint64]
+
+
+def cells(points: NDArray[np.float64], scale: float) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
+    """Cell of each point and its place in the cell; points (n, dims) in the unit cube."""
+    at = points * scale + 0.5
+    corner = np.floor(at)
+    return corner.astype(np.uint64), at - corner
+
+
+def corner_offsets(dims: int) -> NDArray[np.uint64]:
+    """The corners of a cell, (2^dims, dims), x fastest."""
+    number = np.arange(2**dims, dtype=np.uint64)[:, None]
+    return (number >> np.arange(dims, dtype=np.uint64)[None, :]) & np.uint64(1)
+
+
+def corner_entries(points: NDArray[np.float64], resolution: int, entries: int, hashed: bool) -> Entries:
+    """Table entries of the corners of each point's cell, shape (points, 2^dims).
+
+    Args:
+        points: (n, dims) in the unit cube.
+        resolution: grid points along an axis.
+        entries: size of the table.
+        hashed: whether the index is hashed; else dense, wrapped where the table is smaller (tiled).
+    """
+    cell, _ = cells(points, resolution - 1.0)
+    corners = cell[:, None, :] + corner_offsets(points.shape[1])[None, :, :]
+    if hashed:
+        index = np.zeros(corners.shape[:2], np.uint64)
+        for axis in range(points.shape[1]):
+            index ^= (corners[:, :, axis] * np.uint64(PRIMES[axis])) & np.uint64(0xFFFFFFFF)
+    else:
+        strides = np.array([resolution**axis for axis in range(points.shape[1])], np.uint64)
+        index = (corners * strides).sum(axis=2, dtype=np.uint64)
+    return np.asarray(index % np.uint64(entries), np.uint64)
+
+
+def banks_of(entries: Entries, banks: int, words_per_entry: int) -> NDArray[np.int64]:
+    """Banks of the words of each query's entries, (points, corners * words); words lie across the banks in turn."""
+    words = entries[:, :, None] * np.uint64(words_per_entry) + np.arange(words_per_entry, dtype=np.uint64)
+    return (words % np.uint64(banks)).astype(np.int64).reshape(len(entries), -1)

@@ -1,0 +1,188 @@
+"""Neural graphics on a GPU: grid encodings, fused networks, per-ray kernels, as tiny-cuda-nn and instant-ngp do them.
+
+**Encoding** (tiny-cuda-nn, encodings/grid.h, `kernel_grid`): one thread for each query and level, the levels one after
+another, so a level's table is what the caches have to hold. A warp's gather of one corner takes the L1 one clock for
+each line that it touches. Neighbouring rays share cells at coarse levels: 32 points in a row, each `1 / spacing` from
+the next, lie in 1 + 31 resolution / spacing cells. The two corners along x are neighbours in memory, also when hashed
+(its prime for x is 1), and share a sector but at its edge.
+
+**Fused network** (fully_fused_mlp.cu, `kernel_mlp_fused`): a CTA takes 128 queries through all layers, a warp for each
+16 neurons; activations stay in shared memory, which every warp reads whole for each layer; weights come through L1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simexplore.archs.schema import Gpu
+from simexplore.sim.demand import Conditions, FloatArray, KernelDemand, LinkDemand
+from simexplore.sim.hardware import cache
+from simexplore.sim.mapping.columns import ceil_div, column, constant
+from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.ops import FusedMlp, GridEncoding, HostRead, RayKernel
+
+OPS_PER_INSTRUCTION = 2.0
+"""An instruction holds a lane of the FMA pipes as long as an FMA, which counts as two operations."""
+
+ENCODING_THREADS = 512.0
+LEVEL_INSTRUCTIONS = 24.0
+COORDINATE_INSTRUCTIONS = 7.0
+"""Load, scale, floor, cast, subtract, and the cell's integer."""
+CORNER_INSTRUCTIONS = 22.0
+"""Modulo by the table's size (about 14), address, load, and loop-free selects."""
+CORNER_INSTRUCTIONS_PER_DIM = 7.0
+"""Weight: select, multiply; position: select, add; index: compare, multiply, add."""
+HASH_INSTRUCTIONS_PER_DIM = 2.0
+FEATURE_INSTRUCTIONS = 2.0
+"""Convert and multiply-add."""
+MODULO_SPECIAL_OPS = 3.0
+"""An integer modulo by a variable converts, takes a reciprocal and converts back."""
+LINE_BYTES = 128.0
+
+MLP_ROWS = 128.0
+MLP_NEURONS_PER_WARP = 16.0
+MLP_ROW_PADDING = 8.0
+MLP_REGISTERS = 128.0
+
+RAY_THREADS = 128.0
+RAY_REGISTERS = 64.0
+HOST_STEPS = 2.0
+"""The copy to the host, and the host's next command."""
+
+
+def grid_encoding_demands(op: GridEncoding, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """The encoding kernel: its levels' work averaged over their equally many CTAs."""
+    grid, warp = op.grid, float(gpu.sm.warp_size)
+    queries, levels, corners = column(op.queries), column(op.levels), column(op.corners)
+    dims, features, entry = column(op.dims), column(op.features), column(op.entry_bytes)
+    here = grid.entries > 0.0
+
+    spacing = column(op.spacing)
+    per_cell = np.where(spacing > 0.0, grid.resolution / np.maximum(spacing, 1.0), 1.0)
+    cells = np.minimum(warp, 1.0 + (warp - 1.0) * per_cell) / warp  # of a warp's gather, per lane
+    table = grid.entries * entry
+    in_l1 = np.minimum(gpu.sm.shared_memory_bytes / np.maximum(table, 1.0), 1.0)
+    entries_per_sector = np.maximum(gpu.l2.sector_bytes / entry, 1.0)
+    sectors = corners / 2.0 * (1.0 + 1.0 / entries_per_sector) * cells
+    gathered = np.where(here, sectors * (1.0 - in_l1) * gpu.l2.sector_bytes, 0.0)
+    missed = gathered * (1.0 - cache.hit_share(table, gpu))
+
+    hashed = grid.hashed.sum(axis=1, keepdims=True) / levels
+    corner = CORNER_INSTRUCTIONS + dims * (CORNER_INSTRUCTIONS_PER_DIM + HASH_INSTRUCTIONS_PER_DIM * hashed)
+    instructions = LEVEL_INSTRUCTIONS + dims * COORDINATE_INSTRUCTIONS
+    instructions = instructions + corners * (corner + features * FEATURE_INSTRUCTIONS)
+
+    stride, written = column(op.stride_bytes), features * bytes_of(op.dtype)
+    points = queries * stride
+    copies = np.minimum(column(conditions.cache.activation_copies), 1e9)
+    first_miss = 1.0 - cache.hit_share(copies * points + queries * levels * written, gpu)
+    again_miss = 1.0 - cache.hit_share(points, gpu)
+    points_missed = stride * (first_miss + (levels - 1.0) * again_miss) / levels
+    ctas = ceil_div(queries, ENCODING_THREADS) * levels
+    threads = queries * levels / ctas
+    gather = gathered.sum(axis=1, keepdims=True) / levels
+    hit = cache.mean_latency_cycles(gpu)
+    return (
+        KernelDemand(
+            kernel="encode",
+            ctas=ctas,
+            warps_per_cta=constant(ENCODING_THREADS / warp),
+            registers_per_thread=constant(40.0),
+            shared_bytes_per_cta=constant(0.0),
+            fma_ops=threads * instructions * OPS_PER_INSTRUCTION,
+            special_ops=threads * (1.0 + corners * MODULO_SPECIAL_OPS),
+            shared_bytes=threads
+            * LINE_BYTES
+            * corners
+            * np.maximum(1.0, entry / 16.0)
+            * np.where(here, cells, 0.0).sum(axis=1, keepdims=True)
+            / levels,
+            l2_read_bytes=threads * (gather + stride),
+            l2_write_bytes=threads * written,
+            dram_read_bytes=threads * (missed.sum(axis=1, keepdims=True) / levels + points_missed),
+            dram_write_bytes=threads * written * _written_back(queries * levels * written, gpu),
+            bytes_in_flight=threads * np.maximum(gather, stride),
+            exposed_cycles=constant(hit),
+            setup_cycles=constant(hit),
+        ),
+    )
+
+
+def fused_mlp_demands(op: FusedMlp, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """The whole network as one kernel."""
+    queries, inputs, width = column(op.queries), column(op.inputs), column(op.width)
+    layers, outputs, weights = column(op.layers), column(op.padded_outputs), column(op.weights)
+    element = bytes_of(op.dtype)
+    ctas = ceil_div(queries, MLP_ROWS)
+    warps = np.maximum(width / MLP_NEURONS_PER_WARP, 1.0)
+    inner = inputs + (layers - 1.0) * width
+    activations = warps * inner + layers * width  # read by every warp, written once
+    read, write = inputs * element, outputs * element
+    copies = np.minimum(column(conditions.cache.activation_copies), 1e9)
+    warm = cache.hit_share(copies * queries * read + queries * write, gpu)
+    steps = inner / 16.0
+    barriers = layers * (2.0 * gpu.library.barrier_cycles + gpu.sm.l1_latency_cycles + gpu.sm.shared_latency_cycles)
+    hit = cache.mean_latency_cycles(gpu)
+    on_tensor = op.dtype in gpu.sm.tensor_ops_per_clk
+    operations = 2.0 * MLP_ROWS * weights
+    return (
+        KernelDemand(
+            kernel="mlp_fused",
+            ctas=ctas,
+            warps_per_cta=warps + 0.0 * ctas,
+            registers_per_thread=constant(MLP_REGISTERS),
+            shared_bytes_per_cta=MLP_ROWS * (width + MLP_ROW_PADDING) * element,
+            tensor_dtype=op.dtype,
+            tensor_ops=operations if on_tensor else constant(0.0),
+            fma_ops=constant(0.0) if on_tensor else operations,
+            shared_bytes=(MLP_ROWS * activations + weights) * element,
+            l2_read_bytes=MLP_ROWS * read + 0.0 * ctas,
+            l2_write_bytes=MLP_ROWS * write,
+            dram_read_bytes=MLP_ROWS * read * (1.0 - warm) * queries / (ctas * MLP_ROWS),
+            dram_write_bytes=MLP_ROWS * write * _written_back(queries * (read + write), gpu),
+            bytes_in_flight=MLP_ROWS * read,
+            chain_cycles=barriers + steps * gpu.sm.tensor_latency_cycles,
+            exposed_cycles=constant(hit),
+            epilogue_bytes=MLP_ROWS * write,
+            setup_cycles=constant(hit),
+        ),
+    )
+
+
+def ray_kernel_demands(op: RayKernel, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """One thread a ray: structures are read whole, each load waits for L1 where one depends on another."""
+    rays, read, write = column(op.rays), column(op.read_bytes), column(op.write_bytes)
+    ctas = ceil_div(rays, RAY_THREADS)
+    threads = rays / ctas
+    copies = np.minimum(column(conditions.cache.activation_copies), 1e9)
+    warm = cache.hit_share(copies * rays * read + rays * write, gpu)
+    hit = cache.mean_latency_cycles(gpu)
+    return (
+        KernelDemand(
+            kernel=op.function,
+            ctas=ctas,
+            warps_per_cta=constant(RAY_THREADS / gpu.sm.warp_size),
+            registers_per_thread=constant(RAY_REGISTERS),
+            shared_bytes_per_cta=constant(0.0),
+            fma_ops=threads * column(op.instructions) * OPS_PER_INSTRUCTION,
+            l2_read_bytes=threads * read,
+            l2_write_bytes=threads * write,
+            dram_read_bytes=threads * read * (1.0 - warm),
+            dram_write_bytes=threads * write * _written_back(rays * (read + write), gpu),
+            bytes_in_flight=threads * read,
+            chain_cycles=column(op.dependent_loads) * gpu.sm.l1_latency_cycles,
+            exposed_cycles=constant(hit),
+            setup_cycles=constant(hit),
+        ),
+    )
+
+
+def host_read_demands(op: HostRead, gpu: Gpu, conditions: Conditions) -> tuple[LinkDemand, ...]:  # noqa: ARG001
+    """A copy over PCIe that the host waits for, and its answer."""
+    size = column(op.output_bytes)[:, 0]
+    return (LinkDemand(kernel=op.op, link="pcie", bytes=size, steps=HOST_STEPS + 0.0 * size),)
+
+
+def _written_back(size_bytes: FloatArray, gpu: Gpu) -> FloatArray:
+    """Share of what is written that reaches DRAM within the kernel's time."""
+    return 1.0 - cache.hit_share(size_bytes, gpu)
