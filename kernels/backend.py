@@ -137,6 +137,8 @@ class Backend(Protocol):
 BACKENDS: Mapping[str, str] = MappingProxyType(
     {
         "vulkan": "simexplore.kernels.vulkan.device:VulkanBackend",
+        "torch": "simexplore.kernels.torch_.device:TorchBackend",
+        "null": "simexplore.kernels.null.device:NullBackend",
     }
 )
 """Name → `module:class`, one line a backend; a class without arguments that is a `Backend`."""

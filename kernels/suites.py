@@ -77,6 +77,12 @@ SUITES: Mapping[tuple[str, str], str] = MappingProxyType(
         ("vulkan", "gemm"): "simexplore.kernels.vulkan.suites:gemm",
         ("vulkan", "calibration"): "simexplore.kernels.vulkan.suites:calibration",
         ("vulkan", "exam"): "simexplore.kernels.vulkan.suites:exam",
+        ("torch", "micro"): "simexplore.kernels.torch_.suites:micro",
+        ("torch", "gemm"): "simexplore.kernels.torch_.suites:gemm",
+        ("torch", "attention"): "simexplore.kernels.torch_.suites:attention",
+        ("torch", "conv"): "simexplore.kernels.torch_.suites:conv",
+        ("torch", "pointwise"): "simexplore.kernels.torch_.suites:pointwise",
+        ("null", "micro"): "simexplore.kernels.null.device:micro",
     }
 )
 """(backend, suite) → `module:function`, one line a suite."""
