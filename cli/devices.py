@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from simexplore.cli.options import json_option
@@ -35,8 +33,15 @@ def devices(as_json: bool) -> None:
 
 def _plain(report: Report) -> dict[str, object]:
     devices = [
-        asdict(device) | {"features": sorted(device.features), "limits": dict(device.limits)}
+        {
+            "index": device.index,
+            "name": device.name,
+            "kind": device.kind,
+            "driver": device.driver,
+            "features": sorted(device.features),
+            "limits": dict(device.limits),
+        }
         for device in report.devices
     ]
-    missing = [asdict(missing) for missing in report.missing]
+    missing = [{"what": missing.what, "mend": missing.mend} for missing in report.missing]
     return {"backend": report.backend, "suites": suites_of(report.backend), "devices": devices, "missing": missing}

@@ -38,14 +38,14 @@ class Timing:
 def timing_of(samples_s: Floats, noise_only_adds: bool) -> Timing:
     """Median (or `LOW_QUANTILE`), the median's 95 % interval and the outliers of samples [s].
 
-    The interval is by order statistics, which assumes no distribution: ranks n/2 -+ z sqrt(n)/2 (Conover, Practical
-    Nonparametric Statistics, 3.2). Outliers are counted, never dropped: the median does not need it.
+    The interval is by order statistics, which assumes no distribution: the r-th lowest to the r-th highest sample with
+    r = floor(n/2 - z sqrt(n)/2) (Conover, Practical Nonparametric Statistics, 3.2, rounded to the safe side). Outliers
+    are counted, never dropped: the median does not need it.
     """
     ordered = np.sort(samples_s)
     n = len(ordered)
-    half = 0.5 * Z * np.sqrt(n)
-    low = ordered[int(np.clip(np.floor(0.5 * n - half), 0, n - 1))]
-    high = ordered[int(np.clip(np.ceil(0.5 * n + half) - 1, 0, n - 1))]
+    rank = max(int(np.floor(0.5 * (n - Z * np.sqrt(n)))), 1)
+    low, high = ordered[rank - 1], ordered[n - rank]
     first, third = np.quantile(ordered, [0.25, 0.75])
     reach = FENCE * (third - first)
     outliers = int(np.sum((ordered < first - reach) | (ordered > third + reach)))

@@ -68,7 +68,8 @@ def compile_shader(shader: str, to: Path) -> bytes:
     command = [COMPILER, "-V", "--target-env", "vulkan1.2", *(f"-D{macro}" for macro in macros)]
     done = subprocess.run([*command, "-o", str(to), str(FOLDER / source)], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SimexploreError(f"{source}: {done.stdout.strip() or done.stderr.strip()}")
+        said = (done.stdout + done.stderr).splitlines()
+        raise SimexploreError(f"{source}: {next((line for line in said if line.startswith('ERROR')), said)}")
     return to.read_bytes()
 
 

@@ -17,7 +17,9 @@ from simexplore.kernels.backend import Device
 from simexplore.kernels.suites import Case
 from simexplore.kernels.vulkan.problems import CHAINS
 
-KIB, MIB = 1 << 10, 1 << 20
+MIB = 1 << 20
+LONGEST_SIDE = 4096
+"""Of drawn GEMMs: no operand is larger than the 128 MiB that every device binds."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Scale:
 
 
 CPU = Scale(64, 16, 8, 1 << 13, 1 << 18, 704**3, 64, 64 * MIB)
-GPU = Scale(256, 4, 16, 1 << 10, 1 << 24, 4096**3, 4096, 128 * MIB)
+GPU = Scale(256, 4, 16, 1 << 10, 1 << 24, 2048**3, 4096, 128 * MIB)
 
 
 def scale_of(device: Device) -> Scale:
@@ -168,7 +170,9 @@ def _draw_gemm(_op: str, rng: np.random.Generator, position: float, scale: Scale
     volume = least + position * (np.log2(scale.most_multiplications) - least)
     k_share, m_share = rng.uniform(0.25, 0.42), rng.uniform(0.4, 0.6)
     rest = volume * (1.0 - k_share)
-    m, n, k = (max(int(2.0**side), 8) for side in (rest * m_share, rest * (1.0 - m_share), volume * k_share))
+    m, n, k = (
+        min(max(int(2.0**side), 8), LONGEST_SIDE) for side in (rest * m_share, rest * (1.0 - m_share), volume * k_share)
+    )
     return gemm_register(m, n, k, scale)
 
 

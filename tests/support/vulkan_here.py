@@ -1,0 +1,51 @@
+"""Whether Vulkan kernels can run here; tests that need them are skipped with the reason and how to mend it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from simexplore.kernels.backend import Device
+from simexplore.kernels.vulkan.device import VulkanBackend
+from simexplore.kernels.vulkan.instance import Instance
+from simexplore.kernels.vulkan.loader import VALIDATION, VulkanMissingError
+
+
+@cache
+def why_not() -> str:
+    """Empty where a device is there."""
+    report = VulkanBackend().report()
+    return "" if report.devices else "; ".join(f"{missing.what}: {missing.mend}" for missing in report.missing)
+
+
+@cache
+def validation() -> bool:
+    """Whether the validation layers are installed."""
+    try:
+        Instance(validate=True).close()
+    except VulkanMissingError:
+        return False
+    return True
+
+
+def needs_vulkan() -> None:
+    if why_not():
+        pytest.skip(why_not())
+
+
+def needs_validation() -> None:
+    needs_vulkan()
+    if not validation():
+        pytest.skip(f"{VALIDATION.what}: {VALIDATION.mend}")
+
+
+def a_cpu() -> Device:
+    """A device as lavapipe describes itself, for suites where nothing runs."""
+    limits = {"shared_memory_bytes": 32768.0, "cores": 2.0}
+    return Device("vulkan", 0, "llvmpipe", "CPU", "llvmpipe", frozenset({"fp16", "timestamps"}), limits)
+
+
+def a_gpu() -> Device:
+    limits = {"shared_memory_bytes": 49152.0}
+    return Device("vulkan", 0, "some GPU", "discrete GPU", "a driver", frozenset({"timestamps"}), limits)
