@@ -36,6 +36,11 @@ class EncodingEngines(Spec):
     count: Count = about("engines per NFP", "1")
     sram_bytes: Capacity = about("grid SRAM of one engine", "B")
     banks: Count = about("banks of the grid SRAM", "1")
+    interleave: Literal["parity", "index"] = about(
+        "how entries lie across the banks. index: by their number in the table; parity: by whether their corner's "
+        "coordinates are odd or even, which the table must be trained with, so that a cell's corners never meet",
+        "text",
+    )
     ports: Count = about("reads of one bank per clock", "1")
     word_bytes: Capacity = about("word of a bank: what one read gives", "B")
     lanes: Count = about("corner addresses that grid_index makes per clock", "1")

@@ -47,7 +47,19 @@ def corner_entries(points: NDArray[np.float64], resolution: int, entries: int, h
     return np.asarray(index % np.uint64(entries), np.uint64)
 
 
-def banks_of(entries: Entries, banks: int, words_per_entry: int) -> NDArray[np.int64]:
-    """Banks of the words of each query's entries, (points, corners * words); words lie across the banks in turn."""
-    words = entries[:, :, None] * np.uint64(words_per_entry) + np.arange(words_per_entry, dtype=np.uint64)
-    return (words % np.uint64(banks)).astype(np.int64).reshape(len(entries), -1)
+def request_banks(
+    points: NDArray[np.float64], resolution: int, entries: int, hashed: bool, interleave: str, banks: int, words: int
+) -> NDArray[np.int64]:
+    """Bank of every word that the corners of each point's cell need, shape (points, 2^dims * words).
+
+    Words of an entry lie in neighbouring banks. Entries lie across the banks by their `index`, or by the `parity` of
+    their corner's coordinates, which are then the low bits of its address: so the corners of a cell never meet.
+    """
+    if interleave == "parity":
+        cell, _ = cells(points, resolution - 1.0)
+        odd = (cell[:, None, :] + corner_offsets(points.shape[1])[None, :, :]) & np.uint64(1)
+        number = (odd << np.arange(points.shape[1], dtype=np.uint64)).sum(axis=2, dtype=np.uint64)
+    else:
+        number = corner_entries(points, resolution, entries, hashed)
+    word = number[:, :, None] * np.uint64(words) + np.arange(words, dtype=np.uint64)
+    return (word % np.uint64(banks)).astype(np.int64).reshape(len(points), -1)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from simexplore.archs.cluster import EncodingEngines, MlpEngine
 from simexplore.errors import SimexploreError
-from simexplore.sim.hardware.ngpc.addresses import banks_of, corner_entries
+from simexplore.sim.hardware.ngpc.addresses import request_banks
 
 Layer = tuple[int, int]
 """Inputs and outputs of a network's layer."""
@@ -92,6 +92,14 @@ def slice_cycles(layers: Sequence[Layer], queries: int, mlp: MlpEngine) -> float
     return sum(layer_cycles(layer, queries, mlp) for layer in layers)
 
 
+def level_banks(points: NDArray[np.float64], level: Level, field: Field, engines: EncodingEngines) -> NDArray[np.int64]:
+    """Bank of every request of each query at one level, (points, requests)."""
+    words = max(ceil(field.entry_bytes / engines.word_bytes), 1)
+    return request_banks(
+        points, level.resolution, level.entries, level.hashed, engines.interleave, engines.banks, words
+    )  # fmt: skip
+
+
 def bank_trace(points: NDArray[np.float64], field: Field, engines: EncodingEngines) -> NDArray[np.int64]:
     """Requests of each query at each bank of each engine: (steps, engines, banks) counts.
 
@@ -100,11 +108,9 @@ def bank_trace(points: NDArray[np.float64], field: Field, engines: EncodingEngin
     """
     side_by_side = inputs_in_parallel(field, engines)
     steps = len(points) // side_by_side
-    words = max(ceil(field.entry_bytes / engines.word_bytes), 1)
     counts = np.zeros((steps, side_by_side * len(field.levels), engines.banks), np.int64)
     for number, level in enumerate(field.levels):
-        entries = corner_entries(points[: steps * side_by_side], level.resolution, level.entries, level.hashed)
-        banks = banks_of(entries, engines.banks, words)
+        banks = level_banks(points[: steps * side_by_side], level, field, engines)
         for bank in range(engines.banks):
             here = (banks == bank).sum(axis=1).reshape(steps, side_by_side)
             counts[:, number * side_by_side : (number + 1) * side_by_side, bank] = here
@@ -128,7 +134,7 @@ def play(counts: NDArray[np.int64], field: Field, engines: EncodingEngines, mlp:
         room = np.where(reads[step], end - slack[step], 0.0).max(axis=1)
         issued = np.maximum(issued + issue, np.ceil(room))
         if step >= engines.output_fifo:
-            issued = np.maximum(issued, consumed[step - engines.output_fifo])
+            issued = np.maximum(issued, consumed[step - engines.output_fifo] + 1.0)  # room is seen a clock later
         end = np.where(reads[step], np.maximum(end, issued[:, None]) + service[step], end)
         ready = float(np.where(reads[step], end, 0.0).max()) + engines.latency_cycles
         number, place = divmod(step, per_slice)
