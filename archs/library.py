@@ -60,7 +60,8 @@ class GemmLibrary(Spec):
     )
     simt_tiles: Tiles = about("CTA tiles of the kernels that run on the FMA pipes", "rows x columns")
     simt_overlap_exponent: Exponent = about(
-        "overlap_exponent of the kernels on the FMA pipes, whose loads and products take issue slots from each other", "1"
+        "overlap_exponent of the kernels on the FMA pipes, whose loads and products take issue slots from each other",
+        "1",
     )
     k_tile_bytes: Capacity = about("bytes of k that one pipeline stage holds for each row or column of the tile", "B")
     max_stages: Count = about("most pipeline stages in shared memory", "1")
@@ -74,6 +75,8 @@ class GemmLibrary(Spec):
         "share of a wave's pipeline fill and epilogue that its neighbours do not hide; small for persistent kernels",
         "1",
     )
+    tensor_efficiency: Share = about("share of the tensor cores' rate that main loops reach", "1")
+    flight_share: Share = about("share of the pipeline's stages, but the one computed on, that is in flight", "1")
     l2_rate: Rate = about("L2 read rate of tile fetches over that of streams: multicast and coalescing raise it", "1")
     dram_rate: Rate = about("DRAM rate over that of streams", "1")
     setup_round_trips: Trips = about(
@@ -90,14 +93,27 @@ class AttentionLibrary(Spec):
     )
     prefill_tiles: Tiles = about("query rows x keys of a prefill CTA's step", "rows x keys")
     decode_kv_tile: Count = about("keys of one step of the split-KV decode kernel", "1")
-    max_kv_splits: Count = about("most CTAs among which one sequence's keys are split", "1")
+    max_kv_splits: Count = about("most CTAs among which one sequence's keys are split, one query head each", "1")
+    split_tokens: Count = about("fewest keys that the grouped decode kernel gives a CTA when it splits", "1")
+    head_split_tokens: Count = about("fewest keys that the one-head decode kernel gives a CTA when it splits", "1")
+    grouped_ctas_per_sm: Rate = about("CTAs per SM up to which the grouped decode kernel splits", "1")
     l2_rate: Rate = about("L2 read rate over that of streams", "1")
     dram_rate: Rate = about("DRAM rate over that of streams", "1")
+    tensor_efficiency: Share = about("share of the tensor cores' rate that prefill reaches", "1")
     softmax_instructions: Trips = about("FMA-pipe instructions per score: scale, maximum, subtract, sum, convert", "1")
     setup_round_trips: Trips = about("dependent L2 round trips before the main loop", "1")
-    decode_round_trips: Count = about(
-        "dependent L2 round trips of a decode CTA outside its loop: page table, query, reductions, result", "1"
+    step_round_trips: Trips = about("L2 round trips that each step over a tile of keys waits for", "1")
+    prefill_round_trips: Trips = about("dependent L2 round trips of a prefill CTA outside its loop", "1")
+    grouped_round_trips: Trips = about(
+        "dependent L2 round trips outside its loop of a decode CTA that computes all query heads of a KV head", "1"
     )
+    head_round_trips: Trips = about("the same of a decode CTA that computes one query head", "1")
+    head_step_round_trips: Trips = about("L2 round trips that each of its steps over a tile of keys waits for", "1")
+    idle_cta_share: Share = about("cost of a decode CTA whose keys are all outside the window, over another's", "1")
+    merge_round_trips: Trips = about("dependent L2 round trips of merging partial results", "1")
+    max_group: Count = about("most query heads per KV head that the grouped decode kernel takes", "1")
+    decode_dram_rate: Rate = about("DRAM rate of decode over that of streams", "1")
+    decode_flight_share: Share = about("share of a decode CTA's KV tiles that is in flight", "1")
     module_kernels_prefill: Trips = about("kernels of the engine's prefill module, the attention kernel included", "1")
     module_kernels_decode: Trips = about("kernels of the engine's decode module, the attention kernel included", "1")
 
@@ -105,9 +121,13 @@ class AttentionLibrary(Spec):
 class ConvLibrary(Spec):
     """The convolution algorithms that the library chooses from; all but the implicit GEMM run on the FMA pipes alone."""
 
-    simt_tiles: Tiles = about("CTA tiles of implicit GEMMs on the FMA pipes; tensor cores take those of gemm", "rows x columns")
+    simt_tiles: Tiles = about(
+        "CTA tiles of implicit GEMMs on the FMA pipes; tensor cores take those of gemm", "rows x columns"
+    )
     implicit_efficiency: Share = about("share of the FMA peak that the main loop of an implicit GEMM reaches", "1")
-    winograd_patch: Tile = about("outputs of one image that a CTA of the fused Winograd kernel computes", "rows x columns")
+    winograd_patch: Tile = about(
+        "outputs of one image that a CTA of the fused Winograd kernel computes", "rows x columns"
+    )
     winograd_channels: Count = about("output channels that a CTA of the fused Winograd kernel computes", "1")
     winograd_efficiency: Share = about("share of the FMA peak that the fused Winograd kernel's products reach", "1")
     winograd_round_trips: Trips = about(
@@ -115,7 +135,9 @@ class ConvLibrary(Spec):
     )
     product_tile: Tile = about("CTA tile of the batched products between separate transforms", "rows x columns")
     product_efficiency: Share = about("share of the FMA peak that these products reach", "1")
-    image_group: Count = about("images that the separate Winograd transforms take together; a batch is filled up to it", "1")
+    image_group: Count = about(
+        "images that the separate Winograd transforms take together; a batch is filled up to it", "1"
+    )
     fft_tile: Tile = about("CTA tile of the complex products between Fourier transforms", "rows x columns")
     fft_efficiency: Share = about("share of the FMA peak that the complex products reach", "1")
     transform_efficiency: Share = about("share of the bytes that separate transforms move which is of use", "1")
@@ -127,6 +149,7 @@ class ElementwiseLibrary(Spec):
 
     threads_per_cta: Count = about("threads of a CTA", "1")
     bytes_per_thread: Bytes = about("bytes that a thread loads at once (16: one vector load)", "B")
+    l2_rate: Rate = about("L2 read rate over l2.bandwidth", "1")
     loads_in_flight: Rate = about("independent loads a thread issues before it uses the first", "1")
     setup_round_trips: Trips = about("dependent L2 round trips before the first load", "1")
 

@@ -31,13 +31,17 @@ class OperatorColumn:
     conditions: Conditions
 
     def part(self, start: int, stop: int) -> OperatorColumn:
+        """Consecutive rows."""
+        return self.take(np.arange(start, min(stop, len(self.rows))))
+
+    def take(self, chosen: npt.NDArray[np.intp]) -> OperatorColumn:
         """Some of the rows."""
         values = {
-            name: value[start:stop] if isinstance(value, np.ndarray) else value
+            name: value[chosen] if isinstance(value, np.ndarray) else value
             for name in parameters_of(self.record)
             for value in (getattr(self.record, name),)
         }
-        return OperatorColumn(self.rows[start:stop], type(self.record)(**values), self.conditions)
+        return OperatorColumn(self.rows[chosen], type(self.record)(**values), self.conditions)
 
 
 def operator_columns(measurements: Measurements) -> tuple[list[OperatorColumn], Counter[str]]:

@@ -125,7 +125,7 @@ def compare(
         done += len(part.rows)
         started = perf_counter()
         try:
-            prediction = predict(part.record, gpu, _conditions(part, gpu))
+            prediction = predict(part.record, gpu, conditions_in(part, gpu))
         except SimexploreError as error:
             refused[str(error)] += len(part.rows)
             continue
@@ -143,7 +143,7 @@ def _parts(columns: list[OperatorColumn]) -> Iterator[OperatorColumn]:
             yield column.part(start, start + ROWS_AT_ONCE)
 
 
-def _conditions(column: OperatorColumn, gpu: Gpu) -> Conditions:
+def conditions_in(column: OperatorColumn, gpu: Gpu) -> Conditions:
     """The data set's conditions in the words of the simulator: copies that fill this machine's L2, and so on."""
     given = column.conditions
     cache = CacheState(

@@ -99,6 +99,8 @@ class KernelDemand:
     """Latency per wave that nothing overlaps: pipeline fill, barriers, the last store."""
     epilogue_bytes: FloatArray = field(default_factory=_nothing)
     """Part of `l2_write_bytes` written after the main loop has ended, so not overlapped with it [B per CTA]."""
+    tensor_efficiency: float = 1.0
+    """Share of the tensor cores' rate at which a main loop that nothing else limits runs."""
     l2_rate: float = 1.0
     """L2 read rate of this kernel over that of streaming ones: multicast and coalesced requests raise it."""
     dram_rate: float = 1.0
@@ -137,6 +139,7 @@ _SCALARS = (
     "overlap_exponent",
     "tensor_dtype",
     "fma_dtype",
+    "tensor_efficiency",
     "l2_rate",
     "dram_rate",
     "helper_cycles",

@@ -143,7 +143,7 @@ def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
 
     full_s = wave_cycles(waves.per_sm) * clk_s
     tail_s = wave_cycles(waves.rest) * clk_s
-    last = (1.0 - demand.wave_exposure) * demand.exposed_cycles - demand.wave_exposure * fill  # the first fill is set-up
+    last = (1.0 - demand.wave_exposure) * demand.exposed_cycles - demand.wave_exposure * fill  # the first fill: set-up
     sm_s = waves.full * full_s + tail_s + (last + _epilogue_cycles(demand, waves, gpu)) * clk_s
     l2_s = demand.ctas * _l2_cycles(demand, gpu) * clk_s
     dram_bytes = demand.ctas * (demand.dram_read_bytes + demand.dram_write_bytes)
@@ -195,7 +195,7 @@ def _cycles_per_cta(demand: KernelDemand, gpu: Gpu) -> tuple[FloatArray, ...]:
     sm = gpu.sm
     l2_bytes = demand.l2_read_bytes + demand.l2_write_bytes - demand.epilogue_bytes
     return (
-        _over(demand.tensor_ops, sm.tensor_ops_per_clk, demand.tensor_dtype),
+        _over(demand.tensor_ops, sm.tensor_ops_per_clk, demand.tensor_dtype) / demand.tensor_efficiency,
         _over(demand.fma_ops, sm.fma_ops_per_clk, demand.fma_dtype),
         demand.special_ops / sm.special_function_ops_per_clk,
         demand.shared_bytes / sm.shared_bandwidth_bytes_per_clk,

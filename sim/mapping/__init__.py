@@ -13,13 +13,13 @@ from simexplore.sim.mapping.collective import collective_demand
 from simexplore.sim.mapping.conv import conv_algorithms
 from simexplore.sim.mapping.decode import decode_demands
 from simexplore.sim.mapping.gemm import gemm_demands
+from simexplore.sim.mapping.naive_gemm import naive_gemm_demand
 from simexplore.sim.mapping.neural import (
     fused_mlp_demands,
     grid_encoding_demands,
     host_read_demands,
     ray_kernel_demands,
 )
-from simexplore.sim.mapping.naive_gemm import naive_gemm_demand
 from simexplore.sim.mapping.rowwise import elementwise_demand, embedding_demand, quantize_demand, rowwise_demand
 from simexplore.workloads import ops
 

@@ -3,7 +3,8 @@
 A CTA of tile x tile threads walks over k in steps of `tile`: every thread loads one element of A and one of B into
 shared memory, a barrier, `tile` products of two loads each, a barrier (CUDA C++ Programming Guide, section on shared
 memory). The compiler knows no tile size, so addresses and the loop cost instructions. Nothing is prefetched: loads,
-products and barriers of a CTA take turns, and only other CTAs fill in.
+products and barriers of a CTA take turns, and only other CTAs fill in. Shared memory and L1 are one unit, which serves a
+warp one line of memory, or its 32 words of shared memory, at a time: narrow tiles have a line for each of their rows.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ MOST_THREADS = 1024.0
 """Threads of a CTA (CUDA C++ Programming Guide, technical specifications)."""
 INSTRUCTIONS_OF_PRODUCT = 7.0
 """Issue slots of one product: two loads, multiply-add, two addresses, counter, compare with branch."""
-INSTRUCTIONS_OF_STEP = 36.0
-"""Issue slots of one step beside its products: bounds, addresses, two loads, two stores, two barriers."""
+INSTRUCTIONS_OF_STEP = 37.0
+"""Issue slots of one step beside its products: bounds, addresses, two loads, two stores, two barriers.
+
+This and the count of a product are those that fit 30 of the 60 large runs of GPPerf best (`sim/studies/gpperf.py`, seed
+0), rounded; counted in the source they would be 30 to 40 and 6 to 8."""
 TURNS = 1.0
 """Exponent of the overlap within a CTA: none."""
 REGISTERS = 40.0
@@ -45,6 +49,8 @@ def naive_gemm_demand(op: NaiveTiledGemm, gpu: Gpu, conditions: Conditions) -> t
     products = steps * tile
     slots = warps * (products * INSTRUCTIONS_OF_PRODUCT + steps * INSTRUCTIONS_OF_STEP)
     row_bytes = np.maximum(tile * element, gpu.l2.sector_bytes)
+    lines = np.minimum(tile, np.maximum(sm.warp_size / tile, 1.0))
+    turns = 2.0 * (products + steps) + 2.0 * steps * lines
     loaded = 2.0 * steps * tile * row_bytes
     read, write = _dram_bytes(op, gpu, conditions, rows, columns)
     hit = cache.mean_latency_cycles(gpu)
@@ -58,19 +64,27 @@ def naive_gemm_demand(op: NaiveTiledGemm, gpu: Gpu, conditions: Conditions) -> t
             overlap_exponent=TURNS,
             fma_dtype=op.dtype,
             fma_ops=slots * 2.0 * sm.warp_size,
-            shared_bytes=warps * sm.warp_size * element * 2.0 * (products + steps),
+            shared_bytes=warps * turns * sm.shared_bandwidth_bytes_per_clk,
             l2_read_bytes=loaded,
             l2_write_bytes=tile * row_bytes,
             dram_read_bytes=read / ctas,
             dram_write_bytes=write / ctas,
             bytes_in_flight=2.0 * tile * row_bytes,
-            chain_cycles=steps * 2.0 * (gpu.library.barrier_cycles + sm.shared_latency_cycles)
+            chain_cycles=steps * _waiting_cycles(op, gpu)
+            + steps * 2.0 * (gpu.library.barrier_cycles + sm.shared_latency_cycles)
             + products * sm.fma_latency_cycles,
             epilogue_bytes=tile * row_bytes,
             setup_cycles=constant(hit),
             label=(tile,),
         ),
     )
+
+
+def _waiting_cycles(op: NaiveTiledGemm, gpu: Gpu) -> FloatArray:
+    """Latency of a step beyond that of L2 [clk]: neighbouring CTAs walk in step and wait for the same lines of B, so
+    where B is too large for L2 all of them wait for DRAM, though few of their bytes come from there."""
+    b = column(op.k) * column(op.n) * bytes_of(op.dtype)
+    return (1.0 - cache.hit_share(b, gpu)) * (gpu.dram.latency_cycles - cache.mean_latency_cycles(gpu))
 
 
 def _dram_bytes(

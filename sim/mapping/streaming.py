@@ -49,6 +49,7 @@ def stream_demand(
         warps_per_cta=constant(threads / gpu.sm.warp_size),
         registers_per_thread=constant(REGISTERS),
         shared_bytes_per_cta=constant(0.0),
+        l2_rate=library.l2_rate,
         fma_ops=stream.flops / grid,
         special_ops=stream.special_ops / grid,
         l2_read_bytes=read,

@@ -54,7 +54,7 @@ class Tiles:
     on_tensor_cores: bool
 
     def suit(self, m: FloatArray, n: FloatArray) -> NDArray[np.bool_]:
-        """Whether a kernel is one to consider for m x n: no tile is twice as large as C where the menu has a smaller."""
+        """Whether a kernel is one to consider for m x n: no tile is twice as large as C if the menu has a smaller."""
         return (self.m < 2.0 * np.maximum(m, np.min(self.m))) & (self.n < 2.0 * np.maximum(n, np.min(self.n)))
 
 

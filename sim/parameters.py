@@ -1,0 +1,100 @@
+"""What calibration may change: bounded parameters with a physical meaning, by operator family.
+
+A bound is a factor on the value that the machine's file has with a source. Which family fits which parameters, and in
+which order, decides what each can be seen from: streams first, since everything launches and moves bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One value of the arch file that measurements may move."""
+
+    path: str
+    """Dotted path as in YAML."""
+    lower: float
+    """Smallest factor on the sourced value."""
+    upper: float
+    """Largest factor on the sourced value."""
+    most: float = float("inf")
+    """Largest value: 1 for shares."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Operator families that are fitted together, and what they may move."""
+
+    ops: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+
+
+STREAMS = Group(
+    ops=("quant_scale_matrix", "add", "mul", "gelu", "relu", "silu_mul", "copy", "pointwise"),
+    parameters=(
+        Parameter("launch.graph", 0.5, 4.0),
+        Parameter("launch.stream", 0.5, 4.0),
+        Parameter("dram.efficiency", 0.6, 1.3, most=1.0),
+        Parameter("l2.write_cost", 0.3, 4.0),
+        Parameter("library.elementwise.loads_in_flight", 0.25, 8.0),
+        Parameter("library.elementwise.l2_rate", 0.2, 2.0),
+    ),
+)
+
+GEMM = Group(
+    ops=("gemm",),
+    parameters=(
+        Parameter("library.gemm.setup_round_trips", 0.1, 6.0),
+        Parameter("library.gemm.reduction_round_trips", 0.1, 20.0),
+        Parameter("sm.tensor_latency", 0.3, 6.0),
+        Parameter("library.gemm.l2_rate", 0.4, 3.0),
+        Parameter("library.gemm.dram_rate", 0.6, 1.5),
+        Parameter("library.gemm.wave_exposure", 0.05, 4.0, most=1.0),
+        Parameter("library.gemm.epilogue_efficiency", 0.2, 1.2, most=1.0),
+        Parameter("library.gemm.tensor_efficiency", 0.5, 1.2, most=1.0),
+        Parameter("sm.l2_port", 0.4, 2.0),
+        Parameter("library.gemm.flight_share", 0.1, 1.2, most=1.0),
+        Parameter("l2.usable_share", 0.35, 1.1, most=1.05),
+        Parameter("l2.eviction_sharpness", 0.1, 4.0),
+        Parameter("library.overlap_exponent", 0.4, 3.0),
+        Parameter("power.clock_exponent", 0.67, 1.33),
+        Parameter("power.burst_headroom", 0.1, 8.0),
+        Parameter("power.burst", 0.05, 50.0),
+        Parameter("energy.tensor.bf16", 0.4, 3.0),
+        Parameter("energy.l2", 0.2, 3.0),
+    ),
+)
+
+PREFILL = Group(
+    ops=("attention_prefill",),
+    parameters=(
+        Parameter("library.attention.overlap_exponent", 0.8, 8.0),
+        Parameter("library.attention.l2_rate", 0.2, 3.0),
+        Parameter("library.attention.dram_rate", 0.3, 1.5),
+        Parameter("library.attention.softmax_instructions", 0.2, 6.0),
+        Parameter("library.attention.prefill_round_trips", 0.1, 10.0),
+        Parameter("library.attention.step_round_trips", 0.02, 20.0),
+        Parameter("library.attention.setup_round_trips", 0.1, 6.0),
+        Parameter("library.attention.module_kernels_prefill", 0.3, 3.0),
+        Parameter("library.attention.tensor_efficiency", 0.2, 1.2, most=1.0),
+    ),
+)
+
+DECODE = Group(
+    ops=("attention_decode",),
+    parameters=(
+        Parameter("library.attention.grouped_round_trips", 0.1, 10.0),
+        Parameter("library.attention.head_round_trips", 0.1, 10.0),
+        Parameter("library.attention.head_step_round_trips", 0.05, 5.0),
+        Parameter("library.attention.idle_cta_share", 0.1, 2.0, most=1.0),
+        Parameter("library.attention.merge_round_trips", 0.1, 20.0),
+        Parameter("library.attention.decode_dram_rate", 0.5, 1.5),
+        Parameter("library.attention.decode_flight_share", 0.05, 1.2, most=1.0),
+        Parameter("library.attention.module_kernels_decode", 0.4, 3.0),
+    ),
+)
+
+GROUPS = (STREAMS, GEMM, PREFILL, DECODE)
+"""In the order of fitting."""
