@@ -239,7 +239,7 @@ def resolved(name_or_path: str | Path, overrides: Mapping[str, str] | None = Non
 
 
 def _resolve(path: Path, children: tuple[Path, ...]) -> Layer:
-    layer = read_document(path).layer()
+    layer = _anchored(read_document(path).layer(), path)
     if not isinstance(layer.data, dict):
         raise SimexploreError(f"{at(layer, ())}: expected a mapping such as 'kind: gpu', found {show(layer.data)}")
     if "extends" not in layer.data:
@@ -255,6 +255,14 @@ def _resolve(path: Path, children: tuple[Path, ...]) -> Layer:
     if "abstract" not in layer.data:  # a family is abstract, its members are not
         merged.data.pop("abstract", None)
     return merged
+
+
+def _anchored(layer: Layer, path: Path) -> Layer:
+    """The layer with the name of the file that lies beside it, `calibration.residual`, made a path."""
+    calibration = layer.data.get("calibration") if isinstance(layer.data, dict) else None
+    if isinstance(calibration, dict) and isinstance(name := calibration.get("residual"), str):
+        calibration["residual"] = str(path.parent / name)
+    return layer
 
 
 def _parent(layer: Layer, path: Path) -> Path:
@@ -294,6 +302,12 @@ def load_arch(name_or_path: str | Path, overrides: Mapping[str, str] | None = No
             "simexplore arch list names the machines"
         )
     try:
-        return Gpu.model_validate(layer.data)
+        gpu = Gpu.model_validate(layer.data)
     except ValidationError as error:
         raise explain(error, layer, Gpu) from None
+    return gpu if is_as_calibrated(gpu) else gpu.physics_only()
+
+
+def is_as_calibrated(gpu: Gpu) -> bool:
+    """Whether a machine's values are those that its learned correction was fitted with: it fits no others."""
+    return gpu.calibration is None or gpu.calibration.machine in ("", gpu.digest())

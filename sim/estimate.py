@@ -16,6 +16,8 @@ from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import Algorithm, CacheState, Conditions, Demand, FloatArray, KernelDemand, LinkDemand
 from simexplore.sim.hardware.timing import KernelTiming, kernel_seconds, kernel_timing, launch_seconds
 from simexplore.sim.mapping import algorithms_of
+from simexplore.sim.residual import corrected, correction_of, feature_columns, half_width
+from simexplore.sim.traits import KernelTraits, kernel_traits, together
 from simexplore.workloads.ops import Operator
 
 CHUNK_ROWS = 128
@@ -31,6 +33,9 @@ class Prediction:
 
     time_s: FloatArray
     """From the first launch to the last store, launch latency included."""
+    low_s: FloatArray
+    high_s: FloatArray
+    """Ends of the interval that holds 80 % of measured times."""
     energy_j: FloatArray
     """Dynamic energy plus idle power over the time."""
     bound_code: NDArray[np.int64]
@@ -42,17 +47,53 @@ class Prediction:
         return [BOUNDS[code] for code in self.bound_code]
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What the physics alone says; arrays of shape (rows,)."""
+
+    time_s: FloatArray
+    energy_j: FloatArray
+    bound_code: NDArray[np.int64]
+    traits: FloatArray | None = None
+    """Shape (rows, len(traits.NAMES)), where they were asked for."""
+    kernel: KernelTraits | None = None
+    """Of a single kernel, where they were asked for."""
+
+
 def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Prediction:
     """Predict an operator record whose fields are numbers or columns of shape (rows,).
 
-    Raises SimexploreError where the GPU cannot run the operator.
+    The physics, times the learned correction where the machine has one for such rows. Raises SimexploreError where
+    the GPU cannot run the operator.
     """
     conditions = Conditions() if conditions is None else conditions
-    parts = [_predict_chunk(part, gpu, state) for part, state in _chunks(op, conditions)]
+    correction = correction_of(op, gpu, conditions)
+    cost = physics(op, gpu, conditions, with_traits=correction is not None)
+    factor: FloatArray | float = 1.0
+    if correction is None or cost.traits is None:
+        ratio = np.full(len(cost.time_s), np.exp(half_width(op, gpu, conditions)))
+    else:
+        shift, spread = corrected(correction, feature_columns(op, cost.traits), half_width(op, gpu, conditions))
+        factor, ratio = np.exp(shift), np.exp(spread)
+    time = cost.time_s * factor
     return Prediction(
+        time_s=time,
+        low_s=time / ratio,
+        high_s=time * ratio,
+        energy_j=cost.energy_j + gpu.power.idle_w * (time - cost.time_s),
+        bound_code=cost.bound_code,
+    )
+
+
+def physics(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool = False) -> Cost:
+    """`predict` without the learned correction and without intervals."""
+    parts = [_cost_of_chunk(part, gpu, state, with_traits) for part, state in _chunks(op, conditions)]
+    told = [part.traits for part in parts if part.traits is not None]
+    return Cost(
         time_s=np.concatenate([part.time_s for part in parts]),
         energy_j=np.concatenate([part.energy_j for part in parts]),
         bound_code=np.concatenate([part.bound_code for part in parts]),
+        traits=np.concatenate(told) if told else None,
     )
 
 
@@ -88,48 +129,51 @@ def _chosen(algorithm: Algorithm, gpu: Gpu, conditions: Conditions) -> tuple[Dem
     )
 
 
-def _predict_chunk(op: Operator, gpu: Gpu, conditions: Conditions) -> Prediction:
+def _cost_of_chunk(op: Operator, gpu: Gpu, conditions: Conditions, with_traits: bool) -> Cost:
     """The algorithm that is fastest for each row."""
     ways = algorithms_of(op, gpu, conditions)
-    costs = [_together(_chosen(way, gpu, conditions), gpu, conditions) for way in ways]
+    costs = [_together(_chosen(way, gpu, conditions), gpu, conditions, with_traits) for way in ways]
     if len(costs) == 1:
         return costs[0]
     times = [np.where(way.serves, cost.time_s, np.inf) for way, cost in zip(ways, costs, strict=True)]
     fastest = np.argmin(np.stack(times), axis=0)
     rows = np.arange(len(fastest))
-    return Prediction(
+    return Cost(
         time_s=np.stack([cost.time_s for cost in costs])[fastest, rows],
         energy_j=np.stack([cost.energy_j for cost in costs])[fastest, rows],
         bound_code=np.stack([cost.bound_code for cost in costs])[fastest, rows],
+        traits=np.stack([cost.traits for cost in costs if cost.traits is not None])[fastest, rows]
+        if with_traits
+        else None,
     )
 
 
-def _together(kernels: tuple[Demand, ...], gpu: Gpu, conditions: Conditions) -> Prediction:
+def _together(kernels: tuple[Demand, ...], gpu: Gpu, conditions: Conditions, with_traits: bool = False) -> Cost:
     """What kernels that run one after another cost; what bounds the longest of them bounds all."""
-    costs = [_cost(demand, gpu, conditions) for demand in kernels]
+    costs = [_cost(demand, gpu, conditions, with_traits) for demand in kernels]
     time = np.sum([cost.time_s for cost in costs], axis=0)
     dynamic = np.sum([cost.energy_j for cost in costs], axis=0)
     longest = np.argmax([cost.time_s for cost in costs], axis=0)
     codes = np.stack([cost.bound_code for cost in costs])
-    return Prediction(
+    return Cost(
         time_s=time,
         energy_j=dynamic + gpu.power.idle_w * time,
         bound_code=codes[longest, np.arange(len(longest))],
+        traits=together([cost.kernel for cost in costs if cost.kernel is not None]) if with_traits else None,
     )
 
 
-def _cost(demand: Demand, gpu: Gpu, conditions: Conditions) -> Prediction:
-    """Time, dynamic energy and bound of one kernel of each row."""
+def _cost(demand: Demand, gpu: Gpu, conditions: Conditions, with_traits: bool = False) -> Cost:
+    """Time, dynamic energy and bound of one kernel of each row; its traits, where they are asked for."""
     if isinstance(demand, LinkDemand):
         seconds = link_seconds(demand, gpu)
-        return Prediction(seconds, 0.0 * seconds, np.full(len(seconds), BOUNDS.index("link")))
+        told = kernel_traits(demand, None, seconds, seconds) if with_traits else None
+        return Cost(seconds, 0.0 * seconds, np.full(len(seconds), BOUNDS.index("link")), kernel=told)
     timing = kernel_timing(demand, gpu)
     launch = launch_seconds(demand, gpu, conditions.launch)
-    return Prediction(
-        time_s=launch + timing.time_s,
-        energy_j=timing.energy_j,
-        bound_code=_bound_code(timing, launch),
-    )
+    time = launch + timing.time_s
+    told = kernel_traits(demand, timing, launch, time) if with_traits else None
+    return Cost(time_s=time, energy_j=timing.energy_j, bound_code=_bound_code(timing, launch), kernel=told)
 
 
 def _bound_code(timing: KernelTiming, launch_s: FloatArray) -> NDArray[np.int64]:

@@ -1,0 +1,151 @@
+"""The learned correction of log time on top of the physics, and the 80 % interval of every prediction.
+
+    log t = log t_physics + w(d) shift(x)          half-width of log t = w(d) h(x) + (1 - w(d)) h_far (1 + d / 4)
+
+x are features of the row: logs of its sizes, their divisibility, flops and bytes, and what the physics says of it
+(`sim.traits`). d is the distance of its sizes from those of the training rows [octaves]; w(d) = exp(-d^2 / 2) is 1
+among them and fades to 0 outside, where the interval widens to that of the physics alone and beyond.
+
+Shift and scale are sums of regression trees (Friedman, Annals of Statistics 29, 2001), walked level by level for all
+rows and trees at once. h is a local scale times a factor that makes 80 % of left-out training rows fall inside
+(split conformal prediction with normalised scores: Lei et al., JASA 113, 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+
+import numpy as np
+import numpy.typing as npt
+
+from simexplore.archs.residual import Correction, Hull, Trees
+from simexplore.archs.schema import Gpu
+from simexplore.sim.demand import Conditions, FloatArray
+from simexplore.sim.traits import NAMES
+from simexplore.workloads.ops import Operator
+from simexplore.workloads.parameters import parameters_of
+
+NORMAL_80 = 1.2815515655446004
+"""Half-width, over sigma, of the 80 % interval of a normal distribution."""
+UNCALIBRATED_SIGMA_LOG = 0.35
+"""Spread assumed of machines and families that nothing was fitted on: that of physics from data sheets alone on the
+attention rows of three GPUs; on their GEMMs it is half of that."""
+ROWS_AT_ONCE = 256
+"""Rows walked together: rows x trees x 8 bytes should stay in a core's L2 cache."""
+_LARGEST_DIVISOR = 4096
+
+Floats32 = npt.NDArray[np.float32]
+
+
+def group_of(op: Operator, conditions: Conditions) -> str:
+    """Rows that one correction can serve: family, dtypes and how kernels are run, as `gemm bf16 graph`."""
+    dtypes = [name for name, (_, parameter) in parameters_of(op).items() if parameter.kind == "dtype"]
+    others = {name: getattr(op, name) for name in dtypes if name != "dtype"}
+    words = [op.op, op.dtype, *(f"{name}={value}" for name, value in others.items() if value not in (None, op.dtype))]
+    states = {field.name: getattr(conditions, field.name) for field in fields(conditions) if field.name != "cache"}
+    words += [value if isinstance(value, str) else name for name, value in states.items() if value]
+    return " ".join(words)
+
+
+def correction_of(op: Operator, gpu: Gpu, conditions: Conditions) -> Correction | None:
+    """What was learned of such rows on this machine, if anything."""
+    if gpu.calibration is None or gpu.calibration.residual is None:
+        return None
+    return gpu.calibration.residual.corrections.get(group_of(op, conditions))
+
+
+def half_width(op: Operator, gpu: Gpu, conditions: Conditions) -> float:
+    """Half of the 80 % interval of log time of the physics alone, by the nearest group that the machine tells of."""
+    known: Mapping[str, float] = gpu.calibration.sigma_log if gpu.calibration is not None else {}
+    words = group_of(op, conditions).split(" ")
+    names = [" ".join(words[:length]) for length in range(len(words), 0, -1)]
+    sigma = next((known[name] for name in (*names, "default") if name in known), UNCALIBRATED_SIGMA_LOG)
+    return NORMAL_80 * sigma
+
+
+def corrected(
+    correction: Correction, columns: Mapping[str, FloatArray], far_half_width: float
+) -> tuple[FloatArray, FloatArray]:
+    """Shift of log time and half-width of its interval, each of shape (rows,).
+
+    Args:
+        correction: of the operator's group.
+        columns: features of the rows, as of `feature_columns`.
+        far_half_width: half-width of the physics alone, for rows far from the training rows.
+    """
+    x = stacked(columns, correction.features)
+    distance = octaves_outside(correction.hull, stacked(columns, correction.coordinates))
+    near = np.exp(-0.5 * distance**2)
+    local = np.exp(sum_of_trees(correction.spread, x)) * correction.half_width
+    far = np.maximum(far_half_width, local) * (1.0 + 0.25 * distance)
+    return near * sum_of_trees(correction.shift, x), near * local + (1.0 - near) * far
+
+
+def feature_columns(op: Operator, traits: FloatArray) -> dict[str, FloatArray]:
+    """Features of each row by name, columns of shape (rows,) or (1,)."""
+    columns: dict[str, FloatArray] = {}
+    for name in size_names(op):
+        value = np.atleast_1d(np.asarray(getattr(op, name), dtype=np.int64))
+        columns[name] = np.log2(np.maximum(value, 0.5))
+        divisor = np.minimum(value & -value, _LARGEST_DIVISOR)
+        columns[f"{name} divisor"] = np.log2(np.maximum(divisor, 1.0))
+    flops, size = (np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in (op.flops, op.min_bytes))
+    columns["flops"], columns["bytes"] = np.log2(np.maximum(flops, 1.0)), np.log2(np.maximum(size, 1.0))
+    columns |= {f"physics {name}": traits[:, i] for i, name in enumerate(NAMES)}
+    columns["physics reads"] = columns["physics dram_bytes"] - columns["bytes"]
+    return columns
+
+
+def size_names(op: Operator) -> list[str]:
+    """The counts of an operator: what its hull is made of."""
+    return [name for name, (_, parameter) in parameters_of(op).items() if parameter.kind == "count"]
+
+
+def stacked(columns: Mapping[str, FloatArray], names: tuple[str, ...]) -> Floats32:
+    """Named columns side by side, shape (rows, names), in the precision in which thresholds are stored."""
+    rows = max(len(column) for column in columns.values())
+    table = np.empty((rows, len(names)), dtype=np.float32)
+    for i, name in enumerate(names):
+        table[:, i] = columns[name]
+    return table
+
+
+def octaves_outside(hull: Hull, coordinates: Floats32) -> FloatArray:
+    """How far rows lie outside a hull [octaves], the largest over its directions; 0 inside. Shape (rows,)."""
+    along = coordinates @ hull.directions.T
+    outside: FloatArray = np.maximum(along - hull.high, hull.low - along).max(axis=1, initial=0.0).astype(np.float64)
+    return outside
+
+
+def sum_of_trees(trees: Trees, x: Floats32) -> FloatArray:
+    """The sum of the leaves that each row of x, shape (rows, features), reaches; shape (rows,)."""
+    inner = trees.feature >= 0
+    feature = np.where(inner, trees.feature, 0).astype(np.intp)
+    threshold = np.where(inner, trees.value, np.float32(np.inf))
+    left = trees.left.astype(np.intp)
+    total = np.empty(len(x))
+    for start in range(0, len(x), ROWS_AT_ONCE):
+        part = np.ascontiguousarray(x[start : start + ROWS_AT_ONCE])
+        leaf = _walk(trees.root.astype(np.intp), feature, threshold, left, part)
+        total[start : start + ROWS_AT_ONCE] = trees.value.take(leaf).sum(axis=1, dtype=np.float64)
+    return total + trees.start
+
+
+def _walk(
+    root: npt.NDArray[np.intp],
+    feature: npt.NDArray[np.intp],
+    threshold: Floats32,
+    left: npt.NDArray[np.intp],
+    x: Floats32,
+) -> npt.NDArray[np.intp]:
+    """The leaf of each row in each tree, shape (rows, trees). A leaf's threshold is infinite: who is there stays."""
+    flat = x.ravel()
+    begin = (np.arange(len(x)) * x.shape[1])[:, None]
+    node = np.broadcast_to(root, (len(x), len(root)))
+    while True:
+        asked = flat.take(feature.take(node) + begin)
+        below: npt.NDArray[np.intp] = left.take(node) + (asked > threshold.take(node))
+        if np.array_equal(below, node):
+            return below
+        node = below

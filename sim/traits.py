@@ -1,0 +1,76 @@
+"""What the physics says of each row beside its time: where the time goes, how the grid falls onto the SMs, the tile.
+
+The learned correction reads these. Columns are named, so that a stored correction finds its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from simexplore.sim.demand import RESOURCES, Demand, FloatArray, LinkDemand
+from simexplore.sim.hardware.timing import KernelTiming
+
+_SECONDS = (*RESOURCES, "latency", "launch")
+_SHAPE = ("ctas", "per_sm", "waves", "wave_fill", "tail", "clock", "tile_0", "tile_1", "tile_2")
+NAMES = ("time", *_SECONDS, "dram_bytes", "main", *_SHAPE)
+"""log2 of the physics' time; shares of it; log2 of DRAM bytes; of the main kernel: its share of the time, log2 of
+CTAs, CTAs per SM and waves, how full waves are, the share of the partial one, clock over boost, log2 of the tile."""
+
+
+class KernelTraits(NamedTuple):
+    """Of one kernel of each row."""
+
+    seconds: FloatArray
+    """Shape (len(_SECONDS), rows): busy times, latency, launch with set-up [s]."""
+    shape: FloatArray
+    """Shape (len(_SHAPE), rows)."""
+    time_s: FloatArray
+    operations: FloatArray
+    """Arithmetic: the kernel with the most of it is the main one."""
+    dram_bytes: FloatArray
+
+
+def kernel_traits(
+    demand: Demand, timing: KernelTiming | None, launch_s: FloatArray, time_s: FloatArray
+) -> KernelTraits:
+    """Traits of one kernel, each row's candidate chosen; a transfer over a link (no timing) has none."""
+    rows = len(time_s)
+    if isinstance(demand, LinkDemand) or timing is None:
+        nothing = np.zeros(rows)
+        return KernelTraits(np.zeros((len(_SECONDS), rows)), np.zeros((len(_SHAPE), rows)), time_s, nothing, nothing)
+    seconds = np.empty((len(_SECONDS), rows))
+    for i, name in enumerate(RESOURCES):
+        seconds[i] = timing.busy_s[name]
+    seconds[-2], seconds[-1] = timing.latency_s, launch_s + timing.setup_s
+    waves = timing.waves
+    count = np.maximum(waves.full + (waves.rest > 0.0), 1.0)
+    shape = np.zeros((len(_SHAPE), rows))
+    shape[0], shape[1], shape[2] = demand.ctas, waves.per_sm, count
+    shape[3] = waves.busiest / (waves.per_sm * count)
+    shape[4], shape[5] = timing.tail_share, timing.clock_scale
+    for i, part in enumerate(demand.label[:3]):
+        shape[6 + i] = part
+    for logarithmic in (0, 1, 2, 6, 7, 8):
+        shape[logarithmic] = np.log2(np.maximum(shape[logarithmic], 0.5))
+    return KernelTraits(
+        seconds=seconds,
+        shape=shape,
+        time_s=time_s,
+        operations=demand.ctas * (demand.tensor_ops + demand.fma_ops) + np.zeros(rows),
+        dram_bytes=demand.ctas * (demand.dram_read_bytes + demand.dram_write_bytes) + np.zeros(rows),
+    )
+
+
+def together(kernels: Sequence[KernelTraits]) -> FloatArray:
+    """Traits of kernels that run one after another, shape (rows, len(NAMES))."""
+    time = np.sum([kernel.time_s for kernel in kernels], axis=0)
+    seconds = np.sum([kernel.seconds for kernel in kernels], axis=0)
+    main = np.argmax([kernel.operations for kernel in kernels], axis=0)
+    rows = np.arange(len(time))
+    share = np.stack([kernel.time_s for kernel in kernels])[main, rows] / time
+    shape = np.stack([kernel.shape for kernel in kernels])[main, :, rows]
+    dram = np.sum([kernel.dram_bytes for kernel in kernels], axis=0)
+    return np.column_stack([np.log2(time), (seconds / time).T, np.log2(dram + 1.0), share, shape])
