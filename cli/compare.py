@@ -31,8 +31,7 @@ from simexplore.sim.report.comparison import comparison_html
 @click.option(
     "--physics-only",
     is_flag=True,
-    expose_value=False,
-    help="Leave out the learned correction of a calibrated machine (those that come with simexplore have none).",
+    help="Leave out the learned correction of a calibrated machine.",
 )
 @click.option("--report", type=click.Path(path_type=Path), help="Write the comparison as one HTML page.")
 @set_option()
@@ -42,6 +41,7 @@ def compare(
     measured: tuple[str, ...],
     op: str | None,
     dtype: str | None,
+    physics_only: bool,
     report: Path | None,
     overrides: dict[str, str],
     as_json: bool,
@@ -49,15 +49,19 @@ def compare(
     """Predict each measured kernel in the conditions it was measured in, and tell how far off that is.
 
     mape, median and p90 are of |predicted - measured| / measured; bias is its signed mean: above 0, predictions are
-    too slow. Rows that can't be predicted are counted by the reason why.
+    too slow. "In interval" is the share of rows within their predicted 80 % interval. Rows that can't be predicted are
+    counted by the reason why, and rows that the machine was fitted on are left out.
     """
     gpu = simexplore.load_arch(arch, overrides)
+    if physics_only:
+        gpu = gpu.physics_only()
     with progress("predicting") as advance:
         result = simexplore.compare(gpu, measured, op=op, dtype=dtype, progress=advance)
     for warning in result.warnings:
         note(f"warning: {warning}")
     if report is not None:
         asked = {"machine": arch, **overrides, "measured": ", ".join(measured), "op": op, "dtype": dtype}
+        asked["predictor"] = "physics" if physics_only else None
         settings = [(name, value) for name, value in asked.items() if value is not None]
         write_page(report, comparison_html(result, gpu, now(), settings))
     if as_json:
@@ -67,7 +71,8 @@ def compare(
 
 
 def _print(result: Comparison) -> None:
-    click.echo(f"{result.arch}: {result.total.rows} rows")
+    left_out = f" ({result.fitted_rows} more left out: the machine was fitted on them)" if result.fitted_rows else ""
+    click.echo(f"{result.arch}: {result.total.rows} rows{left_out}")
     click.echo()
     _print_errors({**result.by_dtype, "all": result.total})
     for table in result.by_size:
@@ -82,9 +87,9 @@ def _print(result: Comparison) -> None:
 def _print_errors(errors: Mapping[str, Errors]) -> None:
     rows = []
     for name, e in errors.items():
-        shares = [percent(share) for share in (e.mape, e.median_ape, e.p90_ape, e.bias)]
+        shares = [percent(share) for share in (e.mape, e.median_ape, e.p90_ape, e.bias, e.interval_coverage)]
         rows.append([name, str(e.rows), *shares, f"{e.rows_per_s:,.0f}"])
-    print_table(["operator", "rows", "mape", "median", "p90", "bias", "rows/s"], rows)
+    print_table(["operator", "rows", "mape", "median", "p90", "bias", "in interval", "rows/s"], rows)
 
 
 def _print_sizes(table: SizeTable) -> None:

@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from simexplore.archs.load import is_as_calibrated
 from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels import measurement
+from simexplore.kernels.fingerprints import fingerprints
 from simexplore.kernels.measurement import TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
 from simexplore.sim.demand import CacheState, Conditions
@@ -46,7 +48,7 @@ class Errors:
     bias: float
     """Mean signed error: above 0, predictions are too slow."""
     interval_coverage: float | None
-    """Share of rows within their predicted interval; None where predictions have none."""
+    """Share of rows within their predicted 80 % interval; None where predictions have none."""
     rows_per_s: float
     """Rows predicted per second of wall time, tile search included, reading the table not."""
 
@@ -76,10 +78,12 @@ class Comparison:
     """By operator and dtype, as `gemm bf16`."""
     by_size: tuple[SizeTable, ...]
     refused: Mapping[str, int]
-    """Rows that were not compared, by the reason why."""
+    """Rows that can't be compared, by the reason why."""
+    fitted_rows: int
+    """Rows left out because the machine was fitted on them: they would tell nothing of its error."""
     warnings: tuple[str, ...]
     table: pd.DataFrame
-    """The compared rows, with `predicted_us`, `bound` and `error`."""
+    """The compared rows, with `predicted_us`, its interval `low_us` to `high_us`, `bound` and `error`."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data with stable keys: the figures of `total` at the top, then the same by operator and dtype."""
@@ -90,6 +94,7 @@ class Comparison:
             "by_dtype": {name: asdict(errors) for name, errors in self.by_dtype.items()},
             "by_size": [asdict(table) for table in self.by_size],
             "refused": dict(self.refused),
+            "fitted_rows": self.fitted_rows,
             "warnings": list(self.warnings),
         }
 
@@ -115,10 +120,11 @@ def compare(
     """
     chosen = measurements.select(op, dtype)
     columns, refused = operator_columns(chosen)
-    times = np.full(len(chosen), np.nan)
+    columns, fitted = _not_fitted(columns, chosen, gpu)
+    times, low, high = (np.full(len(chosen), np.nan) for _ in range(3))
     bounds = np.full(len(chosen), "", dtype=object)
     seconds = np.zeros(len(chosen))
-    done = sum(refused.values())
+    done = sum(refused.values()) + fitted
     for part in _parts(columns):
         if progress is not None:
             progress(done, len(chosen))
@@ -130,11 +136,30 @@ def compare(
             refused[str(error)] += len(part.rows)
             continue
         seconds[part.rows] = (perf_counter() - started) / len(part.rows)
-        times[part.rows] = prediction.time_s
+        times[part.rows], low[part.rows], high[part.rows] = prediction.time_s, prediction.low_s, prediction.high_s
         bounds[part.rows] = prediction.bound
     if progress is not None:
         progress(len(chosen), len(chosen))
-    return _comparison(gpu, chosen.frame, times, bounds, seconds, refused)
+    rows = chosen.frame.assign(
+        predicted_us=times * 1e6, low_us=low * 1e6, high_us=high * 1e6, bound=bounds, seconds=seconds
+    )
+    return _comparison(gpu, rows, refused, fitted)
+
+
+def _not_fitted(
+    columns: list[OperatorColumn], measurements: Measurements, gpu: Gpu
+) -> tuple[list[OperatorColumn], int]:
+    """The rows that the machine was not fitted on, and how many it was."""
+    if gpu.calibration is None or gpu.calibration.residual is None:
+        return columns, 0
+    known = gpu.calibration.residual.fingerprints
+    rest, fitted = [], 0
+    for column in columns:
+        free = np.flatnonzero(~np.isin(fingerprints(column, measurements), known))
+        fitted += len(column.rows) - len(free)
+        if len(free):
+            rest.append(column if len(free) == len(column.rows) else column.take(free))
+    return rest, fitted
 
 
 def _parts(columns: list[OperatorColumn]) -> Iterator[OperatorColumn]:
@@ -163,19 +188,12 @@ def _weight_copies(record: Operator, given: measurement.Conditions, gpu: Gpu) ->
     return np.minimum(float(given.max_weight_copies), copies)
 
 
-def _comparison(
-    gpu: Gpu,
-    frame: pd.DataFrame,
-    times: Floats,
-    bounds: npt.NDArray[np.object_],
-    seconds: Floats,
-    refused: Counter[str],
-) -> Comparison:
-    predicted = ~np.isnan(times)
-    if not predicted.any():
-        reasons = "; ".join(f"{reason} ({count} rows)" for reason, count in refused.most_common(3))
+def _comparison(gpu: Gpu, frame: pd.DataFrame, refused: Counter[str], fitted: int) -> Comparison:
+    table = frame[frame["predicted_us"].notna()].copy()
+    if table.empty:
+        told = Counter({"the machine was fitted on them": fitted}) + refused
+        reasons = "; ".join(f"{reason} ({count} rows)" for reason, count in told.most_common(3))
         raise SimexploreError(f"nothing to compare: {gpu.name} can predict none of the measured rows: {reasons}")
-    table = frame.assign(predicted_us=times * 1e6, bound=bounds, seconds=seconds)[predicted]
     table["error"] = table["predicted_us"] / table[TIME] - 1.0
     return Comparison(
         arch=gpu.name,
@@ -186,7 +204,8 @@ def _comparison(
         },
         by_size=tuple(_size_table(str(op), rows) for op, rows in table.groupby("op")),
         refused=dict(refused.most_common()),
-        warnings=tuple(_device_warnings(gpu, frame)),
+        fitted_rows=fitted,
+        warnings=(*_device_warnings(gpu, frame), *_calibration_warnings(gpu)),
         table=table.drop(columns="seconds").reset_index(drop=True),
     )
 
@@ -205,7 +224,7 @@ def _errors(rows: pd.DataFrame) -> Errors:
         median_ape=float(np.median(size)),
         p90_ape=float(np.quantile(size, 0.9)),
         bias=float(error.mean()),
-        interval_coverage=None,
+        interval_coverage=float(((rows["low_us"] <= rows[TIME]) & (rows[TIME] <= rows["high_us"])).mean()),
         rows_per_s=len(rows) / float(rows["seconds"].sum()),
     )
 
@@ -254,3 +273,8 @@ def _device_warnings(gpu: Gpu, frame: pd.DataFrame) -> Iterator[str]:
         words = re.split(r"[^a-z0-9]+", str(device).lower())
         if not any(word.endswith(model) for word in words):
             yield f"{count} rows were measured on {device}, the machine is {gpu.name}"
+
+
+def _calibration_warnings(gpu: Gpu) -> Iterator[str]:
+    if not is_as_calibrated(gpu):
+        yield f"{gpu.name} has other values than its correction was learned with: physics alone"

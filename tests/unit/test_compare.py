@@ -39,7 +39,8 @@ class Fixed:
             raise SimexploreError("no fp64 here")
         self.asked.append((op, conditions))
         count = len(op.rows) if isinstance(op, Softmax) else np.size(getattr(op, "m", getattr(op, "elements", 0)))
-        return type("P", (), {"time_s": np.full(count, 10e-6), "bound": ["dram"] * count})
+        times = {"time_s": np.full(count, 10e-6), "low_s": np.full(count, 8e-6), "high_s": np.full(count, 12e-6)}
+        return type("P", (), {**times, "bound": ["dram"] * count})
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_figures(tmp_path: Path, gpu: Gpu, fixed: Fixed) -> None:
     assert total.median_ape == pytest.approx(0.5)
     assert total.p90_ape == pytest.approx(0.9)
     assert total.bias == pytest.approx(1 / 6)
-    assert total.interval_coverage is None
+    assert total.interval_coverage == pytest.approx(1 / 3)
     assert total.rows_per_s > 0
 
 
