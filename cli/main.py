@@ -21,6 +21,7 @@ COMMANDS = {
     "pareto": "The Pareto front of a sweep.",
     "report": "A sweep as one HTML page: trade-offs, sensitivity, bottlenecks, every point.",
     "compare": "Hold a machine's predictions against measured kernels.",
+    "reproduce": "Published results beside simulated ones.",
 }
 """Each is the function of the same name in the module of the same name (`import_` where Python keeps the word)."""
 

@@ -3,8 +3,8 @@
 A CTA of tile x tile threads walks over k in steps of `tile`: every thread loads one element of A and one of B into
 shared memory, a barrier, `tile` products of two loads each, a barrier (CUDA C++ Programming Guide, section on shared
 memory). The compiler knows no tile size, so addresses and the loop cost instructions. Nothing is prefetched: loads,
-products and barriers of a CTA take turns, and only other CTAs fill in. Shared memory and L1 are one unit, which serves a
-warp one line of memory, or its 32 words of shared memory, at a time: narrow tiles have a line for each of their rows.
+products and barriers of a CTA take turns, and only other CTAs fill in. Shared memory and L1 are one unit, which serves
+a warp one line of memory, or its 32 words of shared memory, at a time: narrow tiles have a line for each row.
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ from simexplore.workloads.ops import NaiveTiledGemm
 
 MOST_THREADS = 1024.0
 """Threads of a CTA (CUDA C++ Programming Guide, technical specifications)."""
-INSTRUCTIONS_OF_PRODUCT = 7.0
-"""Issue slots of one product: two loads, multiply-add, two addresses, counter, compare with branch."""
-INSTRUCTIONS_OF_STEP = 37.0
-"""Issue slots of one step beside its products: bounds, addresses, two loads, two stores, two barriers.
-
-This and the count of a product are those that fit 30 of the 60 large runs of GPPerf best (`sim/studies/gpperf.py`, seed
-0), rounded; counted in the source they would be 30 to 40 and 6 to 8."""
-TURNS = 1.0
-"""Exponent of the overlap within a CTA: none."""
+INSTRUCTIONS_OF_PRODUCT = 10.0
+"""Issue slots of one product: two loads, multiply-add, their addresses, counter, compare, branch."""
+INSTRUCTIONS_OF_STEP = 10.0
+"""Issue slots of one step beside its products: two loads, two stores, two barriers, their addresses."""
+TURNS = 1.35
+"""Exponent of the overlap within a CTA: little. This and the two counts are those that fit 30 of the 60 large runs of
+GPPerf best (`sim/studies/gpperf.py`, seed 0), rounded."""
 REGISTERS = 40.0
 
 

@@ -1,0 +1,64 @@
+"""Published results beside simulated ones: one module a paper, one line here registers it.
+
+A study's module has a function `study` that returns its records: `paper`, `quantity`, `unit`, `published`, `simulated`,
+`ratio` (simulated over published), `status` (`enforced` or `known_gap`) and `source`. What was published is in
+`workloads/published/NAME.yaml`, which no model reads.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from simexplore.errors import SimexploreError
+from simexplore.workloads.hints import did_you_mean
+
+Record = dict[str, Any]
+
+
+class Study(NamedTuple):
+    """One paper."""
+
+    title: str
+    files: tuple[str, ...] = ()
+    """Measured tables that it needs; its `study` then takes the folder that they are in."""
+    where: str = ""
+    """Where a user gets them."""
+
+
+STUDIES: Mapping[str, Study] = MappingProxyType(
+    {
+        "gpperf": Study(
+            "GPPerf: a random forest and the simulator on GEMMs of an RTX 4070 (arXiv 2411.16954)",
+            ("gpperf_RTX4070_cutlass_16128.csv", "gpperf_RTX4070_tiled.csv"),
+            "github.com/pavlyhalim/GPPerf: cutlass_profiling_20241111_195357.tar.gz of commit 55468e1, and "
+            "tiled-matmul-analysis/nohup.out; docs/studies.md says how to make the tables of them",
+        ),
+    }
+)
+"""By the name that `simexplore reproduce` takes."""
+
+
+def reproduce(name: str, measured: Path | None = None) -> list[Record]:
+    """The records of a study.
+
+    Args:
+        name: a key of `STUDIES`.
+        measured: the folder with the measured tables, for studies that need some.
+
+    Raises:
+        SimexploreError: an unknown study, or a measured table that is not there; says where it comes from.
+    """
+    if name not in STUDIES:
+        raise SimexploreError(f"study: expected {', '.join(STUDIES)}, found {name!r}{did_you_mean(name, STUDIES)}")
+    study = STUDIES[name]
+    for file in study.files:
+        if measured is None or not (measured / file).is_file():
+            folder = "a folder given with --measured" if measured is None else str(measured)
+            raise SimexploreError(f"{name}: expected {file} in {folder}, found nothing; it comes from {study.where}")
+    run = importlib.import_module(f"simexplore.sim.studies.{name}").study
+    records: list[Record] = run(measured) if study.files else run()
+    return records

@@ -1,0 +1,133 @@
+"""GPPerf (Liu and Halim, arXiv 2411.16954): GEMMs of an RTX 4070, by its random forest and by the simulator.
+
+The forest is fitted as GPPerf's `cutlass_predictor.py` does, on rows with a recorded power, and asked about the fifth
+that it was not fitted on. The simulator is fitted on none. Its rows are those that ran alone: the others (896 of
+16,128) shared the GPU with another job. Their block columns name no kernel: it was always the SIMT kernel of 128 x 128.
+Of the naive kernel, m and n up to 2048 are left out: those were launched once, cold, and took 5 ms or more whatever
+their size. The instruction counts of its mapping were fitted on half of the other rows: the error is that of the rest.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+import simexplore.workloads
+from simexplore.archs.library import Tile
+from simexplore.archs.load import load_arch, read_document
+from simexplore.archs.schema import Gpu
+from simexplore.kernels.datasets import gpperf, read_measurements
+from simexplore.kernels.measurement import TIME
+from simexplore.sim.demand import COLD, WARM, CacheState, Conditions
+from simexplore.sim.estimate import predict
+from simexplore.sim.mapping.conv_transforms import with_simt_tiles
+from simexplore.sim.predictors import forest
+from simexplore.workloads.ops import Gemm, NaiveTiledGemm, Operator
+
+PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "gpperf.yaml"
+CUTLASS, TILED = "gpperf_RTX4070_cutlass_16128.csv", "gpperf_RTX4070_tiled.csv"
+SIZES = ("m", "n", "k", "blocksize1", "blocksize2", "blocksize3")
+DERIVED = ("arithmetic_intensity", "bytes_accessed", "total_flops")
+TARGETS = ("runtime", "power", "Energy", "TFlops")
+CLIPPED = (0.01, 0.99)
+"""Quantiles that GPPerf clips every column to."""
+SPLIT_SEED = 42
+"""Seed of GPPerf's split; that of its trees is not set, so any is as good."""
+SMALLEST_SIDE = 8192
+CUBE = 16384
+NAIVE_SEED = 0
+"""Seed of the half of the naive rows that `sim.mapping.naive_gemm` was set on."""
+
+Floats = npt.NDArray[np.float64]
+
+
+def study(measured: Path) -> list[dict[str, Any]]:
+    """Published figures beside ours; `measured` is the folder with both tables. Raises SimexploreError for bad ones."""
+    table = read_document(PUBLISHED).data
+    gpu = load_arch(table["arch"])
+    found = {
+        **forest_figures(gpperf.read_cutlass(measured / CUTLASS)),
+        **simulated_figures(gpperf.read_cutlass(measured / CUTLASS), with_simt_tiles(gpu, Tile.parse(table["tile"]))),
+        **naive_figures(read_measurements(measured / TILED).frame, gpu),
+    }
+    return [
+        {
+            "paper": table["paper"],
+            "quantity": figure["quantity"],
+            "unit": figure["unit"],
+            "published": float(figure["published"]),
+            "simulated": found[figure["key"]],
+            "ratio": found[figure["key"]] / float(figure["published"]),
+            "status": figure["status"],
+            "source": table["sources"][figure["source"]],
+        }
+        for figure in table["figures"]
+    ]
+
+
+def forest_figures(frame: pd.DataFrame) -> dict[str, float]:
+    """R2 and errors of the forest on the rows it was not fitted on. Raises SimexploreError without scikit-learn."""
+    rows = prepared(frame)
+    order = np.random.RandomState(SPLIT_SEED).permutation(len(rows))  # as scikit-learn's train_test_split does
+    held_out, fitted = np.split(order, [int(np.ceil(0.2 * len(rows)))])
+    features, targets = (rows[list(names)].to_numpy() for names in ((*SIZES, *DERIVED), TARGETS))
+    guessed = np.asarray(forest(features[fitted], targets[fitted], seed=0).predict(features[held_out]))
+    truth = targets[held_out]
+    error = np.abs(guessed / truth - 1.0) * 100.0
+    residual, spread = np.sum((guessed - truth) ** 2, axis=0), np.sum((truth - truth.mean(axis=0)) ** 2, axis=0)
+    r2 = 1.0 - residual / spread
+    return {
+        "forest_r2": float(r2[0]),
+        "forest_error": float(error[:, 0].mean()),
+        "forest_power_r2": float(r2[1]),
+        "forest_power_error": float(np.median(error[:, 1])),
+    }
+
+
+def prepared(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows as GPPerf prepares them: columns clipped one after another, rows without a target dropped on the way.
+
+    The order matters: runtimes are clipped to a quantile of all rows, energies to one of those with a power.
+    """
+    m, n, k = (frame[side] for side in ("m", "n", "k"))
+    rows = frame.assign(total_flops=2.0 * m * n * k, bytes_accessed=4.0 * (m * k + k * n + m * n))
+    rows["arithmetic_intensity"] = rows["total_flops"] / rows["bytes_accessed"]
+    for column in (*SIZES, *DERIVED, *TARGETS):
+        low, high = (rows[column].quantile(share) for share in CLIPPED)
+        rows[column] = rows[column].clip(low, high)
+        rows = rows[rows[column].notna()]
+    return rows
+
+
+def simulated_figures(frame: pd.DataFrame, gpu: Gpu) -> dict[str, float]:
+    """Mean error of the simulator on the rows that ran alone, operands in L2 as far as they fit, since runs repeat."""
+    rows = frame[gpperf.ran_alone(frame)]
+    m, n, k = (rows[side].to_numpy(dtype=np.int64) for side in ("m", "n", "k"))
+    seconds = _seconds(Gemm(m=m, n=n, k=k, dtype="fp32"), gpu, WARM)
+    return {"physics_error": _mean_error(seconds, rows["runtime"].to_numpy(dtype=np.float64) * 1e-3)}
+
+
+def naive_figures(frame: pd.DataFrame, gpu: Gpu) -> dict[str, float]:
+    """Mean error of the naive tiled kernel on the rows not used for its counts, and its speed on a cube by tile."""
+    large = frame[(frame[["m", "n"]] >= SMALLEST_SIDE).all(axis=1)]
+    order = np.random.default_rng(NAIVE_SEED).permutation(len(large))
+    rows = large.iloc[order[len(large) // 2 :]]
+    m, n, k, tile = (rows[name].to_numpy(dtype=np.int64) for name in ("m", "n", "k", "tile"))
+    seconds = _seconds(NaiveTiledGemm(m=m, n=n, k=k, tile=tile), gpu, COLD)
+    speeds = {}
+    for width in (1, 4, 8, 16, 32):
+        cube = NaiveTiledGemm(m=CUBE, n=CUBE, k=CUBE, tile=width)
+        speeds[f"naive_{width}"] = float(cube.flops / _seconds(cube, gpu, COLD)[0] / 1e9)
+    return {"naive_error": _mean_error(seconds, rows[TIME].to_numpy(dtype=np.float64) * 1e-6), **speeds}
+
+
+def _seconds(op: Operator, gpu: Gpu, cache: CacheState) -> Floats:
+    return predict(op, gpu, Conditions(cache=cache, launch="stream")).time_s
+
+
+def _mean_error(predicted_s: Floats, measured_s: Floats) -> float:
+    return float(np.mean(np.abs(predicted_s / measured_s - 1.0)) * 100.0)

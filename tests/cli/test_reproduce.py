@@ -1,0 +1,65 @@
+"""`simexplore reproduce`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from simexplore.cli import reproduce as command_module
+from simexplore.errors import SimexploreError
+
+RECORD = {
+    "paper": "A paper",
+    "quantity": "mean error",
+    "unit": "%",
+    "published": 10.0,
+    "simulated": 5.0,
+    "ratio": 0.5,
+    "status": "enforced",
+    "source": "its abstract",
+}
+
+
+@pytest.fixture
+def studies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two studies: one with a record, one whose table is missing."""
+
+    def run(name: str, measured: Path | None) -> list[dict[str, Any]]:
+        if name == "good":
+            return [RECORD]
+        raise SimexploreError(f"{name}: expected its table; it comes from somewhere")
+
+    monkeypatch.setattr(command_module, "STUDIES", {"good": None, "lost": None})
+    monkeypatch.setattr(command_module, "reproduce_study", run)
+
+
+def test_json_has_the_promised_keys(command: Callable[..., Result], studies: None) -> None:
+    assert json.loads(command("reproduce", "good", "--json").stdout) == [RECORD]
+
+
+def test_table(command: Callable[..., Result], studies: None) -> None:
+    lines = [line.split() for line in command("reproduce", "good").stdout.splitlines() if line]
+    assert lines == [
+        ["A", "paper"],
+        ["quantity", "unit", "published", "simulated", "ratio", "status"],
+        ["mean", "error", "%", "10", "5", "0.50", "enforced"],
+    ]
+
+
+def test_a_study_without_its_table_ends_with_code_2_after_the_others(
+    command: Callable[..., Result], fails: Callable[..., str], studies: None
+) -> None:
+    result = command("reproduce", "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout) == [RECORD]
+    assert result.stderr == "simexplore: lost: expected its table; it comes from somewhere\n"
+    assert "it comes from somewhere" in fails("reproduce", "lost")
+
+
+def test_gpperf_without_its_tables(fails: Callable[..., str], tmp_path: Path) -> None:
+    assert "github.com/pavlyhalim/GPPerf" in fails("reproduce", "gpperf", "--measured", tmp_path)
