@@ -75,6 +75,7 @@ SUITES: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("vulkan", "micro"): "simexplore.kernels.vulkan.suites:micro",
         ("vulkan", "gemm"): "simexplore.kernels.vulkan.suites:gemm",
+        ("vulkan", "neural"): "simexplore.kernels.vulkan.suites:neural_graphics",
         ("vulkan", "calibration"): "simexplore.kernels.vulkan.suites:calibration",
         ("vulkan", "exam"): "simexplore.kernels.vulkan.suites:exam",
         ("torch", "micro"): "simexplore.kernels.torch_.suites:micro",

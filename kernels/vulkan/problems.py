@@ -1,4 +1,4 @@
-"""Inputs and numpy references of the micro-benchmarks: what no operator family names."""
+"""Inputs and numpy references of what only Vulkan runs: micro-benchmarks, naive GEMMs, neural graphics."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from types import MappingProxyType
 import numpy as np
 
 from simexplore.kernels.backend import Arrays
+from simexplore.kernels.problems import PROBLEMS as COMMON
 from simexplore.kernels.problems import Array, Generator, Problem, draw
 from simexplore.kernels.suites import Case
+from simexplore.kernels.vulkan import neural
 
 CHAINS = 8
 """Independent multiply-adds of a trip of fma.comp."""
@@ -84,6 +86,9 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType(
         "occupancy": Problem(_fma_inputs, _fma),
         "pointer_chase": Problem(_chase_inputs, _chase),
         "shared_read": Problem(_shared_inputs, _shared),
+        "gemm_naive": COMMON["gemm"],
+        "gemm_naive_tiled": COMMON["gemm"],
+        **neural.PROBLEMS,
     }
 )
-"""By the micro-benchmark's name, the `op` of its cases."""
+"""By the `op` of the cases: a micro-benchmark's own name, or an operator family."""

@@ -12,6 +12,11 @@ DTYPES: dict[str, npt.DTypeLike] = {"fp32": np.float32, "fp16": np.float16, "int
 """Element types of buffers."""
 
 
+def ceil_div(a: int, b: int) -> int:
+    """a / b, rounded up."""
+    return -(-a // b)
+
+
 @dataclass(frozen=True)
 class Buffer:
     """A storage buffer: operand, result, or what one dispatch hands to the next."""

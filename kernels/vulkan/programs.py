@@ -7,8 +7,9 @@ from types import MappingProxyType
 
 from simexplore.errors import SimexploreError
 from simexplore.kernels.suites import Case
+from simexplore.kernels.vulkan import neural
 from simexplore.kernels.vulkan.problems import CHASE_LOADS_PER_TRIP
-from simexplore.kernels.vulkan.program import Buffer, Dispatch, Program
+from simexplore.kernels.vulkan.program import Buffer, Dispatch, Program, ceil_div
 from simexplore.workloads.hints import did_you_mean
 
 MOST_TRIPS = 65_535
@@ -20,10 +21,6 @@ ROW_FUNCTIONS = {"softmax": 0, "rmsnorm": 1, "layernorm": 2}
 """FUNCTION of rowwise.comp."""
 PATCH = 4
 """Rows and columns that a thread of gemm_register.comp computes."""
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 def _elementwise(case: Case) -> Program:
@@ -39,7 +36,7 @@ def _elementwise(case: Case) -> Program:
                 f"elementwise_{case.dtype}",
                 (threads, per_thread, FUNCTIONS[case.op]),
                 names,
-                (_ceil(n, threads * per_thread), 1, 1),
+                (ceil_div(n, threads * per_thread), 1, 1),
                 (n,),
             ),
         ),
@@ -49,7 +46,7 @@ def _elementwise(case: Case) -> Program:
 def _rowwise(case: Case) -> Program:
     """One work-group of `threads` a row."""
     rows, cols, threads = case.count("rows"), case.count("cols"), case.count("threads")
-    _check_trips(case, 4 * _ceil(cols, threads) + 64)
+    _check_trips(case, 4 * ceil_div(cols, threads) + 64)
     vectors = [name for name in ("scale", "shift") if case.op in ("rmsnorm", "layernorm")]
     vectors = vectors[: 1 if case.op == "rmsnorm" else 2]
     bound = ("x", *vectors, *["x"] * (2 - len(vectors)), "y")
@@ -69,7 +66,7 @@ def _gemm(case: Case, shader: str, group: tuple[int, int], tile: tuple[int, int]
     m, n, k = (case.count(name) for name in "mnk")
     return Program(
         (Buffer("a", (m, k), "in"), Buffer("b", (k, n), "in"), Buffer("c", (m, n), "out")),
-        (Dispatch(shader, group, ("a", "b", "c"), (_ceil(n, tile[0]), _ceil(m, tile[1]), 1), (m, n, k)),),
+        (Dispatch(shader, group, ("a", "b", "c"), (ceil_div(n, tile[0]), ceil_div(m, tile[1]), 1), (m, n, k)),),
     )
 
 
@@ -80,7 +77,7 @@ def _gemm_naive(case: Case) -> Program:
 
 def _gemm_tiled(case: Case) -> Program:
     tile = case.count("tile")
-    trips = (tile + 1) * _ceil(case.count("k"), tile)
+    trips = (tile + 1) * ceil_div(case.count("k"), tile)
     return _gemm(case, "gemm_tiled", (tile, tile), (tile, tile), trips)
 
 
@@ -114,7 +111,7 @@ def _pointer_chase(case: Case) -> Program:
 
 def _shared_read(case: Case) -> Program:
     groups, threads, words = case.count("groups"), case.count("threads"), case.count("words")
-    _check_trips(case, case.count("iterations") + _ceil(words, threads))
+    _check_trips(case, case.count("iterations") + ceil_div(words, threads))
     buffers = (Buffer("x", (words,), "in", "uint32"), Buffer("y", (groups * threads,), "out", "uint32"))
     constants = (threads, case.count("stride"), case.count("iterations"), words)
     return Program(buffers, (Dispatch("shared_read", constants, ("x", "y"), (groups, 1, 1)),))
@@ -131,6 +128,11 @@ KERNELS: Mapping[str, Callable[[Case], Program]] = MappingProxyType(
         "fma": _fma,
         "pointer_chase": _pointer_chase,
         "shared_read": _shared_read,
+        "grid_encoding": neural.grid_encoding,
+        "mlp_fused": neural.mlp_fused,
+        "mlp_layers": neural.mlp_layers,
+        "chain_fused": neural.chain_fused,
+        "chain_stages": neural.chain_stages,
     }
 )
 """By the name that a case gives its kernel."""

@@ -36,6 +36,10 @@ VARIANTS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "fma_int32": ("fma.comp", ("INT32=1",)),
         "pointer_chase": ("pointer_chase.comp", ()),
         "shared_read": ("shared_read.comp", ()),
+        "grid_encoding": ("grid_encoding.comp", ()),
+        "mlp_fused": ("mlp_fused.comp", ()),
+        "mlp_layer": ("mlp_layer.comp", ()),
+        "chain": ("chain.comp", ()),
     }
 )
 """Shader → (source, macros), one line a shader."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from simexplore.kernels.backend import Device
 from simexplore.kernels.suites import Case
+from simexplore.kernels.vulkan.neural import STAGE_FLOPS
 from simexplore.kernels.vulkan.problems import CHAINS
 
 MIB = 1 << 20
@@ -112,11 +113,50 @@ def gemm(device: Device, seed: int) -> list[Case]:  # noqa: ARG001 - a suite's s
     cases = []
     for size in sizes:
         problem: Mapping[str, Any] = {"m": size, "n": size, "k": size, "dtype": "fp32"}
-        cases.append(Case("gemm", problem, "gemm_naive", {"group": 16}))
+        flops = 2.0 * size**3
+        cases.append(Case("gemm_naive", problem, "gemm_naive", {"group": 16}, work_flops=flops))
         tiles = (1, 2, 4, 8, 16, 32) if size <= sizes[1] else (8, 16, 32)
-        cases += [Case("gemm", problem, "gemm_tiled", {"tile": tile}) for tile in tiles]
+        cases += [Case("gemm_naive_tiled", {**problem, "tile": tile}, "gemm_tiled") for tile in tiles]
         cases.append(gemm_register(size, size, size, scale))
     return cases
+
+
+def neural_graphics(device: Device, seed: int) -> list[Case]:  # noqa: ARG001 - nothing here is drawn
+    """Grid encodings by indexing, networks fused and layer by layer, the chain around them fused and in stages."""
+    scale = scale_of(device)
+    small = scale is CPU
+    threads = {"threads": scale.threads}
+    cases = []
+    for indexing in ("hash", "dense", "tiled"):
+        levels, finest = (8, 64) if indexing == "dense" else (8, 512)
+        grid: Mapping[str, Any] = {
+            "queries": 1 << (12 if small else 18), "dims": 3, "levels": levels, "features": 2, "base": 16,
+            "finest": finest, "log2_entries": 14 if small else 19, "indexing": indexing, "dtype": "fp32",
+        }  # fmt: skip
+        cases.append(Case("grid_encoding", grid, "grid_encoding", threads))
+    for queries in (1 << 10, 1 << 12) if small else (1 << 14, 1 << 17):
+        net = {"queries": queries, "inputs": 32, "width": 64, "hidden": 2, "outputs": 16}
+        network: Mapping[str, Any] = {**net, "dtype": "fp32"}
+        fused = Case("fused_mlp", network, "mlp_fused", threads)
+        cases += [fused, Case("layered_mlp", network, "mlp_layers", threads, work_flops=fused.work_flops)]
+    for elements in (1 << 14, 1 << 16, 1 << 18) if small else (1 << 18, 1 << 21):
+        cases += chain(elements, scale)
+    return cases
+
+
+def chain(elements: int, scale: Scale) -> list[Case]:
+    """The chain of stages as one kernel, and as a kernel a stage."""
+    options = {"threads": scale.threads, "per_thread": scale.loads}
+    fused: Mapping[str, Any] = {
+        "elements": elements, "inputs": 1, "outputs": 1, "flops_per_element": sum(STAGE_FLOPS), "dtype": "fp32",
+        "function": "chain",
+    }  # fmt: skip
+    stages: Mapping[str, Any] = {"elements": elements, "stages": len(STAGE_FLOPS), "dtype": "fp32"}
+    flops, moved = elements * float(sum(STAGE_FLOPS)), 8.0 * elements * len(STAGE_FLOPS)
+    return [
+        Case("pointwise", fused, "chain_fused", options),
+        Case("pointwise_chain", stages, "chain_stages", options, work_flops=flops, work_bytes=moved),
+    ]
 
 
 def calibration(device: Device, seed: int) -> list[Case]:
