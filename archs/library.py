@@ -82,6 +82,9 @@ class GemmLibrary(Spec):
     setup_round_trips: Trips = about(
         "dependent L2 round trips before the main loop: parameters, instructions, tensor maps", "1"
     )
+    gemv: bool = about("whether one row of C is computed by a matrix-vector kernel where that is faster", "text")
+    gemv_round_trips: Trips = about("setup_round_trips of that kernel", "1")
+    gemv_unroll: Rate = about("16-byte loads of a column that each of its threads keeps in flight", "1")
     reduction_round_trips: Trips = about("dependent L2 round trips of the kernel that adds split-K partial sums", "1")
 
 

@@ -17,7 +17,7 @@ from simexplore.errors import SimexploreError
 from simexplore.kernels.measurement import TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
 from simexplore.sim.compare import conditions_in
-from simexplore.sim.estimate import predict
+from simexplore.sim.estimate import physics
 from simexplore.sim.explore.fields import field_of, with_columns
 from simexplore.sim.parameters import GROUPS, Parameter
 
@@ -84,7 +84,7 @@ def fit_physics(
 
 def _can_predict(column: OperatorColumn, gpu: Gpu) -> bool:
     try:
-        predict(column.part(0, 1).record, gpu, conditions_in(column.part(0, 1), gpu))
+        physics(column.part(0, 1).record, gpu, conditions_in(column.part(0, 1), gpu))
     except SimexploreError:
         return False
     return True
@@ -177,7 +177,7 @@ class _Fit:
         return np.concatenate([self._log_times(self.machine(x)) - self._measured, pull * x])
 
     def _log_times(self, gpu: Gpu) -> Floats:
-        parts = [predict(column.record, gpu, conditions_in(column, self._gpu)).time_s for column in self._sample]
+        parts = [physics(column.record, gpu, conditions_in(column, self._gpu)).time_s for column in self._sample]
         return np.log(np.concatenate(parts))
 
     def _errors(self, x: Floats, jacobian: Floats) -> Floats:

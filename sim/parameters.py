@@ -48,6 +48,8 @@ GEMM = Group(
     parameters=(
         Parameter("library.gemm.setup_round_trips", 0.1, 6.0),
         Parameter("library.gemm.reduction_round_trips", 0.1, 20.0),
+        Parameter("library.gemm.gemv_round_trips", 0.1, 6.0),
+        Parameter("library.gemm.gemv_unroll", 0.25, 16.0),
         Parameter("sm.tensor_latency", 0.3, 6.0),
         Parameter("library.gemm.l2_rate", 0.4, 3.0),
         Parameter("library.gemm.dram_rate", 0.6, 1.5),

@@ -13,6 +13,7 @@ from simexplore.sim.mapping.collective import collective_demand
 from simexplore.sim.mapping.conv import conv_algorithms
 from simexplore.sim.mapping.decode import decode_demands
 from simexplore.sim.mapping.gemm import gemm_demands
+from simexplore.sim.mapping.gemv import gemm_algorithms
 from simexplore.sim.mapping.naive_gemm import naive_gemm_demand
 from simexplore.sim.mapping.neural import (
     fused_mlp_demands,
@@ -46,6 +47,7 @@ MAPPINGS: dict[type, Mapping] = {
 
 ALGORITHMS: dict[type[ops.Operator], Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] = {
     ops.Conv2d: conv_algorithms,
+    ops.Gemm: gemm_algorithms,
 }
 """Families for which the library has several algorithms, of different kernels."""
 
