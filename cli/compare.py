@@ -33,6 +33,17 @@ from simexplore.sim.report.comparison import comparison_html
     is_flag=True,
     help="Leave out the learned correction of a calibrated machine.",
 )
+@click.option(
+    "--predictor",
+    "predictors",
+    multiple=True,
+    metavar="NAME",
+    help="full, physics, roofline or random-forest; several are set side by side. A forest is fitted on four fifths of "
+    "the rows; it and those beside it are held against the others. [default: full]",
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of the rows that a random forest is not fitted on."
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Write the comparison as one HTML page.")
 @set_option()
 @json_option()
@@ -42,6 +53,8 @@ def compare(
     op: str | None,
     dtype: str | None,
     physics_only: bool,
+    predictors: tuple[str, ...],
+    seed: int,
     report: Path | None,
     overrides: dict[str, str],
     as_json: bool,
@@ -55,8 +68,14 @@ def compare(
     gpu = simexplore.load_arch(arch, overrides)
     if physics_only:
         gpu = gpu.physics_only()
-    with progress("predicting") as advance:
-        result = simexplore.compare(gpu, measured, op=op, dtype=dtype, progress=advance)
+    names = tuple(dict.fromkeys(predictors)) or ("full",)
+    held_out = seed if len(names) > 1 or "random-forest" in names else None
+    tables = [simexplore.read_measurements(table) for table in measured]
+    results = []
+    for name in names:
+        with progress(f"predicting ({name})") as advance:
+            results.append(simexplore.compare(gpu, tables, op, dtype, advance, name, held_out))
+    result = results[0]
     for warning in result.warnings:
         note(f"warning: {warning}")
     if report is not None:
@@ -64,7 +83,9 @@ def compare(
         asked["predictor"] = "physics" if physics_only else None
         settings = [(name, value) for name, value in asked.items() if value is not None]
         write_page(report, comparison_html(result, gpu, now(), settings))
-    if as_json:
+    if len(results) > 1:
+        _print_side_by_side(results, as_json)
+    elif as_json:
         print_json(result.as_dict())
     else:
         _print(result)
@@ -82,6 +103,17 @@ def _print(result: Comparison) -> None:
         click.echo()
         rows = [[reason, str(count)] for reason, count in result.refused.items()]
         print_table(["not compared", "rows"], rows)
+
+
+def _print_side_by_side(results: list[Comparison], as_json: bool) -> None:
+    """Several predictors on the same rows; those that one of them refuses are missing in its line alone."""
+    if as_json:
+        print_json({"arch": results[0].arch, "predictors": {result.predictor: result.as_dict() for result in results}})
+        return
+    click.echo(f"{results[0].arch}: {results[0].total.rows} rows that no forest was fitted on")
+    click.echo()
+    _print_errors({f"{name}, {result.predictor}": errors for name in results[0].by_dtype for result in results
+                   if (errors := result.by_dtype.get(name)) is not None})  # fmt: skip
 
 
 def _print_errors(errors: Mapping[str, Errors]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -25,6 +25,7 @@ from simexplore.kernels.measurement import TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
 from simexplore.sim.demand import CacheState, Conditions
 from simexplore.sim.estimate import predict
+from simexplore.sim.predictors import Forecaster, held_out_rows, known, random_forest, roofline
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Gemm, Operator
 
@@ -84,11 +85,14 @@ class Comparison:
     warnings: tuple[str, ...]
     table: pd.DataFrame
     """The compared rows, with `predicted_us`, its interval `low_us` to `high_us`, `bound` and `error`."""
+    predictor: str = "full"
+    """Who predicted."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data with stable keys: the figures of `total` at the top, then the same by operator and dtype."""
         return {
             "arch": self.arch,
+            "predictor": self.predictor,
             **asdict(self.total),
             "by_op": {op: asdict(errors) for op, errors in self.by_op.items()},
             "by_dtype": {name: asdict(errors) for name, errors in self.by_dtype.items()},
@@ -105,6 +109,8 @@ def compare(
     op: str | None = None,
     dtype: str | None = None,
     progress: Progress | None = None,
+    predictor: str = "full",
+    held_out_seed: int | None = None,
 ) -> Comparison:
     """Predict every measured row under the conditions it was measured in, and tell how far off that is.
 
@@ -114,13 +120,21 @@ def compare(
         op: only this operator family.
         dtype: only this value of the `dtype` column.
         progress: told how many rows are done.
+        predictor: who predicts, a name in `predictors.PREDICTORS`.
+        held_out_seed: compare only the fifth of the rows that a random forest of this seed is not fitted on. The
+            forest never predicts others: without a seed it takes 0.
 
     Raises:
         SimexploreError: no row is left after choosing, or none of them can be predicted.
     """
+    if known(predictor) == "random-forest" and held_out_seed is None:
+        held_out_seed = 0
     chosen = measurements.select(op, dtype)
     columns, refused = operator_columns(chosen)
+    forecast = _forecaster(predictor, gpu, columns, chosen.frame, held_out_seed or 0)
     columns, fitted = _not_fitted(columns, chosen, gpu)
+    if held_out_seed is not None:
+        columns = _only(columns, held_out_rows(len(chosen), held_out_seed))
     times, low, high = (np.full(len(chosen), np.nan) for _ in range(3))
     bounds = np.full(len(chosen), "", dtype=object)
     seconds = np.zeros(len(chosen))
@@ -131,7 +145,7 @@ def compare(
         done += len(part.rows)
         started = perf_counter()
         try:
-            prediction = predict(part.record, gpu, conditions_in(part, gpu))
+            prediction = forecast(part, conditions_in(part, gpu))
         except SimexploreError as error:
             refused[str(error)] += len(part.rows)
             continue
@@ -143,7 +157,23 @@ def compare(
     rows = chosen.frame.assign(
         predicted_us=times * 1e6, low_us=low * 1e6, high_us=high * 1e6, bound=bounds, seconds=seconds
     )
-    return _comparison(gpu, rows, refused, fitted)
+    return replace(_comparison(gpu, rows, refused, fitted), predictor=predictor)
+
+
+def _forecaster(predictor: str, gpu: Gpu, columns: list[OperatorColumn], frame: pd.DataFrame, seed: int) -> Forecaster:
+    """Who predicts; the physics is the machine without its learned correction."""
+    if predictor == "roofline":
+        return roofline(gpu)
+    if predictor == "random-forest":
+        return random_forest(columns, frame, seed)
+    machine = gpu.physics_only() if predictor == "physics" else gpu
+    return lambda column, conditions: predict(column.record, machine, conditions)
+
+
+def _only(columns: list[OperatorColumn], rows: npt.NDArray[np.bool_]) -> list[OperatorColumn]:
+    """The columns' rows that are chosen, by their positions in the table."""
+    kept = (column.take(np.flatnonzero(rows[column.rows])) for column in columns)
+    return [column for column in kept if len(column.rows)]
 
 
 def _not_fitted(
@@ -224,7 +254,9 @@ def _errors(rows: pd.DataFrame) -> Errors:
         median_ape=float(np.median(size)),
         p90_ape=float(np.quantile(size, 0.9)),
         bias=float(error.mean()),
-        interval_coverage=float(((rows["low_us"] <= rows[TIME]) & (rows[TIME] <= rows["high_us"])).mean()),
+        interval_coverage=None
+        if rows["low_us"].isna().all()
+        else float(((rows["low_us"] <= rows[TIME]) & (rows[TIME] <= rows["high_us"])).mean()),
         rows_per_s=len(rows) / float(rows["seconds"].sum()),
     )
 

@@ -8,7 +8,7 @@ about the same ones (`held_out_rows`). scikit-learn is the extra `forest`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,8 @@ from simexplore.workloads.operator import Operator
 from simexplore.workloads.ops import Collective
 from simexplore.workloads.parameters import parameters_of
 
-PREDICTORS = ("physics", "roofline", "random-forest")
-"""By name; `physics` is the simulator's closed form."""
+PREDICTORS = ("full", "physics", "roofline", "random-forest")
+"""By name: `physics` is the simulator's closed form, `full` the same with what a calibrated machine has learned."""
 TREES = 100
 DEPTH = 6
 """GPPerf's forest, cutlass_predictor.py of github.com/pavlyhalim/GPPerf @b30a60b: 100 trees of depth 6."""
@@ -35,14 +35,37 @@ HELD_OUT = 0.2
 Floats = npt.NDArray[np.float64]
 
 
+class Predicted(Protocol):
+    """Times of the rows of a column with their intervals, NaN where there are none, and what bounds each."""
+
+    @property
+    def time_s(self) -> Floats: ...
+    @property
+    def low_s(self) -> Floats: ...
+    @property
+    def high_s(self) -> Floats: ...
+    @property
+    def bound(self) -> list[str]: ...
+
+
 class Forecast(NamedTuple):
-    """Times of the rows of a column, and what bounds each."""
+    """What a predictor without intervals says."""
 
     time_s: Floats
     bound: list[str]
 
+    @property
+    def low_s(self) -> Floats:
+        """None known."""
+        return np.full_like(self.time_s, np.nan)
 
-Forecaster = Callable[[OperatorColumn, Conditions], Forecast]
+    @property
+    def high_s(self) -> Floats:
+        """None known."""
+        return np.full_like(self.time_s, np.nan)
+
+
+Forecaster = Callable[[OperatorColumn, Conditions], Predicted]
 
 
 def known(name: str) -> str:

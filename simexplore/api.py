@@ -109,6 +109,8 @@ def compare(
     op: str | None = None,
     dtype: str | None = None,
     progress: comparing.Progress | None = None,
+    predictor: str = "full",
+    held_out_seed: int | None = None,
 ) -> comparing.Comparison:
     """Predictions of a machine against measurements, one table or several; see `sim.compare.compare`.
 
@@ -118,10 +120,12 @@ def compare(
         op: only this operator family.
         dtype: only this value of the `dtype` column.
         progress: told how many rows are done.
+        predictor: `full`, `physics`, `roofline` or `random-forest`.
+        held_out_seed: compare only the rows that a random forest of this seed is not fitted on.
     """
     several = [measured] if isinstance(measured, Measurements | str | Path) else measured
     tables = [table if isinstance(table, Measurements) else read_measurements(table) for table in several]
-    return comparing.compare(_machine(arch), join(tables), op, dtype, progress)
+    return comparing.compare(_machine(arch), join(tables), op, dtype, progress, predictor, held_out_seed)
 
 
 def _machine(arch: AnyArch) -> Gpu:

@@ -86,3 +86,21 @@ def test_measured_gemms_of_an_h200(command: Callable[..., Result]) -> None:
     assert data["rows"] > 9000
     assert data["mape"] <= 0.20
     assert data["refused"] == {}
+
+
+def test_predictors_side_by_side(command: Callable[..., Result], fails: Callable[..., str], tmp_path: Path) -> None:
+    path = tmp_path / "many.csv"
+    lines = [f"mine,NVIDIA H200,gemm,bf16,{64 * m},4096,4096,{9 + m}" for m in range(1, 21)]
+    path.write_text("\n".join([ROWS.splitlines()[0], *lines]) + "\n", encoding="utf-8")
+    base = ("compare", "--arch", "nvidia/h200-sxm", "--measured", path)
+    both = command(*base, "--predictor", "roofline", "--predictor", "physics", "--json")
+    predictors = json.loads(both.stdout)["predictors"]
+    assert list(predictors) == ["roofline", "physics"]
+    assert {data["rows"] for data in predictors.values()} == {4}
+    assert predictors["roofline"]["bias"] < predictors["physics"]["bias"]
+    alone = json.loads(command(*base, "--predictor", "roofline", "--json").stdout)
+    assert (alone["predictor"], alone["rows"]) == ("roofline", 20)
+    shown = command(*base, "--predictor", "roofline", "--predictor", "physics").stdout
+    assert "gemm bf16, roofline" in shown
+    assert "gemm bf16, physics" in shown
+    assert "predictor: expected full" in fails(*base, "--predictor", "guess")
