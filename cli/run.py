@@ -16,7 +16,7 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.closed_form import Estimate
 from simexplore.sim.demand import COLD, WARM, Launch
 from simexplore.sim.probes import Activity, Probe
-from simexplore.sim.result import OpRun, Run
+from simexplore.sim.result import OpRun, Run, time_interval
 from simexplore.sim.trace import Trace
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.ops import Embedding
@@ -109,7 +109,9 @@ def _print(result: Run | Estimate, graph: Graph, gpu: Gpu) -> None:
     click.echo()
     _print_ops(result)
     click.echo()
+    low_s, high_s = time_interval(result.time_s, result.ops)
     rows = [["time", quantity(result.time_s, "s")]]
+    rows.append(["80 % interval", f"{quantity(low_s, 's')} – {quantity(high_s, 's')}"])
     tokens = sum(float(node.op.tokens) for node in graph.nodes if isinstance(node.op, Embedding))
     if tokens and result.time_s:
         rows.append(["tokens", f"{tokens / result.time_s:,.0f} /s"])

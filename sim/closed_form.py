@@ -6,7 +6,7 @@ memory is counted. On a chain of operators both give the same time.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from simexplore.archs.schema import Gpu
@@ -14,7 +14,7 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.demand import COLD, SERVING, Conditions, Launch
 from simexplore.sim.estimate import predict
 from simexplore.sim.field_run import estimate_frame, plan_frame
-from simexplore.sim.result import OpRun
+from simexplore.sim.result import OpRun, time_interval
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.operator import Operator
 
@@ -32,12 +32,15 @@ class Estimate:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data with the keys of a `Run`; None for what only events tell."""
+        low_s, high_s = time_interval(self.time_s, self.ops)
         return {
             "time_s": self.time_s,
+            "time_low_s": low_s,
+            "time_high_s": high_s,
             "energy_j": self.energy_j,
             "peak_memory_bytes": None,
             "utilization": None,
-            "ops": [asdict(op) for op in self.ops],
+            "ops": [op.to_json() for op in self.ops],
         }
 
 
@@ -61,7 +64,7 @@ def estimate_graph(graph: Graph, gpu: Gpu, conditions: Conditions | None = None,
         op = alone[key]
         start_s = max((ends[name] for name in node.after), default=0.0)
         ends[node.name] = start_s + op.time_s
-        ops.append(OpRun(node.name, op.op, start_s, op.time_s, op.bound, op.energy_j, op.kernel))
+        ops.append(replace(op, name=node.name, start_s=start_s))
     time_s = max(ends.values(), default=0.0)
     return Estimate(
         time_s=time_s,
@@ -77,4 +80,5 @@ def _alone(node: Node, gpu: Gpu, conditions: Conditions) -> OpRun:
         raise SimexploreError(f"{node.name}: {error}") from None
     time_s = float(prediction.time_s[0])
     dynamic_j = float(prediction.energy_j[0]) - gpu.power.idle_w * time_s
-    return OpRun(node.name, node.op.describe(), 0.0, time_s, prediction.bound[0], dynamic_j, node.op.op)
+    ratio = float(prediction.interval_ratio[0])
+    return OpRun(node.name, node.op.describe(), 0.0, time_s, prediction.bound[0], dynamic_j, node.op.op, ratio)

@@ -33,13 +33,24 @@ class Prediction:
 
     time_s: FloatArray
     """From the first launch to the last store, launch latency included."""
-    low_s: FloatArray
-    high_s: FloatArray
-    """Ends of the interval that holds 80 % of measured times."""
+    interval_ratio: FloatArray
+    """Upper end of the 80 % interval over the time, and the time over the lower end."""
     energy_j: FloatArray
     """Dynamic energy plus idle power over the time."""
     bound_code: NDArray[np.int64]
     """Index into `BOUNDS` of what takes the largest part of the time."""
+    correction: FloatArray
+    """The learned factor that is in `time_s`; 1 where there is none."""
+
+    @property
+    def low_s(self) -> FloatArray:
+        """Lower end of the interval that holds 80 % of measured times."""
+        return self.time_s / self.interval_ratio
+
+    @property
+    def high_s(self) -> FloatArray:
+        """Upper end of that interval."""
+        return self.time_s * self.interval_ratio
 
     @property
     def bound(self) -> list[str]:
@@ -69,7 +80,7 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
     conditions = Conditions() if conditions is None else conditions
     correction = correction_of(op, gpu, conditions)
     cost = physics(op, gpu, conditions, with_traits=correction is not None)
-    factor: FloatArray | float = 1.0
+    factor = np.ones(len(cost.time_s))
     if correction is None or cost.traits is None:
         ratio = np.full(len(cost.time_s), np.exp(half_width(op, gpu, conditions)))
     else:
@@ -78,10 +89,10 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
     time = cost.time_s * factor
     return Prediction(
         time_s=time,
-        low_s=time / ratio,
-        high_s=time * ratio,
+        interval_ratio=ratio,
         energy_j=cost.energy_j + gpu.power.idle_w * (time - cost.time_s),
         bound_code=cost.bound_code,
+        correction=factor,
     )
 
 

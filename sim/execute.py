@@ -121,7 +121,9 @@ class _Playback:
         self._memory.end(node)
         self._probes.on_memory(self._end_fs, self._memory.held_bytes)
         time_s = seconds(self._end_fs - start_fs)
-        self._ops.append(OpRun(node.name, text, seconds(start_fs), time_s, plan.bound, energy_j, plan.kernel))
+        self._ops.append(
+            OpRun(node.name, text, seconds(start_fs), time_s, plan.bound, energy_j, plan.kernel, plan.interval_ratio)
+        )
         self._ended[node.name].succeed()
 
     def _play_step(self, step: Step, activity: Activity) -> Playing:

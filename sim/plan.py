@@ -18,16 +18,20 @@ from simexplore.workloads.ops import Operator
 
 
 class GpuKernel:
-    """A kernel with its chosen tile: the grid that the SM array dispatches, and what launching it costs."""
+    """A kernel with its chosen tile: the grid that the SM array dispatches, and what launching it costs.
 
-    def __init__(self, demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> None:
+    `correction` is the learned factor on all its times; the energy of its work stays.
+    """
+
+    def __init__(self, demand: KernelDemand, gpu: Gpu, conditions: Conditions, correction: float = 1.0) -> None:
         self.kernel = demand.kernel
         self.ctas = int(demand.ctas.item())
         self.ctas_per_sm = int(ctas_per_sm(demand, gpu).item())
-        self.launch_s = float(launch_seconds(demand, gpu, conditions.launch).item())
+        self.launch_s = float(launch_seconds(demand, gpu, conditions.launch).item()) * correction
         self.tile = "x".join(f"{part.item():g}" for part in demand.label)
         self._demand = demand
         self._gpu = gpu
+        self._correction = correction
         self._timings: dict[tuple[int, float], GridTiming] = {}
 
     @property
@@ -46,10 +50,11 @@ class GpuKernel:
     def _time(self, ctas: int, sms: float) -> GridTiming:
         # A hair more than the slots have: rounding of a fraction of an SM must not make five full waves six.
         timing = kernel_timing(replace(self._demand, ctas=np.array([float(ctas)])), self._gpu, sms * (1.0 + 1e-12))
-        taken = {**timing.busy_s, "power": timing.energy_j}
+        busy = {name: seconds * self._correction for name, seconds in timing.busy_s.items()}
+        taken = {**busy, "power": timing.energy_j}
         return GridTiming(
-            setup_s=timing.setup_s.item(),
-            run_s=timing.run_s.item(),
+            setup_s=timing.setup_s.item() * self._correction,
+            run_s=timing.run_s.item() * self._correction,
             full_waves=int(timing.waves.full.item()),
             full_wave_share=timing.full_wave_share.item(),
             tail_share=timing.tail_share.item(),
@@ -72,14 +77,14 @@ class LinkTransfer:
         return {"link": self.link}
 
     @classmethod
-    def of(cls, demand: LinkDemand, gpu: Gpu) -> LinkTransfer:
-        """The latency and the bandwidth part of `link_seconds`, which play one after the other."""
+    def of(cls, demand: LinkDemand, gpu: Gpu, correction: float = 1.0) -> LinkTransfer:
+        """The latency and the bandwidth part of `link_seconds`, which play one after the other; both are corrected."""
         none = np.zeros(1)
         return cls(
             kernel=demand.kernel,
             link=demand.link,
-            latency_s=link_seconds(replace(demand, bytes=none), gpu).item(),
-            transfer_s=link_seconds(replace(demand, steps=none), gpu).item(),
+            latency_s=link_seconds(replace(demand, bytes=none), gpu).item() * correction,
+            transfer_s=link_seconds(replace(demand, steps=none), gpu).item() * correction,
         )
 
 
@@ -94,6 +99,8 @@ class Plan:
     """Its kernels and transfers, one after another."""
     bound: str
     """What bounds it alone."""
+    interval_ratio: float
+    """Upper end of the 80 % interval of its time alone over that time."""
 
     @property
     def kernel(self) -> str:
@@ -121,10 +128,12 @@ class Planner:
         return self._plans[key]
 
     def _make(self, op: Operator, conditions: Conditions) -> Plan:
+        prediction = predict(op, self._gpu, conditions)
+        correction = prediction.correction.item()
         steps: list[Step] = [
-            LinkTransfer.of(demand, self._gpu)
+            LinkTransfer.of(demand, self._gpu, correction)
             if isinstance(demand, LinkDemand)
-            else GpuKernel(demand, self._gpu, conditions)
+            else GpuKernel(demand, self._gpu, conditions, correction)
             for demand in kernels_of(op, self._gpu, conditions)
         ]
-        return Plan(tuple(steps), predict(op, self._gpu, conditions).bound[0])
+        return Plan(tuple(steps), prediction.bound[0], prediction.interval_ratio.item())
