@@ -34,6 +34,8 @@ from simexplore.sim.report.page import (
 
 FAILURES_LISTED = 20
 CHANGES_LISTED = 12
+MOST_DRAWN = 5000
+"""Points of the scatter plot besides the front: more are no clearer, and slow a phone."""
 SEED = 0
 
 
@@ -129,7 +131,9 @@ def _shown(column: Column, values: pd.Series[Any], value: Any) -> str:
 
 
 def _trade_off(shown: PageColumns, points: int) -> str:
-    thinned = f"{shown.points:,} of {points:,} points are drawn. " if shown.points < points else ""
+    thinned = f"The page holds {shown.points:,} of {points:,} points. " if shown.points < points else ""
+    if shown.points > MOST_DRAWN:
+        thinned += f"Of points that are not on the front at most {MOST_DRAWN:,} are drawn; filter to see the others. "
     words = (
         f"{thinned}The large points are on the Pareto front of all objectives; bars are their prediction intervals, "
         "where the machine has any. Hover a point, or walk with the arrow keys, to read it."
@@ -247,6 +251,7 @@ def _start(store: Store, shown: PageColumns, shares: pd.DataFrame) -> dict[str, 
         "name": "sweep",
         "order": {"sort": objectives[0], "descending": store.objectives[0].direction == "max"},
         "columns": shown.columns,
+        "drawn": MOST_DRAWN,
         "scatter": {"x": x, "y": y, "tone": bounds[0] if bounds else ""},
         "map": {"x": axes[min(1, len(axes) - 1)], "y": axes[0], "bound": bounds[0] if bounds else ""},
     }

@@ -50,11 +50,11 @@ const report = (() => {
       plot_bgcolor: "rgba(0,0,0,0)", margin: { l: small ? 48 : 60, r: small ? 8 : 16, t: 12, b: 44 },
       hoverlabel: { bgcolor: "@paper", bordercolor: "@rule", align: "left", namelength: -1,
         font: { family: css("--body"), size: 13, color: "@ink" } },
-      legend: { orientation: "h", x: 0, xanchor: "left", y: 1.01, yanchor: "bottom", itemsizing: "constant",
-        bgcolor: "rgba(0,0,0,0)" },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: "@faint", activecolor: "@ink" },
       dragmode: small ? false : "zoom", hovermode: "closest", ...own,
     };
+    full.legend = { orientation: "h", x: 0, xanchor: "left", y: 1.01, yanchor: "bottom", itemsizing: "constant",
+      bgcolor: "rgba(0,0,0,0)", ...full.legend };
     for (const key of ["xaxis", "yaxis"]) full[key] = axis(full[key]);
     if (small && full.height) full.height = Math.round(full.height * 0.85) + 14 * legendLines;
     if (printing) Object.assign(full, { autosize: false, width: halved ? 322 : 672 });

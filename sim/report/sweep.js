@@ -79,6 +79,12 @@ const sweep = (() => {
     })).filter((group) => group.rows.length);
   }
 
+  // Every so-manieth of rows that are too many: what is on the front is never left out.
+  function few(rows, share = 1) {
+    const every = Math.ceil(rows.length / (share * report.data.sweep.drawn));
+    return every > 1 ? rows.filter((_, i) => i % every === 0) : rows;
+  }
+
   function points(rows, extra) {
     return { type: "scatter", mode: "markers", x: values(x(), rows), y: values(y(), rows), customdata: rows,
       text: rows.map(hover), hovertemplate: "%{text}<extra></extra>", ...extra };
@@ -91,19 +97,22 @@ const sweep = (() => {
       arrayminus: rows.map((row) => shownValue(column, row) - shownValue(low, row)) };
   }
 
+  // Room for one line of legend and for the axes: Plotly draws everything twice where it finds too little.
+  const fixed = { margin: { l: 68, r: 16, t: 40, b: 52 } };
+
   function scatter() {
     const out = [];
     const behind = [];
     for (let row = 0; row < count; row++) if (!isChosen[row]) behind.push(row);
     if (behind.length) {
-      out.push(points(behind, { name: "not chosen", hoverinfo: "skip", hovertemplate: null, text: null, meta: "behind",
+      out.push(points(few(behind, 0.2), { name: "not chosen", hoverinfo: "skip", hovertemplate: null, text: null, meta: "behind",
         showlegend: false, marker: { size: 3, color: "@faint", opacity: 0.25 } }));
     }
     const faint = chosen.length > 2000 ? 0.5 : 0.75;
-    for (const { name, rows, marker } of groups(chosen.filter((row) => feasible[row] && !front[row]))) {
+    for (const { name, rows, marker } of groups(few(chosen.filter((row) => feasible[row] && !front[row])))) {
       out.push(points(rows, { name, marker: { size: 5, opacity: faint, ...marker } }));
     }
-    const broken = chosen.filter((row) => !feasible[row]);
+    const broken = few(chosen.filter((row) => !feasible[row]), 0.2);
     if (broken.length) {
       out.push(points(broken, { name: "infeasible", marker: { size: 4, opacity: 0.35, color: "@muted", symbol: "x-thin-open" } }));
     }
@@ -115,7 +124,7 @@ const sweep = (() => {
         line: { color: "@ink", width: 1 }, error_x: bars(x(), best), error_y: bars(y(), best),
         marker: { size: 8, color: "@front", symbol: "circle", line: { color: "@paper", width: 1.2 } } }));
     }
-    return { data: out, layout: { height: 560, xaxis: axis(x()), yaxis: axis(y()) } };
+    return { data: out, layout: { height: 560, ...fixed, xaxis: { ...axis(x()), automargin: false }, yaxis: { ...axis(y()), automargin: false } } };
   }
 
   // Which bound most of the points of a cell have; cells are levels of the two axes, or twelve parts of a range.
