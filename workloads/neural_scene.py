@@ -40,6 +40,10 @@ SURFACE_DENSITY = 100.0
 SURFACE_WIDTH = 0.005
 """Width of the sigmoid from empty to solid."""
 
+CUBE = (np.zeros(3), np.ones(3))
+THING = (np.array([0.15, 0.17, 0.15]), np.array([0.85, 0.86, 0.85]))
+"""Box around the thing, at which rays towards it start, as those of a mesh or a volume do."""
+
 MIN_DISTANCE = 5e-4
 """A sphere-traced ray has hit when it is this near."""
 DISTANCE_SCALE = 0.95
@@ -160,10 +164,10 @@ def _tile_pixels(extent: int, tiles: int, size: int) -> Floats:
     return np.asarray(first[:, None] + np.arange(size) + 0.5, np.float64)
 
 
-def enter_cube(o: Floats, d: Floats) -> tuple[Floats, Floats]:
-    """Distances at which rays enter and leave the unit cube; entry >= exit where they miss it."""
+def enter_box(o: Floats, d: Floats, box: tuple[Floats, Floats] = CUBE) -> tuple[Floats, Floats]:
+    """Distances at which rays enter and leave a box; entry >= exit where they miss it."""
     with np.errstate(divide="ignore"):
-        t = np.stack([(0.0 - o) / d, (1.0 - o) / d])
+        t = np.stack([(box[0] - o) / d, (box[1] - o) / d])
     return np.maximum(t.min(axis=0).max(axis=1), 0.0), t.max(axis=0).min(axis=1)
 
 
@@ -183,7 +187,7 @@ def density(distance: Floats) -> Floats:
 def radiance_rays(width: int) -> RayCounts:
     """March the room: a query at each step in an occupied cell until the ray is opaque."""
     o, d = camera_rays(width, inside=True)
-    t, leaves = enter_cube(o, d)
+    t, leaves = enter_box(o, d)
     queries, empty, before = (np.zeros(RAYS, np.int64) for _ in range(3))
     thickness = np.zeros(RAYS)
     probe = _Probe()
@@ -226,7 +230,7 @@ class SurfaceRays:
 def surface_rays(width: int) -> SurfaceRays:
     """Sphere-trace the thing from the camera, then from each hit towards the light."""
     o, d = camera_rays(width, inside=False)
-    enter, leaves = enter_cube(o, d)
+    enter, leaves = enter_box(o, d, THING)
     start = o + (enter[:, None] + 1e-6) * d
     primary, hit, end = _sphere_trace(start, d, enter < leaves)
     light = np.array([-0.4, 0.8, -0.45]) / np.linalg.norm([-0.4, 0.8, -0.45])
@@ -247,7 +251,7 @@ def _sphere_trace(p: Floats, d: Floats, alive: NDArray[np.bool_]) -> tuple[RayCo
         probe.note(live, queries[live], p[live])
         hit[live] = distance < MIN_DISTANCE
         p[live] += np.where(hit[live], 0.0, distance * DISTANCE_SCALE)[:, None] * d[live]
-        inside = np.all((p[live] >= 0.0) & (p[live] <= 1.0), axis=1)
+        inside = np.all((p[live] >= THING[0]) & (p[live] <= THING[1]), axis=1)
         live = live[inside & ~hit[live]]
     nothing = np.zeros(RAYS, np.int64)
     return RayCounts(queries, nothing, nothing, probe.neighbour_distance()), hit, p
@@ -258,7 +262,7 @@ def volume_rays(width: int) -> RayCounts:
     """Delta-track the thing as a cloud: random flights, a query where one ends in an occupied cell."""
     rng = np.random.default_rng(1)
     o, d = camera_rays(width, inside=False)
-    t, leaves = enter_cube(o, d)
+    t, leaves = enter_box(o, d, THING)
     queries, flights, before = (np.zeros(RAYS, np.int64) for _ in range(3))
     covered = np.zeros(RAYS)
     probe = _Probe()

@@ -59,11 +59,12 @@ def grid_encoding_demands(op: GridEncoding, gpu: Gpu, conditions: Conditions) ->
 
     spacing = column(op.spacing)
     per_cell = np.where(spacing > 0.0, grid.resolution / np.maximum(spacing, 1.0), 1.0)
-    cells = np.minimum(warp, 1.0 + (warp - 1.0) * per_cell) / warp  # of a warp's gather, per lane
+    entries_per_sector = np.maximum(gpu.l2.sector_bytes / entry, 1.0)
+    sector_share = _touched(per_cell, dims, entries_per_sector, spacing, warp)
+    line_share = _touched(per_cell, dims, np.maximum(LINE_BYTES / entry, 1.0), spacing, warp)
     table = grid.entries * entry
     in_l1 = np.minimum(gpu.sm.shared_memory_bytes / np.maximum(table, 1.0), 1.0)
-    entries_per_sector = np.maximum(gpu.l2.sector_bytes / entry, 1.0)
-    sectors = corners / 2.0 * (1.0 + 1.0 / entries_per_sector) * cells
+    sectors = corners / 2.0 * (1.0 + 1.0 / entries_per_sector) * sector_share
     gathered = np.where(here, sectors * (1.0 - in_l1) * gpu.l2.sector_bytes, 0.0)
     missed = gathered * (1.0 - cache.hit_share(table, gpu))
 
@@ -95,7 +96,7 @@ def grid_encoding_demands(op: GridEncoding, gpu: Gpu, conditions: Conditions) ->
             * LINE_BYTES
             * corners
             * np.maximum(1.0, entry / 16.0)
-            * np.where(here, cells, 0.0).sum(axis=1, keepdims=True)
+            * np.where(here, line_share, 0.0).sum(axis=1, keepdims=True)
             / levels,
             l2_read_bytes=threads * (gather + stride),
             l2_write_bytes=threads * written,
@@ -106,6 +107,19 @@ def grid_encoding_demands(op: GridEncoding, gpu: Gpu, conditions: Conditions) ->
             setup_cycles=constant(hit),
         ),
     )
+
+
+def _touched(
+    per_cell: FloatArray, dims: FloatArray, entries: FloatArray, spacing: FloatArray, warp: float
+) -> FloatArray:
+    """Sectors (or lines) of so many entries that a warp's gather of one corner touches, per lane.
+
+    In images neighbouring threads are neighbours along x, so that entries side by side are gathered together; in space
+    they are so for a third of their way.
+    """
+    along_x = np.where(dims == 2.0, 1.0, 1.0 / 3.0)
+    apart = np.where(spacing > 0.0, per_cell * (along_x / entries + 1.0 - along_x), 1.0)
+    return np.minimum(warp, 1.0 + (warp - 1.0) * apart) / warp
 
 
 def fused_mlp_demands(op: FusedMlp, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:

@@ -50,7 +50,7 @@ def ray_points(dims: int, count: int) -> NDArray[np.float64]:
         number = np.arange(count)
         return np.stack([(number % 1920 + 0.5) / 1920, (number // 1920 + 300.5) / 1920], axis=1)
     origins, directions = neural_scene.camera_rays(1920, inside=False)
-    enter, leave = neural_scene.enter_cube(origins, directions)
+    enter, leave = neural_scene.enter_box(origins, directions)
     hit = np.flatnonzero(enter < leave)[: count // 4]
     at = [origins[hit] + (enter[hit] + step * 0.02)[:, None] * directions[hit] for step in range(1, 5)]
     return np.clip(np.stack(at).reshape(-1, 3), 0.0, 1.0 - 1e-9)
