@@ -20,6 +20,7 @@ COMMANDS = {
     "sweep": "Evaluate many machines and workloads; continues where it stopped.",
     "pareto": "The Pareto front of a sweep.",
     "report": "A sweep as one HTML page: trade-offs, sensitivity, bottlenecks, every point.",
+    "calibrate": "Fit a machine to measured kernels, and say how far off it still is.",
     "compare": "Hold a machine's predictions against measured kernels.",
     "reproduce": "Published results beside simulated ones.",
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from simexplore.errors import SimexploreError
 
 if TYPE_CHECKING:
-    from simexplore.api import compare, estimate, load_workload, simulate
+    from simexplore.api import calibrate, compare, estimate, load_workload, simulate
     from simexplore.archs.load import load_arch
     from simexplore.kernels.datasets import read_measurements
     from simexplore.sim.explore.study import Sweep
@@ -24,6 +24,7 @@ __all__ = [
     "SimexploreError",
     "Sweep",
     "__version__",
+    "calibrate",
     "compare",
     "estimate",
     "load_arch",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "calibrate": "simexplore.api",
     "Sweep": "simexplore.sim.explore.study",
     "compare": "simexplore.api",
     "estimate": "simexplore.api",

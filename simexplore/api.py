@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simexplore.archs.load import load_arch, read_document
 from simexplore.archs.schema import Gpu
@@ -20,6 +21,9 @@ from simexplore.workloads import catalog
 from simexplore.workloads.graph import Graph, single
 from simexplore.workloads.graph_data import GraphDataError, from_data
 from simexplore.workloads.ops import FAMILIES, Operator, parse_operator
+
+if TYPE_CHECKING:
+    from simexplore.sim.calibration import Calibrated
 
 AnyArch = Gpu | str | Path
 AnyWork = Graph | Operator | str | Path
@@ -126,6 +130,44 @@ def compare(
     several = [measured] if isinstance(measured, Measurements | str | Path) else measured
     tables = [table if isinstance(table, Measurements) else read_measurements(table) for table in several]
     return comparing.compare(_machine(arch), join(tables), op, dtype, progress, predictor, held_out_seed)
+
+
+def calibrate(
+    arch: str,
+    measured: AnyMeasured | Iterable[AnyMeasured],
+    output: str | Path,
+    *,
+    rows: int = 400,
+    residual_rows: int = 1000,
+    seed: int = 0,
+    date: str = "",
+    progress: comparing.Progress | None = None,
+) -> Calibrated:
+    """Fit a machine to measurements and write it as an overlay, its learned correction beside it.
+
+    Args:
+        arch: name or file of the machine to begin with.
+        measured: as in `compare`.
+        output: the overlay, a .yaml file that extends `arch`.
+        rows: most rows of an operator family that the physics is fitted on; 0 leaves the physics as it is.
+        residual_rows: most rows of a family and dtype that the correction is learned from; 0: no correction.
+        seed: chooses the rows.
+        date: of today, for the sources of the fitted values.
+        progress: told how much is done.
+
+    Raises:
+        SimexploreError: no row can be predicted, a package is missing, or the files cannot be written.
+    """
+    from simexplore.sim.calibration import calibrate as fit
+    from simexplore.sim.overlay import Provenance, write_overlay
+
+    several = [measured] if isinstance(measured, Measurements | str | Path) else list(measured)
+    tables = [table if isinstance(table, Measurements) else read_measurements(table) for table in several]
+    table = join(tables)
+    data = tuple(dict.fromkeys(str(source) for source in table.frame["source"]))
+    result = fit(arch, table, rows, residual_rows, seed, progress)
+    write_overlay(Path(output), result, Provenance(arch, data, rows, seed, date))
+    return result
 
 
 def _machine(arch: AnyArch) -> Gpu:
