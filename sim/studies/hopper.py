@@ -197,5 +197,5 @@ def _records(group: Mapping[str, Any], table: Mapping[str, Any], gpu: Gpu) -> It
             "ratio": simulated / published,
             "status": "enforced" if gap is None else "known_gap",
             "source": table["sources"][group["source"]],
-            "reason": "" if gap is None else table["reasons"][gap],
+            **({} if gap is None else {"reason": table["reasons"][gap]}),
         }
