@@ -1,0 +1,195 @@
+"""Learning the correction: gradient-boosted trees on the log residual of the physics, group by group.
+
+Everything is chosen inside the training rows: the trees' depth by cross-validation, and from the same left-out
+residuals the local scale and the interval. Fitting needs scikit-learn (extra `calibrate`), what it gives does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from simexplore.archs.residual import Correction, Hull, Trees
+from simexplore.errors import SimexploreError
+from simexplore.sim.demand import FloatArray
+from simexplore.sim.residual import Floats32, stacked
+
+Indices = npt.NDArray[np.intp]
+Columns = dict[str, FloatArray]
+Progress = Callable[[int, int], None]
+
+COVERAGE = 0.8
+FOLDS = 8
+FEWEST_ROWS = 60
+"""Groups with fewer training rows get no correction."""
+SCALE_FLOOR = 0.1
+"""Smallest residual that the local scale tells apart, over the median one."""
+
+
+class Setting(NamedTuple):
+    """Hyper-parameters that cross-validation chooses among."""
+
+    depth: int
+    trees: int
+    learning_rate: float
+
+
+SETTINGS = (Setting(3, 200, 0.1), Setting(5, 150, 0.07))
+SCALE = Setting(2, 40, 0.1)
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """One group's rows that a correction is learned from."""
+
+    group: str
+    columns: Columns
+    """Features of each row (`residual.feature_columns`)."""
+    sizes: tuple[str, ...]
+    """Names of the columns that the hull is made of."""
+    log_ratio: FloatArray
+    """log(measured / physics)."""
+
+
+def fit_correction(rows: TrainingRows, seed: int, progress: Progress | None = None) -> Correction | None:
+    """The correction of one group; None where there are too few rows to learn from.
+
+    Raises SimexploreError where scikit-learn is not installed.
+    """
+    y = rows.log_ratio
+    if len(y) < FEWEST_ROWS:
+        return None
+    names = tuple(name for name, column in rows.columns.items() if np.ptp(column) > 0.0)
+    x = stacked(rows.columns, names)
+    random = np.random.default_rng(seed)
+    folds = random.permutation(len(y)) % FOLDS
+    seeds = [int(s) for s in random.integers(2**31, size=2)]
+    steps = FOLDS * len(SETTINGS) + 2
+    left_out = []
+    for i, setting in enumerate(SETTINGS):
+        make = partial(booster, setting, seeds[0])
+        left_out.append(_left_out(x, y, folds, make, progress, i * FOLDS, steps))
+    errors = [float(np.mean(np.abs(y - predicted))) for predicted in left_out]
+    best = int(np.argmin(errors))
+    shift = trees_of(booster(SETTINGS[best], seeds[0]).fit(x, y), x)
+    spread, factor = _interval(x, y - left_out[best], folds, seeds[1])
+    if progress is not None:
+        progress(steps, steps)
+    return Correction(
+        group=rows.group,
+        features=names,
+        shift=shift,
+        spread=spread,
+        half_width=np.array([factor]),
+        coordinates=rows.sizes,
+        hull=hull_of(stacked(rows.columns, rows.sizes)),
+    )
+
+
+def booster(setting: Setting, seed: int, loss: str = "huber") -> Any:
+    """An unfitted scikit-learn regressor: robust loss, each tree on a part of the rows and features."""
+    try:
+        from sklearn.ensemble import GradientBoostingRegressor
+    except ImportError:
+        raise SimexploreError(
+            "calibrate learns with scikit-learn: pip install 'simexplore[calibrate]', or give --residual-rows 0"
+        ) from None
+    return GradientBoostingRegressor(
+        loss=loss,
+        learning_rate=setting.learning_rate,
+        n_estimators=setting.trees,
+        max_depth=setting.depth,
+        subsample=0.6,
+        max_features=0.3,
+        min_samples_leaf=3,
+        random_state=seed,
+    )
+
+
+def _left_out(
+    x: Floats32,
+    y: FloatArray,
+    folds: Indices,
+    make: Callable[[], Any],
+    progress: Progress | None = None,
+    done: int = 0,
+    steps: int = 0,
+) -> FloatArray:
+    """What a model fitted on the other folds says of each row."""
+    predicted = np.empty(len(y))
+    for fold in range(FOLDS):
+        out = folds == fold
+        predicted[out] = make().fit(x[~out], y[~out]).predict(x[out])
+        if progress is not None:
+            progress(done + fold + 1, steps)
+    return predicted
+
+
+def _interval(x: Floats32, residual: FloatArray, folds: Indices, seed: int) -> tuple[Trees, float]:
+    """Trees for the log of the local scale of left-out residuals, and the half-width over it that covers 80 % of them.
+
+    The factor is taken from scales that were themselves learned on other folds, with the (n + 1) / n of conformal
+    prediction.
+    """
+    size = np.abs(residual)
+    log_size = np.log(np.maximum(size, SCALE_FLOOR * np.median(size) + 1e-9))
+    scale = np.exp(_left_out(x, log_size, folds, partial(booster, SCALE, seed, "squared_error")))
+    level = min(COVERAGE * (1.0 + 1.0 / len(size)), 1.0)
+    factor = float(np.quantile(size / scale, level, method="higher"))
+    return trees_of(booster(SCALE, seed, "squared_error").fit(x, log_size), x), factor
+
+
+def hull_of(coordinates: Floats32) -> Hull:
+    """Ranges of the coordinates and of their sums and differences in pairs; `coordinates` has shape (rows, sizes)."""
+    count = coordinates.shape[1]
+    units = np.eye(count, dtype=np.float32)
+    pairs = [(units[i] + sign * units[j]) / np.sqrt(2.0) for i, j in combinations(range(count), 2) for sign in (1, -1)]
+    directions = np.array([*units, *pairs], dtype=np.float32).reshape(-1, count)
+    along = coordinates @ directions.T
+    slack = 1e-5 * (1.0 + np.abs(along).max(axis=0))  # what rounding makes of the same row in another batch
+    return Hull(
+        directions, (along.min(axis=0) - slack).astype(np.float32), (along.max(axis=0) + slack).astype(np.float32)
+    )
+
+
+def trees_of(model: Any, x: Floats32) -> Trees:
+    """A fitted booster as arrays. `x` are any of its training rows."""
+    start = float(np.ravel(model.init_.predict(x[:1]))[0])
+    parts, root, first = [], [], 0
+    for estimator in model.estimators_[:, 0]:
+        part = _nodes(estimator.tree_, model.learning_rate)
+        root.append(first)
+        parts.append((part[0], part[1], part[2] + first))
+        first += len(part[0])
+    feature, value, left = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Trees(
+        root=np.array(root, dtype=np.int32),
+        feature=feature.astype(np.int16),
+        value=value.astype(np.float32),
+        left=left.astype(np.int32),
+        start=np.array([start]),
+    )
+
+
+def _nodes(tree: Any, learning_rate: float) -> tuple[Indices, FloatArray, Indices]:
+    """One tree's nodes, breadth first, so that right children follow left ones: feature, value, left child."""
+    order: list[int] = [0]
+    left: list[int] = []
+    for node in order:
+        below: Sequence[int] = (int(tree.children_left[node]), int(tree.children_right[node]))
+        left.append(len(order) if below[0] >= 0 else len(left))
+        order += below if below[0] >= 0 else ()
+    at = np.array(order, dtype=np.intp)
+    inner = tree.children_left[at] >= 0
+    threshold = tree.threshold[at]
+    narrow = threshold.astype(np.float32)
+    narrow = np.where(narrow > threshold, np.nextafter(narrow, np.float32(-np.inf)), narrow)  # x <= t stays as it is
+    value = np.where(inner, narrow, learning_rate * tree.value[at, 0, 0])
+    feature = np.where(inner, tree.feature[at], -1).astype(np.intp)
+    return feature, value, np.array(left, dtype=np.intp)
