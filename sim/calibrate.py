@@ -19,7 +19,8 @@ from simexplore.kernels.records import OperatorColumn, operator_columns
 from simexplore.sim.compare import conditions_in
 from simexplore.sim.estimate import physics
 from simexplore.sim.explore.fields import field_of, with_columns
-from simexplore.sim.parameters import GROUPS, Parameter
+from simexplore.sim.parameter_groups import groups_of
+from simexplore.sim.parameters import Parameter
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
@@ -57,7 +58,7 @@ def fit_physics(
 ) -> PhysicsFit:
     """Fit each operator family's parameters to at most `rows` random rows of it.
 
-    Families are fitted in the order of `parameters.GROUPS`; what an earlier one fixed, later ones take as given.
+    Families are fitted in the order of `groups_of`; what an earlier one fixed, later ones take as given.
     Raises SimexploreError where no row can be predicted or no family has parameters.
     """
     columns, _ = operator_columns(measurements)
@@ -65,7 +66,7 @@ def fit_physics(
     uncertainty: dict[str, float | None] = {}
     used: list[npt.NDArray[np.intp]] = []
     families: list[str] = []
-    for group in GROUPS:
+    for group in groups_of(gpu):
         mine = [column for column in columns if column.record.op in group.ops and _can_predict(column, gpu)]
         if not mine:
             continue
