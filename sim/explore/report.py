@@ -67,7 +67,8 @@ def sweep_html(store: Store, made: str, seed: int = SEED) -> str:
         Section("spec", "The sweep's file", f'<pre tabindex="0">{text(store.spec_text.strip())}</pre>', "File"),
         Section("provenance", "Provenance", _provenance(store, made)),
     ]
-    figures = {"bounds": charts.bound_shares(store.columns, results), "decides": charts.sensitivity_bars(shares)}
+    names = {column.name: display_name(column) for column in store.objectives}
+    figures = {"bounds": charts.bound_shares(store.columns, results), "decides": charts.sensitivity_bars(shares, names)}
     page = Page(
         title=str(store.metadata.get("name") or store.metadata["arch"]["name"]),
         kind="design-space sweep",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -25,19 +25,24 @@ def by_weight(shares: pd.DataFrame) -> list[str]:
     return [str(name) for name in weight.sort_values(ascending=False, kind="stable").index]
 
 
-def sensitivity_bars(shares: pd.DataFrame) -> Spec:
-    """A group of bars an axis, a bar an objective; diamonds where totals are known."""
+def sensitivity_bars(shares: pd.DataFrame, names: Mapping[str, str]) -> Spec:
+    """A group of bars an axis, a bar an objective (`names` for people); diamonds where totals are known."""
     axes = by_weight(shares)[::-1]
     data: list[Spec] = []
-    for index, (objective, rows) in enumerate(shares.groupby("objective", sort=False)):
-        known = rows.set_index("axis").loc[axes]
-        place: Spec = {"y": [label(axis) for axis in axes], "name": label(objective), "offsetgroup": str(index)}
+    # Horizontal bars are stacked upwards, and read downwards.
+    for index, (objective, name) in reversed(list(enumerate(names.items()))):
+        known = shares[shares["objective"] == objective].set_index("axis").loc[axes]
+        place: Spec = {
+            "y": [label(axis) for axis in axes],
+            "name": label(name),
+            "offsetgroup": str(index),
+            "orientation": "h",
+        }
         tint = colour(index)
-        hover = f"%{{y}}<br>{label(objective)}: %{{x:.1%}}"
+        hover = f"%{{y}}<br>{label(name)}: %{{x:.1%}}"
         data.append(
             {
                 "type": "bar",
-                "orientation": "h",
                 "x": rounded(known["first"], 4),
                 "marker": {"color": tint},
                 "hovertemplate": f"{hover} alone<extra></extra>",
@@ -59,8 +64,11 @@ def sensitivity_bars(shares: pd.DataFrame) -> Spec:
     layout = {
         "barmode": "group",
         "scattermode": "group",
+        "scattergap": 0.2,
+        "bargap": 0.2,
         "height": 110 + len(axes) * (22 + 16 * shares["objective"].nunique()),
         "showlegend": True,
+        "legend": {"traceorder": "reversed"},
         "xaxis": {"tickformat": ".0%", "rangemode": "tozero", "title": {"text": "share"}},
         "yaxis": {"type": "category", "showgrid": False},
     }
@@ -90,7 +98,7 @@ def bound_shares(columns: Sequence[Column], results: pd.DataFrame) -> Spec:
         "height": 120 + 32 * len(bounds),
         "bargap": 0.35,
         "showlegend": True,
-        "legend": {"orientation": "h", "traceorder": "normal", "x": 0, "y": 1.01, "yanchor": "bottom"},
+        "legend": {"traceorder": "normal"},
         "xaxis": {"tickformat": ".0%", "range": [0, 1], "title": {"text": "share of points"}},
         "yaxis": {"type": "category", "showgrid": False},
     }

@@ -210,7 +210,7 @@ def bound_shares(table: pd.DataFrame, groups: dict[str, NDArray[np.bool_]], boun
             "barmode": "stack",
             "height": 130 + 34 * len(names),
             "bargap": 0.35,
-            "legend": {"orientation": "h", "traceorder": "normal", "x": 0, "y": 1.01, "yanchor": "bottom"},
+            "legend": {"traceorder": "normal"},
             "xaxis": {"tickformat": ".0%", "range": [0, 1], "title": {"text": "share of rows"}},
             "yaxis": {"type": "category", "showgrid": False},
         },

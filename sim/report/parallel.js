@@ -64,6 +64,13 @@
     while (text.length > 3 && pen.measureText(text).width > room) text = "…" + text.slice(2);
     return text;
   }
+  function haloed(text, x, y) {
+    pen.strokeStyle = report.css("--paper");
+    pen.lineWidth = 4;
+    pen.lineJoin = "round";
+    pen.strokeText(text, x, y);
+    pen.fillText(text, x, y);
+  }
   function frame() {
     const family = report.css("--body");
     const room = Math.max(60, (width - 128) / Math.max(1, axes.length - 1) - 8);
@@ -98,7 +105,7 @@
       pen.fillStyle = report.css("--muted");
       pen.font = `11px ${family}`;
       if (axis.column.shown) pen.fillText(axis.column.shown, x, 29);
-      if (axis.words) axis.words.forEach((word, i) => pen.fillText(short(word, room), x, height(axis.steps[i]) - 4));
+      if (axis.words) axis.words.forEach((word, i) => haloed(short(word, room), x, height(axis.steps[i]) - 5));
       else {
         pen.fillText(axis.text(1), x, height(1) - 7);
         pen.fillText(axis.text(0), x, height(0) + 16);
@@ -118,7 +125,7 @@
     const rows = sweep.chosenRows();
     const others = [];
     for (let row = 0; row < sweep.count; row++) if (!chosen[row]) others.push(row);
-    if (others.length) stroke(others.length > 1500 ? others.filter((_, i) => i % Math.ceil(others.length / 1500) === 0) : others, 0.08, 1, "--faint");
+    if (others.length) stroke(sweep.few(others, 0.3), 0.08, 1, "--faint");
     const common = rows.filter((row) => !sweep.front[row]);
     stroke(common, Math.min(0.7, Math.max(0.045, 90 / (common.length + 1))), 1);
     const best = rows.filter((row) => sweep.front[row]);

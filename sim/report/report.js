@@ -121,7 +121,7 @@ const report = (() => {
   }
   const percent = (share) => (share === null ? "–" : (share * 100).toFixed(1).replace("-", "−") + " %");
   const shown = (column, value) =>
-    value === null ? "–" : column.kind === "text" ? String(value) : column.kind === "share" ? percent(value) :
+    value === null ? "–" : column.kind === "text" || column.role === "point" ? String(value) : column.kind === "share" ? percent(value) :
       number(value / (column.factor || 1));
 
   // A long operator may be broken behind its commas.
@@ -181,6 +181,7 @@ const report = (() => {
       button.addEventListener("click", () => {
         state.descending = state.sort === index ? !state.descending : column.kind !== "text";
         state.sort = index;
+        state.touched = true;
         update();
       });
       cell.append(button);
@@ -194,8 +195,9 @@ const report = (() => {
       if (state.sort === null) return;
       const { values } = columns[state.sort];
       const sign = state.descending ? -1 : 1;
+      const late = state.touched ? null : options.late;
       const order = (a, b) => (a === b ? 0 : a === null ? 1 : b === null ? -1 : sign * (a < b ? -1 : 1));
-      state.rows.sort((a, b) => order(values[a], values[b]));
+      state.rows.sort((a, b) => (late && late[a] - late[b]) || order(values[a], values[b]));
     }
     function update(keepPage) {
       choose();

@@ -17,6 +17,7 @@ const sweep = (() => {
   function told(column, row) {
     const value = column.values[row];
     if (value === null) return "–";
+    if (column.role === "point") return String(value);
     return column.kind === "text" ? report.plain(value) : report.number(value / column.factor) + (column.shown ? " " + column.shown : "");
   }
   const read = [...of("point", "axis", "derived", "objective"), ...of("bound").slice(0, 1), byKey.get("pareto")]
@@ -79,10 +80,11 @@ const sweep = (() => {
     })).filter((group) => group.rows.length);
   }
 
-  // Every so-manieth of rows that are too many: what is on the front is never left out.
+  // A fair choice of rows that are too many, always the same; every second row of a grid would leave out whole levels.
+  // The factor is Knuth's multiplicative hash.
   function few(rows, share = 1) {
-    const every = Math.ceil(rows.length / (share * report.data.sweep.drawn));
-    return every > 1 ? rows.filter((_, i) => i % every === 0) : rows;
+    const part = (share * report.data.sweep.drawn) / rows.length;
+    return part < 1 ? rows.filter((row) => (Math.imul(row + 1, 2654435761) >>> 0) / 2 ** 32 < part) : rows;
   }
 
   function points(rows, extra) {
@@ -193,7 +195,7 @@ const sweep = (() => {
     return column && column.kind === "text" ? "--c" + (palette(column).code(row) % 9) : "--c0";
   };
   return { columns, byKey, count, of, feasible, front, told, hover, isLog, palette, tone, colour, scatter, map, choose, show,
-    listeners, chosen: () => isChosen, chosenRows: () => chosen };
+    few, listeners, chosen: () => isChosen, chosenRows: () => chosen };
 })();
 
 (() => {
@@ -210,7 +212,8 @@ const sweep = (() => {
     });
   }
   let first = true;
-  sweep.table = report.table("points", shownColumns, { name: report.data.sweep.name, size: 20, ...report.data.sweep.order, onchange: (rows) => {
+  sweep.table = report.table("points", shownColumns, { name: report.data.sweep.name, size: 20, ...report.data.sweep.order,
+    late: sweep.feasible.map((holds) => (holds ? 0 : 1)), onchange: (rows) => {
     if (!first) sweep.choose(rows);
     first = false;
   } });
