@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -12,11 +12,10 @@ from simexplore.sim.demand import RESOURCES, Launch
 from simexplore.sim.engine import Clock, seconds
 from simexplore.sim.flows import FlowNetwork
 from simexplore.sim.hardware import cache
-from simexplore.sim.hardware.ngpc.cluster import Stages, schedule
+from simexplore.sim.hardware.ngpc.cluster import LONGEST_PLAYED, Stages, period_of, schedule
 from simexplore.sim.hardware.ngpc.nfp import SteadyRate, steady_rate
 from simexplore.sim.hardware.ngpc.pipeline import Pipeline
 from simexplore.sim.hardware.timing import KernelTiming, kernel_timing
-from simexplore.sim.meters import LoadMeter
 from simexplore.sim.offload import Frame, batch_count, frame_of, fused_kernel, handed_over_missing
 from simexplore.sim.probes import Probe, Probes
 from simexplore.sim.result import OpRun, Run
@@ -127,35 +126,49 @@ def estimate_frame(plan: Plan, gpu: Gpu) -> tuple[float, float, tuple[OpRun, ...
 
 
 def play_frame(plan: Plan, gpu: Gpu, graph: Graph, probes: Sequence[Probe]) -> Run:
-    """A frame as events."""
+    """A frame as events. Of very many batches those in the middle are not played: they repeat those before them.
+
+    Probes then see a frame that is shorter by as many batches.
+    """
     ngpc = _of(gpu)
-    loads = LoadMeter()
-    observers = Probes([loads, *probes])
+    observers = Probes(probes)
     clock = Clock()
     taken = {*plan.stages.gpu_takes, *plan.stages.ngpc_takes}
     capacities = {name: inf if name in METERED else 1.0 for name in (*RESOURCES, *METERED) if name in taken}
-    network = FlowNetwork(clock, capacities, lambda rates: observers.on_rates(clock.now_fs, rates))
+
+    def on_rates(rates: Mapping[str, float]) -> None:
+        observers.on_rates(clock.now_fs, rates)
+
+    network = FlowNetwork(clock, capacities, on_rates if probes else None)
     held = sum(graph.resident_bytes.values())
     observers.on_memory(0, held)
-    Pipeline(clock, network, observers, plan.stages, plan.batches, ngpc.batch.in_flight).start()
+    played = min(plan.batches, LONGEST_PLAYED)
+    pipeline = Pipeline(clock, network, observers, plan.stages, played, ngpc.batch.in_flight)
+    pipeline.start()
     clock.run()
-    time_s = seconds(clock.now_fs)
+    time_s = seconds(clock.now_fs) + (plan.batches - played) * period_of(pipeline.marks)
     return Run(
         time_s=time_s,
         energy_j=_energy_j(plan, gpu, time_s),
         peak_memory_bytes=held,
-        utilization=_utilization(plan, gpu, loads.utilization(clock.now_fs)),
+        utilization=_utilization(plan, gpu, time_s),
         ops=_parts(plan),
     )
 
 
-def _utilization(plan: Plan, gpu: Gpu, shares: dict[str, float]) -> dict[str, float]:
-    """Mean shares in use, those of the cluster's SRAM banks and MLP arrays among them."""
-    rate, ngpc = plan.rate, _of(gpu)
+def _utilization(plan: Plan, gpu: Gpu, time_s: float) -> dict[str, float]:
+    """Mean shares in use: of shared resources, of the cluster, and of its SRAM banks and MLP arrays."""
+    stages, rate, ngpc = plan.stages, plan.rate, _of(gpu)
+    batches = plan.frame.queries / ngpc.batch.queries
+    names = [name for name in (*RESOURCES, "ngpc") if name in {*stages.gpu_takes, *stages.ngpc_takes}]
+    taken = {name: stages.gpu_takes.get(name, 0.0) + stages.ngpc_takes.get(name, 0.0) for name in names}
     engines_s = plan.frame.queries / ngpc.nfps * rate.cycles_per_query / ngpc.clock_hz
-    working = shares["ngpc"] * engines_s / (plan.stages.ngpc_s * plan.frame.queries / ngpc.batch.queries)
-    shown = {name: float(share) for name, share in shares.items() if name != "sm"}
-    return {**shown, "ngpc_banks": working * rate.bank_share, "ngpc_mlp": working * rate.mlp_share}
+    return {
+        # Sums of rounded shares may pass 1 by some 1e-16.
+        **{name: min(batches * amount / time_s, 1.0) for name, amount in taken.items()},
+        "ngpc_banks": rate.bank_share * engines_s / time_s,
+        "ngpc_mlp": rate.mlp_share * engines_s / time_s,
+    }
 
 
 def _energy_j(plan: Plan, gpu: Gpu, time_s: float) -> float:

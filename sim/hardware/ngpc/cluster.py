@@ -11,10 +11,11 @@ which both sides also share L2 and DRAM.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-LONGEST_PLAYED = 4096
-"""Batches that the recurrence plays one by one; of more, the middle repeats."""
+LONGEST_PLAYED = 1024
+"""Batches that are played one by one; of more, the middle repeats, at the period that those show."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ def phase_share(phase: int, batches: int, in_flight: int, last_share: float) -> 
     return 0.5 * (makes + uses)
 
 
+def period_of(marks: Sequence[float]) -> float:
+    """Mean time between the GPU's phases in the steady state, by when each of them ended."""
+    middle, late = len(marks) // 2, len(marks) * 3 // 4
+    return (marks[late] - marks[middle]) / (late - middle) if late > middle else 0.0
+
+
 def schedule(stages: Stages, batches: int, in_flight: int) -> float:
     """Time from launch to the last result used [s], without contention for L2 and DRAM beyond their totals."""
     played = min(batches, LONGEST_PLAYED)
@@ -52,8 +59,6 @@ def schedule(stages: Stages, batches: int, in_flight: int) -> float:
             share = stages.last_share if phase == played - 1 else 1.0
             ngpc_end[phase] = max(before, gpu_end + stages.doorbell_s) + share * stages.ngpc_s
             marks[phase] = gpu_end
-    middle, late = played // 2, played * 3 // 4
-    period = (marks[late] - marks[middle]) / (late - middle) if late > middle else 0.0
-    total = stages.launch_s + gpu_end + (batches - played) * period
+    total = stages.launch_s + gpu_end + (batches - played) * period_of(marks)
     shared = max(stages.gpu_takes[name] + stages.ngpc_takes[name] for name in ("l2", "dram"))
     return max(total, batches * shared)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from simexplore.sim.engine import Clock, Event, to_fs
+from simexplore.sim.engine import Clock, Event, seconds, to_fs
 from simexplore.sim.flows import Flow, FlowNetwork, Stretch
 from simexplore.sim.hardware.ngpc.cluster import Stages, phase_share
 from simexplore.sim.probes import Activity, Probes
@@ -24,6 +24,8 @@ class Pipeline:
         self._doorbell_fs = to_fs(stages.doorbell_s)
         self._made = [clock.event() for _ in range(batches)]
         self._answered = [clock.event() for _ in range(batches)]
+        self.marks: list[float] = []
+        """When the GPU's phases that make queries ended [s]."""
 
     def start(self) -> None:
         """Begin; the frame has ended when no event is left."""
@@ -42,6 +44,7 @@ class Pipeline:
                 yield self._work(share, stages.gpu_s, stages.gpu_takes, activity)
             if phase < self._batches:
                 self._ring(self._made[phase])
+                self.marks.append(seconds(self._clock.now_fs))
 
     def _ngpc(self) -> Generator[Event, Any, None]:
         stages = self._stages
