@@ -140,13 +140,13 @@ def _by_operator(comparison: Comparison) -> str:
 
 def _parity(drawn: int, rows: int) -> str:
     thinned = f"{drawn:,} of {rows:,} rows are drawn, the {ALWAYS_DRAWN} worst among them. " if drawn < rows else ""
-    words = f"{thinned}On the line they are equal; dotted are +25 % and −20 %. Arrow keys walk through the points."
+    words = f"{thinned}On the line they are equal; dotted are +25\u00a0% and −20\u00a0%. Arrow keys walk through the points."
     colours = choice("colour", "Colour by", (("group", "operator"), ("bound", "bottleneck")))
     return f'<div class="controls">{colours}</div>' + plot("parity", "Time of a kernel", words, 600, "square")
 
 
 def _distribution() -> str:
-    signed = "Right of 0 predictions are too slow. Rows beyond ±100 % stand at the edge."
+    signed = "Right of 0 predictions are too slow. Rows beyond ±100\u00a0% stand at the edge."
     within = "The share of rows whose |error| is at most that of the axis."
     return pair(plot("histogram", "Signed error", signed, 340), plot("cdf", "Rows within an error", within, 340))
 

@@ -88,8 +88,8 @@ def _round(value: float, digits: int) -> float | int | None:
 
 
 def percent(share: float | None) -> str:
-    """`0.1234` → `12.3 %`, with a minus sign that is one."""
-    return "–" if share is None or math.isnan(share) else f"{share * 100:.1f} %".replace("-", "−")
+    """`0.1234` → `12.3 %`, unbreakable, and with a minus sign that is one."""
+    return "–" if share is None or math.isnan(share) else f"{share * 100:.1f}\u00a0%".replace("-", "−")
 
 
 def tiles(figures: Iterable[tuple[str, str, str]]) -> str:

@@ -119,7 +119,7 @@ const report = (() => {
     const text = whole ? String(value) : String(Number(value.toPrecision(digits)));
     return size < 1000 ? text : text.replace(/\B(?=(\d{3})+(?!\d))/g, ",");
   }
-  const percent = (share) => (share === null ? "–" : (share * 100).toFixed(1).replace("-", "−") + " %");
+  const percent = (share) => (share === null ? "–" : (share * 100).toFixed(1).replace("-", "−") + "\u00a0%");
   const shown = (column, value) =>
     value === null ? "–" : column.kind === "text" || column.role === "point" ? String(value) : column.kind === "share" ? percent(value) :
       number(value / (column.factor || 1));

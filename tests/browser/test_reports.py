@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import point_of, rows_shown, until
+from pages import canvas_of, point_of, rows_shown, until
 from reports import FAILED, make_store
 
 from simexplore.sim.explore.report import sweep_html
@@ -53,11 +53,15 @@ def test_hovering_shows_a_point(kept: Any, name: str, plot: str) -> None:
     page = kept(name)
     page.locator(f"#{plot}").scroll_into_view_if_needed()
     x, y = point_of(page, plot)
+    before = canvas_of(page)
     page.mouse.move(x - 40, y - 40)
     page.mouse.move(x, y, steps=4)
     page.wait_for_selector(f"#{plot} .hoverlayer .hovertext", timeout=5000)
     shown = page.locator(f"#{plot} .hoverlayer").text_content()
     assert all(word in shown for word in {"scatter": ("point", "time", "ms"), "parity": ("measured", "µs")}[plot])
+    if name == "sweep":
+        page.wait_for_timeout(100)
+        assert canvas_of(page) != before, "the point's line is not lifted in the parallel coordinates"
 
 
 @pytest.mark.parametrize(("name", "plot"), [("sweep", "scatter"), ("comparison", "parity")])

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from click.testing import Result
 from reports import make_store
-
-pytest.importorskip("plotly", reason="reports are drawn by plotly: pip install 'simexplore[report]'")
 
 
 def test_a_sweep_as_a_page(command: Callable[..., Result], tmp_path: Path) -> None:

@@ -20,6 +20,12 @@ def rows_shown(page: Any, table: str) -> int:
     return int(count.split(" of ")[0].replace(",", ""))
 
 
+def canvas_of(page: Any) -> str | None:
+    """The picture of the parallel coordinates, where the page has any."""
+    picture: str | None = page.evaluate("(document.querySelector('#parallel canvas') || {toDataURL() {}}).toDataURL()")
+    return picture
+
+
 def point_of(page: Any, plot: str) -> tuple[float, float]:
     """Where a point of a plot's last trace is in the window, in pixels."""
     x, y = page.evaluate(

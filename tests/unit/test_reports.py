@@ -21,7 +21,6 @@ from simexplore.sim.explore.report_data import choose_rows
 from simexplore.sim.report import error_charts, page
 from simexplore.sim.report.comparison import comparison_html
 
-pytest.importorskip("plotly", reason="reports are drawn by plotly: pip install 'simexplore[report]'")
 MADE = "2026-01-02 03:04 UTC"
 
 
@@ -180,7 +179,7 @@ def test_comparison_page_has_figures_rows_and_refusals(comparison_page: str) -> 
     np.testing.assert_allclose(errors, worst["error"], rtol=1e-4, atol=1e-4)
     assert any(re.fullmatch(r"gemm\(m=\d+,n=\d+,k=\d+,dtype=bf16\)", text) for text in worst["operator"])
     assert "operator unknown &lt;b&gt;op&lt;/b&gt; is not modelled" in comparison_page
-    assert "50.0 %" in comparison_page
+    assert "50.0\u00a0%" in comparison_page
 
 
 def test_without_intervals_the_page_says_so(tmp_path: Path) -> None:
