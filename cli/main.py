@@ -11,7 +11,7 @@ import click
 from simexplore.errors import SimexploreError
 
 COMMANDS = {
-    "arch": "Machines: list, show, validate, schema.",
+    "arch": "Machines: list, show, validate, schema, import.",
     "workload": "Work: list, show.",
     "run": "Run a workload or one operator on a machine.",
     "devices": "What kernels can be measured on here, and what is missing.",

@@ -45,8 +45,8 @@ def reproduce(names: tuple[str, ...], measured: Path | None, as_json: bool) -> N
         print_json(records)
     else:
         _print(records)
-    for error in missing[:-1]:
-        note(str(error))
+    for failure in missing[:-1]:
+        note(str(failure))
     if missing:
         raise missing[-1]
 

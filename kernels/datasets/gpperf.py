@@ -30,7 +30,9 @@ def read_cutlass(path: Path) -> pd.DataFrame:
         raise SimexploreError(
             f"{path}:1: expected the columns {', '.join(CUTLASS_COLUMNS)}, found none named {missing[0]!r}"
         )
-    chosen = frame[list(CUTLASS_COLUMNS)].apply(pd.to_numeric, errors="coerce").astype("float64")
+    chosen = pd.DataFrame(
+        {column: pd.to_numeric(frame[column], errors="coerce") for column in CUTLASS_COLUMNS}, dtype=float
+    )
     return chosen[chosen["runtime"].notna()].reset_index(drop=True)
 
 

@@ -97,7 +97,7 @@ def prepared(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame.assign(total_flops=2.0 * m * n * k, bytes_accessed=4.0 * (m * k + k * n + m * n))
     rows["arithmetic_intensity"] = rows["total_flops"] / rows["bytes_accessed"]
     for column in (*SIZES, *DERIVED, *TARGETS):
-        low, high = (rows[column].quantile(share) for share in CLIPPED)
+        low, high = (float(rows[column].quantile(share)) for share in CLIPPED)
         rows[column] = rows[column].clip(low, high)
         rows = rows[rows[column].notna()]
     return rows
