@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import threading
 import time
 from collections import deque
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.evaluate import Evaluator
@@ -110,12 +112,16 @@ def on_dask(address: str) -> Pool:
         import distributed
     except ImportError:
         raise SimexploreError("--scheduler needs distributed: pip install 'simexplore[sweep]'") from None
+    parts = urlsplit(address)
     try:
+        if parts.scheme not in ("tcp", "tls") or parts.hostname is None or parts.port is None:
+            raise ValueError("no address such as tcp://host:8786")
+        # Dask's own attempt, where nothing listens, leaves a thread behind that keeps Python from ending.
+        socket.create_connection((parts.hostname, parts.port), timeout=10.0).close()
         client: Any = distributed.Client(address, timeout="10s", set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, TypeError) as error:
-        raise SimexploreError(
-            f"expected a Dask scheduler at {address}, found: {' '.join(str(error).split())}"
-        ) from None
+    except (OSError, ValueError) as error:
+        found = " ".join(str(error).split())
+        raise SimexploreError(f"expected a Dask scheduler at {address}, found: {found}") from None
     slots = sum(client.nthreads().values())
     if not slots:
         client.close()
@@ -132,7 +138,9 @@ class _Dask(Pool):
         """The scheduler has other workers, or gets some."""
 
     def close(self) -> None:
-        super().close()
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)  # Dask's takes no cancel_futures
+            self._executor = None
         self._client.close()
 
 

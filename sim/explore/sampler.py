@@ -7,6 +7,7 @@ interrupted is taken up by telling it again what it was told.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -167,22 +168,28 @@ class Search:
         self._levels = levels
         self._points = points
         self._batch = TPE_BATCH if kind == "tpe" else population(points)
-        samplers = self._optuna.samplers
-        if kind == "tpe":
-            sampler = samplers.TPESampler(
-                seed=seed,
-                constraints_func=_violation,
-                multivariate=True,
-                constant_liar=True,
-                n_startup_trials=2 * TPE_BATCH,
-            )
-        else:
-            sampler = samplers.NSGAIISampler(seed=seed, population_size=self._batch, constraints_func=_violation)
+        sampler = self._sampler(kind, seed)
         self._study = self._optuna.create_study(sampler=sampler, directions=["minimize"] * objectives)
         self._known: dict[tuple[float, ...], tuple[FloatArray, bool]] = {}
         self._trials: list[tuple[Any, tuple[float, ...]]] = []
         self._asked: list[tuple[float, ...]] = []
         self._given = 0
+
+    def _sampler(self, kind: str, seed: int) -> Any:
+        known = self._optuna.samplers
+        with warnings.catch_warnings():
+            # Constraints as a function are what both Optuna 4 and 5 know.
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
+            if kind == "nsga2":
+                return known.NSGAIISampler(seed=seed, population_size=self._batch, constraints_func=_violation)
+            return known.TPESampler(
+                seed=seed,
+                n_startup_trials=2 * TPE_BATCH,
+                multivariate=True,
+                constant_liar=True,
+                constraints_func=_violation,
+            )
 
     def ask(self) -> FloatArray | None:
         for _ in range(STALE_BATCHES):

@@ -26,11 +26,11 @@ from simexplore.sim.explore.table import POINT, Column, FloatArray, Index, decod
 
 FILE = "sweep.sqlite"
 SCHEMA_VERSION = 1
-_TABLES = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS chunks (first INTEGER PRIMARY KEY, points INTEGER NOT NULL, data BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS failures (point INTEGER PRIMARY KEY, error TEXT NOT NULL);
-"""
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS chunks (first INTEGER PRIMARY KEY, points INTEGER NOT NULL, data BLOB NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS failures (point INTEGER PRIMARY KEY, error TEXT NOT NULL)",
+)
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,11 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             connection = _connect(path)
-            with connection:
-                connection.executescript(_TABLES)
-                if _meta(connection) == {}:
-                    connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", _rows(header).items())
+            with _writing(connection):
+                for statement in _TABLES:
+                    connection.execute(statement)
+                if not _meta(connection):
+                    connection.executemany("INSERT INTO meta VALUES (?, ?)", _rows(header).items())
         except (OSError, sqlite3.Error) as error:
             raise SimexploreError(f"{one_line(str(folder))}: expected a folder to write to, found: {error}") from None
         found = _read_header(path, connection)
@@ -185,7 +186,8 @@ class Store:
         """Keep a chunk, wholly or not at all; False where another run has stored any of its points meanwhile."""
         blob = zlib.compress(np.ascontiguousarray(chunk.values, dtype="<f8").tobytes(), level=1)
         taken = "SELECT 1 FROM chunks WHERE first < ? AND first + points > ? LIMIT 1"
-        with self._writing() as connection:
+        connection = self._connection
+        with _writing(connection):
             if connection.execute(taken, (chunk.first + chunk.points, chunk.first)).fetchone():
                 return False
             connection.execute("INSERT INTO chunks VALUES (?, ?, ?)", (chunk.first, chunk.points, blob))
@@ -246,12 +248,13 @@ class Store:
     def _unpack(self, blob: bytes, points: int) -> FloatArray:
         return np.frombuffer(zlib.decompress(blob), dtype="<f8").reshape(len(self.columns), points)
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that begins by taking the right to write."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        with self._connection:
-            yield self._connection
+
+@contextmanager
+def _writing(connection: sqlite3.Connection) -> Iterator[None]:
+    """One transaction that begins by taking the right to write; what fails inside leaves nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        yield
 
 
 def _connect(path: Path) -> sqlite3.Connection:

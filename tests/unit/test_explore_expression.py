@@ -59,7 +59,7 @@ def test_values_and_units(text: str, value: object, unit: str) -> None:
     ],
 )
 def test_units_that_do_not_go_together(text: str, said: str) -> None:
-    with pytest.raises(SimexploreError, match="expected .* found ") as caught:
+    with pytest.raises(SimexploreError, match=r"expected .* found ") as caught:
         parse(text, VALUES).evaluate(VALUES)
     assert said in str(caught.value)
 
@@ -68,12 +68,12 @@ def test_units_that_do_not_go_together(text: str, said: str) -> None:
     "text",
     [
         "", "1 +", "__import__('os')", "(1).real", "sm.count.__class__()", "[1]", "{}", "'a'", "lambda: 1", "a := 1",
-        "f(1)", "max(1)", "sqrt(1, 2)", "min(1, key=2)", "True", "1 if 1 else 2", "1 < 2", "1 // 2", "5 % 2", "1j", "...",
-        "1\n2", "x" * 600, "(" * 300 + ")" * 300, "9" * 400, "\x00", "await x", "f'{1}'", "~1", "not 1", "2 @ 3",
+        "f(1)", "max(1)", "sqrt(1, 2)", "min(1, key=2)", "True", "1 if 1 else 2", "1 < 2", "1 // 2", "5 % 2", "1j",
+        "...", "1\n2", "x" * 600, "(" * 300 + ")" * 300, "9" * 400, "\x00", "await x", "f'{1}'", "~1", "not 1", "2 @ 3",
     ],
 )  # fmt: skip
 def test_nothing_but_arithmetic(text: str) -> None:
-    with pytest.raises(SimexploreError, match="^expected .*, found "):
+    with pytest.raises(SimexploreError, match=r"^expected .*, found "):
         parse(text, VALUES)
 
 
@@ -104,7 +104,7 @@ def test_quantities() -> None:
 @given(text=st.text(max_size=40) | st.text(alphabet="0123456789.+-*/()eEsmcountBGi <>,", max_size=30))
 def test_any_text_has_a_value_or_is_one_line(text: str) -> None:
     try:
-        parse(text, VALUES).evaluate(VALUES)
+        outcome: object = parse(text, VALUES).evaluate(VALUES)
     except SimexploreError as error:
-        assert str(error).startswith("expected ")
-        assert len(str(error).splitlines()) == 1
+        outcome = str(error)
+    assert isinstance(outcome, Amount) or (str(outcome).startswith("expected ") and "\n" not in str(outcome))

@@ -1,0 +1,212 @@
+"""What every executor promises: the same table, however points are cut up, and whoever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sweeps import GEMM, write
+
+from simexplore.errors import SimexploreError
+from simexplore.sim.explore import executor as executors
+from simexplore.sim.explore.executor import Chunks, InProcess, Pool, evaluate_all
+from simexplore.sim.explore.spec import read_spec
+from simexplore.sim.explore.store import Chunk, Store
+from simexplore.sim.explore.study import Sweep
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """896 points over one GEMM."""
+    return Sweep(read_spec(write(tmp_path_factory.mktemp("sweep"), GEMM.format(steps=8))))
+
+
+@pytest.fixture(scope="module")
+def table(sweep: Sweep) -> pd.DataFrame:
+    return sweep.run()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """A Dask scheduler on loopback with three worker processes: its address, and the workers."""
+    pytest.importorskip("distributed")
+    script = (
+        "from distributed import LocalCluster\nimport time\n"
+        "if __name__ == '__main__':\n"
+        "    cluster = LocalCluster(n_workers=0, dashboard_address=None, host='127.0.0.1', protocol='tcp')\n"
+        "    print(cluster.scheduler_address, flush=True)\n    time.sleep(600)\n"
+    )
+    scheduler = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert scheduler.stdout is not None
+    address = scheduler.stdout.readline().decode().strip()
+    command = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_worker",
+        address,
+        "--nthreads",
+        "1",
+        "--no-nanny",
+        "--no-dashboard",
+    ]
+    workers = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(3)]
+    yield address, workers
+    for process in (*workers, scheduler):
+        process.kill()
+        process.wait()
+
+
+def test_in_process_by_default(sweep: Sweep, table: pd.DataFrame) -> None:
+    assert len(table) == 896
+    pd.testing.assert_frame_equal(sweep.run(InProcess()), table)
+
+
+def test_threads_of_the_callers(sweep: Sweep, table: pd.DataFrame) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        pd.testing.assert_frame_equal(sweep.run(threads), table)
+        assert threads.submit(int, "3").result() == 3, "it is the caller's to close"
+
+
+class Killer:
+    """Kills a worker when the first chunk has been stored."""
+
+    def __init__(self, kill: Callable[[], None]) -> None:
+        self._kill = kill
+        self.chunks = 0
+
+    def begin(self, store: Store, done: int) -> None:
+        """Nothing has been evaluated."""
+
+    def chunk(self, chunk: Chunk) -> None:
+        self.chunks += 1
+        if self.chunks == 1:
+            self._kill()
+
+
+def test_processes_of_which_one_is_killed(sweep: Sweep, table: pd.DataFrame, tmp_path: Path) -> None:
+    pool = executors.processes(2)
+
+    def kill() -> None:
+        victim: Any = pool.executor
+        os.kill(next(iter(victim._processes)), signal.SIGKILL)
+
+    try:
+        found = sweep.run(pool, tmp_path, Killer(kill))
+    finally:
+        pool.close()
+    pd.testing.assert_frame_equal(found, table)
+
+
+def test_dask_of_which_one_worker_is_killed(
+    sweep: Sweep, table: pd.DataFrame, tmp_path: Path, cluster: tuple[str, list[subprocess.Popen[bytes]]]
+) -> None:
+    address, workers = cluster
+    pool = _when_all_are_there(address, 3)
+    try:
+        found = sweep.run(pool, tmp_path, Killer(workers[0].kill))
+    finally:
+        pool.close()
+    assert workers[0].wait() == -signal.SIGKILL
+    pd.testing.assert_frame_equal(found, table)
+
+
+def _when_all_are_there(address: str, workers: int) -> Pool:
+    for _ in range(120):
+        try:
+            pool = executors.on_dask(address)
+        except SimexploreError:
+            time.sleep(0.25)
+            continue
+        if pool.slots == workers:
+            return pool
+        pool.close()
+        time.sleep(0.25)
+    raise AssertionError("the workers did not come")
+
+
+def test_a_scheduler_that_is_not_there() -> None:
+    pytest.importorskip("distributed")
+    for address in ("tcp://127.0.0.1:1", "nonsense://x"):
+        with pytest.raises(SimexploreError, match=f"expected a Dask scheduler at {address}"):
+            executors.on_dask(address)
+
+
+class Mortal(Executor):
+    """An executor whose workers die at every so many submissions."""
+
+    def __init__(self, every: int, counter: list[int]) -> None:
+        self._every = every
+        self._counter = counter
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self._counter[0] += 1
+        if self._counter[0] % self._every == 0:
+            future: Future[Any] = Future()
+            future.set_exception(ChildProcessError())
+            return future
+        return InProcess().submit(fn, *args, **kwargs)
+
+
+def test_a_death_costs_only_its_chunks(sweep: Sweep, table: pd.DataFrame) -> None:
+    counter = [0]
+    pool = Pool(lambda: Mortal(3, counter), 2, (ChildProcessError,))
+    pd.testing.assert_frame_equal(sweep.run(pool), table)
+    assert counter[0] > 5
+
+
+def test_deaths_without_end_are_told(sweep: Sweep) -> None:
+    pool = Pool(lambda: Mortal(1, [0]), 2, (ChildProcessError,))
+    with pytest.raises(SimexploreError, match="workers have died 6 times in a row"):
+        sweep.run(pool)
+
+
+def test_a_bug_is_not_taken_for_a_death(sweep: Sweep) -> None:
+    def points(first: int, stop: int) -> Any:
+        return np.zeros((stop - first, 1))  # the sweep has three axes
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(evaluate_all(executors.in_process(), sweep.spec.problem, [(0, 100)], points))
+
+
+def test_chunks_cover_their_ranges_once_and_follow_the_cost() -> None:
+    chunks = Chunks([(0, 1000), (2000, 9000)], slots=2)
+    lost = chunks.take()
+    assert lost is not None
+    chunks.give_back(*lost)
+    taken = []
+    while (chunk := chunks.take()) is not None:
+        taken.append(chunk)
+        chunks.learn(chunk[1] - chunk[0], (chunk[1] - chunk[0]) * 1e-3)
+    covered = sorted(point for first, stop in taken for point in range(first, stop))
+    assert covered == [*range(1000), *range(2000, 9000)]
+    sizes = [stop - first for first, stop in taken]
+    assert sizes[0] == executors.FIRST_POINTS
+    assert max(sizes) == int(executors.CHUNK_S / 1e-3)
+    slow = Chunks([(0, 1000)], slots=1, point_s=10.0)
+    assert slow.take() == (0, 1)
+
+
+def test_workers_belong_to_one_thread_each(sweep: Sweep) -> None:
+    seen = set()
+
+    def use() -> None:
+        seen.add(id(executors._evaluator(executors.pickle.dumps(sweep.spec.problem), threading.get_ident())))
+
+    threads = [threading.Thread(target=use) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    use()
+    for thread in threads:
+        thread.join()
+    assert len(seen) >= 2
