@@ -98,5 +98,18 @@ DECODE = Group(
     ),
 )
 
-GROUPS = (STREAMS, GEMM, PREFILL, DECODE)
+CONV = Group(
+    ops=("conv2d",),
+    parameters=(
+        Parameter("library.conv.implicit_efficiency", 0.5, 1.3, most=1.0),
+        Parameter("library.conv.winograd_efficiency", 0.5, 1.5, most=1.0),
+        Parameter("library.conv.winograd_round_trips", 0.1, 5.0),
+        Parameter("library.conv.product_efficiency", 0.5, 1.3, most=1.0),
+        Parameter("library.conv.fft_efficiency", 0.5, 1.6, most=1.0),
+        Parameter("library.conv.transform_efficiency", 0.3, 1.2, most=1.0),
+        Parameter("library.conv.first_call", 0.1, 4.0),
+    ),
+)
+
+GROUPS = (STREAMS, GEMM, PREFILL, DECODE, CONV)
 """In the order of fitting."""
