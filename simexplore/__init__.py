@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from simexplore.errors import SimexploreError
 
 if TYPE_CHECKING:
-    from simexplore.api import calibrate, compare, estimate, load_workload, simulate
+    from simexplore.api import calibrate, compare, estimate, load_workload, measure, simulate
     from simexplore.archs.load import load_arch
     from simexplore.kernels.datasets import read_measurements
     from simexplore.sim.explore.study import Sweep
@@ -29,6 +29,7 @@ __all__ = [
     "estimate",
     "load_arch",
     "load_workload",
+    "measure",
     "read_measurements",
     "simulate",
 ]
@@ -40,6 +41,7 @@ _HOMES = {
     "estimate": "simexplore.api",
     "load_arch": "simexplore.archs.load",
     "load_workload": "simexplore.api",
+    "measure": "simexplore.api",
     "read_measurements": "simexplore.kernels.datasets",
     "simulate": "simexplore.api",
 }

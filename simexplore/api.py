@@ -11,6 +11,7 @@ from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import Measurements, join
+from simexplore.kernels.measuring import measure_suite as measure
 from simexplore.sim import compare as comparing
 from simexplore.sim.closed_form import Estimate, estimate_graph
 from simexplore.sim.demand import CacheState, Conditions, Launch

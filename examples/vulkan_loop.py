@@ -1,0 +1,123 @@
+"""Measure this machine's Vulkan device, calibrate it, predict kernels that it was not calibrated on, and say how well.
+
+    python examples/vulkan_loop.py [FOLDER]
+
+Writes micro.csv, calibration.csv, exam.csv, neural.csv and calibrated.yaml into FOLDER (by default a temporary one).
+About two minutes on two cores with Mesa's software driver. What is printed:
+
+- the error of the exam, beside that of a roofline whose peaks are the best rates of micro.csv;
+- how much faster a chain of twelve elementwise stages is as one kernel, measured and predicted.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import simexplore
+from simexplore.archs.schema import Gpu
+from simexplore.kernels.measurement import TIME
+from simexplore.kernels.runner import Effort
+from simexplore.kernels.vulkan.neural import STAGE_FLOPS
+from simexplore.sim.demand import WARM
+
+ARCH = "cpu/lavapipe"
+
+
+@dataclass(frozen=True)
+class Exam:
+    """How well predictions and measurements agree."""
+
+    rows: int
+    span: float
+    """Longest time over the shortest."""
+    mape: float
+    spearman: float
+    """Rank correlation of predicted and measured times."""
+    roofline_mape: float
+    """The same kernels by max(flops / peak, bytes / peak)."""
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Time of a chain of stages over that of the fused kernel."""
+
+    elements: int
+    measured: float
+    predicted: float
+
+
+def calibrated(folder: Path, effort: Effort | None = None) -> Gpu:
+    """Measure the calibration suite and fit the machine to it."""
+    simexplore.measure("vulkan", "calibration", folder / "calibration.csv", effort=effort)
+    return simexplore.calibrate(ARCH, folder / "calibration.csv", folder / "calibrated.yaml").gpu
+
+
+def examine(gpu: Gpu, folder: Path, effort: Effort | None = None) -> Exam:
+    """Measure the exam and the peaks, and hold both predictions against the exam."""
+    simexplore.measure("vulkan", "exam", folder / "exam.csv", effort=effort)
+    simexplore.measure("vulkan", "micro", folder / "micro.csv", effort=effort)
+    comparison = simexplore.compare(gpu, folder / "exam.csv")
+    table = comparison.table
+    roofline_us = _roofline_us(pd.read_csv(folder / "micro.csv"), table)
+    return Exam(
+        rows=len(table),
+        span=float(table[TIME].max() / table[TIME].min()),
+        mape=comparison.total.mape,
+        spearman=float(table["predicted_us"].corr(table[TIME], method="spearman")),
+        roofline_mape=float(np.mean(np.abs(roofline_us / table[TIME] - 1.0))),
+    )
+
+
+def _roofline_us(micro: pd.DataFrame, kernels: pd.DataFrame) -> pd.Series:
+    """Times of a roofline with the best multiply-add rate and the best streaming rate of the micro-benchmarks."""
+    peak = micro[(micro["op"] == "fma_rate") & (micro["dtype"] == "fp32")]["gflop_per_s"].max()
+    bandwidth = micro[micro["op"].isin(["copy", "triad"])]["gb_per_s"].max()
+    gflop, gigabytes = (kernels[rate].astype(float) * kernels[TIME] * 1e-6 for rate in ("gflop_per_s", "gb_per_s"))
+    return np.maximum(gflop / peak, gigabytes / bandwidth) * 1e6
+
+
+def fusion(gpu: Gpu, folder: Path, effort: Effort | None = None) -> list[Fusion]:
+    """Fused and un-fused chains, measured and predicted, by size."""
+    simexplore.measure("vulkan", "neural", folder / "neural.csv", effort=effort)
+    table = pd.read_csv(folder / "neural.csv")
+    times = {op: table[table["op"] == op].set_index("elements")[TIME] for op in ("pointwise", "pointwise_chain")}
+    sizes = [int(elements) for elements in times["pointwise"].index]
+    return [
+        Fusion(
+            elements,
+            float(times["pointwise_chain"][elements] / times["pointwise"][elements]),
+            sum(_predicted_s(gpu, elements, flops) for flops in STAGE_FLOPS)
+            / _predicted_s(gpu, elements, sum(STAGE_FLOPS)),
+        )
+        for elements in sizes
+    ]
+
+
+def _predicted_s(gpu: Gpu, elements: int, flops: int) -> float:
+    work = f"pointwise(elements={elements},flops_per_element={flops},dtype=fp32)"
+    return simexplore.estimate(work, gpu, cache=WARM).time_s
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        gpu = calibrated(folder)
+        exam = examine(gpu, folder)
+        print(f"exam: {exam.rows} kernels, longest {exam.span:,.0f} times the shortest")
+        print(f"mape {exam.mape:.1%}, Spearman {exam.spearman:.3f}; roofline: mape {exam.roofline_mape:.1%}")
+        for chain in fusion(gpu, folder):
+            print(
+                f"chain of {chain.elements} elements: fused is {chain.measured:.1f} times faster, "
+                f"predicted {chain.predicted:.1f} ({chain.predicted / chain.measured - 1.0:+.0%})"
+            )
+
+
+if __name__ == "__main__":
+    main()
