@@ -137,6 +137,7 @@ class Backend(Protocol):
 BACKENDS: Mapping[str, str] = MappingProxyType(
     {
         "vulkan": "simexplore.kernels.vulkan.device:VulkanBackend",
+        "cuda": "simexplore.kernels.cuda.device:CudaBackend",
         "torch": "simexplore.kernels.torch_.device:TorchBackend",
         "null": "simexplore.kernels.null.device:NullBackend",
     }

@@ -37,10 +37,12 @@ ADAPTORS = {
 SOURCES = {
     "neusight/": Conditions(launch="stream", new_shapes=True),
     "simexplore/vulkan": Conditions(launch="graph"),
+    "simexplore/cuda": Conditions(launch="graph"),
+    "simexplore/torch": Conditions(launch="graph"),
 }
 """Data sets that come as files alone: beginning of their `source` → how they ran their kernels.
 
-Our own Vulkan kernels run on the same operands again and again, recorded beforehand.
+Our own kernels run on the same operands again and again, recorded beforehand.
 
 NeuSight (Lee et al., ASPLOS 2025, arXiv 2407.13853; github.com/sitar-lab/NeuSight) profiles eager PyTorch, every row
 another shape.
