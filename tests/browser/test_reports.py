@@ -199,18 +199,16 @@ def test_on_paper_controls_are_gone_and_colours_are_light(kept: Any, name: str) 
 
 
 def test_ten_thousand_points_open_in_three_seconds(opened: Any, tmp_path: Path) -> None:
-    """The best of five, as other work may slow a shared machine."""
+    """Three seconds of the page's thread, which waits for nothing else: other work on the machine does not count."""
     with make_store(tmp_path / "sweep", 10_000) as store:
         html = sweep_html(store, "now")
     file = tmp_path / "large.html"
     file.write_text(html, encoding="utf-8")
     assert file.stat().st_size <= 8_000_000
-    loaded = "performance.getEntriesByType('navigation')[0].loadEventEnd"
-    times_s = []
-    for _ in range(5):
-        page = opened(file)
-        times_s.append(page.evaluate(loaded) / 1e3)
-        assert page.locator("#scatter .point").count() > 3000
-        if times_s[-1] <= 3.0:
-            break
-    assert min(times_s) <= 3.0
+    page = opened(file)
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.reload()
+    assert page.locator("#scatter .point").count() > 3000
+    spent = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+    assert 0.1 < spent["TaskDuration"] <= 3.0
