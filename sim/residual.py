@@ -29,8 +29,8 @@ from simexplore.workloads.parameters import parameters_of
 NORMAL_80 = 1.2815515655446004
 """Half-width, over sigma, of the 80 % interval of a normal distribution."""
 UNCALIBRATED_SIGMA_LOG = 0.35
-"""Spread assumed of machines and families that nothing was fitted on: that of physics from data sheets alone on the
-attention rows of three GPUs; on their GEMMs it is half of that."""
+"""Spread assumed where nothing was fitted: what physics from data sheets alone showed on attention, about 30 %; GEMMs
+and streams were nearer."""
 ROWS_AT_ONCE = 256
 """Rows walked together: rows x trees x 8 bytes should stay in a core's L2 cache."""
 _LARGEST_DIVISOR = 4096

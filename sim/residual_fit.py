@@ -25,7 +25,9 @@ Columns = dict[str, FloatArray]
 Progress = Callable[[int, int], None]
 
 COVERAGE = 0.8
-FOLDS = 8
+FOLDS = 6
+BAGS = 2
+"""Boosters of different seeds whose mean is the correction."""
 FEWEST_ROWS = 60
 """Groups with fewer training rows get no correction."""
 SCALE_FLOOR = 0.1
@@ -77,7 +79,7 @@ def fit_correction(rows: TrainingRows, seed: int, progress: Progress | None = No
         left_out.append(_left_out(x, y, folds, make, progress, i * FOLDS, steps))
     errors = [float(np.mean(np.abs(y - predicted))) for predicted in left_out]
     best = int(np.argmin(errors))
-    shift = trees_of(booster(SETTINGS[best], seeds[0]).fit(x, y), x)
+    shift = trees_of([booster(SETTINGS[best], seeds[0] + bag).fit(x, y) for bag in range(BAGS)], x)
     spread, factor = _interval(x, y - left_out[best], folds, seeds[1])
     if progress is not None:
         progress(steps, steps)
@@ -142,7 +144,7 @@ def _interval(x: Floats32, residual: FloatArray, folds: Indices, seed: int) -> t
     scale = np.exp(_left_out(x, log_size, folds, partial(booster, SCALE, seed, "squared_error")))
     level = min(COVERAGE * (1.0 + 1.0 / len(size)), 1.0)
     factor = float(np.quantile(size / scale, level, method="higher"))
-    return trees_of(booster(SCALE, seed, "squared_error").fit(x, log_size), x), factor
+    return trees_of([booster(SCALE, seed, "squared_error").fit(x, log_size)], x), factor
 
 
 def hull_of(coordinates: Floats32) -> Hull:
@@ -158,15 +160,16 @@ def hull_of(coordinates: Floats32) -> Hull:
     )
 
 
-def trees_of(model: Any, x: Floats32) -> Trees:
-    """A fitted booster as arrays. `x` are any of its training rows."""
-    start = float(np.ravel(model.init_.predict(x[:1]))[0])
+def trees_of(models: Sequence[Any], x: Floats32) -> Trees:
+    """The mean of fitted boosters as arrays. `x` are any of their training rows."""
+    start = float(np.mean([np.ravel(model.init_.predict(x[:1]))[0] for model in models]))
     parts, root, first = [], [], 0
-    for estimator in model.estimators_[:, 0]:
-        part = _nodes(estimator.tree_, model.learning_rate)
-        root.append(first)
-        parts.append((part[0], part[1], part[2] + first))
-        first += len(part[0])
+    for model in models:
+        for estimator in model.estimators_[:, 0]:
+            feature, value, left = _nodes(estimator.tree_, model.learning_rate / len(models))
+            root.append(first)
+            parts.append((feature, value, left + first))
+            first += len(feature)
     feature, value, left = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return Trees(
         root=np.array(root, dtype=np.int32),
@@ -177,8 +180,11 @@ def trees_of(model: Any, x: Floats32) -> Trees:
     )
 
 
-def _nodes(tree: Any, learning_rate: float) -> tuple[Indices, FloatArray, Indices]:
-    """One tree's nodes, breadth first, so that right children follow left ones: feature, value, left child."""
+def _nodes(tree: Any, weight: float) -> tuple[Indices, FloatArray, Indices]:
+    """One tree's nodes, breadth first, so that right children follow left ones: feature, value, left child.
+
+    `weight` is on its leaves.
+    """
     order: list[int] = [0]
     left: list[int] = []
     for node in order:
@@ -190,6 +196,6 @@ def _nodes(tree: Any, learning_rate: float) -> tuple[Indices, FloatArray, Indice
     threshold = tree.threshold[at]
     narrow = threshold.astype(np.float32)
     narrow = np.where(narrow > threshold, np.nextafter(narrow, np.float32(-np.inf)), narrow)  # x <= t stays as it is
-    value = np.where(inner, narrow, learning_rate * tree.value[at, 0, 0])
+    value = np.where(inner, narrow, weight * tree.value[at, 0, 0])
     feature = np.where(inner, tree.feature[at], -1).astype(np.intp)
     return feature, value, np.array(left, dtype=np.intp)
