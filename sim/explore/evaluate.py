@@ -6,12 +6,14 @@ operator on each distinct machine is timed once in a chunk, however many points 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import RESOURCES
 from simexplore.sim.estimate import BOUNDS
@@ -20,11 +22,13 @@ from simexplore.sim.explore.expression import Amount, powers_of
 from simexplore.sim.explore.groups import Group, Grouping, distinct
 from simexplore.sim.explore.problem import Problem
 from simexplore.sim.explore.replay import Player
-from simexplore.sim.explore.rows import Costs, Machines, Work, costs, evaluate
+from simexplore.sim.explore.rows import Costs, Machines, Work, costs, evaluate, signature
 from simexplore.sim.explore.store import Chunk
 from simexplore.sim.explore.table import FloatArray, Index
-from simexplore.sim.explore.totals import Totals, chain_totals, tabulate
+from simexplore.sim.explore.totals import Totals, chain_totals, spreads, tabulate
 from simexplore.sim.explore.work import Variant, Workload, variant_of
+from simexplore.sim.residual import half_width
+from simexplore.sim.result import time_interval
 
 BLOCK_POINTS = 4096
 """Index evaluated together: enough to share work, few enough for their rows to fit in memory."""
@@ -40,6 +44,7 @@ class Evaluator:
     """Operators timed so far, each on one machine."""
     player: Player = field(default_factory=Player)
     _variants: dict[tuple[Any, ...], Variant | str] = field(default_factory=dict)
+    _ratios: dict[tuple[Any, ...], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._grouping = Grouping(self.problem)
@@ -187,10 +192,23 @@ class Evaluator:
             return
         time, dynamic, bound, busy = chain_totals(variant, found, rows)
         idle_w = group.value("power.idle", group.base.power.idle_w, inside)
+        ratios = [self._ratio(work, group.base) for work in variant.works]
+        for family, ends in spreads(variant, ratios, found, rows, time).items():
+            totals.spread_s.setdefault(family, np.zeros((2, len(totals.time_s))))[:, points] = ends
         totals.time_s[points] = time
         totals.energy_j[points] = dynamic + idle_w * time
         totals.bound_s[:, points] = bound
         totals.busy_s[:, points] = busy
+
+    def _ratio(self, work: Work, gpu: Gpu) -> float:
+        """Upper end of the 80 % interval of an operator's time, over the time: that of the physics alone.
+
+        What was learned of one machine's residuals says nothing of its variants.
+        """
+        key = (id(gpu), signature(work))
+        if key not in self._ratios:
+            self._ratios[key] = math.exp(half_width(work[0], gpu, work[1]))
+        return self._ratios[key]
 
     def _play_graphs(self, group: Group, variant: Variant, inside: Index, totals: Totals) -> None:
         """Graphs whose operators run side by side, as events, once for each machine."""
@@ -202,6 +220,9 @@ class Evaluator:
             totals.time_s[points] = run.time_s
             totals.energy_j[points] = run.energy_j
             totals.peak_bytes[points] = run.peak_memory_bytes
+            low_s, high_s = time_interval(run.time_s, run.ops)
+            ends = np.array([[run.time_s - low_s], [high_s - run.time_s]])
+            totals.spread_s.setdefault("graph", np.zeros((2, len(totals.time_s))))[:, points] = ends
             for op in run.ops:
                 totals.bound_s[BOUNDS.index(op.bound), points] += op.time_s
             for index, name in enumerate(RESOURCES):

@@ -85,6 +85,7 @@ class Problem:
         names = [name for name in UNITS if name != "tokens_per_s" or self.has_tokens]
         found = [self._column(prefix + name, UNITS[name]) for name in names]
         found += [self._column(f"{prefix}utilization.{name}", "1") for name in RESOURCES]
+        found += [Column(f"{prefix}time_{end}_s", "interval", "s") for end in ("low", "high")]
         return [*found, Column(f"{prefix}bound", "bound", "text", "text", BOUNDS)]
 
     def _column(self, name: str, unit: str) -> Column:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from simexplore.sim.demand import RESOURCES, KernelDemand
+from simexplore.sim.demand import RESOURCES, Demand, KernelDemand
 from simexplore.sim.engine import Clock, Event, seconds
-from simexplore.sim.explore.rows import Costs, Kernels, costs
+from simexplore.sim.explore.rows import Costs, Kernels, choose_ways, costs_of
 from simexplore.sim.flows import FlowNetwork
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.hardware.sm_array import GridTiming, SmArray
@@ -49,17 +49,21 @@ class Player:
 
     def costs(self, kernels: Kernels, rows: int) -> Costs:
         """As `rows.costs`, with kernels played as events; links are idle, so their closed form stands."""
-        closed = costs(kernels, rows)
+        closed = [costs_of(demands, kernels, rows) for demands in kernels.ways]
+        played = [self._costs_of(demands, kernels, alone) for demands, alone in zip(kernels.ways, closed, strict=True)]
+        return choose_ways(kernels, played)
+
+    def _costs_of(self, demands: tuple[Demand, ...], kernels: Kernels, closed: Costs) -> Costs:
+        rows = len(closed.time_s)
         time, dynamic, busy = np.zeros(rows), np.zeros(rows), np.zeros((len(RESOURCES), rows))
-        for demand in kernels.demands:
+        for demand in demands:
             if isinstance(demand, KernelDemand):
                 played = np.array([self._play(key) for key in _keys(demand, kernels, rows)]).T
                 time += played[0]
                 dynamic += played[1]
                 busy += played[2:]
             else:
-                alone = costs(Kernels((demand,), kernels.machine, kernels.conditions), rows)
-                time += alone.time_s
+                time += costs_of((demand,), kernels, rows).time_s
         return Costs(time, dynamic, closed.bound_code, busy)
 
     def _play(self, key: tuple[float, ...]) -> tuple[float, ...]:

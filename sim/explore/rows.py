@@ -21,7 +21,7 @@ from simexplore.sim.demand import ARRAY_FIELDS, RESOURCES, Conditions, Demand, K
 from simexplore.sim.explore.fields import Field, with_columns
 from simexplore.sim.explore.table import FloatArray
 from simexplore.sim.hardware.timing import kernel_timing
-from simexplore.sim.mapping import demands_of
+from simexplore.sim.mapping import algorithms_of
 from simexplore.workloads.operator import Operator
 
 BLOCK_ROWS = 128
@@ -49,9 +49,12 @@ class Costs:
 
 @dataclass(frozen=True)
 class Kernels:
-    """The kernels of one block of rows, fastest candidates chosen, in the order in which they run."""
+    """The kernels of one block of rows, fastest candidates chosen."""
 
-    demands: tuple[Demand, ...]
+    ways: tuple[tuple[Demand, ...], ...]
+    """Of each algorithm that the library has, its kernels in the order in which they run."""
+    serves: tuple[NDArray[np.bool_], ...]
+    """Which rows each algorithm can serve."""
     machine: Gpu
     """Its columns have shape (rows,)."""
     conditions: Conditions
@@ -76,11 +79,16 @@ class Machines:
         flat = {field: values[machines] for field, values in self.columns.items()}
         wide = cast(Gpu, with_columns(self.base, {field: values[:, None] for field, values in flat.items()}))
         narrow = cast(Gpu, with_columns(self.base, flat))
-        chosen = tuple(
-            demand if isinstance(demand, LinkDemand) else _choose(demand, wide, conditions, len(works))
-            for demand in demands_of(op, wide, conditions)
+        algorithms = algorithms_of(op, wide, conditions)
+        ways = tuple(
+            tuple(
+                demand if isinstance(demand, LinkDemand) else _choose(demand, wide, conditions, len(works))
+                for demand in algorithm.kernels
+            )
+            for algorithm in algorithms
         )
-        return Kernels(chosen, narrow, conditions)
+        serves = tuple(np.broadcast_to(algorithm.serves, (len(works),)) for algorithm in algorithms)
+        return Kernels(ways, serves, narrow, conditions)
 
 
 def signature(work: Work) -> tuple[Any, ...]:
@@ -100,8 +108,14 @@ def as_columns(ops: Sequence[Operator]) -> Operator:
 
 
 def costs(kernels: Kernels, rows: int) -> Costs:
-    """The closed form of one block; its energy is dynamic energy only."""
-    parts = [_cost(demand, kernels, rows) for demand in kernels.demands]
+    """The closed form of one block, by the fastest algorithm of each row; its energy is dynamic energy only."""
+    ways = [costs_of(demands, kernels, rows) for demands in kernels.ways]
+    return choose_ways(kernels, ways)
+
+
+def costs_of(demands: tuple[Demand, ...], kernels: Kernels, rows: int) -> Costs:
+    """Kernels that run one after another; what bounds the longest of them bounds all."""
+    parts = [_cost(demand, kernels, rows) for demand in demands]
     times = np.stack([part.time_s for part in parts])
     codes = np.stack([part.bound_code for part in parts])
     return Costs(
@@ -109,6 +123,21 @@ def costs(kernels: Kernels, rows: int) -> Costs:
         dynamic_j=np.sum([part.dynamic_j for part in parts], axis=0),
         bound_code=codes[np.argmax(times, axis=0), np.arange(rows)],
         busy_s=np.sum([part.busy_s for part in parts], axis=0),
+    )
+
+
+def choose_ways(kernels: Kernels, ways: Sequence[Costs]) -> Costs:
+    """Of each row the algorithm that takes least time, among those that serve it."""
+    if len(ways) == 1:
+        return ways[0]
+    times = [np.where(serves, way.time_s, np.inf) for serves, way in zip(kernels.serves, ways, strict=True)]
+    fastest = np.argmin(np.stack(times), axis=0)
+    rows = np.arange(len(fastest))
+    return Costs(
+        time_s=np.stack([way.time_s for way in ways])[fastest, rows],
+        dynamic_j=np.stack([way.dynamic_j for way in ways])[fastest, rows],
+        bound_code=np.stack([way.bound_code for way in ways])[fastest, rows],
+        busy_s=np.stack([way.busy_s for way in ways])[fastest, :, rows].T,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,12 +27,16 @@ class Totals:
     """Shape (resources, points)."""
     peak_bytes: FloatArray
     tokens: FloatArray
+    spread_s: dict[str, FloatArray]
+    """By operator family, how far the time may lie below and above; shape (2, points)."""
 
     @classmethod
     def empty(cls, points: int) -> Totals:
         """Nothing yet."""
         zeros = [np.zeros(points) for _ in range(4)]
-        return cls(zeros[0], zeros[1], np.zeros((len(BOUNDS), points)), np.zeros((len(RESOURCES), points)), *zeros[2:])
+        return cls(
+            zeros[0], zeros[1], np.zeros((len(BOUNDS), points)), np.zeros((len(RESOURCES), points)), *zeros[2:], {}
+        )
 
     def add(self, other: Totals, weight: float) -> None:
         """Add another workload's; the largest peak counts."""
@@ -41,6 +46,15 @@ class Totals:
         self.busy_s += weight * other.busy_s
         self.tokens += weight * other.tokens
         self.peak_bytes = np.maximum(self.peak_bytes, other.peak_bytes)
+        for family, spread in other.spread_s.items():
+            self.spread_s[family] = self.spread_s.get(family, 0.0) + weight * spread
+
+    @property
+    def interval_s(self) -> tuple[FloatArray, FloatArray]:
+        """Ends of the 80 % interval of the time, as of `result.time_interval`: families err independently."""
+        squares = sum((spread**2 for spread in self.spread_s.values()), np.zeros((2, len(self.time_s))))
+        down, up = np.sqrt(squares)
+        return self.time_s - down, self.time_s + up
 
 
 def chain_totals(variant: Variant, found: Costs, rows: Index) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -59,6 +73,25 @@ def chain_totals(variant: Variant, found: Costs, rows: Index) -> tuple[FloatArra
     return time, dynamic, bound, busy
 
 
+def spreads(
+    variant: Variant, ratios: Sequence[float], found: Costs, rows: Index, time_s: FloatArray
+) -> dict[str, FloatArray]:
+    """How far a variant's time may lie below and above by operator family; errors of one family add up.
+
+    `ratios` are the upper end of each work's interval over its time. Where operators overlap, the whole is as uncertain
+    as their sum.
+    """
+    sums: dict[str, FloatArray] = {}
+    total = np.zeros(rows.shape[1])
+    for (op, _), count, ratio, row in zip(variant.works, variant.counts, ratios, rows, strict=True):
+        seconds = count * found.time_s[row]
+        total += seconds
+        ends = np.stack([seconds * (1.0 - 1.0 / ratio), seconds * (ratio - 1.0)])
+        sums[op.op] = sums.get(op.op, 0.0) + ends
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {family: ends * np.where(total > 0.0, time_s / total, 0.0) for family, ends in sums.items()}
+
+
 def tabulate(table: dict[str, FloatArray], prefix: str, totals: Totals) -> None:
     """Metrics of a workload under their names."""
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -69,6 +102,7 @@ def tabulate(table: dict[str, FloatArray], prefix: str, totals: Totals) -> None:
         for index, name in enumerate(RESOURCES):
             # Sums of many rounded parts may pass a full resource's 1 by some 1e-16.
             table[f"{prefix}utilization.{name}"] = np.minimum(totals.busy_s[index] / totals.time_s, 1.0)
+    table[f"{prefix}time_low_s"], table[f"{prefix}time_high_s"] = totals.interval_s
     table[f"{prefix}bound"] = np.argmax(totals.bound_s, axis=0).astype(np.float64)
 
 

@@ -50,6 +50,9 @@ def test_a_point_is_what_run_gives(tmp_path: Path, fidelity: str) -> None:
         assert row["time_s"] == pytest.approx(2 * first.time_s + second.time_s, rel=1e-12)
         assert row["energy_j"] == pytest.approx(2 * first.energy_j + second.energy_j, rel=1e-9)
         assert row["power_w"] == pytest.approx(row["energy_j"] / row["time_s"])
+        assert row["decode.time_low_s"] == pytest.approx(first.to_json()["time_low_s"], rel=1e-9)
+        assert row["decode.time_high_s"] == pytest.approx(first.to_json()["time_high_s"], rel=1e-9)
+        assert row["time_low_s"] < row["time_s"] < row["time_high_s"]
         assert row["decode.tokens_per_s"] == pytest.approx(8 / first.time_s)
         area = 294 + 2.5 * row["sm.count"] + 20 * row["dram.bandwidth"] / 0.8e12
         assert row["area_mm2"] == pytest.approx(area)
