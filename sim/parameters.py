@@ -34,10 +34,11 @@ class Group:
 STREAMS = Group(
     ops=("quant_scale_matrix", "add", "mul", "gelu", "relu", "silu_mul", "copy", "pointwise"),
     parameters=(
-        Parameter("launch.graph", 0.5, 4.0),
-        Parameter("launch.stream", 0.5, 4.0),
+        Parameter("library.elementwise.setup_round_trips", 0.02, 60.0),
         Parameter("dram.efficiency", 0.6, 1.3, most=1.0),
         Parameter("l2.write_cost", 0.3, 4.0),
+        Parameter("l2.usable_share", 0.6, 1.1, most=1.0),
+        Parameter("l2.eviction_sharpness", 0.2, 6.0),
         Parameter("library.elementwise.loads_in_flight", 0.25, 8.0),
         Parameter("library.elementwise.l2_rate", 0.2, 2.0),
     ),
@@ -58,8 +59,7 @@ GEMM = Group(
         Parameter("library.gemm.tensor_efficiency", 0.5, 1.2, most=1.0),
         Parameter("sm.l2_port", 0.4, 2.0),
         Parameter("library.gemm.flight_share", 0.1, 1.2, most=1.0),
-        Parameter("l2.usable_share", 0.35, 1.1, most=1.05),
-        Parameter("l2.eviction_sharpness", 0.1, 4.0),
+        Parameter("library.gemm.l2_share", 0.3, 1.25),
         Parameter("library.overlap_exponent", 0.4, 3.0),
         Parameter("power.clock_exponent", 0.67, 1.33),
         Parameter("power.burst_headroom", 0.1, 8.0),
