@@ -80,7 +80,7 @@ def compare(
         note(f"warning: {warning}")
     if report is not None:
         asked = {"machine": arch, **overrides, "measured": ", ".join(measured), "op": op, "dtype": dtype}
-        asked["predictor"] = "physics" if physics_only else None
+        asked["predictor"] = "physics" if physics_only else names[0]
         settings = [(name, value) for name, value in asked.items() if value is not None]
         write_page(report, comparison_html(result, gpu, now(), settings))
     if len(results) > 1:

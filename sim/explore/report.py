@@ -156,6 +156,8 @@ def _parallel() -> str:
 
 
 def _bottlenecks(store: Store, results: pd.DataFrame) -> str:
+    if not any(column.role == "bound" for column in store.columns):
+        return note("The results of this sweep name no bottleneck.")
     shares = plot("bounds", "Share of points by bottleneck", "What takes the largest part of a point's time.", 160)
     if len([column for column in store.columns if column.role in ("axis", "derived")]) < 2:
         return shares

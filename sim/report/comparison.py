@@ -108,8 +108,11 @@ def _opening(comparison: Comparison) -> str:
     total = comparison.total
     direction = "predictions too slow" if total.bias > 0 else "predictions too fast"
     refused = sum(comparison.refused.values())
+    left_out = f"{refused:,} not compared"
+    if comparison.fitted_rows:
+        left_out += f", {comparison.fitted_rows:,} left out: the machine was fitted on them"
     figures = [
-        ("rows compared", f"{total.rows:,}", f"{refused:,} not compared"),
+        ("rows compared", f"{total.rows:,}", left_out),
         ("mean |error|", percent(total.mape), "mape"),
         ("median |error|", percent(total.median_ape), "half of the rows are closer"),
         ("90th percentile", percent(total.p90_ape), "of |error|"),

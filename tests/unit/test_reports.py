@@ -6,6 +6,7 @@ import builtins
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,12 @@ def test_without_intervals_the_page_says_so(tmp_path: Path) -> None:
     html = comparison_html(make_comparison(tmp_path), simexplore.load_arch("nvidia/h200-sxm"), MADE)
     assert "coverage" not in data_of(html)["figures"]
     assert "These predictions carry no interval" in html
+
+
+def test_rows_that_the_machine_was_fitted_on_are_told_of(tmp_path: Path) -> None:
+    found = replace(make_comparison(tmp_path), fitted_rows=1234)
+    html = comparison_html(found, simexplore.load_arch("nvidia/h200-sxm"), MADE)
+    assert "1 not compared, 1,234 left out: the machine was fitted on them" in html
 
 
 def test_many_rows_are_thinned_and_the_worst_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
