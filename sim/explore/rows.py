@@ -152,7 +152,9 @@ def _choose(demand: KernelDemand, wide: Gpu, conditions: Conditions, rows: int) 
     chosen = estimate._choose(many, wide, conditions)
     # A field that all candidates share is one number, or one a row where it follows from the machine.
     shared = {f.name: getattr(chosen, f.name) for f in fields(chosen) if f.name not in ARRAY_FIELDS}
-    columns = {name: value[:, 0] for name, value in shared.items() if isinstance(value, np.ndarray) and value.ndim == 2}
+    columns: dict[str, Any] = {
+        name: value[:, 0] for name, value in shared.items() if isinstance(value, np.ndarray) and value.ndim == 2
+    }
     return replace(chosen, **columns)
 
 

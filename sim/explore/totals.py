@@ -33,10 +33,8 @@ class Totals:
     @classmethod
     def empty(cls, points: int) -> Totals:
         """Nothing yet."""
-        zeros = [np.zeros(points) for _ in range(4)]
-        return cls(
-            zeros[0], zeros[1], np.zeros((len(BOUNDS), points)), np.zeros((len(RESOURCES), points)), *zeros[2:], {}
-        )
+        time, energy, peak, tokens = (np.zeros(points) for _ in range(4))
+        return cls(time, energy, np.zeros((len(BOUNDS), points)), np.zeros((len(RESOURCES), points)), peak, tokens, {})
 
     def add(self, other: Totals, weight: float) -> None:
         """Add another workload's; the largest peak counts."""

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from click.testing import Result
-from sweeps import GEMM, SMALL, write
+from sweeps import GEMM, SMALL, killed_again_and_again, start, stored, wait_for, write
 
-from simexplore.errors import SimexploreError
 from simexplore.sim.explore.store import Store
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
@@ -152,50 +146,6 @@ def test_examples_run(command: Callable[..., Result], tmp_path: Path, example: P
     assert "on the Pareto front" in shown
     with Store.open(tmp_path) as store:
         assert store.failures().empty
-
-
-def start(path: Path, out: Path, jobs: int = 1) -> subprocess.Popen[str]:
-    """The command in a process of its own, with its children in a group that can be killed with it."""
-    call = "from simexplore.cli.main import main; main()"
-    arguments = [sys.executable, "-c", call, "sweep", str(path), "-o", str(out), "--jobs", str(jobs)]
-    return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-
-
-def stored(out: Path) -> int:
-    """Points in the store so far; 0 while there is none."""
-    if not (out / "sweep.sqlite").exists():
-        return 0
-    try:
-        with Store.open(out) as store:
-            return store.count()
-    except SimexploreError:  # it is just being made
-        return 0
-
-
-def wait_for(out: Path, points: int, process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 60.0
-    while stored(out) < points and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.005)
-
-
-def killed_again_and_again(path: Path, out: Path, planned: int, kills: int, seed: int) -> int:
-    """Run a sweep, killing it at random moments; returns how often it was killed before its end."""
-    chance = random.Random(seed)
-    died = 0
-    for _ in range(kills):
-        process = start(path, out)
-        # From before the store is made to just before the end.
-        wait_for(out, stored(out) + chance.randint(0, planned // kills), process)
-        time.sleep(chance.random() * 0.05)
-        os.killpg(process.pid, signal.SIGKILL)
-        died += process.wait() == -signal.SIGKILL
-        process.communicate()
-    last = start(path, out)
-    _, said = last.communicate()
-    assert last.returncode == 0, said
-    return died
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(command: Callable[..., Result], tmp_path: Path) -> None:

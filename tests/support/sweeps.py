@@ -1,8 +1,17 @@
-"""Small sweeps for tests."""
+"""Small sweeps for tests, and the command in processes that are killed."""
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+
+from simexplore.errors import SimexploreError
+from simexplore.sim.explore.store import Store
 
 SMALL = """\
 name: small
@@ -43,3 +52,47 @@ def write(folder: Path, text: str = SMALL, *replacements: tuple[str, str]) -> Pa
     path = folder / "sweep.yaml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def start(path: Path, out: Path, jobs: int = 1) -> subprocess.Popen[str]:
+    """The command in a process of its own, with its children in a group that can be killed with it."""
+    call = "from simexplore.cli.main import main; main()"
+    arguments = [sys.executable, "-c", call, "sweep", str(path), "-o", str(out), "--jobs", str(jobs)]
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def stored(out: Path) -> int:
+    """Points in the store so far; 0 while there is none."""
+    if not (out / "sweep.sqlite").exists():
+        return 0
+    try:
+        with Store.open(out) as store:
+            return store.count()
+    except SimexploreError:  # it is just being made
+        return 0
+
+
+def wait_for(out: Path, points: int, process: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + 60.0
+    while stored(out) < points and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.005)
+
+
+def killed_again_and_again(path: Path, out: Path, planned: int, kills: int, seed: int) -> int:
+    """Run a sweep, killing it at random moments; returns how often it was killed before its end."""
+    chance = random.Random(seed)
+    died = 0
+    for _ in range(kills):
+        process = start(path, out)
+        # From before the store is made to just before the end.
+        wait_for(out, stored(out) + chance.randint(0, planned // kills), process)
+        time.sleep(chance.random() * 0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        died += process.wait() == -signal.SIGKILL
+        process.communicate()
+    last = start(path, out)
+    _, said = last.communicate()
+    assert last.returncode == 0, said
+    return died

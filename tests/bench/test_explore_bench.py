@@ -1,0 +1,144 @@
+"""Speed of sweeps, and that killing them costs nothing.
+
+Run with `pytest tests/bench/test_explore_bench.py --benchmark-enable -s` on an idle machine for the figures; otherwise
+small runs check that what is measured works.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from concurrent.futures import Executor
+from pathlib import Path
+
+import pytest
+from sweeps import GEMM, killed_again_and_again, write
+
+from simexplore.sim.explore import executor as executors
+from simexplore.sim.explore.executor import Pool
+from simexplore.sim.explore.pareto import choose_objectives, hypervolume, losses, reference_point
+from simexplore.sim.explore.spec import Options, read_spec
+from simexplore.sim.explore.store import Chunk, Store
+from simexplore.sim.explore.study import Sweep
+
+LLAMA = """\
+arch: nvidia/h200-sxm
+workloads:
+  decode: {{name: llm/llama-3-8b/decode, parameters: {{batch: 16}}}}
+  prefill: {{name: llm/llama-3-8b/prefill}}
+parameters:
+  dram.bandwidth: {{from: 2.4 TB/s, to: 9.6 TB/s, steps: {steps}, scale: log}}
+  l2.capacity: {{from: 25 MiB, to: 200 MiB, steps: 10, scale: log}}
+  sm.count: {{from: 80, to: 194, step: 6}}
+  decode.context: [1024, 4096]
+objectives: [time_s, energy_j]
+fidelity: {fidelity}
+"""
+"""400 points a step."""
+
+
+@pytest.fixture
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether the figures are wanted, not only that it works."""
+    return bool(request.config.getoption("benchmark_enable"))
+
+
+class Count:
+    """Counts points, leaving out what workers need to start."""
+
+    def __init__(self) -> None:
+        self.points = 0
+        self.first = self.last = 0.0
+
+    def begin(self, store: Store, done: int) -> None:
+        """Nothing yet."""
+
+    def chunk(self, chunk: Chunk) -> None:
+        self.last = time.perf_counter()
+        self.first = self.first or self.last
+        self.points += chunk.points
+
+
+def timed(path: Path, jobs: int, out: Path) -> tuple[float, int]:
+    """Seconds of the whole sweep, workers' start and store included, and its points."""
+    pool: Executor | Pool = executors.processes(jobs) if jobs > 1 else executors.in_process()
+    count = Count()
+    started = time.perf_counter()
+    try:
+        Sweep.from_yaml(path).run(pool, out, count)
+    finally:
+        if isinstance(pool, Pool):
+            pool.close()
+    return time.perf_counter() - started, count.points
+
+
+@pytest.mark.parametrize(("fidelity", "least_per_s"), [("estimate", 10_000 / 60), ("execute", 40.0)])
+def test_a_points_of_llama(tmp_path: Path, full: bool, fidelity: str, least_per_s: float) -> None:
+    steps = 25 if full else 1
+    path = write(tmp_path, LLAMA.format(steps=max(steps, 2), fidelity=fidelity))
+    seconds, points = timed(path, 2 if full else 1, tmp_path / "two")
+    print(f"\n{fidelity}: {points} points in {seconds:.1f} s, {points / seconds:.0f} points/s")  # noqa: T201
+    assert points == 400 * max(steps, 2)
+    if not full:
+        return
+    alone, _ = timed(path, 1, tmp_path / "one")
+    print(f"{fidelity}: one process {alone:.1f} s, two are {alone / seconds:.2f} times as fast")  # noqa: T201
+    assert points / seconds >= least_per_s
+    assert (os.cpu_count() or 1) < 2 or alone / seconds >= 1.7
+
+
+def test_b_killed_twenty_times(tmp_path: Path, full: bool) -> None:
+    if not full:
+        pytest.skip("three kills are part of tests/cli/test_sweep.py")
+    path = write(tmp_path, GEMM.format(steps=60))
+    timed(path, 1, tmp_path / "whole")
+    with Store.open(tmp_path / "whole") as store:
+        store.export(tmp_path / "whole" / "results.parquet")
+    died = killed_again_and_again(path, tmp_path / "killed", 14 * 60**2, kills=20, seed=2)
+    print(f"\nkilled {died} times")  # noqa: T201
+    tables = [tmp_path / name / "results.parquet" for name in ("whole", "killed")]
+    assert tables[0].read_bytes() == tables[1].read_bytes()
+
+
+def test_d_nsga2_on_the_example(tmp_path: Path, full: bool) -> None:
+    path = Path(__file__).resolve().parents[2] / "examples" / "hopper-memory.yaml"
+    spec = read_spec(path)
+    if not full:
+        assert spec.points == 4000
+        return
+    out = tmp_path / "grid"
+    timed(path, 2, out)
+    with Store.open(out) as store:
+        objectives = choose_objectives(store)
+        table = store.results()
+        grid = losses(table[table["feasible"]], objectives)
+    corner = list(reference_point(grid))
+    for seed in (1, 2, 3):
+        found = Sweep(read_spec(path, Options(sampler="nsga2", budget=600, seed=seed))).run()
+        share = hypervolume(losses(found[found["feasible"]], objectives), corner) / hypervolume(grid, corner)
+        print(f"\nseed {seed}: {share:.4f} of the hypervolume with {len(found)} of {spec.points} points")  # noqa: T201
+        assert share >= 0.95
+
+
+def test_e_a_million_points_over_one_gemm(tmp_path: Path, full: bool) -> None:
+    steps = 268 if full else 4
+    path, out = write(tmp_path, GEMM.format(steps=steps)), tmp_path / "out"
+    call = "from simexplore.cli.main import main; main()"
+    command = [sys.executable, "-c", call, "sweep", str(path), "-o", str(out), "--jobs", "2" if full else "1"]
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    seconds = time.perf_counter() - started
+    peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    size_bytes = sum(file.stat().st_size for file in out.glob("sweep.sqlite*"))
+    with Store.open(out) as store:
+        points = store.count()
+    print(f"\n{points} points in {seconds:.0f} s, {peak_bytes / 1e9:.2f} GB, store {size_bytes / 1e9:.3f} GB")  # noqa: T201
+    assert points == 14 * steps**2
+    assert peak_bytes < 2e9
+    if full:
+        assert points > 1_000_000
+        assert seconds <= 600
+        assert size_bytes < 1e9
