@@ -213,7 +213,7 @@ def _fusions(frames: Frames) -> dict[str, float]:
 
 
 def _silicon(frames: Frames) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for scale in (8, 64):
         machine = frames.machine(scale)
         assert machine.ngpc is not None, "these machines have a cluster"

@@ -62,4 +62,4 @@ def request_banks(
     else:
         number = corner_entries(points, resolution, entries, hashed)
     word = number[:, :, None] * np.uint64(words) + np.arange(words, dtype=np.uint64)
-    return (word % np.uint64(banks)).astype(np.int64).reshape(len(points), -1)
+    return np.asarray((word % np.uint64(banks)).reshape(len(points), -1), np.int64)
