@@ -226,8 +226,14 @@ def arch_path(name_or_path: str | Path, beside: Path | None = None) -> Path:
 
 
 def resolve(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Layer:
-    """A machine's plain data with what it extends merged in and `overrides` laid over, and the place of each key."""
-    layer = _resolve(arch_path(name_or_path), ())
+    """A machine's plain data with what it extends merged in and `overrides` laid over, and the place of each key.
+
+    `NAME@facts` leaves out every file with a `calibration:`, so that nothing in it was fitted to measured times.
+    """
+    name, at_sign, variant = str(name_or_path).partition("@")
+    if at_sign and variant != "facts":
+        raise SimexploreError(f"expected a machine such as {name} or {name}@facts, found {show(str(name_or_path))}")
+    layer = _resolve(arch_path(name if at_sign else name_or_path), (), calibrated=not at_sign)
     for key, text in (overrides or {}).items():
         layer = override(layer, key, parse_value(text, f"--set {key}"))
     return layer
@@ -239,20 +245,25 @@ def resolved(name_or_path: str | Path, overrides: Mapping[str, str] | None = Non
     return data
 
 
-def _resolve(path: Path, children: tuple[Path, ...]) -> Layer:
+def _resolve(path: Path, children: tuple[Path, ...], *, calibrated: bool) -> Layer:
     layer = _anchored(read_document(path).layer(), path)
     if not isinstance(layer.data, dict):
         raise SimexploreError(f"{at(layer, ())}: expected a mapping such as 'kind: gpu', found {show(layer.data)}")
-    if "extends" not in layer.data:
+    parents = _parents(layer, path)
+    if not calibrated and "calibration" in layer.data:
+        layer = Layer({key: value for key, value in layer.data.items() if key == "abstract"}, layer.places)
+    if not parents:
         return layer
-    parent = _parent(layer, path)
     chain = (*children, path.resolve())
-    if parent.resolve() in chain:
-        names = " -> ".join(one_line(member.name) for member in (*chain, parent))
-        raise SimexploreError(f"{at(layer, ('extends',))}: expected a file that does not lead back here, found {names}")
-    base = _resolve(parent, chain)
-    merged = overlay(base, layer)
-    del merged.data["extends"]
+    merged = Layer({}, {})
+    for parent in parents:
+        if parent.resolve() in chain:
+            names = " -> ".join(one_line(member.name) for member in (*chain, parent))
+            place = at(layer, ("extends",))
+            raise SimexploreError(f"{place}: expected a file that does not lead back here, found {names}")
+        merged = overlay(merged, _resolve(parent, chain, calibrated=calibrated))
+    merged = overlay(merged, layer)
+    merged.data.pop("extends", None)
     if "abstract" not in layer.data:  # a family is abstract, its members are not
         merged.data.pop("abstract", None)
     return merged
@@ -266,20 +277,26 @@ def _anchored(layer: Layer, path: Path) -> Layer:
     return layer
 
 
-def _parent(layer: Layer, path: Path) -> Path:
-    """The file that `extends` names."""
-    name = layer.data["extends"]
+def _parents(layer: Layer, path: Path) -> list[Path]:
+    """The files that `extends` names, in order: a later one overrides an earlier one."""
+    if "extends" not in layer.data:
+        return []
+    names = layer.data["extends"]
+    if not isinstance(names, list):
+        return [_parent(layer, path, names, ("extends",))]
+    return [_parent(layer, path, name, ("extends", position)) for position, name in enumerate(names)]
+
+
+def _parent(layer: Layer, path: Path, name: object, key: KeyPath) -> Path:
     if not isinstance(name, str):
-        raise SimexploreError(f"{at(layer, ('extends',))}: expected a name or path in one word, found {show(name)}")
+        raise SimexploreError(f"{at(layer, key)}: expected a name or path in one word, found {show(name)}")
     try:
         parent = arch_path(name, beside=path.parent)
     except SimexploreError as error:
-        raise SimexploreError(f"{at(layer, ('extends',))}: {error}") from None
+        raise SimexploreError(f"{at(layer, key)}: {error}") from None
     if not _is_file(parent):
         files = sorted(file.name for file in path.parent.glob("*.yaml"))
-        raise SimexploreError(
-            f"{at(layer, ('extends',))}: expected a file that exists, found {show(name)}{nearest(name, files)}"
-        )
+        raise SimexploreError(f"{at(layer, key)}: expected a file that exists, found {show(name)}{nearest(name, files)}")
     return parent
 
 

@@ -295,11 +295,13 @@ def json_schema() -> dict[str, Any]:
         definition.pop("required", None)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "simexplore machine"
-    schema["properties"]["extends"] = {
+    name = {
         "type": "string",
         "description": "name of a machine, or path of a file relative to this one, whose keys this file overrides",
         "examples": ["nvidia/h200-sxm", "_family.yaml"],
     }
+    several = {"type": "array", "items": name, "minItems": 1, "description": "later ones override earlier ones"}
+    schema["properties"]["extends"] = {"anyOf": [name, several]}
     partial = [{"required": ["extends"]}, {"required": ["abstract"]}]
     schema["if"], schema["else"] = {"anyOf": partial}, {"required": required}
     return schema

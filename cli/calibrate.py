@@ -48,9 +48,17 @@ from simexplore.sim.calibration import Calibrated
     metavar="OVERLAY.yaml",
     help="Machine to write; the correction is written beside it as OVERLAY.residual.npz.",
 )
+@click.option("--family", is_flag=True, help="Write what ARCH's generation shares, for machines never measured.")
 @json_option()
 def calibrate(
-    arch: str, measured: tuple[str, ...], rows: int, residual_rows: int, seed: int, output: Path, as_json: bool
+    arch: str,
+    measured: tuple[str, ...],
+    rows: int,
+    residual_rows: int,
+    seed: int,
+    output: Path,
+    family: bool,
+    as_json: bool,
 ) -> None:
     """Fit the machine ARCH to measured kernels and write it as OVERLAY.yaml, which extends ARCH.
 
@@ -68,6 +76,7 @@ def calibrate(
             residual_rows=residual_rows,
             seed=seed,
             date=dt.datetime.now(dt.UTC).date().isoformat(),
+            family=family,
             progress=advance,
         )
     if as_json:

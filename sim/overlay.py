@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from simexplore.archs.load import arch_path, load_arch
@@ -13,6 +13,9 @@ from simexplore.archs.merge import dotted
 from simexplore.archs.residual import to_bytes
 from simexplore.errors import SimexploreError
 from simexplore.sim.calibration import Calibrated, sigma_by_name
+
+OF_THE_BOARD = ("dram.", "launch.", "clock.")
+"""Beginnings of values that a board's memory, host and cooling set, not its generation."""
 
 Nested = dict[str, "Nested | str | None"]
 """YAML as it is written here: mappings, and text that is already a scalar."""
@@ -58,6 +61,28 @@ def overlay_text(path: Path, residual_name: str, calibrated: Calibrated, provena
     head = ["# Written by simexplore calibrate."]
     head += [f"# The rows cannot see {', '.join(unseen)}: sourced values are kept."] if unseen else []
     return "\n".join([*head, *_lines(data, 0)]) + "\n"
+
+
+def write_family(path: Path, calibrated: Calibrated, provenance: Provenance) -> Path:
+    """Write what a machine's generation shares of its calibration: values, and how far off such values are.
+
+    A file to extend beside the facts of a machine that was never measured, `extends: [_family.yaml, _calibrated.yaml]`.
+    What belongs to one board (`OF_THE_BOARD`) and the learned correction stay out.
+    Raises SimexploreError where it cannot be written.
+    """
+    shared = {key: value for key, value in calibrated.values.items() if not key.startswith(OF_THE_BOARD)}
+    data: Nested = {"abstract": "true"}
+    for key, value in shared.items():
+        _put(data, key, value)
+    sigmas = {name: f"{sigma:.4g}" for name, sigma in sigma_by_name(calibrated.groups)}
+    data["calibration"] = {"date": _text(provenance.date), "seed": str(provenance.seed), "sigma_log": {**sigmas}}
+    data["sources"] = _sources(replace(calibrated, values=shared), provenance)
+    head = f"# What {provenance.arch} taught of its generation. Written by simexplore calibrate --family."
+    try:
+        path.write_text("\n".join([head, *_lines(data, 0)]) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SimexploreError(f"{path}: the family can't be written: {error.strerror}") from None
+    return path
 
 
 def extends_from(path: Path, arch: str) -> str:

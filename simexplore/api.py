@@ -142,6 +142,7 @@ def calibrate(
     residual_rows: int = 1000,
     seed: int = 0,
     date: str = "",
+    family: bool = False,
     progress: comparing.Progress | None = None,
 ) -> Calibrated:
     """Fit a machine to measurements and write it as an overlay, its learned correction beside it.
@@ -154,20 +155,22 @@ def calibrate(
         residual_rows: most rows of a family and dtype that the correction is learned from; 0: no correction.
         seed: chooses the rows.
         date: of today, for the sources of the fitted values.
+        family: write what the machine's generation shares instead, for machines that were never measured.
         progress: told how much is done.
 
     Raises:
         SimexploreError: no row can be predicted, a package is missing, or the files cannot be written.
     """
     from simexplore.sim.calibration import calibrate as fit
-    from simexplore.sim.overlay import Provenance, write_overlay
+    from simexplore.sim.overlay import Provenance, write_family, write_overlay
 
     several = [measured] if isinstance(measured, Measurements | str | Path) else list(measured)
     tables = [table if isinstance(table, Measurements) else read_measurements(table) for table in several]
     table = join(tables)
     data = tuple(dict.fromkeys(str(source) for source in table.frame["source"]))
-    result = fit(arch, table, rows, residual_rows, seed, progress)
-    write_overlay(Path(output), result, Provenance(arch, data, rows, seed, date))
+    result = fit(arch, table, rows, 0 if family else residual_rows, seed, progress)
+    write = write_family if family else write_overlay
+    write(Path(output), result, Provenance(arch, data, rows, seed, date))
     return result
 
 

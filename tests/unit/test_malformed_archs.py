@@ -112,7 +112,7 @@ def test_one_line_names_file_line_key_expected_and_found(
         (b"hello\n", "1: top level: expected a mapping such as 'kind: gpu', found 'hello'"),
         (b"name: caf\xe9\n", "1: top level: expected UTF-8 text, found the byte 0xe9"),
         ("kind: gpu".encode("utf-16"), "1: top level: expected UTF-8 text, found the byte 0xff"),
-        (b"extends: [a]\n", "1: extends: expected a name or path in one word, found a list"),
+        (b"extends: [3]\n", "1: extends.0: expected a name or path in one word, found 3"),
         (b"extends: nvidia/h200\n", "found 'nvidia/h200' (did you mean 'nvidia/h200-sxm'?)"),
         (b"extends: parent.yaml\n", "1: extends: expected a file that exists, found 'parent.yaml'"),
         (b'extends: "a\\0.yaml"\n', "1: extends: expected a file that exists, found 'a\\x00.yaml'"),
