@@ -16,7 +16,7 @@ from simexplore.kernels.suites import Case, cases_of
 
 SOURCE_PREFIX = "simexplore/"
 """Beginning of the `source` column of our own measurements; the backend's name follows."""
-_PACKAGES = ("simexplore", "numpy", "vulkan", "torch", "cupy-cuda12x", "cuda-core")
+_PACKAGES = ("simexplore", "numpy", "vulkan", "torch", "cuda-bindings", "nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12")
 
 
 def measure_suite(

@@ -71,13 +71,13 @@ def _stream(case: Case) -> Program:
 
 
 def _chase(case: Case) -> Program:
-    """One thread, or one on every SM (`ctas`); `cached` loads may hit L1."""
+    """One CTA, or one on every SM (`ctas`), whose first thread walks; `cached` loads may hit L1."""
     options = {**case.params, **case.options}
-    ctas, lines = int(options.get("ctas", 1)), case.count("bytes") // 64
+    ctas = int(options.get("ctas", 1))
     source = _micro(CACHED=int(options.get("cached", 0)))
     outputs = {"y": ((ctas,), np.uint32), "cycles": ((ctas,), np.uint32)}
-    loads = (np.uint32(case.count("loads")), np.uint32(min(lines, 1 << 16)))
-    return Program(source, "pointer_chase", (ctas, 1, 1), (32, 1, 1), outputs, ("next",), loads)
+    scalars = (np.uint32(case.count("loads")), np.uint32(case.count("bytes") // 4))
+    return Program(source, "pointer_chase", (ctas, 1, 1), (1024, 1, 1), outputs, ("next",), scalars)
 
 
 def _fma(case: Case) -> Program:

@@ -65,7 +65,7 @@ def test_every_source_of_every_suite_compiles(capability: tuple[int, int]) -> No
 
 @needs_nvrtc
 def test_a_mistake_is_told_with_the_compilers_log() -> None:
-    with pytest.raises(SimexploreError, match=r"micro.cu does not compile for sm_80: .*ITERATIONS"):
+    with pytest.raises(SimexploreError, match=r"(?s)micro.cu does not compile for sm_80: .*ITERATIONS"):
         compiled(Source("micro.cu"), "sm_80")
 
 

@@ -19,21 +19,23 @@ extern "C" __global__ void triad(float4* z, const float4* x, const float4* y, u6
     }
 }
 
-// Each CTA's first thread follows the links; one CTA on one SM, or one on each.
-extern "C" __global__ void pointer_chase(u32* y, u32* cycles, const u32* next, u32 loads, u32 warm_loads) {
-    if (threadIdx.x != 0) return;
-    u32 at = 0;
-    for (u32 i = 0; i < warm_loads; ++i) asm volatile("ld.global.cg.u32 %0, [%1];" : "=r"(at) : "l"(next + at));
-    at = 0;
-    long long start = clock64();
-#pragma unroll 16
-    for (u32 i = 0; i < loads; ++i) {
 #if CACHED
-        asm volatile("ld.global.ca.u32 %0, [%1];" : "=r"(at) : "l"(next + at));
+#define LOAD "ld.global.ca.u32 %0, [%1];"
 #else
-        asm volatile("ld.global.cg.u32 %0, [%1];" : "=r"(at) : "l"(next + at));
+#define LOAD "ld.global.cg.u32 %0, [%1];"
 #endif
-    }
+
+// All threads read a word of every sector, which leaves as much of the array in the caches as they hold; then the first
+// one follows the links. `cycles` has its loads alone. One CTA on one SM, or one on each.
+extern "C" __global__ void pointer_chase(u32* y, u32* cycles, const u32* next, u32 loads, u32 words) {
+    u32 at;
+    for (u32 i = threadIdx.x * 8; i < words; i += blockDim.x * 8) asm volatile(LOAD : "=r"(at) : "l"(next + i));
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+    at = 0;
+    const long long start = clock64();
+#pragma unroll 16
+    for (u32 i = 0; i < loads; ++i) asm volatile(LOAD : "=r"(at) : "l"(next + at));
     cycles[blockIdx.x] = (u32)(clock64() - start);
     y[blockIdx.x] = at;
 }
