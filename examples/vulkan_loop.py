@@ -44,6 +44,14 @@ class Exam:
 
 
 @dataclass(frozen=True)
+class Peaks:
+    """A roofline: the best rates of the micro-benchmarks."""
+
+    flop_per_s: float
+    bytes_per_s: float
+
+
+@dataclass(frozen=True)
 class Fusion:
     """Time of a chain of stages over that of the fused kernel."""
 
@@ -58,28 +66,30 @@ def calibrated(folder: Path, effort: Effort | None = None) -> Gpu:
     return simexplore.calibrate(ARCH, folder / "calibration.csv", folder / "calibrated.yaml").gpu
 
 
-def examine(gpu: Gpu, folder: Path, effort: Effort | None = None) -> Exam:
-    """Measure the exam and the peaks, and hold both predictions against the exam."""
-    simexplore.measure("vulkan", "exam", folder / "exam.csv", effort=effort)
+def peaks(folder: Path, effort: Effort | None = None) -> Peaks:
+    """Measure the micro-benchmarks: the best multiply-add rate and the best streaming rate."""
     simexplore.measure("vulkan", "micro", folder / "micro.csv", effort=effort)
+    micro = pd.read_csv(folder / "micro.csv")
+    multiply_adds = micro[(micro["op"] == "fma_rate") & (micro["dtype"] == "fp32")]
+    streams = micro[micro["op"].isin(["copy", "triad"])]
+    return Peaks(1e9 * multiply_adds["gflop_per_s"].max(), 1e9 * streams["gb_per_s"].max())
+
+
+def examine(gpu: Gpu, roofline: Peaks, folder: Path, effort: Effort | None = None) -> Exam:
+    """Measure the exam, and hold the machine's and the roofline's predictions against it."""
+    simexplore.measure("vulkan", "exam", folder / "exam.csv", effort=effort)
     comparison = simexplore.compare(gpu, folder / "exam.csv")
     table = comparison.table
-    roofline_us = _roofline_us(pd.read_csv(folder / "micro.csv"), table)
+    seconds = table[TIME] * 1e-6
+    flops, moved = (table[rate].astype(float) * 1e9 * seconds for rate in ("gflop_per_s", "gb_per_s"))
+    roofline_s = np.maximum(flops / roofline.flop_per_s, moved / roofline.bytes_per_s)
     return Exam(
         rows=len(table),
-        span=float(table[TIME].max() / table[TIME].min()),
+        span=float(seconds.max() / seconds.min()),
         mape=comparison.total.mape,
         spearman=float(table["predicted_us"].corr(table[TIME], method="spearman")),
-        roofline_mape=float(np.mean(np.abs(roofline_us / table[TIME] - 1.0))),
+        roofline_mape=float(np.mean(np.abs(roofline_s / seconds - 1.0))),
     )
-
-
-def _roofline_us(micro: pd.DataFrame, kernels: pd.DataFrame) -> pd.Series:
-    """Times of a roofline with the best multiply-add rate and the best streaming rate of the micro-benchmarks."""
-    peak = micro[(micro["op"] == "fma_rate") & (micro["dtype"] == "fp32")]["gflop_per_s"].max()
-    bandwidth = micro[micro["op"].isin(["copy", "triad"])]["gb_per_s"].max()
-    gflop, gigabytes = (kernels[rate].astype(float) * kernels[TIME] * 1e-6 for rate in ("gflop_per_s", "gb_per_s"))
-    return np.maximum(gflop / peak, gigabytes / bandwidth) * 1e6
 
 
 def fusion(gpu: Gpu, folder: Path, effort: Effort | None = None) -> list[Fusion]:
@@ -109,7 +119,7 @@ def main() -> None:
         folder = Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
         folder.mkdir(parents=True, exist_ok=True)
         gpu = calibrated(folder)
-        exam = examine(gpu, folder)
+        exam = examine(gpu, peaks(folder), folder)
         print(f"exam: {exam.rows} kernels, longest {exam.span:,.0f} times the shortest")
         print(f"mape {exam.mape:.1%}, Spearman {exam.spearman:.3f}; roofline: mape {exam.roofline_mape:.1%}")
         for chain in fusion(gpu, folder):
