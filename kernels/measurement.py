@@ -38,7 +38,8 @@ class Conditions:
     operands again and again, so that whatever fits in L2 is read from there.
     """
 
-    launch: Literal["stream", "graph"] = "stream"
+    launch: Literal["stream", "graph", "profiled"] = "stream"
+    """`profiled`: times are a profiler's durations of the kernels alone."""
     max_weight_copies: int = 1
     """Runs rotate over as many copies of the weights as fill L2, but at most this many; 1: the same ones each time."""
     activation_copies: int = 1
@@ -47,6 +48,8 @@ class Conditions:
     """Type in which activations reach a GEMM on narrower types, quantising them being timed too. None: it is not."""
     attention_module: bool = False
     """Attention rows are the module around the kernel: they include RoPE and the append to the KV cache."""
+    sustained: bool = False
+    """Kernels were repeated until clocks and power had settled at the board's limit."""
     new_shapes: bool = False
     """Every shape ran for the first time: the time in which a library chooses its algorithm is part of the row's."""
 

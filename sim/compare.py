@@ -205,7 +205,11 @@ def conditions_in(column: OperatorColumn, gpu: Gpu) -> Conditions:
         weight_copies=_weight_copies(column.record, given, gpu), activation_copies=float(given.activation_copies)
     )
     return Conditions(
-        cache=cache, launch=given.launch, attention_module=given.attention_module, new_shapes=given.new_shapes
+        cache=cache,
+        launch=given.launch,
+        attention_module=given.attention_module,
+        sustained=given.sustained,
+        new_shapes=given.new_shapes,
     )
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-Launch = Literal["graph", "stream"]
+Launch = Literal["graph", "stream", "profiled"]
+"""What a kernel's time includes of its launch; `profiled`: nothing, as in a profiler's durations of kernels."""
 
 RESOURCES = ("tensor", "fma", "special", "shared", "l2", "dram")
 """What kernels share on a GPU; each is 1.0 when the whole machine's is in use."""
@@ -49,6 +50,8 @@ class Conditions:
     launch: Launch = "graph"
     attention_module: bool = False
     """True: attention includes RoPE, the append to the KV cache and merging partial results, as engines time it."""
+    sustained: bool = False
+    """True: kernels run for so long that the board's power limit holds from the start of each."""
     new_shapes: bool = False
     """True: every shape is met for the first time, so that a library's choice of an algorithm is in the time."""
 

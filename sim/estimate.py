@@ -98,6 +98,8 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
 
 def physics(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool = False) -> Cost:
     """`predict` without the learned correction and without intervals."""
+    if conditions.sustained:
+        gpu = gpu.model_copy(update={"power": gpu.power.model_copy(update={"burst_headroom": 0.0})})
     parts = [_cost_of_chunk(part, gpu, state, with_traits) for part, state in _chunks(op, conditions)]
     told = [part.traits for part in parts if part.traits is not None]
     return Cost(

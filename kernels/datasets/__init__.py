@@ -35,6 +35,7 @@ ADAPTORS = {
 
 
 SOURCES = {
+    "llmservingsim/": Conditions(launch="profiled"),
     "neusight/": Conditions(launch="stream", new_shapes=True),
     "simexplore/vulkan": Conditions(launch="graph"),
     "simexplore/cuda": Conditions(launch="graph"),
@@ -44,6 +45,7 @@ SOURCES = {
 
 Our own kernels run on the same operands again and again, recorded beforehand.
 
+LLMServingSim (Cho et al., IISWC 2024; github.com/casys-kaist/LLMServingSim) gives a profiler's kernel durations.
 NeuSight (Lee et al., ASPLOS 2025, arXiv 2407.13853; github.com/sitar-lab/NeuSight) profiles eager PyTorch, every row
 another shape.
 """

@@ -21,6 +21,8 @@ from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.hints import did_you_mean
 
 SOURCE_PREFIX = "aic/"
+POWER_SOURCE = "aic/vllm0.22"
+"""Source of the tables that have watts."""
 EXAMPLE = "aiconfigurator:h200_sxm/gemm/trtllm"
 
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "nvfp4": "fp4", "sq": "int8_sq"}
@@ -33,13 +35,16 @@ def conditions_of(source: str, op: str) -> Conditions:
     Kernels were replayed as a CUDA graph, three times to warm up and six to time. GEMM weights rotate over
     min(5, ceil(L2 / weight bytes)) copies while the activations stay the same; activations reach narrow GEMMs as
     bf16 and are quantised within the time. Attention re-reads one KV cache, quantisation one input. TensorRT-LLM's
-    attention rows are its whole attention module. Collectives are from nccl-tests, which launches on a stream.
+    attention rows are its whole attention module. Rows with watts were repeated for 0.3 to 1 s, at settled clocks.
+    Collectives are from nccl-tests, which launches on a stream.
     """
     if source.startswith(f"{SOURCE_PREFIX}nccl"):
         return Conditions(launch="stream")
+    sustained = source.startswith(POWER_SOURCE)
     if op == "gemm":
-        return Conditions(launch="graph", max_weight_copies=5, activation_dtype="bf16")
-    return Conditions(launch="graph", attention_module=source.startswith(f"{SOURCE_PREFIX}trtllm"))
+        return Conditions(launch="graph", max_weight_copies=5, activation_dtype="bf16", sustained=sustained)
+    module = source.startswith(f"{SOURCE_PREFIX}trtllm")
+    return Conditions(launch="graph", attention_module=module, sustained=sustained)
 
 
 def read(name: str) -> pd.DataFrame:

@@ -84,7 +84,7 @@ def kernel_seconds(demand: KernelDemand, gpu: Gpu) -> FloatArray:
 
 def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray:
     """Launch latency of the kernel, and launch and latency of its helper kernels [s]."""
-    each_s = gpu.launch.graph_s if launch == "graph" else gpu.launch.stream_s
+    each_s = {"graph": gpu.launch.graph_s, "stream": gpu.launch.stream_s, "profiled": 0.0}[launch]
     return each_s + demand.extra_launches * (each_s + demand.helper_cycles / gpu.clock.boost_hz)
 
 
