@@ -48,7 +48,7 @@ Floats = npt.NDArray[np.float64]
 def study(measured: Path) -> list[dict[str, Any]]:
     """Published figures beside ours; `measured` is the folder with both tables. Raises SimexploreError for bad ones."""
     table = read_document(PUBLISHED).data
-    gpu = load_arch(table["arch"])
+    gpu = load_arch(table["arch"]).physics_only()
     found = {
         **forest_figures(gpperf.read_cutlass(measured / CUTLASS)),
         **simulated_figures(gpperf.read_cutlass(measured / CUTLASS), with_simt_tiles(gpu, Tile.parse(table["tile"]))),
