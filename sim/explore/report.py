@@ -190,7 +190,7 @@ def _changes(store: Store, results: pd.DataFrame) -> str:
 
 def _sensitivity(shares: pd.DataFrame) -> str:
     method = str(shares["method"].iloc[0])
-    return plot("decides", "Sensitivity of each objective", charts.METHODS.get(method, method), 320)
+    return plot("decides", "Sensitivity of each objective", charts.METHODS.get(method, method), 170)
 
 
 def _table(shown: PageColumns) -> str:

@@ -143,7 +143,7 @@ def _by_operator(comparison: Comparison) -> str:
 
 def _parity(drawn: int, rows: int) -> str:
     thinned = f"{drawn:,} of {rows:,} rows are drawn, the {ALWAYS_DRAWN} worst among them. " if drawn < rows else ""
-    words = f"{thinned}On the line they are equal; dotted are +25\u00a0% and −20\u00a0%. Arrow keys walk through the points."
+    words = f"{thinned}On the line they are equal; dotted are +25\u00a0% and −20\u00a0%. Arrow keys walk along points."
     colours = choice("colour", "Colour by", (("group", "operator"), ("bound", "bottleneck")))
     return f'<div class="controls">{colours}</div>' + plot("parity", "Time of a kernel", words, 600, "square")
 

@@ -57,7 +57,7 @@ const report = (() => {
       bgcolor: "rgba(0,0,0,0)", ...full.legend };
     for (const key of ["xaxis", "yaxis"]) full[key] = axis(full[key]);
     if (small && full.height) full.height = Math.round(full.height * 0.85) + 14 * legendLines;
-    if (printing) Object.assign(full, { autosize: false, width: halved ? 322 : 672 });
+    if (printing) Object.assign(full, { autosize: false, width: halved ? 322 : 672, height: Math.round(0.8 * full.height) });
     return full;
   }
 
