@@ -104,10 +104,13 @@ def calibrate(
     if not groups:
         raise SimexploreError(f"nothing to calibrate {gpu.name} on: none of the measured rows can be predicted")
     random = np.random.default_rng(seed)
-    results, fitted = {}, [_fitted_before(base)]
+    before = _fitted_before(base)
+    results, fitted = {}, [before]
     for name, group in groups.items():
         training = _chosen(group, used, residual_rows, random)
-        results[name] = _learn(group, training, residual_rows > 0, seed, steps.within(0.5 / len(groups)))
+        told = ~np.isin(group.prints, np.concatenate([before, group.prints[training]]))
+        correction_seed = seed if residual_rows else None
+        results[name] = _learn(group, training, told, correction_seed, steps.within(0.5 / len(groups)))
         fitted.append(group.prints[training])
         steps.next(0.5 / len(groups))
     return Calibrated(gpu, values, uncertainty, results, np.unique(np.concatenate(fitted)), refused)
@@ -206,15 +209,19 @@ def _chosen(group: _Group, used: Positions, most: int, random: np.random.Generat
 
 
 def _learn(
-    group: _Group, training: npt.NDArray[np.bool_], with_correction: bool, seed: int, progress: Progress
+    group: _Group,
+    training: npt.NDArray[np.bool_],
+    held_out: npt.NDArray[np.bool_],
+    seed: int | None,
+    progress: Progress,
 ) -> GroupResult:
+    """What the training rows teach, and the errors on the held-out ones; without a seed there is no correction."""
     rows = group.take(training)
     size = np.abs(rows.log_ratio)
     sigma = float(np.quantile(size, COVERAGE)) / NORMAL_80 if len(size) >= FEWEST_FOR_SPREAD else None
-    correction = fit_correction(rows, seed, progress) if with_correction else None
-    left = ~np.isin(group.prints, group.prints[training])  # a kernel measured twice is known when it was seen once
-    held_out = _errors(group.take(left), correction, sigma) if sigma is not None and left.any() else None
-    return GroupResult(group.op, len(rows.log_ratio), sigma, correction, held_out)
+    correction = fit_correction(rows, seed, progress) if seed is not None else None
+    errors = _errors(group.take(held_out), correction, sigma) if sigma is not None and held_out.any() else None
+    return GroupResult(group.op, len(rows.log_ratio), sigma, correction, errors)
 
 
 def _errors(rows: TrainingRows, correction: Correction | None, sigma_log: float) -> HeldOut:

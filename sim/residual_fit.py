@@ -6,7 +6,7 @@ residuals the local scale and the interval. Fitting needs scikit-learn (extra `c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -25,7 +25,10 @@ Columns = dict[str, FloatArray]
 Progress = Callable[[int, int], None]
 
 COVERAGE = 0.8
-FOLDS = 6
+FOLDS = 10
+"""Of cross-validation: many, so that a left-out row is predicted from nearly as many as a new one."""
+CHOOSING_FOLDS = 3
+"""Of these, those that the setting is chosen on."""
 BAGS = 2
 """Boosters of different seeds whose mean is the correction."""
 FEWEST_ROWS = 60
@@ -72,15 +75,19 @@ def fit_correction(rows: TrainingRows, seed: int, progress: Progress | None = No
     random = np.random.default_rng(seed)
     folds = random.permutation(len(y)) % FOLDS
     seeds = [int(s) for s in random.integers(2**31, size=2)]
-    steps = FOLDS * len(SETTINGS) + 2
-    left_out = []
+    steps = CHOOSING_FOLDS * len(SETTINGS) + FOLDS + 2
+    errors = []
     for i, setting in enumerate(SETTINGS):
-        make = partial(booster, setting, seeds[0])
-        left_out.append(_left_out(x, y, folds, make, progress, i * FOLDS, steps))
-    errors = [float(np.mean(np.abs(y - predicted))) for predicted in left_out]
-    best = int(np.argmin(errors))
-    shift = trees_of([booster(SETTINGS[best], seeds[0] + bag).fit(x, y) for bag in range(BAGS)], x)
-    spread, factor = _interval(x, y - left_out[best], folds, seeds[1])
+        guessed = _left_out(x, y, folds, partial(booster, setting, seeds[0]), range(CHOOSING_FOLDS))
+        errors.append(float(np.nanmean(np.abs(y - guessed))))
+        if progress is not None:
+            progress(CHOOSING_FOLDS * (i + 1), steps)
+    best = SETTINGS[int(np.argmin(errors))]
+    residual = y - _left_out(x, y, folds, partial(booster, best, seeds[0]), range(FOLDS))
+    if progress is not None:
+        progress(steps - 2, steps)
+    shift = trees_of([booster(best, seeds[0] + bag).fit(x, y) for bag in range(BAGS)], x)
+    spread, factor = _interval(x, residual, folds, seeds[1])
     if progress is not None:
         progress(steps, steps)
     return Correction(
@@ -114,22 +121,12 @@ def booster(setting: Setting, seed: int, loss: str = "huber") -> Any:
     )
 
 
-def _left_out(
-    x: Floats32,
-    y: FloatArray,
-    folds: Indices,
-    make: Callable[[], Any],
-    progress: Progress | None = None,
-    done: int = 0,
-    steps: int = 0,
-) -> FloatArray:
-    """What a model fitted on the other folds says of each row."""
-    predicted = np.empty(len(y))
-    for fold in range(FOLDS):
+def _left_out(x: Floats32, y: FloatArray, folds: Indices, make: Callable[[], Any], which: Iterable[int]) -> FloatArray:
+    """What a model fitted on the other folds says of each row of some folds; NaN for the others."""
+    predicted = np.full(len(y), np.nan)
+    for fold in which:
         out = folds == fold
         predicted[out] = make().fit(x[~out], y[~out]).predict(x[out])
-        if progress is not None:
-            progress(done + fold + 1, steps)
     return predicted
 
 
@@ -141,7 +138,7 @@ def _interval(x: Floats32, residual: FloatArray, folds: Indices, seed: int) -> t
     """
     size = np.abs(residual)
     log_size = np.log(np.maximum(size, SCALE_FLOOR * np.median(size) + 1e-9))
-    scale = np.exp(_left_out(x, log_size, folds, partial(booster, SCALE, seed, "squared_error")))
+    scale = np.exp(_left_out(x, log_size, folds, partial(booster, SCALE, seed, "squared_error"), range(FOLDS)))
     level = min(COVERAGE * (1.0 + 1.0 / len(size)), 1.0)
     factor = float(np.quantile(size / scale, level, method="higher"))
     return trees_of([booster(SCALE, seed, "squared_error").fit(x, log_size)], x), factor
