@@ -16,6 +16,7 @@ import numpy as np
 from simexplore.cli.front import cell, print_front
 from simexplore.cli.options import json_option
 from simexplore.cli.output import note, print_json
+from simexplore.cli.pages import now
 from simexplore.sim.explore import executor as executors
 from simexplore.sim.explore.executor import Pool
 from simexplore.sim.explore.pareto import choose_objectives
@@ -80,9 +81,9 @@ def sweep(
         progress.close()
         pool.close()
     with Store.open(output) as store:
-        written = _export(store, output, exports)
+        table = _export(store, output, exports)
         if not as_json:
-            _print(store, written)
+            _print(store, table)
 
 
 def _pool(jobs: int, scheduler: str | None) -> Pool:
@@ -127,7 +128,19 @@ def _print(store: Store, table: Path) -> None:
         kinds = failed["error"].nunique()
         click.echo(f"{len(failed):,} points failed ({kinds} causes); the first: {failed['error'].iloc[0]}")
     click.echo(f"table   {table}")
-    click.echo(f"report  simexplore report {store.path.parent} -o report.html")
+    click.echo(f"report  {_write_report(store)}")
+
+
+def _write_report(store: Store) -> str:
+    """The report beside the store, where the library for its pictures is installed; else how to make it."""
+    folder = store.path.parent
+    if find_spec("plotly") is None:
+        return f"pip install 'simexplore[report]', then simexplore report {folder}"
+    from simexplore.sim.explore.report import sweep_html
+
+    page = folder / "report.html"
+    page.write_text(sweep_html(store, now()), encoding="utf-8")
+    return str(page)
 
 
 def _duration(seconds: float) -> str:

@@ -85,19 +85,24 @@ class Grouping:
         self, texts: Mapping[str, str], columns: Mapping[Field, FloatArray], machines: int
     ) -> dict[int, str]:
         """Error by machine. Limits of fields, and of one field by another, are of order: corners stand for the rest."""
-        lows = {field: values.min() for field, values in columns.items()}
-        highs = {field: values.max() for field, values in columns.items()}
-        corners = [lows, highs]
-        corners += [{**lows, field: highs[field]} for field in columns]
-        corners += [{**highs, field: lows[field]} for field in columns]
-        if not any(self._mistake(texts, corner) for corner in corners):
-            return {}
+        for extents in (self._extents(columns), {field: _ends(values) for field, values in columns.items()}):
+            lows, highs = ({field: ends[side] for field, ends in extents.items()} for side in (0, 1))
+            corners = [lows, highs]
+            corners += [{**lows, field: highs[field]} for field in columns]
+            corners += [{**highs, field: lows[field]} for field in columns]
+            if not any(self._mistake(texts, corner) for corner in corners):
+                return {}
         found = {}
         for machine in range(machines):
             error = self._mistake(texts, {field: values[machine] for field, values in columns.items()})
             if error:
                 found[machine] = error
         return found
+
+    def _extents(self, columns: Mapping[Field, FloatArray]) -> dict[Field, tuple[float, float]]:
+        """Least and largest value of the whole sweep where they are known: so most chunks have the same corners."""
+        known = {axis.path: axis.span or _ends(np.asarray(axis.levels)) for axis in self._problem.free}
+        return {field: known.get(field.path) or _ends(values) for field, values in columns.items()}
 
     def _mistake(self, texts: Mapping[str, str], values: Mapping[Field, float]) -> str:
         """What is wrong with a machine; nothing where it is valid."""
@@ -132,3 +137,7 @@ def _without_set(error: SimexploreError) -> str:
 
 def _plain(field: Field, value: float) -> float | int:
     return round(value) if field.kind == "int" else float(value)
+
+
+def _ends(values: FloatArray) -> tuple[float, float]:
+    return float(values.min()), float(values.max())

@@ -27,7 +27,8 @@ def test_a_sweep_prints_its_front_and_where_things_lie(command: Callable[..., Re
     (header,) = (line.split() for line in shown.splitlines() if line.lstrip().startswith("point"))
     assert header == ["point", "dram.bandwidth", "sm.count", "decode.context", "time_s", "area_mm2", "bound"]
     assert f"table   {out / 'results.parquet'}" in shown
-    assert f"simexplore report {out}" in shown
+    assert f"report  {out / 'report.html'}" in shown
+    assert (out / "report.html").stat().st_size > 10_000
     assert len(pd.read_csv(tmp_path / "table.csv")) == len(pd.read_parquet(out / "results.parquet")) == 24
 
 
