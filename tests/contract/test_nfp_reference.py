@@ -23,7 +23,7 @@ SLICE = 64
 
 @cache
 def cluster() -> Ngpc:
-    ngpc = load_arch("ngpc/rtx-3090-ngpc-8").ngpc
+    ngpc = load_arch("ngpc/rtx-3090-ngpc-8@facts").ngpc
     assert ngpc is not None
     return ngpc
 

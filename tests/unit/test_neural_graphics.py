@@ -18,7 +18,7 @@ NAMES = [f"ngp/{application}/{encoding}" for application in APPLICATIONS for enc
 BATCH = 2**21
 
 
-def seconds(op: Operator, arch: str = "nvidia/rtx-3090") -> float:
+def seconds(op: Operator, arch: str = "nvidia/rtx-3090@facts") -> float:
     return float(np.ravel(predict(op, load_arch(arch), Conditions(cache=SERVING)).time_s)[0])
 
 
@@ -118,13 +118,13 @@ def test_fused_network_against_the_throughput_that_tiny_cuda_nn_shows() -> None:
 
 def test_frame_times_against_reports_of_instant_ngp() -> None:
     """NVlabs/instant-ngp issues 270 (about 100 ms at 1440 x 1080) and 640 (about 200 ms near full HD), other scenes."""
-    gpu = load_arch("nvidia/rtx-3090")
+    gpu = load_arch("nvidia/rtx-3090@facts")
     time_s = estimate_graph(catalog.build("ngp/nerf/hashgrid"), gpu, launch="stream").time_s
     assert 0.1 < time_s < 0.3
 
 
 def test_layers_one_by_one_are_slower_than_the_fused_network() -> None:
-    gpu = load_arch("nvidia/rtx-3090")
+    gpu = load_arch("nvidia/rtx-3090@facts")
     fused, layers = (
         estimate_graph(catalog.build("ngp/gia/hashgrid", {"mlp": mlp}), gpu).time_s for mlp in ("fused", "layers")
     )
@@ -132,7 +132,7 @@ def test_layers_one_by_one_are_slower_than_the_fused_network() -> None:
 
 
 @pytest.mark.parametrize(
-    "arch", ["nvidia/rtx-4090", "nvidia/h200-sxm", "nvidia/v100-sxm", "nvidia/jetson-agx-orin-64gb"]
+    "arch", ["nvidia/rtx-4090@facts", "nvidia/h200-sxm@facts", "nvidia/v100-sxm", "nvidia/jetson-agx-orin-64gb"]
 )
 def test_frames_run_on_other_gpus(arch: str) -> None:
     assert estimate_graph(catalog.build("ngp/gia/hashgrid"), load_arch(arch)).time_s > 0.0

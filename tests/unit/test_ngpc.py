@@ -31,7 +31,9 @@ PRIMES = (1, 2654435761, 805459861)
 
 
 def machine(**changes: str) -> Gpu:
-    return load_arch("ngpc/rtx-3090-ngpc-64", {f"ngpc.{key.replace('__', '.')}": text for key, text in changes.items()})
+    return load_arch(
+        "ngpc/rtx-3090-ngpc-64@facts", {f"ngpc.{key.replace('__', '.')}": text for key, text in changes.items()}
+    )
 
 
 def frame(application: str = "gia", encoding: str = "hashgrid", **params: str) -> Graph:
@@ -81,7 +83,7 @@ def test_gpu_phases_add_up_to_the_work_of_all_batches(batches: int) -> None:
 @pytest.mark.parametrize("application", ["nerf", "nsdf", "gia", "nvr"])
 def test_events_without_contention_are_the_closed_form(application: str) -> None:
     """With an L2 that nothing fills and a slow cluster, both give the same time within 1 %."""
-    gpu = load_arch("ngpc/rtx-3090-ngpc-8", {"l2.bandwidth": "100000 B/clk", "dram.bandwidth": "90 TB/s"})
+    gpu = load_arch("ngpc/rtx-3090-ngpc-8@facts", {"l2.bandwidth": "100000 B/clk", "dram.bandwidth": "90 TB/s"})
     graph = frame(application, "densegrid")
     assert execute(graph, gpu).time_s == pytest.approx(estimate_graph(graph, gpu).time_s, rel=0.01)
 
@@ -162,7 +164,7 @@ def test_layers_one_by_one_go_to_the_cluster_as_the_fused_network_does() -> None
 
 def test_other_work_runs_on_the_gpu_as_if_there_were_no_cluster() -> None:
     graph = single(Gemm(1024, 1024, 1024, dtype="fp16"))
-    assert execute(graph, machine()) == execute(graph, load_arch("nvidia/rtx-3090"))
+    assert execute(graph, machine()) == execute(graph, load_arch("nvidia/rtx-3090@facts"))
 
 
 def test_more_levels_than_engines_is_a_mistake_in_one_line() -> None:
@@ -255,6 +257,6 @@ def test_psnr_of_a_tenth_is_twenty_decibels() -> None:
 
 
 def test_the_public_face_runs_a_frame() -> None:
-    run = simexplore.simulate("ngp/gia/hashgrid", "ngpc/rtx-3090-ngpc-8")
+    run = simexplore.simulate("ngp/gia/hashgrid", "ngpc/rtx-3090-ngpc-8@facts")
     assert [op.name for op in run.ops] == ["rest", "encode and mlp"]
     assert {"l2", "ngpc", "ngpc_banks", "ngpc_mlp"} <= set(run.utilization)
