@@ -34,7 +34,7 @@ STEPS = (0.05, 0.02, 0.01)
 """Finite differences, coarse to fine: tile choice makes the predictions steppy."""
 EVALUATIONS = 15
 """Most Jacobians of each stage."""
-SEEN = 1.0
+SEEN = 0.75
 """A parameter whose log is known no better than this is one that the rows cannot see."""
 
 

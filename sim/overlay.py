@@ -101,7 +101,12 @@ def _calibration(residual_name: str, calibrated: Calibrated, provenance: Provena
         "data": f"[{', '.join(_text(name) for name in provenance.data)}]",
         "rows": {name: str(group.rows) for name, group in groups.items()},
         "held_out": {
-            name: "{" + ", ".join(f"{key}: {value:.4g}" for key, value in group.held_out.model_dump().items()) + "}"
+            name: "{"
+            + ", ".join(
+                f"{key}: {value if isinstance(value, int) else format(value, '.4g')}"
+                for key, value in group.held_out.model_dump().items()
+            )
+            + "}"
             for name, group in groups.items()
             if group.held_out is not None
         },

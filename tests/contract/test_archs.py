@@ -93,7 +93,8 @@ def test_files_and_what_they_resolve_to_follow_the_json_schema(name: str) -> Non
 def test_families_follow_the_json_schema(path: Path) -> None:
     data = read_document(path).data
     jsonschema.Draft202012Validator(json_schema()).validate(data)
-    assert data["abstract"] is True
+    if not data.get("abstract"):  # a machine's facts, which its calibration extends
+        assert load_arch(path).sources
 
 
 @pytest.mark.parametrize(
