@@ -161,7 +161,16 @@ def chain(elements: int, scale: Scale) -> list[Case]:
 
 def calibration(device: Device, seed: int) -> list[Case]:
     """Kernels to fit a machine to: the launch, and shapes drawn by seed from the even half."""
-    counts = {"copy": 8, "add": 8, "gelu": 8, "silu_mul": 6, "softmax": 10, "rmsnorm": 10, "layernorm": 8, "gemm": 24}
+    counts = {
+        "copy": 14,
+        "add": 14,
+        "gelu": 14,
+        "silu_mul": 14,
+        "softmax": 10,
+        "rmsnorm": 10,
+        "layernorm": 8,
+        "gemm": 24,
+    }
     return _drawn(device, seed, counts, half=0)
 
 

@@ -1,6 +1,6 @@
 """Measure, calibrate, predict, on the Vulkan device that is here: the whole loop, as examples/vulkan_loop.py runs it.
 
-The machine may be busy with other things, so an exam that fails is taken again, three times at most.
+The machine may be busy with other things, so a loop that fails is gone through again, three times at most.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from simexplore.kernels.runner import Effort
 from simexplore.kernels.vulkan.device import VulkanBackend
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "vulkan_loop.py"
-BRIEF = Effort(warmup=1, sample_s=0.002, min_samples=8, max_samples=40, case_s=0.1)
+BRIEF = Effort(warmup=1, sample_s=0.002, min_samples=8, max_samples=40, case_s=0.25)
 THOROUGH = Effort(warmup=2, sample_s=0.004, min_samples=15, case_s=0.6)
 TRIES = 3
 MOST_LOAD = 2.0
@@ -67,7 +67,8 @@ def test_the_calibrated_machine_passes_an_exam_of_other_kernels(loop: ModuleType
     for attempt in range(TRIES):
         folder = tmp_path / str(attempt)
         folder.mkdir()
-        exam = loop.examine(machine, roofline, folder, BRIEF)
+        gpu = machine if attempt == 0 else loop.calibrated(folder, BRIEF)
+        exam = loop.examine(gpu, roofline, folder, BRIEF)
         taken.append(exam)
         assert exam.rows >= 60
         assert json.loads((folder / "exam.csv.json").read_text())["suite"] == "exam"
@@ -82,7 +83,8 @@ def test_fusing_a_chain_is_predicted_within_thirty_percent(loop: ModuleType, mac
     for attempt in range(TRIES):
         folder = tmp_path / str(attempt)
         folder.mkdir()
-        for chain in loop.fusion(machine, folder, THOROUGH):
+        gpu = machine if attempt == 0 else loop.calibrated(folder, BRIEF)
+        for chain in loop.fusion(gpu, folder, THOROUGH):
             assert chain.measured > 1.5, "fusion must pay"
             error = chain.predicted / chain.measured - 1.0
             best[chain.elements] = min(best.get(chain.elements, error), error, key=abs)
