@@ -23,7 +23,7 @@ from simexplore.workloads.ops import Operator
 CHUNK_ROWS = 128
 """Rows mapped at once: rows x candidates x 8 bytes should stay in a core's L2 cache."""
 
-BOUNDS = ("tensor", "fma", "special", "shared", "l2", "dram", "latency", "launch", "link")
+BOUNDS = ("tensor", "fma", "special", "shared", "l2", "dram", "latency", "launch", "link", "encode", "mlp")
 """What can bound an operator, in the order of `Prediction.bound_code`."""
 
 

@@ -41,6 +41,14 @@ class Plan:
     ngpc_j: float
     """Dynamic energy of both sides [J]."""
 
+    @property
+    def busy_s(self) -> dict[str, float]:
+        """Time for which each shared resource, and the cluster, is busy over the whole frame [s]."""
+        stages = self.stages
+        batches = self.batches - 1 + stages.last_share
+        names = [name for name in (*RESOURCES, "ngpc") if name in {*stages.gpu_takes, *stages.ngpc_takes}]
+        return {name: batches * (stages.gpu_takes.get(name, 0.0) + stages.ngpc_takes.get(name, 0.0)) for name in names}
+
 
 def plan_frame(graph: Graph, gpu: Gpu, launch: Launch = "graph") -> Plan | None:
     """What GPU and cluster do for a frame; None where the machine has no cluster, or the graph nothing for it.
@@ -158,14 +166,11 @@ def play_frame(plan: Plan, gpu: Gpu, graph: Graph, probes: Sequence[Probe]) -> R
 
 def _utilization(plan: Plan, gpu: Gpu, time_s: float) -> dict[str, float]:
     """Mean shares in use: of shared resources, of the cluster, and of its SRAM banks and MLP arrays."""
-    stages, rate, ngpc = plan.stages, plan.rate, _of(gpu)
-    batches = plan.frame.queries / ngpc.batch.queries
-    names = [name for name in (*RESOURCES, "ngpc") if name in {*stages.gpu_takes, *stages.ngpc_takes}]
-    taken = {name: stages.gpu_takes.get(name, 0.0) + stages.ngpc_takes.get(name, 0.0) for name in names}
+    rate, ngpc = plan.rate, _of(gpu)
     engines_s = plan.frame.queries / ngpc.nfps * rate.cycles_per_query / ngpc.clock_hz
     return {
         # Sums of rounded shares may pass 1 by some 1e-16.
-        **{name: min(batches * amount / time_s, 1.0) for name, amount in taken.items()},
+        **{name: min(busy_s / time_s, 1.0) for name, busy_s in plan.busy_s.items()},
         "ngpc_banks": rate.bank_share * engines_s / time_s,
         "ngpc_mlp": rate.mlp_share * engines_s / time_s,
     }

@@ -19,6 +19,7 @@ from simexplore.sim.demand import RESOURCES
 from simexplore.sim.estimate import BOUNDS
 from simexplore.sim.execute import execute
 from simexplore.sim.explore.expression import Amount, powers_of
+from simexplore.sim.explore.frames import add_frame
 from simexplore.sim.explore.groups import Group, Grouping, distinct
 from simexplore.sim.explore.problem import Problem
 from simexplore.sim.explore.replay import Player
@@ -120,6 +121,10 @@ class Evaluator:
     ) -> None:
         """Times of a workload at a group's points."""
         variants = list(self._variants_of(workload, group, table, errors))
+        if group.base.ngpc is not None:
+            for variant, inside in variants:
+                self._add_frames(group, variant, inside, totals, errors)
+            variants = [pair for pair in variants if pair[0].frame is None]
         index: dict[Work, int] = {}
         pairs = []
         for variant, inside in variants:
@@ -199,6 +204,21 @@ class Evaluator:
         totals.energy_j[points] = dynamic + idle_w * time
         totals.bound_s[:, points] = bound
         totals.busy_s[:, points] = busy
+
+    def _add_frames(
+        self, group: Group, variant: Variant, inside: Index, totals: Totals, errors: dict[int, str]
+    ) -> None:
+        """Frames that a cluster takes part in, once for each machine; nothing for other work."""
+        if variant.frame is None:
+            return
+        totals.peak_bytes[group.points[inside]] = sum(variant.frame.resident_bytes.values())
+        for machine in np.unique(group.machine_of[inside]):
+            points = group.points[inside[group.machine_of[inside] == machine]]
+            gpu = group.machine(int(machine))
+            try:
+                add_frame(variant.frame, gpu, self.problem.launch, self.problem.fidelity, points, totals)
+            except SimexploreError as error:
+                errors.update(dict.fromkeys(points.tolist(), str(error)))
 
     def _ratio(self, work: Work, gpu: Gpu) -> float:
         """Upper end of the 80 % interval of an operator's time, over the time: that of the physics alone.

@@ -14,7 +14,7 @@ from simexplore.workloads import catalog
 from simexplore.workloads.graph import Graph, single
 from simexplore.workloads.graph_data import from_data
 from simexplore.workloads.operator import Operator
-from simexplore.workloads.ops import Embedding, parse_operator
+from simexplore.workloads.ops import Embedding, GridEncoding, parse_operator
 from simexplore.workloads.parameters import integer, parameters_of
 
 
@@ -86,6 +86,8 @@ class Variant:
     """The most memory that it holds, its nodes run in order [B]."""
     tokens: float
     """Tokens that go through it."""
+    frame: Graph | None = None
+    """The graph of a neural-graphics frame, which a machine with a cluster for it plays as a whole."""
 
 
 def variant_of(workload: Workload, changes: Mapping[str, Any], launch: Launch) -> Variant:
@@ -112,6 +114,7 @@ def variant_of(workload: Workload, changes: Mapping[str, Any], launch: Launch) -
         order=() if chain else tuple(order),
         peak_bytes=_peak_bytes(graph),
         tokens=sum(_tokens(node.op) for node in graph.nodes),
+        frame=graph if any(isinstance(node.op, GridEncoding) for node in graph.nodes) else None,
     )
 
 
