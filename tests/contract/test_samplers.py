@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sweeps import GEMM, write
+from sweeps import GEMM, need, write
 
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore import sampler as samplers
@@ -26,6 +26,7 @@ def goal(u: FloatArray) -> FloatArray:
 
 
 def make(kind: str, seed: int = 1, points: int = BUDGET, levels: list[int | None] | None = None) -> Sampler:
+    need(kind)
     return make_sampler(kind, levels or list(LEVELS), points, seed, objectives=2)
 
 
@@ -39,6 +40,7 @@ def drain(sampler: Sampler) -> FloatArray:
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
+    need(request.param)
     return str(request.param)
 
 
@@ -143,6 +145,7 @@ def test_a_search_gives_no_point_twice_and_finds_what_is_good(kind: str) -> None
 def test_nsga2_finds_the_front_of_a_sweep_with_15_percent_of_its_points(
     tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
+    need("nsga2")
     path = write(tmp_path_factory.mktemp("nsga2"), GEMM.format(steps=10))
     spec = read_spec(path)
     sampler = make_sampler("grid", [len(axis.levels or ()) for axis in spec.problem.free], 0, 0)

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.store import Store
 
@@ -42,6 +44,16 @@ parameters:
 objectives: [time_s, energy_j]
 """
 """14 steps^2 points over one GEMM."""
+
+
+NEEDS = {"sobol": "scipy", "saltelli": "scipy", "tpe": "optuna", "nsga2": "optuna"}
+"""Libraries that samplers need beyond what the tests do."""
+
+
+def need(sampler: str) -> None:
+    """Skip the test where a sampler's library is not installed."""
+    if sampler in NEEDS:
+        pytest.importorskip(NEEDS[sampler])
 
 
 def write(folder: Path, text: str = SMALL, *replacements: tuple[str, str]) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sweeps import need
 
 from simexplore.errors import SimexploreError
 from simexplore.sim.estimate import BOUNDS
@@ -45,6 +46,7 @@ def keep(
 
 
 def points(kind: str, count: int, levels: list[int | None] | None = None) -> FloatArray:
+    need(kind)
     u = make_sampler(kind, levels or [None] * 3, count, seed=1).ask()
     assert u is not None
     return np.pi * (2.0 * u - 1.0)

@@ -66,6 +66,7 @@ def test_points_are_stored_once(tmp_path: Path) -> None:
 
 
 def test_the_table_does_not_depend_on_the_chunks(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
     for name, parts in (("a", [(0, 10)]), ("b", [(7, 3), (0, 3), (3, 4)])):
         with Store.create(tmp_path / name, HEADER) as store:
             for first, points in parts:
