@@ -261,8 +261,11 @@ class Gpu(Spec):
         return self.sm.count * self._rate(self.sm.fma_ops_per_clk, "FMA", dtype) * self.clock.boost_hz
 
     def digest(self) -> str:
-        """What a learned correction belongs to: the same for machines whose values, names apart, are the same."""
-        told = {"abstract", "name", "description", "datasheet", "sources", "calibration"}
+        """What a learned correction belongs to: the same for GPUs whose values, names apart, are the same.
+
+        What stands beside a GPU changes none of its kernels.
+        """
+        told = {"abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc"}
         values = self.model_dump(mode="json", exclude=told, exclude_defaults=True)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 

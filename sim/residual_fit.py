@@ -75,7 +75,7 @@ def fit_correction(rows: TrainingRows, seed: int, progress: Progress | None = No
     random = np.random.default_rng(seed)
     folds = random.permutation(len(y)) % FOLDS
     seeds = [int(s) for s in random.integers(2**31, size=2)]
-    steps = CHOOSING_FOLDS * len(SETTINGS) + FOLDS + 2
+    steps = CHOOSING_FOLDS * len(SETTINGS) + FOLDS * BAGS + 2
     errors = []
     for i, setting in enumerate(SETTINGS):
         guessed = _left_out(x, y, folds, partial(booster, setting, seeds[0]), range(CHOOSING_FOLDS))
@@ -83,11 +83,14 @@ def fit_correction(rows: TrainingRows, seed: int, progress: Progress | None = No
         if progress is not None:
             progress(CHOOSING_FOLDS * (i + 1), steps)
     best = SETTINGS[int(np.argmin(errors))]
-    residual = y - _left_out(x, y, folds, partial(booster, best, seeds[0]), range(FOLDS))
-    if progress is not None:
-        progress(steps - 2, steps)
-    shift = trees_of([booster(best, seeds[0] + bag).fit(x, y) for bag in range(BAGS)], x)
-    spread, factor = _interval(x, residual, folds, seeds[1])
+    makers = [partial(booster, best, seeds[0] + bag) for bag in range(BAGS)]
+    guesses = []
+    for bag, make in enumerate(makers):
+        guesses.append(_left_out(x, y, folds, make, range(FOLDS)))
+        if progress is not None:
+            progress(CHOOSING_FOLDS * len(SETTINGS) + FOLDS * (bag + 1), steps)
+    shift = trees_of([make().fit(x, y) for make in makers], x)
+    spread, factor = _interval(x, y - np.mean(guesses, axis=0), folds, seeds[1])
     if progress is not None:
         progress(steps, steps)
     return Correction(

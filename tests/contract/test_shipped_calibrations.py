@@ -1,0 +1,36 @@
+"""Calibrations that come with simexplore: they belong to the values beside them, are small, and say what they know."""
+
+from __future__ import annotations
+
+import pytest
+
+from simexplore.archs.load import arch_path, is_as_calibrated, list_archs, load_arch
+from simexplore.archs.residual import from_bytes, to_bytes
+
+MOST_ROWS = 1000
+MOST_BYTES = 200_000
+CALIBRATED = [name for name in list_archs() if arch_path(name).with_suffix(".residual.npz").exists()]
+"""Machines with a correction of their own."""
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_a_correction_belongs_to_the_values_beside_it(name: str) -> None:
+    """Whoever changes a value must calibrate again: tools/calibrate-shipped."""
+    assert is_as_calibrated(load_arch(name))
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_corrections_are_small_and_tell_their_rows_and_errors(name: str) -> None:
+    calibration = load_arch(name).calibration
+    assert calibration is not None
+    assert calibration.residual is not None
+    assert calibration.date
+    assert calibration.seed is not None
+    assert calibration.data
+    for group, correction in calibration.residual.corrections.items():
+        assert 0 < calibration.rows[group] <= MOST_ROWS
+        held_out = calibration.held_out[group]
+        assert held_out.full_mape < held_out.physics_mape
+        alone = to_bytes({group: correction}, calibration.residual.fingerprints[:0])
+        assert len(alone) <= MOST_BYTES
+        assert from_bytes(alone).corrections[group].features == correction.features
