@@ -83,6 +83,9 @@ class GemmLibrary(Spec):
     setup_round_trips: Trips = about(
         "dependent L2 round trips before the main loop: parameters, instructions, tensor maps", "1"
     )
+    quantize_kernels: Annotated[float, Field(ge=2, le=100)] = about(
+        "kernels that quantise the activations of a narrow GEMM: largest value, scale, conversion, …", "1"
+    )
     gemv: bool = about("whether one row of C is computed by a matrix-vector kernel where that is faster", "text")
     gemv_round_trips: Trips = about("setup_round_trips of that kernel", "1")
     gemv_unroll: Rate = about("16-byte loads of a column that each of its threads keeps in flight", "1")
@@ -111,6 +114,7 @@ class AttentionLibrary(Spec):
     grouped_round_trips: Trips = about(
         "dependent L2 round trips outside its loop of a decode CTA that computes all query heads of a KV head", "1"
     )
+    narrow_grouped_round_trips: Trips = about("the same for an 8-bit KV cache, by a kernel of its own", "1")
     head_round_trips: Trips = about("the same of a decode CTA that computes one query head", "1")
     head_step_round_trips: Trips = about("L2 round trips that each of its steps over a tile of keys waits for", "1")
     idle_cta_share: Share = about("cost of a decode CTA whose keys are all outside the window, over another's", "1")

@@ -20,7 +20,9 @@ from simexplore.sim.compare import conditions_in
 from simexplore.sim.estimate import physics
 from simexplore.sim.explore.fields import field_of, with_columns
 from simexplore.sim.parameter_groups import groups_of
-from simexplore.sim.parameters import Parameter
+from simexplore.sim.parameters import Group, Parameter
+from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.parameters import parameters_of
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
@@ -67,20 +69,29 @@ def fit_physics(
     used: list[npt.NDArray[np.intp]] = []
     families: list[str] = []
     for group in groups_of(gpu):
-        mine = [column for column in columns if column.record.op in group.ops and _can_predict(column, gpu)]
+        mine = [column for column in columns if _belongs(column, group) and _can_predict(column, gpu)]
         if not mine:
             continue
-        sample = _sample(mine, rows, np.random.default_rng(seed))
+        sample = _sample(mine, round(rows * group.share), np.random.default_rng(seed))
         fit = _Fit(gpu, group.parameters, sample, measurements.frame[TIME].to_numpy(dtype=np.float64) * 1e-6)
         found, errors = fit.run(progress, group.ops[0])
         gpu = fit.machine(found)
         uncertainty.update(zip(fit.paths, errors, strict=True))
         values.update(fit.values(found, errors))
         used += [column.rows for column in sample]
-        families += sorted({column.record.op for column in mine})
+        families += sorted({column.record.op for column in mine} - set(families))
     if not families:
         raise SimexploreError(f"nothing to calibrate {gpu.name} on: no measured row of a family that has parameters")
     return PhysicsFit(gpu, values, uncertainty, np.concatenate(used), tuple(families))
+
+
+def _belongs(column: OperatorColumn, group: Group) -> bool:
+    record = column.record
+    if record.op not in group.ops:
+        return False
+    kinds = [name for name, (_, parameter) in parameters_of(record).items() if parameter.kind == "dtype"]
+    narrow = any(bytes_of(getattr(record, name) or "fp32") < 2 for name in kinds)
+    return group.narrow is None or narrow == group.narrow
 
 
 def _can_predict(column: OperatorColumn, gpu: Gpu) -> bool:

@@ -29,6 +29,10 @@ class Group:
 
     ops: tuple[str, ...]
     parameters: tuple[Parameter, ...]
+    narrow: bool | None = None
+    """Fitted on rows with operands of 8 bits and fewer (True), on the others (False), or on all."""
+    share: float = 1.0
+    """Share of a family's rows that this group may use."""
 
 
 STREAMS = Group(
@@ -46,6 +50,8 @@ STREAMS = Group(
 
 GEMM = Group(
     ops=("gemm",),
+    narrow=False,
+    share=0.75,
     parameters=(
         Parameter("library.gemm.setup_round_trips", 0.1, 6.0),
         Parameter("library.gemm.reduction_round_trips", 0.1, 20.0),
@@ -69,8 +75,19 @@ GEMM = Group(
     ),
 )
 
+NARROW_GEMM = Group(
+    ops=("gemm",),
+    narrow=True,
+    share=0.25,
+    parameters=(
+        Parameter("library.gemm.quantize_kernels", 0.5, 6.0),
+        Parameter("energy.tensor.fp8", 0.3, 3.0),
+    ),
+)
+
 PREFILL = Group(
     ops=("attention_prefill",),
+    narrow=False,
     parameters=(
         Parameter("library.attention.overlap_exponent", 0.8, 8.0),
         Parameter("library.attention.l2_rate", 0.2, 3.0),
@@ -84,8 +101,17 @@ PREFILL = Group(
     ),
 )
 
+NARROW_DECODE = Group(
+    ops=("attention_decode",),
+    narrow=True,
+    share=0.25,
+    parameters=(Parameter("library.attention.narrow_grouped_round_trips", 0.1, 10.0),),
+)
+
 DECODE = Group(
     ops=("attention_decode",),
+    narrow=False,
+    share=0.75,
     parameters=(
         Parameter("library.attention.grouped_round_trips", 0.1, 10.0),
         Parameter("library.attention.head_round_trips", 0.1, 10.0),
@@ -111,5 +137,5 @@ CONV = Group(
     ),
 )
 
-GROUPS = (STREAMS, GEMM, PREFILL, DECODE, CONV)
+GROUPS = (STREAMS, GEMM, NARROW_GEMM, PREFILL, DECODE, NARROW_DECODE, CONV)
 """In the order of fitting."""

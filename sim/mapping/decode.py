@@ -76,7 +76,7 @@ def _attention(op: AttentionDecode, gpu: Gpu, state: CacheState) -> KernelDemand
         dram_read_bytes=_missing_bytes(op, gpu, state) / ctas,
         bytes_in_flight=library.decode_flight_share * STAGES * stage,
         chain_cycles=seen / tile * _step_cycles(grouped, gpu),
-        exposed_cycles=_fixed_cycles(grouped, blocks, ctas, active, width, gpu),
+        exposed_cycles=_fixed_cycles(grouped, blocks, ctas, active, width, gpu, narrow=cached < 2.0),
         epilogue_bytes=partial,
         setup_cycles=(library.setup_round_trips + np.where(used > 1.0, library.merge_round_trips, 0.0)) * hit,
         label=(used,),
@@ -100,7 +100,14 @@ def _splits(op: AttentionDecode, grouped: FloatArray, gpu: Gpu) -> FloatArray:
 
 
 def _fixed_cycles(
-    grouped: FloatArray, blocks: FloatArray, ctas: FloatArray, active: FloatArray, width: FloatArray, gpu: Gpu
+    grouped: FloatArray,
+    blocks: FloatArray,
+    ctas: FloatArray,
+    active: FloatArray,
+    width: FloatArray,
+    gpu: Gpu,
+    *,
+    narrow: bool,
 ) -> FloatArray:
     """Latency of a CTA outside its loop, averaged over those that see keys and those beyond the window.
 
@@ -108,7 +115,8 @@ def _fixed_cycles(
     tiles are loaded, reduced and stored.
     """
     library = gpu.library.attention
-    trips = np.where(grouped, library.grouped_round_trips * (blocks + 1.0) / 2.0, library.head_round_trips)
+    trips_of_group = library.narrow_grouped_round_trips if narrow else library.grouped_round_trips
+    trips = np.where(grouped, trips_of_group * (blocks + 1.0) / 2.0, library.head_round_trips)
     slots = np.where(grouped, 1.0, HEAD_CTAS_PER_SM) * gpu.sm.count
     busy = (1.0 + np.minimum(ctas / slots, 1.0)) / 2.0
     cycles: FloatArray = trips * cache.mean_latency_cycles(gpu) * busy * (2.0 + width / 128.0) / 3.0

@@ -13,7 +13,7 @@ from simexplore.sim.demand import Conditions, FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping import operands
 from simexplore.sim.mapping.columns import ceil_div, column, constant
-from simexplore.sim.mapping.rowwise import quantize_demand
+from simexplore.sim.mapping.rowwise import dynamic_quantize_demands
 from simexplore.sim.mapping.tiles import Tiles, tiles_of
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Gemm, Quantize
@@ -30,7 +30,7 @@ def gemm_demands(op: Gemm, gpu: Gpu, conditions: Conditions) -> tuple[KernelDema
     kernels: tuple[KernelDemand, ...] = ()
     if op.activation_dtype is not None and op.activation_dtype != op.dtype:
         quantize = Quantize(rows=op.batch * op.m, cols=op.k, dtype=op.dtype, input_dtype=op.activation_dtype)
-        kernels = quantize_demand(quantize, gpu, conditions)
+        kernels = dynamic_quantize_demands(quantize, gpu, conditions)
     return (*kernels, _gemm_kernel(op, gpu, conditions))
 
 

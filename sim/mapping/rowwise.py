@@ -30,6 +30,18 @@ def quantize_demand(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[Ker
     return (stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu),)
 
 
+def dynamic_quantize_demands(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """A conversion whose scale comes from the data: a pass that finds the largest value, helpers, the conversion."""
+    convert = _stream(op, gpu, conditions.cache)
+    nothing = 0.0 * convert.write_bytes
+    largest = convert._replace(write_bytes=nothing, special_ops=nothing, written_back_share=nothing)
+    helpers = np.maximum(gpu.library.gemm.quantize_kernels - 2.0, 0.0)
+    return (
+        stream_demand("largest_value", largest, gpu).with_extra_launches(helpers),
+        stream_demand(op.op, convert, gpu),
+    )
+
+
 def rowwise_demand(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """One CTA a row: load it, reduce it across the CTA (shuffles, shared memory, a barrier), scale it, store it.
 
