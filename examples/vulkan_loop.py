@@ -23,7 +23,7 @@ import simexplore
 from simexplore.archs.schema import Gpu
 from simexplore.kernels.measurement import TIME
 from simexplore.kernels.runner import Effort
-from simexplore.kernels.vulkan.neural import STAGE_FLOPS
+from simexplore.kernels.vulkan.neural import STAGE_INSTRUCTIONS
 from simexplore.sim.demand import WARM
 
 ARCH = "cpu/lavapipe"
@@ -55,7 +55,7 @@ class Peaks:
 class Fusion:
     """Time of a chain of stages over that of the fused kernel."""
 
-    elements: int
+    rays: int
     measured: float
     predicted: float
 
@@ -96,21 +96,21 @@ def fusion(gpu: Gpu, folder: Path, effort: Effort | None = None) -> list[Fusion]
     """Fused and un-fused chains, measured and predicted, by size."""
     simexplore.measure("vulkan", "neural", folder / "neural.csv", effort=effort)
     table = pd.read_csv(folder / "neural.csv")
-    times = {op: table[table["op"] == op].set_index("elements")[TIME] for op in ("pointwise", "pointwise_chain")}
-    sizes = [int(elements) for elements in times["pointwise"].index]
+    times = {op: table[table["op"] == op].set_index("rays")[TIME] for op in ("ray_kernel", "ray_kernels")}
+    sizes = [int(rays) for rays in times["ray_kernel"].index]
     return [
         Fusion(
-            elements,
-            float(times["pointwise_chain"][elements] / times["pointwise"][elements]),
-            sum(_predicted_s(gpu, elements, flops) for flops in STAGE_FLOPS)
-            / _predicted_s(gpu, elements, sum(STAGE_FLOPS)),
+            rays,
+            float(times["ray_kernels"][rays] / times["ray_kernel"][rays]),
+            sum(_predicted_s(gpu, rays, instructions) for instructions in STAGE_INSTRUCTIONS)
+            / _predicted_s(gpu, rays, sum(STAGE_INSTRUCTIONS)),
         )
-        for elements in sizes
+        for rays in sizes
     ]
 
 
-def _predicted_s(gpu: Gpu, elements: int, flops: int) -> float:
-    work = f"pointwise(elements={elements},flops_per_element={flops},dtype=fp32)"
+def _predicted_s(gpu: Gpu, rays: int, instructions: int) -> float:
+    work = f"ray_kernel(rays={rays},read_bytes=4,write_bytes=4,instructions={instructions},dtype=fp32)"
     return simexplore.estimate(work, gpu, cache=WARM).time_s
 
 
@@ -124,7 +124,7 @@ def main() -> None:
         print(f"mape {exam.mape:.1%}, Spearman {exam.spearman:.3f}; roofline: mape {exam.roofline_mape:.1%}")
         for chain in fusion(gpu, folder):
             print(
-                f"chain of {chain.elements} elements: fused is {chain.measured:.1f} times faster, "
+                f"chain of {chain.rays} values: fused is {chain.measured:.1f} times faster, "
                 f"predicted {chain.predicted:.1f} ({chain.predicted / chain.measured - 1.0:+.0%})"
             )
 

@@ -20,8 +20,8 @@ PRIMES = (1, 2654435761, 805459861)
 """Of the hash, by axis (Müller et al. 2022, arXiv:2201.05989, section 3)."""
 WIDEST = 64
 """Neurons of a layer that mlp_fused.comp holds."""
-STAGE_FLOPS = (2, 2, 4, 2, 3, 3, 1, 3, 2, 3, 4, 2)
-"""Arithmetic operations of each stage of chain.comp."""
+STAGE_INSTRUCTIONS = (2, 2, 4, 2, 3, 3, 1, 3, 2, 3, 4, 2)
+"""Arithmetic instructions of each stage of chain.comp, none of them fused."""
 
 
 def _grid(case: Case) -> GridEncoding:
@@ -162,7 +162,7 @@ def mlp_layers(case: Case) -> Program:
 
 
 def _chain_inputs(case: Case, rng: Generator) -> dict[str, Array]:
-    return {"x": rng.uniform(-1.2, 1.2, case.count("elements")).astype(np.float32)}
+    return {"x": rng.uniform(-1.2, 1.2, case.count("rays")).astype(np.float32)}
 
 
 def _chain_reference(_case: Case, given: Arrays) -> dict[str, Array]:
@@ -178,11 +178,14 @@ def _chain_reference(_case: Case, given: Arrays) -> dict[str, Array]:
 
 
 def _chain(case: Case, stages: list[tuple[int, int]]) -> Program:
-    """A dispatch for each (first stage, stages)."""
-    n, threads, per_thread = case.count("elements"), case.count("threads"), case.count("per_thread")
-    names = ["x", *(f"v{number}" for number in range(len(stages) - 1)), "y"]
+    """A dispatch for each (first stage, stages); two buffers take turns between them."""
+    n, threads, per_thread = case.count("rays"), case.count("threads"), case.count("per_thread")
+    names = ["x", *(f"v{number % 2}" for number in range(len(stages) - 1)), "y"]
     roles = {"x": "in", "y": "out"}
-    buffers = tuple(Buffer(name, (n,), roles.get(name, "between")) for name in names)  # type: ignore[arg-type]
+    buffers = tuple(
+        Buffer(name, (n,), roles.get(name, "between"))  # type: ignore[arg-type]
+        for name in dict.fromkeys(names)
+    )
     groups = (ceil_div(n, threads * per_thread), 1, 1)
     dispatches = tuple(
         Dispatch("chain", (threads, per_thread, first, count), (names[i], names[i + 1]), groups, (n,))
@@ -193,12 +196,12 @@ def _chain(case: Case, stages: list[tuple[int, int]]) -> Program:
 
 def chain_fused(case: Case) -> Program:
     """All stages in one dispatch: values stay in registers between them."""
-    return _chain(case, [(0, len(STAGE_FLOPS))])
+    return _chain(case, [(0, len(STAGE_INSTRUCTIONS))])
 
 
 def chain_stages(case: Case) -> Program:
     """A dispatch for each stage: values go through memory between them."""
-    return _chain(case, [(stage, 1) for stage in range(len(STAGE_FLOPS))])
+    return _chain(case, [(stage, 1) for stage in range(len(STAGE_INSTRUCTIONS))])
 
 
 PROBLEMS: Mapping[str, Problem] = MappingProxyType(
@@ -206,8 +209,8 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType(
         "grid_encoding": Problem(_grid_inputs, _grid_reference),
         "fused_mlp": Problem(_mlp_inputs, _mlp_reference),
         "layered_mlp": Problem(_mlp_inputs, _mlp_reference),
-        "pointwise": Problem(_chain_inputs, _chain_reference),
-        "pointwise_chain": Problem(_chain_inputs, _chain_reference),
+        "ray_kernel": Problem(_chain_inputs, _chain_reference),
+        "ray_kernels": Problem(_chain_inputs, _chain_reference),
     }
 )
 """By operator family, or the name of what is a graph of several."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from simexplore.kernels.backend import Device
 from simexplore.kernels.suites import Case
-from simexplore.kernels.vulkan.neural import STAGE_FLOPS
+from simexplore.kernels.vulkan.neural import STAGE_INSTRUCTIONS
 from simexplore.kernels.vulkan.problems import CHAINS
 
 MIB = 1 << 20
@@ -139,23 +139,24 @@ def neural_graphics(device: Device, seed: int) -> list[Case]:  # noqa: ARG001 - 
         network: Mapping[str, Any] = {**net, "dtype": "fp32"}
         fused = Case("fused_mlp", network, "mlp_fused", threads)
         cases += [fused, Case("layered_mlp", network, "mlp_layers", threads, work_flops=fused.work_flops)]
-    for elements in (1 << 14, 1 << 16, 1 << 18) if small else (1 << 18, 1 << 21):
-        cases += chain(elements, scale)
+    for rays in (1 << 14, 1 << 16, 1 << 18) if small else (1 << 18, 1 << 21):
+        cases += chain(rays, scale)
     return cases
 
 
-def chain(elements: int, scale: Scale) -> list[Case]:
+def chain(rays: int, scale: Scale) -> list[Case]:
     """The chain of stages as one kernel, and as a kernel a stage."""
     options = {"threads": scale.threads, "per_thread": scale.loads}
-    fused: Mapping[str, Any] = {
-        "elements": elements, "inputs": 1, "outputs": 1, "flops_per_element": sum(STAGE_FLOPS), "dtype": "fp32",
+    instructions = sum(STAGE_INSTRUCTIONS)
+    one: Mapping[str, Any] = {
+        "rays": rays, "read_bytes": 4, "write_bytes": 4, "instructions": instructions, "dtype": "fp32",
         "function": "chain",
     }  # fmt: skip
-    stages: Mapping[str, Any] = {"elements": elements, "stages": len(STAGE_FLOPS), "dtype": "fp32"}
-    flops, moved = elements * float(sum(STAGE_FLOPS)), 8.0 * elements * len(STAGE_FLOPS)
+    stages: Mapping[str, Any] = {"rays": rays, "stages": len(STAGE_INSTRUCTIONS), "dtype": "fp32"}
+    moved = 8.0 * rays * len(STAGE_INSTRUCTIONS)
     return [
-        Case("pointwise", fused, "chain_fused", options),
-        Case("pointwise_chain", stages, "chain_stages", options, work_flops=flops, work_bytes=moved),
+        Case("ray_kernel", one, "chain_fused", options),
+        Case("ray_kernels", stages, "chain_stages", options, work_flops=float(rays * instructions), work_bytes=moved),
     ]
 
 

@@ -87,11 +87,11 @@ def test_fusing_a_chain_is_predicted_within_thirty_percent(loop: ModuleType, mac
         for chain in loop.fusion(gpu, folder, THOROUGH):
             assert chain.measured > 1.5, "fusion must pay"
             error = chain.predicted / chain.measured - 1.0
-            best[chain.elements] = min(best.get(chain.elements, error), error, key=abs)
+            best[chain.rays] = min(best.get(chain.rays, error), error, key=abs)
         if all(abs(error) <= 0.3 for error in best.values()):
             assert len(best) == 3
             return
-    fail_or_busy(f"predicted over measured by elements: {best}")
+    fail_or_busy(f"predicted over measured by values: {best}")
 
 
 def test_calibration_moves_the_driver_and_nothing_else(machine: Any) -> None:
