@@ -5,13 +5,16 @@ The kernels are FlashAttention's (Dao et al., arXiv 2205.14135 and 2307.08691), 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import Conditions, FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
-from simexplore.sim.mapping.columns import ceil_div, column, row
+from simexplore.sim.hardware.occupancy import ctas_per_sm
+from simexplore.sim.mapping.columns import ceil_div, column, constant, row
 from simexplore.sim.mapping.streaming import Stream, stream_demand
 from simexplore.sim.mapping.tiles import INSTRUCTION_K_BYTES, MMA_ROWS, WGMMA_ROWS
 from simexplore.workloads.dtypes import bytes_of
@@ -87,11 +90,12 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
     products = 4.0 * tile_q * tile_k * computed_width / sm.tensor_ops_per_clk[dtype]  # type: ignore[index]
     softmax = scores / steps * (2.0 * library.softmax_instructions / sm.fma_ops_per_clk["fp32"])
     exponentials = scores / steps / sm.special_function_ops_per_clk
-    alone = steps * (step_cycles + products + softmax + exponentials)
+    terms = (step_cycles, products, softmax, exponentials)
+    q = library.overlap_exponent
+    alone = steps * sum(np.power(term, q) for term in terms) ** (1.0 / q)
     window = column(op.window)
     longest = np.where(window > 0.0, np.minimum(window + tile_q, seq_kv), seq_kv) / keys
-    waiting = alone * np.maximum(longest - np.ceil(ctas / sm.count), 0.0)  # for the last queries, which see most keys
-    return KernelDemand(
+    demand = KernelDemand(
         kernel="attention",
         ctas=ctas,
         warps_per_cta=warps,
@@ -117,9 +121,12 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
         chain_cycles=steps * step_cycles,
         exposed_cycles=library.prefill_round_trips * hit * (2.0 + np.minimum(seq_q, tile_q) / tile_q) / 3.0,
         epilogue_bytes=result,
-        setup_cycles=library.setup_round_trips * hit + waiting,
+        setup_cycles=constant(library.setup_round_trips * hit),
         label=(tile_q, tile_k),
     )
+    waves = np.ceil(ctas / (gpu.sm.count * np.maximum(ctas_per_sm(demand, gpu), 1.0)))
+    waiting = alone * np.maximum(longest - waves, 0.0)  # for the last queries, which see most keys
+    return replace(demand, exposed_cycles=demand.exposed_cycles + waiting / waves)
 
 
 def tensor_dtype(dtype: str, gpu: Gpu) -> str:

@@ -132,8 +132,10 @@ def _step_cycles(grouped: FloatArray, gpu: Gpu) -> FloatArray:
 
 
 def _missing_bytes(op: AttentionDecode, gpu: Gpu, state: CacheState) -> FloatArray:
-    """KV bytes that DRAM brings: the cache is a weight, re-read as often as `weight_copies` says."""
+    """Bytes that DRAM brings: the KV cache as a weight, re-read as often as `weight_copies` says, and the queries."""
     kv, queries = column(op.kv_bytes), column(op.output_bytes)
-    copies = np.minimum(column(state.weight_copies), 1e9)
-    missing: FloatArray = kv * (1.0 - cache.hit_share(copies * kv + 2.0 * queries, gpu))
-    return missing
+    of_cache, of_queries = (
+        np.minimum(column(copies), 1e9) for copies in (state.weight_copies, state.activation_copies)
+    )
+    missing: FloatArray = kv * (1.0 - cache.hit_share(of_cache * kv + 2.0 * queries, gpu))
+    return missing + queries * (1.0 - cache.hit_share(of_queries * queries + kv, gpu))
