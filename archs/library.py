@@ -127,7 +127,7 @@ class AttentionLibrary(Spec):
 
 
 class ConvLibrary(Spec):
-    """The convolution algorithms that the library chooses from; all but the implicit GEMM run on the FMA pipes alone."""
+    """The convolution algorithms of the library; all but the implicit GEMM run on the FMA pipes alone."""
 
     simt_tiles: Tiles = about(
         "CTA tiles of implicit GEMMs on the FMA pipes; tensor cores take those of gemm", "rows x columns"

@@ -296,7 +296,8 @@ def _parent(layer: Layer, path: Path, name: object, key: KeyPath) -> Path:
         raise SimexploreError(f"{at(layer, key)}: {error}") from None
     if not _is_file(parent):
         files = sorted(file.name for file in path.parent.glob("*.yaml"))
-        raise SimexploreError(f"{at(layer, key)}: expected a file that exists, found {show(name)}{nearest(name, files)}")
+        hint = nearest(name, files)
+        raise SimexploreError(f"{at(layer, key)}: expected a file that exists, found {show(name)}{hint}")
     return parent
 
 

@@ -11,7 +11,7 @@ from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import Measurements, join
-from simexplore.kernels.measuring import measure_suite as measure
+from simexplore.kernels.measuring import measure_suite
 from simexplore.sim import compare as comparing
 from simexplore.sim.closed_form import Estimate, estimate_graph
 from simexplore.sim.demand import CacheState, Conditions, Launch
@@ -172,6 +172,9 @@ def calibrate(
     write = write_family if family else write_overlay
     write(Path(output), result, Provenance(arch, data, rows, seed, date))
     return result
+
+
+measure = measure_suite
 
 
 def _machine(arch: AnyArch) -> Gpu:

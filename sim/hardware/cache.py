@@ -12,8 +12,8 @@ def hit_share(working_set_bytes: FloatArray, gpu: Gpu, share: float = 1.0) -> Fl
     """Share of re-reads that hit L2 when this many bytes [B] were touched since the last read of the same line.
 
     A cyclic sweep over more than an LRU cache holds misses every time, over less hits every time; the logistic in
-    log size stands for hashing and replacement that is not quite LRU. `share` is the part of the usable cache that these
-    lines can fill.
+    log size stands for hashing and replacement that is not quite LRU. `share` is the part of the usable cache that
+    these lines can fill.
     """
     fill = np.maximum(working_set_bytes, 1.0) / (share * gpu.l2.usable_share * gpu.l2.capacity_bytes)
     return 1.0 / (1.0 + np.exp(np.clip(gpu.l2.eviction_sharpness * np.log(fill), -60.0, 60.0)))

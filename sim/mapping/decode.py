@@ -8,6 +8,7 @@ and reads its keys once (TensorRT-LLM's XQA, FlashInfer); otherwise a CTA comput
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import CacheState, Conditions, FloatArray, KernelDemand
@@ -18,6 +19,8 @@ from simexplore.sim.mapping.gemm import PARTIAL_SUM_BYTES
 from simexplore.sim.mapping.tiles import MMA_ROWS
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import AttentionDecode
+
+BoolArray = NDArray[np.bool_]
 
 STAGES = 2.0
 """KV tiles that a CTA has in flight while it computes on another."""
@@ -83,7 +86,7 @@ def _attention(op: AttentionDecode, gpu: Gpu, state: CacheState) -> KernelDemand
     )
 
 
-def _splits(op: AttentionDecode, grouped: FloatArray, gpu: Gpu) -> FloatArray:
+def _splits(op: AttentionDecode, grouped: BoolArray, gpu: Gpu) -> FloatArray:
     """CTAs that share a sequence's keys, by the engine's rule, which looks at the whole context, seen or not.
 
     The grouped kernel splits while there are fewer than `grouped_ctas_per_sm` CTAs an SM and `split_tokens` keys for
@@ -100,7 +103,7 @@ def _splits(op: AttentionDecode, grouped: FloatArray, gpu: Gpu) -> FloatArray:
 
 
 def _fixed_cycles(
-    grouped: FloatArray,
+    grouped: BoolArray,
     blocks: FloatArray,
     ctas: FloatArray,
     active: FloatArray,
@@ -123,7 +126,7 @@ def _fixed_cycles(
     return cycles * (active + library.idle_cta_share * (1.0 - active))
 
 
-def _step_cycles(grouped: FloatArray, gpu: Gpu) -> FloatArray:
+def _step_cycles(grouped: BoolArray, gpu: Gpu) -> FloatArray:
     """Latency of one KV tile: scores, softmax, weighted values, each waiting for the one before."""
     library, sm = gpu.library.attention, gpu.sm
     softmax = library.softmax_instructions * sm.fma_latency_cycles + sm.special_function_latency_cycles

@@ -95,7 +95,7 @@ class Array:
 def play_clock_by_clock(
     requests: Requests, side_by_side: int, layers: tuple[tuple[int, int], ...], engines: EncodingEngines, mlp: MlpEngine
 ) -> list[int]:
-    """Clocks at which each slice has left the array; `requests` has an entry for each step of `side_by_side` queries."""
+    """Clocks at which each slice has left the array; `requests` has an entry for each step of `side_by_side`."""
     units = [Engine([deque() for _ in range(engines.banks)]) for _ in requests[0]]
     array = Array(layers, mlp)
     joined, clock, steps = 0, 0, len(requests)
