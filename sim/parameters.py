@@ -21,6 +21,8 @@ class Parameter:
     """Largest factor on the sourced value."""
     most: float = float("inf")
     """Largest value: 1 for shares."""
+    least: float = 0.0
+    """Smallest value, where the schema has one."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ GEMM = Group(
         Parameter("sm.l2_port", 0.4, 2.0),
         Parameter("library.gemm.flight_share", 0.1, 1.2, most=1.0),
         Parameter("library.gemm.l2_share", 0.3, 1.25),
-        Parameter("library.overlap_exponent", 0.4, 3.0),
-        Parameter("power.clock_exponent", 0.67, 1.33),
+        Parameter("library.overlap_exponent", 0.4, 3.0, least=1.0),
+        Parameter("power.clock_exponent", 0.67, 1.33, most=4.0, least=2.0),
         Parameter("power.burst_headroom", 0.1, 8.0),
         Parameter("power.burst", 0.05, 50.0),
         Parameter("energy.tensor.bf16", 0.4, 3.0),
@@ -80,7 +82,7 @@ NARROW_GEMM = Group(
     narrow=True,
     share=0.25,
     parameters=(
-        Parameter("library.gemm.quantize_kernels", 0.5, 6.0),
+        Parameter("library.gemm.quantize_kernels", 0.5, 6.0, least=2.0),
         Parameter("energy.tensor.fp8", 0.3, 3.0),
     ),
 )
@@ -89,7 +91,7 @@ PREFILL = Group(
     ops=("attention_prefill",),
     narrow=False,
     parameters=(
-        Parameter("library.attention.overlap_exponent", 0.8, 8.0),
+        Parameter("library.attention.overlap_exponent", 0.8, 8.0, least=1.0),
         Parameter("library.attention.l2_rate", 0.2, 3.0),
         Parameter("library.attention.dram_rate", 0.3, 1.5),
         Parameter("library.attention.softmax_instructions", 0.2, 6.0),
