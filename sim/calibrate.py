@@ -125,8 +125,8 @@ class _Fit:
         self._gpu, self._sample = gpu, sample
         self._fields = [fields[i] for i in present]
         self._base = np.array([float(field.read(gpu)) for field in self._fields])
-        least = np.array([max(parameters[i].least, 1e-12) for i in present])
-        self._lower = np.log(np.maximum([parameters[i].lower for i in present], least / np.maximum(self._base, 1e-300)))
+        least = np.array([parameters[i].least for i in present])
+        self._lower = np.log(np.maximum([parameters[i].lower for i in present], least / self._base))
         most = np.array([parameters[i].most for i in present])
         self._upper = np.log(np.minimum([parameters[i].upper for i in present], most / self._base))
         self._measured = np.log(np.concatenate([times_s[column.rows] for column in sample]))

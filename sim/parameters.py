@@ -56,7 +56,7 @@ GEMM = Group(
     share=0.75,
     parameters=(
         Parameter("library.gemm.setup_round_trips", 0.1, 6.0),
-        Parameter("library.gemm.reduction_round_trips", 0.1, 20.0),
+        Parameter("library.gemm.reduction_round_trips", 0.1, 8.0),
         Parameter("library.gemm.gemv_round_trips", 0.1, 6.0),
         Parameter("library.gemm.gemv_unroll", 0.25, 16.0),
         Parameter("sm.tensor_latency", 0.3, 6.0),

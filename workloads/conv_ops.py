@@ -21,7 +21,7 @@ class Conv2d(Operator):
     """
 
     op: ClassVar[str] = "conv2d"
-    example: ClassVar[str] = "conv2d(batch=16,cin=64,cout=64,ksize=3,hw=56,stride=1,pad=1,dtype=bf16)"
+    example: ClassVar[str] = "conv2d(batch=16,cin=64,cout=64,ksize=3,hw=56,pad=1,dtype=bf16)"
 
     batch: Count = field(metadata=count_of("images"))
     cin: Count = field(metadata=count_of("channels of an image"))

@@ -61,6 +61,16 @@ def attention_decode(rng: random.Random) -> dict[str, int]:
     return {**attention(rng), "seq_kv": log_uniform(rng, 65536), "window": rng.choice((0, 0, 512))}
 
 
+def gemm_naive_tiled(rng: random.Random) -> dict[str, int]:
+    return {**of(m=8192, n=8192, k=8192)(rng), "tile": rng.choice((4, 8, 16, 32))}
+
+
+def conv2d(rng: random.Random) -> dict[str, int]:
+    ksize, pixels = rng.choice((1, 3, 5, 7)), rng.randint(7, 224)
+    shape = {"ksize": ksize, "hw": pixels, "stride": rng.choice((1, 2)), "pad": ksize // 2}
+    return {**of(batch=64, cin=512, cout=512)(rng), **shape}
+
+
 ELEMENTWISE = of(elements=2**30)
 ROW_WISE = of(rows=65536, cols=16384)
 COLLECTIVE = of(elements=2**30, num_gpus=64)
@@ -75,6 +85,8 @@ def grid_encoding(rng: random.Random) -> dict[str, int]:
 
 DRAWS: dict[str, Draw] = {
     "gemm": gemm,
+    "gemm_naive_tiled": gemm_naive_tiled,
+    "conv2d": conv2d,
     "attention_prefill": attention_prefill,
     "attention_decode": attention_decode,
     **dict.fromkeys(("pointwise", "add", "mul", "relu", "gelu", "silu_mul", "copy"), ELEMENTWISE),
@@ -96,7 +108,7 @@ def machines() -> tuple[Gpu, ...]:
 def random_case(family: str, rng: random.Random) -> tuple[Operator, Gpu, Conditions]:
     gpu = rng.choice(machines())
     values: dict[str, object] = {**DRAWS[family](rng)}
-    if family != "quant_scale_matrix":
+    if family not in ("quant_scale_matrix", "gemm_naive_tiled"):  # the latter has no tensor cores to run on
         values["dtype"] = rng.choice([dtype for dtype in ("fp16", "bf16") if dtype in gpu.sm.tensor_ops_per_clk])
     cache_state = CacheState(
         weight_copies=rng.choice((1.0, 3.0, float("inf"))), activation_copies=rng.choice((1.0, float("inf")))
