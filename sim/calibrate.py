@@ -73,7 +73,9 @@ def fit_physics(
         if not mine:
             continue
         sample = _sample(mine, round(rows * group.share), np.random.default_rng(seed))
-        fit = _Fit(gpu, group.parameters, sample, measurements.frame[TIME].to_numpy(dtype=np.float64) * 1e-6)
+        profiled = all(column.conditions.launch == "profiled" for column in mine)
+        parameters = [parameter for parameter in group.parameters if not (profiled and parameter.starting)]
+        fit = _Fit(gpu, parameters, sample, measurements.frame[TIME].to_numpy(dtype=np.float64) * 1e-6)
         found, errors = fit.run(progress, group.ops[0])
         gpu = fit.machine(found)
         uncertainty.update(zip(fit.paths, errors, strict=True))

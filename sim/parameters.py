@@ -23,6 +23,8 @@ class Parameter:
     """Largest value: 1 for shares."""
     least: float = 0.0
     """Smallest value, where the schema has one."""
+    starting: bool = False
+    """A cost of starting kernels, of which a profiler's durations tell nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ GEMM = Group(
     narrow=False,
     share=0.75,
     parameters=(
-        Parameter("library.gemm.setup_round_trips", 0.1, 6.0),
-        Parameter("library.gemm.reduction_round_trips", 0.1, 8.0),
-        Parameter("library.gemm.gemv_round_trips", 0.1, 6.0),
+        Parameter("library.gemm.setup_round_trips", 0.1, 6.0, starting=True),
+        Parameter("library.gemm.reduction_round_trips", 0.1, 8.0, starting=True),
+        Parameter("library.gemm.gemv_round_trips", 0.1, 6.0, starting=True),
         Parameter("library.gemm.gemv_unroll", 0.25, 16.0),
         Parameter("sm.tensor_latency", 0.3, 6.0),
         Parameter("library.gemm.l2_rate", 0.4, 3.0),
