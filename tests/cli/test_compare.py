@@ -82,7 +82,7 @@ def test_measured_gemms_of_an_h200(command: Callable[..., Result]) -> None:
     if not file.is_file():
         pytest.skip(f"no {file.name} beside the checkout")
     arguments = ("--measured", file, "--dtype", "bf16", "--physics-only", "--json")
-    data = json.loads(command("compare", "--arch", "nvidia/h200-sxm", *arguments).stdout)
+    data = json.loads(command("compare", "--arch", "nvidia/h200-sxm@facts", *arguments).stdout)
     assert data["rows"] > 9000
     assert data["mape"] <= 0.20
     assert data["refused"] == {}
