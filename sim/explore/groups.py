@@ -37,9 +37,9 @@ class Group:
         return own
 
     def machine(self, index: int) -> Gpu:
-        """One of the machines, its columns as numbers."""
+        """One of the machines, its columns as numbers; what was learned of the base's residuals says nothing of it."""
         values = {field: _plain(field, column[index]) for field, column in self.columns.items()}
-        return cast(Gpu, with_columns(self.base, values))
+        return cast(Gpu, with_columns(self.base, values)).physics_only()
 
 
 class Grouping:

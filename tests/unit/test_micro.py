@@ -17,7 +17,7 @@ K16 = (16, 8, 16)
 
 @pytest.fixture(scope="module")
 def gpu() -> Gpu:
-    return load_arch("nvidia/h800-pcie")
+    return load_arch("nvidia/h800-pcie@facts")
 
 
 def iteration_clocks(gpu: Gpu, warps: int, ilp: int) -> float:

@@ -34,7 +34,7 @@ PACKAGE = [
 def test_error_on_tables_beside_the_checkout(arch: str, file: str, op: str, dtype: str, bound: float) -> None:
     if not (SHARED / file).is_file():
         pytest.skip(f"no {file} beside the checkout")
-    result = simexplore.compare(arch, SHARED / file, op=op, dtype=dtype)
+    result = simexplore.compare(f"{arch}@facts", SHARED / file, op=op, dtype=dtype)
     assert result.total.rows > 1000
     assert not result.refused
     assert not result.warnings
@@ -44,7 +44,7 @@ def test_error_on_tables_beside_the_checkout(arch: str, file: str, op: str, dtyp
 @pytest.mark.parametrize(("arch", "name", "op", "dtype", "bound"), PACKAGE, ids=lambda value: str(value))
 def test_error_on_the_package(arch: str, name: str, op: str, dtype: str, bound: float) -> None:
     pytest.importorskip("aiconfigurator_core", reason="the extra [measured] is not installed")
-    result = simexplore.compare(arch, name, op=op, dtype=dtype)
+    result = simexplore.compare(f"{arch}@facts", name, op=op, dtype=dtype)
     assert result.total.rows > 1000
     assert not result.refused
     assert result.total.mape <= bound
