@@ -68,7 +68,7 @@ def compare(
     gpu = simexplore.load_arch(arch, overrides)
     if physics_only:
         gpu = gpu.physics_only()
-    names = tuple(dict.fromkeys(predictors)) or ("full",)
+    names = tuple(dict.fromkeys(predictors)) or (("physics",) if physics_only else ("full",))
     held_out = seed if len(names) > 1 or "random-forest" in names else None
     tables = [simexplore.read_measurements(table) for table in measured]
     results = []

@@ -34,6 +34,7 @@ KEYS = (
 FIDELITIES = ("estimate", "execute")
 DEFAULT_BUDGET = 1000
 MAX_POINTS = 100_000_000
+FILES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _read_arch(reader: Reader, data: Mapping[str, Any]) -> str:
 
 def _beside(reader: Reader, name: str) -> str:
     """A path relative to the sweep's file as an absolute one; a name as it is."""
-    if not name.endswith((".yaml", ".yml")):
+    if not name.endswith(FILES):
         return name
     return str((reader.document.path.parent / name).resolve())
 
@@ -156,7 +157,7 @@ def _read_workload(reader: Reader, path: KeyPath, name: str, value: Any) -> Work
         reader.fail((*path, "parameters"), "a mapping such as 'batch: 16'", show(parameters))
     with reader.at((*path, "parameters") if "parameters" in given else path):
         file = _beside(reader, source)
-        content = read_document(file).data if file != source else None
+        content = read_document(file).data if source.endswith(FILES) else None
         return workload_of(name, source, weight, parameters, content)
 
 

@@ -86,6 +86,7 @@ def test_measured_gemms_of_an_h200(command: Callable[..., Result]) -> None:
     assert data["rows"] > 9000
     assert data["mape"] <= 0.20
     assert data["refused"] == {}
+    assert data["predictor"] == "physics"
 
 
 def test_predictors_side_by_side(command: Callable[..., Result], fails: Callable[..., str], tmp_path: Path) -> None:
