@@ -131,14 +131,16 @@ def link_seconds(demand: LinkDemand, gpu: Gpu) -> FloatArray:
     return demand.steps * link.latency_s + demand.bytes / link.bandwidth_bytes_per_s
 
 
-def _choose(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> KernelDemand:
+def choose_kernel(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> KernelDemand:
+    """The fastest of each row's tiles, launch included; rows of `demand` have a column a tile."""
     seconds = kernel_seconds(demand, gpu) + launch_seconds(demand, gpu, conditions.launch)
     return demand.take(np.argmin(seconds, axis=1))
 
 
 def _chosen(algorithm: Algorithm, gpu: Gpu, conditions: Conditions) -> tuple[Demand, ...]:
     return tuple(
-        demand if isinstance(demand, LinkDemand) else _choose(demand, gpu, conditions) for demand in algorithm.kernels
+        demand if isinstance(demand, LinkDemand) else choose_kernel(demand, gpu, conditions)
+        for demand in algorithm.kernels
     )
 
 
@@ -163,7 +165,7 @@ def _cost_of_chunk(op: Operator, gpu: Gpu, conditions: Conditions, with_traits: 
 
 def _together(kernels: tuple[Demand, ...], gpu: Gpu, conditions: Conditions, with_traits: bool = False) -> Cost:
     """What kernels that run one after another cost; what bounds the longest of them bounds all."""
-    costs = [_cost(demand, gpu, conditions, with_traits) for demand in kernels]
+    costs = [kernel_cost(demand, gpu, conditions, with_traits) for demand in kernels]
     time = np.sum([cost.time_s for cost in costs], axis=0)
     dynamic = np.sum([cost.energy_j for cost in costs], axis=0)
     longest = np.argmax([cost.time_s for cost in costs], axis=0)
@@ -176,7 +178,7 @@ def _together(kernels: tuple[Demand, ...], gpu: Gpu, conditions: Conditions, wit
     )
 
 
-def _cost(demand: Demand, gpu: Gpu, conditions: Conditions, with_traits: bool = False) -> Cost:
+def kernel_cost(demand: Demand, gpu: Gpu, conditions: Conditions, with_traits: bool = False) -> Cost:
     """Time, dynamic energy and bound of one kernel of each row; its traits, where they are asked for."""
     if isinstance(demand, LinkDemand):
         seconds = link_seconds(demand, gpu)

@@ -149,7 +149,7 @@ def _choose(demand: KernelDemand, wide: Gpu, conditions: Conditions, rows: int) 
     """The fastest candidate of each row, arrays of shape (rows,)."""
     # A demand that depends on no column has one row; its extra launches carry it to the length of the block.
     many = replace(demand, extra_launches=demand.extra_launches + np.zeros((rows, 1)))
-    chosen = estimate._choose(many, wide, conditions)
+    chosen = estimate.choose_kernel(many, wide, conditions)
     # A field that all candidates share is one number, or one a row where it follows from the machine.
     shared = {f.name: getattr(chosen, f.name) for f in fields(chosen) if f.name not in ARRAY_FIELDS}
     columns: dict[str, Any] = {
@@ -160,7 +160,7 @@ def _choose(demand: KernelDemand, wide: Gpu, conditions: Conditions, rows: int) 
 
 def _cost(demand: Demand, kernels: Kernels, rows: int) -> Costs:
     machine = kernels.machine
-    prediction = estimate._cost(demand, machine, kernels.conditions)
+    prediction = estimate.kernel_cost(demand, machine, kernels.conditions)
     busy = np.zeros((len(RESOURCES), rows))
     if isinstance(demand, KernelDemand):
         timing = kernel_timing(demand, machine)
