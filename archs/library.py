@@ -69,6 +69,9 @@ class GemmLibrary(Spec):
     split_k_reduction: Literal["kernel", "in_place"] = about(
         "who adds the partial sums: a second kernel, or the CTAs themselves", "text"
     )
+    split_min_products: Count = about("fewest products m n k for which the library splits k", "1")
+    split_always_depth: Count = about("k from which it splits those with fewer products too", "1")
+    split_reluctance_cycles: Cycles = about("what the library takes splitting to cost beyond what it does", "clk")
     multicast: Count = about("CTAs of a cluster to which one L2 read of an operand is delivered", "1")
     epilogue_efficiency: Share = about("share of the L2's write rate at which tiles of results are written", "1")
     wave_exposure: Share = about(
@@ -78,10 +81,14 @@ class GemmLibrary(Spec):
     tensor_efficiency: Share = about("share of the tensor cores' rate that main loops reach", "1")
     flight_share: Share = about("share of the pipeline's stages, but the one computed on, that is in flight", "1")
     l2_share: Rate = about("share of the usable L2 that operands can fill: SMs of both partitions keep copies", "1")
+    dirty_share: Rate = about("share of the usable L2 that operands and results fill before results are written back", "1")
     l2_rate: Rate = about("L2 read rate of tile fetches over that of streams: multicast and coalescing raise it", "1")
     dram_rate: Rate = about("DRAM rate over that of streams", "1")
     setup_round_trips: Trips = about(
         "dependent L2 round trips before the main loop: parameters, instructions, tensor maps", "1"
+    )
+    cold_round_trips: Trips = about(
+        "dependent DRAM accesses before a kernel whose operands miss L2 is served at full rate", "1"
     )
     quantize_kernels: Annotated[float, Field(ge=2, le=100)] = about(
         "kernels that quantise the activations of a narrow GEMM: largest value, scale, conversion, …", "1"
@@ -89,6 +96,7 @@ class GemmLibrary(Spec):
     gemv: bool = about("whether one row of C is computed by a matrix-vector kernel where that is faster", "text")
     gemv_round_trips: Trips = about("setup_round_trips of that kernel", "1")
     gemv_unroll: Rate = about("16-byte loads of a column that each of its threads keeps in flight", "1")
+    gemv_dram_rate: Rate = about("DRAM rate of that kernel over that of streams", "1")
     reduction_round_trips: Trips = about("dependent L2 round trips of the kernel that adds split-K partial sums", "1")
 
 

@@ -40,8 +40,10 @@ class Conditions:
 
     launch: Literal["stream", "graph", "profiled"] = "stream"
     """`profiled`: times are a profiler's durations of the kernels alone."""
-    max_weight_copies: int = 1
-    """Runs rotate over as many copies of the weights as fill L2, but at most this many; 1: the same ones each time."""
+    weight_copies: int = 1
+    """Copies of the weights that runs rotate over; 1: the same ones each time."""
+    until_l2_is_full: bool = False
+    """Fewer copies of the weights than that where fewer fill L2."""
     activation_copies: int = 1
     """Copies of the activations that runs rotate over; 1: the same ones each time."""
     activation_dtype: str | None = None

@@ -214,12 +214,12 @@ def conditions_in(column: OperatorColumn, gpu: Gpu) -> Conditions:
 
 
 def _weight_copies(record: Operator, given: measurement.Conditions, gpu: Gpu) -> float | Floats:
-    """Copies that the weights rotate over: min(most, ceil(L2 / weight bytes))."""
-    if given.max_weight_copies <= 1 or not isinstance(record, Gemm):
-        return 1.0
+    """Copies that the weights rotate over; where L2 bounds them, min(most, ceil(L2 / weight bytes))."""
+    if not (given.until_l2_is_full and isinstance(record, Gemm)):
+        return float(given.weight_copies)
     weight_bytes = bytes_of(record.weight_dtype or record.dtype) * 1.0 * record.batch * record.n * record.k
     copies = np.ceil(gpu.l2.capacity_bytes / np.asarray(weight_bytes, dtype=np.float64))
-    return np.minimum(float(given.max_weight_copies), copies)
+    return np.minimum(float(given.weight_copies), copies)
 
 
 def _comparison(gpu: Gpu, frame: pd.DataFrame, refused: Counter[str], fitted: int) -> Comparison:

@@ -118,6 +118,10 @@ class KernelDemand:
     """Latency once a kernel before its first CTA computes: parameters, descriptors, instructions."""
     extra_launches: FloatArray = field(default_factory=_nothing)
     """Helper kernels launched with this one (e.g. a split-K reduction), each costing one more launch."""
+    reckoned_read_bytes: FloatArray = field(default_factory=_nothing)
+    """DRAM reads per CTA [B] that the library reckons with when it chooses a candidate, beyond those that happen."""
+    reckoned_cycles: FloatArray = field(default_factory=_nothing)
+    """Latency [clk] that it reckons with beyond what there is."""
     label: tuple[FloatArray, ...] = ()
     """What the candidates are, for people: (tile_m, tile_n, split_k) of a GEMM."""
 

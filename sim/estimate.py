@@ -132,8 +132,13 @@ def link_seconds(demand: LinkDemand, gpu: Gpu) -> FloatArray:
 
 
 def choose_kernel(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> KernelDemand:
-    """The fastest of each row's tiles, launch included; rows of `demand` have a column a tile."""
-    seconds = kernel_seconds(demand, gpu) + launch_seconds(demand, gpu, conditions.launch)
+    """The tile of each row that is the fastest as far as the library can tell, launch included.
+
+    Rows of `demand` have a column a tile. A library knows shapes, not what is in the cache: see `reckoned_read_bytes`.
+    """
+    reckoned = replace(demand, dram_read_bytes=demand.dram_read_bytes + demand.reckoned_read_bytes)
+    seconds = kernel_seconds(reckoned, gpu) + launch_seconds(demand, gpu, conditions.launch)
+    seconds = seconds + demand.reckoned_cycles / gpu.clock.boost_hz
     return demand.take(np.argmin(seconds, axis=1))
 
 

@@ -55,12 +55,14 @@ STREAMS = Group(
 GEMM = Group(
     ops=("gemm",),
     narrow=False,
-    share=0.75,
+    share=0.9,
     parameters=(
         Parameter("library.gemm.setup_round_trips", 0.1, 6.0, starting=True),
+        Parameter("library.gemm.cold_round_trips", 0.05, 20.0),
         Parameter("library.gemm.reduction_round_trips", 0.1, 8.0, starting=True),
         Parameter("library.gemm.gemv_round_trips", 0.1, 6.0, starting=True),
-        Parameter("library.gemm.gemv_unroll", 0.25, 16.0),
+        Parameter("library.gemm.gemv_unroll", 0.05, 16.0),
+        Parameter("library.gemm.gemv_dram_rate", 0.6, 1.3),
         Parameter("sm.tensor_latency", 0.3, 6.0),
         Parameter("library.gemm.l2_rate", 0.4, 3.0),
         Parameter("library.gemm.dram_rate", 0.6, 1.5),
@@ -69,7 +71,8 @@ GEMM = Group(
         Parameter("library.gemm.tensor_efficiency", 0.5, 1.2, most=1.0),
         Parameter("sm.l2_port", 0.4, 2.0),
         Parameter("library.gemm.flight_share", 0.1, 1.2, most=1.0),
-        Parameter("library.gemm.l2_share", 0.3, 1.25),
+        Parameter("library.gemm.l2_share", 0.1, 1.25),
+        Parameter("library.gemm.dirty_share", 0.1, 1.25),
         Parameter("library.overlap_exponent", 0.4, 3.0, least=1.0),
         Parameter("power.clock_exponent", 0.67, 1.33, most=4.0, least=2.0),
         Parameter("power.burst_headroom", 0.1, 8.0),
@@ -82,7 +85,7 @@ GEMM = Group(
 NARROW_GEMM = Group(
     ops=("gemm",),
     narrow=True,
-    share=0.25,
+    share=0.1,
     parameters=(
         Parameter("library.gemm.quantize_kernels", 0.5, 6.0, least=2.0),
         Parameter("energy.tensor.fp8", 0.3, 3.0),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -42,9 +42,20 @@ def conditions_of(source: str, op: str) -> Conditions:
         return Conditions(launch="stream")
     sustained = source.startswith(POWER_SOURCE)
     if op == "gemm":
-        return Conditions(launch="graph", max_weight_copies=5, activation_dtype="bf16", sustained=sustained)
+        return replace(_copies_of(source), launch="graph", activation_dtype="bf16", sustained=sustained)
     module = source.startswith(f"{SOURCE_PREFIX}trtllm")
     return Conditions(launch="graph", attention_module=module, sustained=sustained)
+
+
+def _copies_of(source: str) -> Conditions:
+    """How a framework's GEMM collector rotates its operands (collect_gemm.py of each)."""
+    framework = source.removeprefix(SOURCE_PREFIX)
+    if framework.startswith("sglang"):
+        return Conditions(weight_copies=6, activation_copies=6)
+    if framework.startswith("vllm"):
+        return Conditions(weight_copies=6)
+    early = framework.startswith("trtllm") and _age(framework.removeprefix("trtllm")) < _age("1.3.0rc0")
+    return Conditions(weight_copies=5, until_l2_is_full=not early)
 
 
 def read(name: str) -> pd.DataFrame:

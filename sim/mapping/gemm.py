@@ -7,6 +7,7 @@ shared memory. Split-K CTAs add their partial sums afterwards.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import Conditions, FloatArray, KernelDemand
@@ -45,6 +46,7 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     even = splits == np.minimum(tiles.split_k, steps_of_k)  # others repeat a smaller split: they get no room
     if library.instruction == "mma_sync":
         even = even & tiles.suit(m, n)
+    even = even & ((splits == 1.0) | _worth_splitting(m * n * k, k, gpu))
     ctas = batch * rows * columns * splits
 
     partial = np.where(splits > 1.0, PARTIAL_SUM_BYTES, bytes_of(op.output_dtype))
@@ -56,6 +58,7 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     operations = 2.0 * tiles.computed * steps * library.k_tile_bytes / element
     hit = cache.mean_latency_cycles(gpu)
     nothing = constant(0.0)
+    fetched = _fetched_bytes(tiles, (m / rows, n / columns), (rows, columns), k / splits * element, gpu)
     return KernelDemand(
         kernel="gemm",
         ctas=ctas,
@@ -68,7 +71,7 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
         tensor_ops=operations if tiles.on_tensor_cores else nothing,
         fma_ops=nothing if tiles.on_tensor_cores else operations,
         shared_bytes=tiles.shared_bytes_per_k * steps * library.k_tile_bytes / element,
-        l2_read_bytes=_fetched_bytes(tiles, (m / rows, n / columns), (rows, columns), k / splits * element, gpu),
+        l2_read_bytes=fetched,
         l2_write_bytes=result + reduction,
         dram_read_bytes=traffic.read / ctas,
         dram_write_bytes=traffic.write / ctas,
@@ -82,10 +85,25 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
         helper_cycles=library.reduction_round_trips * hit,
         epilogue_efficiency=library.epilogue_efficiency,
         wave_exposure=library.wave_exposure,
-        setup_cycles=constant(library.setup_round_trips * hit),
+        setup_cycles=library.setup_round_trips * hit + _ramp_cycles(traffic.read / (ctas * fetched), gpu),
         extra_launches=np.where((splits > 1.0) & (library.split_k_reduction == "kernel"), 1.0, 0.0),
+        reckoned_read_bytes=traffic.unread / ctas,
+        reckoned_cycles=np.where(splits > 1.0, library.split_reluctance_cycles, 0.0),
         label=(tiles.m, tiles.n, splits),
     )
+
+
+def _worth_splitting(products: FloatArray, depth: FloatArray, gpu: Gpu) -> NDArray[np.bool_]:
+    """Whether the library considers splitting k at all: for enough products m n k, or for any with a k so deep."""
+    library = gpu.library.gemm
+    worth: NDArray[np.bool_] = (products >= library.split_min_products) | (depth >= library.split_always_depth)
+    return worth
+
+
+def _ramp_cycles(missing: FloatArray, gpu: Gpu) -> FloatArray:
+    """Latency until DRAM serves a kernel at full rate, for the share of its fetches that miss L2 [clk]."""
+    cycles: FloatArray = gpu.library.gemm.cold_round_trips * gpu.dram.latency_cycles * np.minimum(missing, 1.0)
+    return cycles
 
 
 def _fetched_bytes(

@@ -19,7 +19,7 @@ from simexplore.workloads.ops import Gemm
 
 THREADS = 128.0
 BYTES_OF_LOAD = 16.0
-COLUMNS_OF_CTA = (1.0, 2.0, 4.0, 8.0)
+COLUMNS_OF_CTA = (1.0,)
 
 
 def gemm_algorithms(op: Gemm, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:
@@ -51,7 +51,7 @@ def _gemv(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
         shared_bytes_per_cta=constant(1024.0),
         fma_ops=2.0 * covered * k,
         l2_rate=library.l2_rate,
-        dram_rate=library.dram_rate,
+        dram_rate=library.gemv_dram_rate,
         l2_read_bytes=(covered + 1.0) * k * element,
         l2_write_bytes=covered * bytes_of(op.output_dtype),
         dram_read_bytes=traffic.read / ctas,

@@ -19,6 +19,8 @@ class DramTraffic(NamedTuple):
 
     read: FloatArray
     write: FloatArray
+    unread: FloatArray
+    """First reads of the operands that L2 saves."""
 
 
 def dram_traffic(
@@ -50,9 +52,9 @@ def dram_traffic(
 
     warm_a = hit_share(_copies(state.activation_copies) * a + b + c, gpu, gpu.library.gemm.l2_share)
     warm_b = hit_share(_copies(state.weight_copies) * b + a + c, gpu, gpu.library.gemm.l2_share)
-    written_back = 1.0 - hit_share(a + b + c, gpu, gpu.library.gemm.l2_share)
+    written_back = 1.0 - hit_share(a + b + c, gpu, gpu.library.gemm.dirty_share)
     read = a * (1.0 - warm_a) + b * (1.0 - warm_b) + np.minimum(more_of_a, more_of_b)
-    return DramTraffic(read=read, write=c * written_back)
+    return DramTraffic(read=read, write=c * written_back, unread=a * warm_a + b * warm_b)
 
 
 def _copies(copies: float | FloatArray) -> FloatArray:
