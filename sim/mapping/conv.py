@@ -125,9 +125,16 @@ def _dram_bytes(
 
 
 def _called(algorithm: Algorithm, gpu: Gpu, conditions: Conditions) -> Algorithm:
-    """The algorithm as it is called: a shape that is met for the first time waits for the library's choice."""
+    """The algorithm as it is called: of an eager call the host's time is part, during which the GPU waits.
+
+    t_host = t_call (1 + (n / n_2)^2), n: other shapes called before. NeuSight's sweep shows it
+    (`docs/convolutions.md`): the library looks through what it keeps of them, and the more that is, the less of it
+    the host's caches hold.
+    """
     first, *others = algorithm.kernels
-    if not conditions.new_shapes or not isinstance(first, KernelDemand):
+    if not conditions.eager or not isinstance(first, KernelDemand):
         return algorithm
-    wait_cycles = gpu.library.conv.first_call_s * gpu.clock.boost_hz
-    return algorithm._replace(kernels=(replace(first, setup_cycles=first.setup_cycles + wait_cycles), *others))
+    conv = gpu.library.conv
+    host_s = conv.call_s * (1.0 + (column(conditions.cache.earlier_shapes) / conv.call_doubling) ** 2)
+    waiting = replace(first, setup_cycles=first.setup_cycles + host_s * gpu.clock.boost_hz)
+    return algorithm._replace(kernels=(waiting, *others))

@@ -17,7 +17,7 @@ from simexplore.archs.library import Tile
 from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import WARM, Algorithm, Conditions, FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
-from simexplore.sim.mapping.columns import ceil_div, column, constant
+from simexplore.sim.mapping.columns import ceil_div, column, constant, row
 from simexplore.sim.mapping.gemm import gemm_demands
 from simexplore.sim.mapping.streaming import Stream, stream_demand
 from simexplore.workloads.dtypes import bytes_of
@@ -65,12 +65,13 @@ def fused_winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
     """The transform of the filters, then one kernel: a CTA computes a patch of one image for some output channels."""
     conv, sm, element = gpu.library.conv, gpu.sm, bytes_of(op.dtype)
     points = (FUSED_OUTPUTS + TAPS - 1.0) ** 2
-    high, wide = (float(side) for side in conv.winograd_patch)
+    deep, high, wide = (row([float(patch[side]) for patch in conv.winograd_patches]) for side in range(3))
     channels, cin, out = float(conv.winograd_channels), column(op.cin), column(op.out)
-    patches = column(op.batch) * ceil_div(out, high) * ceil_div(out, wide)
+    patches = ceil_div(column(op.batch), deep) * ceil_div(out, high) * ceil_div(out, wide)
+    whole = column(op.batch) % deep == 0.0  # a kernel that takes images in groups takes no part of one
     ctas = patches * ceil_div(column(op.cout), channels)
     depth = ceil_div(cin, CHANNELS_OF_STEP) * CHANNELS_OF_STEP
-    per_channel = points * high * wide / FUSED_OUTPUTS**2
+    per_channel = points * deep * high * wide / FUSED_OUTPUTS**2
     image, result = column(op.image_bytes), column(op.output_bytes)
     filters = points * column(op.cout) * cin * element
     touched = image + filters + result
@@ -84,15 +85,15 @@ def fused_winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
         ctas=ctas,
         warps_per_cta=constant(8.0),
         registers_per_thread=constant(255.0),
-        shared_bytes_per_cta=constant(min(2.0 * stage, sm.shared_memory_per_cta_bytes)),
+        shared_bytes_per_cta=np.where(whole, np.minimum(2.0 * stage, sm.shared_memory_per_cta_bytes), np.inf),
         fma_dtype=op.dtype,
         fma_ops=2.0 * per_channel * channels * depth / conv.winograd_efficiency,
         shared_bytes=(per_channel + points * channels) * 2.0 * depth * element,
-        l2_read_bytes=((high + TAPS - 1.0) * (wide + TAPS - 1.0) + points * channels) * depth * element,
+        l2_read_bytes=(deep * (high + TAPS - 1.0) * (wide + TAPS - 1.0) + points * channels) * depth * element,
         l2_write_bytes=result / ctas,
         dram_read_bytes=(image * cold + filters * (1.0 - cache.hit_share(touched, gpu))) / ctas,
         dram_write_bytes=result * (1.0 - cache.hit_share(touched, gpu)) / ctas,
-        bytes_in_flight=constant(stage),
+        bytes_in_flight=stage,
         chain_cycles=depth / CHANNELS_OF_STEP * (gpu.library.barrier_cycles + sm.shared_latency_cycles),
         exposed_cycles=constant(conv.winograd_round_trips * hit),
         epilogue_bytes=result / ctas,

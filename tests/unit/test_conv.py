@@ -16,8 +16,10 @@ from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import conditions_of, read_measurements
 from simexplore.kernels.measurement import Measurements
+from simexplore.sim.closed_form import estimate_graph
 from simexplore.sim.demand import COLD, Conditions, KernelDemand
 from simexplore.sim.estimate import kernels_of, predict
+from simexplore.sim.execute import execute
 from simexplore.sim.mapping import algorithms_of
 from simexplore.sim.mapping.conv import implicit_gemm
 from simexplore.workloads.ops import Conv2d, Gemm, parse_operator
@@ -113,10 +115,26 @@ def test_a_column_is_predicted_as_its_rows_are(gpu: Gpu) -> None:
     np.testing.assert_allclose(predict(column, gpu).time_s, alone, rtol=1e-12)
 
 
-def test_a_new_shape_waits_for_the_choice_of_an_algorithm(gpu: Gpu) -> None:
-    times = [predict(VGG, gpu, Conditions(new_shapes=new)).time_s.item() for new in (False, True)]
-    assert times[1] - times[0] == pytest.approx(gpu.library.conv.first_call_s, rel=1e-6)
-    assert conditions_of("neusight/train", "conv2d").new_shapes
+def test_an_eager_call_waits_for_the_host(gpu: Gpu) -> None:
+    """By hand: t_call without earlier shapes, twice that with as many as double it, five times with twice as many."""
+    conv = gpu.library.conv
+
+    def waited_s(earlier: float) -> float:
+        state = replace(COLD, earlier_shapes=earlier)
+        eager, replayed = (predict(VGG, gpu, Conditions(cache=state, eager=eager)) for eager in (True, False))
+        return (eager.time_s - replayed.time_s).item()
+
+    waits = [waited_s(times * conv.call_doubling) for times in (0.0, 1.0, 2.0)]
+    np.testing.assert_allclose(waits, np.array([1.0, 2.0, 5.0]) * conv.call_s, rtol=1e-6)
+    assert conditions_of("neusight/train", "conv2d").eager
+
+
+def test_events_play_an_eager_call_as_the_closed_form_does(gpu: Gpu) -> None:
+    graph = simexplore.load_workload("conv2d(batch=32,cin=256,cout=256,ksize=3,hw=28,pad=1,dtype=fp32)")
+    eager = Conditions(cache=replace(COLD, earlier_shapes=3000.0), eager=True)
+    played = execute(graph, gpu, conditions=eager).time_s
+    assert played == pytest.approx(estimate_graph(graph, gpu, eager).time_s, rel=0.01)
+    assert played > estimate_graph(graph, gpu, Conditions(cache=COLD)).time_s + gpu.library.conv.call_s
 
 
 @settings(max_examples=100, deadline=None)
@@ -170,7 +188,7 @@ def test_rows_of_a_table_become_operators(tmp_path: Path, gpu: Gpu) -> None:
     path = tmp_path / "twin.csv"
     path.write_text(TWIN, encoding="utf-8")
     table = simexplore.compare(gpu, path).table
-    cold = Conditions(launch="stream", new_shapes=True)
+    cold = Conditions(launch="stream", eager=True)
     assert table["predicted_us"][0] == pytest.approx(predict(VGG, gpu, cold).time_s.item() * 1e6, rel=0.1)
 
 
