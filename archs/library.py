@@ -175,9 +175,10 @@ class ConvLibrary(Spec):
     image_group: Count = about(
         "images that the separate Winograd transforms take together; a batch is filled up to it", "1"
     )
-    fft_tile: Tile = about("CTA tile of the complex products between Fourier transforms", "rows x columns")
+    fft_tiles: Tiles = about("CTA tiles of the complex products between Fourier transforms", "rows x columns")
     fft_efficiency: Share = about("share of the FMA peak that the complex products reach", "1")
-    transform_efficiency: Share = about("share of the bytes that separate transforms move which is of use", "1")
+    transform_efficiency: Share = about("share of the bytes that Winograd's transforms move which is of use", "1")
+    fft_transform_efficiency: Share = about("the same of Fourier transforms", "1")
     call_s: Seconds = about("host time of an eager call up to its first launch, where no other shape was called", "s")
     call_doubling: Shapes = about("other shapes called before that double it; it grows as their square", "1")
 
