@@ -191,6 +191,13 @@ class ElementwiseLibrary(Spec):
     l2_rate: Rate = about("L2 read rate over l2.bandwidth", "1")
     loads_in_flight: Rate = about("independent loads a thread issues before it uses the first", "1")
     setup_round_trips: Trips = about("dependent L2 round trips before the first load", "1")
+    norm_threads: Count = about("threads of a CTA that normalises a row", "1")
+    softmax_threads: Count = about("most threads of a CTA that computes the softmax of a row", "1")
+    softmax_registers: Count = about("elements of a row up to which a softmax holds it in registers", "1")
+    layernorm_passes: Count = about("times that a layer norm reads its row: 2 where one finds mean and variance", "1")
+    rows_from: Literal["l1", "l2"] = about("cache that a row is read again from", "text")
+    row_share: Rate = about("share of the usable L2 that rows which are read again can fill", "1")
+    row_sharpness: Exponent = about("eviction_sharpness of such rows, of CTAs in all phases of their work", "1")
 
 
 class Library(Spec):

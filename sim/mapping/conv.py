@@ -37,7 +37,7 @@ def conv_algorithms(op: Conv2d, gpu: Gpu, conditions: Conditions) -> tuple[Algor
             fft(op, gpu, conditions, points=16),
             fft(op, gpu, conditions, points=32),
         )
-    return tuple(_called(algorithm, gpu, conditions) for algorithm in algorithms)
+    return algorithms
 
 
 def _as_columns(op: Conv2d) -> Conv2d:
@@ -122,19 +122,3 @@ def _dram_bytes(
     cold_filters = 1.0 - cache.hit_share(weights * filters + image + result, gpu)
     read = image * cold_image + filters * cold_filters + np.minimum(filters_again, image_again) * missing
     return read, result * (1.0 - cache.hit_share(image + filters + result, gpu))
-
-
-def _called(algorithm: Algorithm, gpu: Gpu, conditions: Conditions) -> Algorithm:
-    """The algorithm as it is called: of an eager call the host's time is part, during which the GPU waits.
-
-    t_host = t_call (1 + (n / n_2)^2), n: other shapes called before. NeuSight's sweep shows it
-    (`docs/convolutions.md`): the library looks through what it keeps of them, and the more that is, the less of it
-    the host's caches hold.
-    """
-    first, *others = algorithm.kernels
-    if not conditions.eager or not isinstance(first, KernelDemand):
-        return algorithm
-    conv = gpu.library.conv
-    host_s = conv.call_s * (1.0 + (column(conditions.cache.earlier_shapes) / conv.call_doubling) ** 2)
-    waiting = replace(first, setup_cycles=first.setup_cycles + host_s * gpu.clock.boost_hz)
-    return algorithm._replace(kernels=(waiting, *others))
