@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 from simexplore.archs.quantities import Bytes, Capacity, Count, Cycles, Seconds, Share, Spec, about, mistake
 
 _TILE_PATTERN = r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$"
+_PATCH_PATTERN = r"^[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){2}$"
 
 
 class Tile(NamedTuple):
@@ -41,11 +42,39 @@ class Tile(NamedTuple):
         return {"type": "string", "pattern": _TILE_PATTERN, "examples": ["128x256"]}
 
 
+class Patch(NamedTuple):
+    """Outputs that one CTA of a convolution computes, by image, row and column; `4x8x4` in YAML."""
+
+    images: int
+    rows: int
+    columns: int
+
+    @classmethod
+    def parse(cls, value: object, _info: ValidationInfo | None = None) -> Patch:
+        """A patch from its text."""
+        if isinstance(value, Patch):
+            return value
+        sides = value.split("x") if isinstance(value, str) else []
+        if not (len(sides) == 3 and all(side.isdecimal() and 0 < int(side) < 10000 for side in sides)):
+            raise mistake("a patch, images x rows x columns such as '4x8x4'", repr(value))
+        return cls(*(int(side) for side in sides))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "pattern": _PATCH_PATTERN, "examples": ["4x8x4"]}
+
+
+Patches = Annotated[tuple[Patch, ...], Field(min_length=1, strict=False)]
 Tiles = Annotated[tuple[Tile, ...], Field(min_length=1, strict=False)]
 Splits = Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
 Exponent = Annotated[float, Field(ge=1, le=64)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
 Trips = Annotated[float, Field(ge=0, le=1000)]
+Shapes = Annotated[float, Field(ge=1, le=1e9)]
 
 
 class GemmLibrary(Spec):
@@ -141,8 +170,8 @@ class ConvLibrary(Spec):
         "CTA tiles of implicit GEMMs on the FMA pipes; tensor cores take those of gemm", "rows x columns"
     )
     implicit_efficiency: Share = about("share of the FMA peak that the main loop of an implicit GEMM reaches", "1")
-    winograd_patch: Tile = about(
-        "outputs of one image that a CTA of the fused Winograd kernel computes", "rows x columns"
+    winograd_patches: Patches = about(
+        "outputs that a CTA of the fused Winograd kernels computes", "images x rows x columns"
     )
     winograd_channels: Count = about("output channels that a CTA of the fused Winograd kernel computes", "1")
     winograd_efficiency: Share = about("share of the FMA peak that the fused Winograd kernel's products reach", "1")
@@ -154,10 +183,12 @@ class ConvLibrary(Spec):
     image_group: Count = about(
         "images that the separate Winograd transforms take together; a batch is filled up to it", "1"
     )
-    fft_tile: Tile = about("CTA tile of the complex products between Fourier transforms", "rows x columns")
+    fft_tiles: Tiles = about("CTA tiles of the complex products between Fourier transforms", "rows x columns")
     fft_efficiency: Share = about("share of the FMA peak that the complex products reach", "1")
-    transform_efficiency: Share = about("share of the bytes that separate transforms move which is of use", "1")
-    first_call_s: Seconds = about("host time of choosing an algorithm for a shape that is met for the first time", "s")
+    transform_efficiency: Share = about("share of the bytes that Winograd's transforms move which is of use", "1")
+    fft_transform_efficiency: Share = about("the same of Fourier transforms", "1")
+    call_s: Seconds = about("host time of an eager call up to its first launch, where no other shape was called", "s")
+    call_doubling: Shapes = about("other shapes called before that double it; it grows as their square", "1")
 
 
 class ElementwiseLibrary(Spec):
@@ -168,6 +199,13 @@ class ElementwiseLibrary(Spec):
     l2_rate: Rate = about("L2 read rate over l2.bandwidth", "1")
     loads_in_flight: Rate = about("independent loads a thread issues before it uses the first", "1")
     setup_round_trips: Trips = about("dependent L2 round trips before the first load", "1")
+    norm_threads: Count = about("threads of a CTA that normalises a row", "1")
+    softmax_threads: Count = about("most threads of a CTA that computes the softmax of a row", "1")
+    softmax_registers: Count = about("elements of a row up to which a softmax holds it in registers", "1")
+    layernorm_passes: Count = about("times that a layer norm reads its row: 2 where one finds mean and variance", "1")
+    rows_from: Literal["l1", "l2"] = about("cache that a row is read again from", "text")
+    row_share: Rate = about("share of the usable L2 that rows which are read again can fill", "1")
+    row_sharpness: Exponent = about("eviction_sharpness of such rows, of CTAs in all phases of their work", "1")
 
 
 class Library(Spec):

@@ -144,6 +144,7 @@ class Launch(Spec):
 
     stream_s: Seconds = about("between kernels launched back to back on a stream", "s")
     graph_s: Seconds = about("between kernels of a graph", "s")
+    eager_s: Seconds = about("host time of a framework's eager call on an idle stream, up to its launch", "s")
 
     @model_validator(mode="after")
     def _graph_is_cheaper(self) -> Self:

@@ -1,7 +1,7 @@
 """The table of measured kernels: one row a kernel, its parameters, its time, and how it was timed.
 
 Columns are `source, device, op, dtype, time_us`, the operator's own parameters under their own names (`m`, `n`, `k`,
-`seq_kv`, `kv_dtype`, …), optionally `power_w`; any other column is kept and ignored.
+`seq_kv`, `kv_dtype`, …), optionally `power_w` and `earlier_shapes`; any other column is kept and ignored.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ KEYS = ("source", "device", "op", "dtype")
 """Text columns that every table has."""
 TIME = "time_us"
 POWER = "power_w"
+EARLIER_SHAPES = "earlier_shapes"
+"""Optional, of eager rows: how many other shapes of the operator the same process had called before."""
 
 Place = Callable[[int], str]
 """Where a row of the table was read, for messages: `gemm.csv:17`."""
@@ -52,8 +54,8 @@ class Conditions:
     """Attention rows are the module around the kernel: they include RoPE and the append to the KV cache."""
     sustained: bool = False
     """Kernels were repeated until clocks and power had settled at the board's limit."""
-    new_shapes: bool = False
-    """Every shape ran for the first time: the time in which a library chooses its algorithm is part of the row's."""
+    eager: bool = False
+    """A framework was called on an idle stream: the host's time up to the first launch is part of the row's."""
 
 
 ASSUMED = Conditions()
@@ -137,7 +139,7 @@ def checked(frame: pd.DataFrame, name: str, place: Place) -> pd.DataFrame:
     _refuse(table[TIME].isna(), frame[TIME], TIME, "a time above 0 in microseconds", place)
     if POWER in table:
         table[POWER] = _numbers(table[POWER], POWER, "a power above 0 in watts, or nothing", place, above=0.0)
-    for column in _count_columns() & set(table.columns):
+    for column in (_count_columns() | {EARLIER_SHAPES}) & set(table.columns):
         table[column] = _numbers(table[column], column, "a whole number, or nothing", place, whole=True)
     for op in table["op"].unique():
         if op in FAMILIES:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from simexplore.kernels.measurement import Conditions, Measurements
+from simexplore.kernels.measurement import EARLIER_SHAPES, Conditions, Measurements
 from simexplore.workloads.dtypes import DTYPES, bytes_of
 from simexplore.workloads.operator import Operator
 from simexplore.workloads.ops import FAMILIES
@@ -29,6 +29,8 @@ class OperatorColumn:
     record: Operator
     """One operator record whose counts are arrays, one entry a row."""
     conditions: Conditions
+    earlier_shapes: npt.NDArray[np.float64] | None = None
+    """Of each row, where the table tells it (`measurement.EARLIER_SHAPES`)."""
 
     def part(self, start: int, stop: int) -> OperatorColumn:
         """Consecutive rows."""
@@ -41,7 +43,8 @@ class OperatorColumn:
             for name in parameters_of(self.record)
             for value in (getattr(self.record, name),)
         }
-        return OperatorColumn(self.rows[chosen], type(self.record)(**values), self.conditions)
+        earlier = None if self.earlier_shapes is None else self.earlier_shapes[chosen]
+        return OperatorColumn(self.rows[chosen], type(self.record)(**values), self.conditions, earlier)
 
 
 def operator_columns(measurements: Measurements) -> tuple[list[OperatorColumn], Counter[str]]:
@@ -66,7 +69,8 @@ def operator_columns(measurements: Measurements) -> tuple[list[OperatorColumn], 
         refused.update(reasons)
         if good.any():
             positions = rows.index.to_numpy(dtype=np.intp)[good]
-            columns.append(OperatorColumn(positions, _record(op, rows[good], dtypes), conditions))
+            earlier = _earlier_shapes(rows[good]) if conditions.eager else None
+            columns.append(OperatorColumn(positions, _record(op, rows[good], dtypes), conditions, earlier))
     return columns, refused
 
 
@@ -108,6 +112,13 @@ def _record(op: str, rows: pd.DataFrame, dtypes: dict[str, str]) -> Operator:
             values = rows[name] if field.default is MISSING else rows[name].fillna(field.default)
             counts[name] = values.to_numpy(dtype=np.int64)
     return family(**counts, **dtypes)
+
+
+def _earlier_shapes(rows: pd.DataFrame) -> npt.NDArray[np.float64] | None:
+    """What the table tells of each row; a row of which it doesn't is taken as the first."""
+    if EARLIER_SHAPES not in rows:
+        return None
+    return rows[EARLIER_SHAPES].fillna(0.0).to_numpy(dtype=np.float64)
 
 
 def _consistent(op: str, rows: pd.DataFrame, dtypes: dict[str, str]) -> tuple[npt.NDArray[np.bool_], Counter[str]]:

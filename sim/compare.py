@@ -202,14 +202,16 @@ def conditions_in(column: OperatorColumn, gpu: Gpu) -> Conditions:
     """The data set's conditions in the words of the simulator: copies that fill this machine's L2, and so on."""
     given = column.conditions
     cache = CacheState(
-        weight_copies=_weight_copies(column.record, given, gpu), activation_copies=float(given.activation_copies)
+        weight_copies=_weight_copies(column.record, given, gpu),
+        activation_copies=float(given.activation_copies),
+        earlier_shapes=0.0 if column.earlier_shapes is None else column.earlier_shapes,
     )
     return Conditions(
         cache=cache,
         launch=given.launch,
         attention_module=given.attention_module,
         sustained=given.sustained,
-        new_shapes=given.new_shapes,
+        eager=given.eager,
     )
 
 

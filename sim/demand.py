@@ -23,7 +23,8 @@ RESOURCES = ("tensor", "fma", "special", "shared", "l2", "dram")
 
 @dataclass(frozen=True)
 class CacheState:
-    """What the runs before left in L2: through how many copies of an operand those runs rotated.
+    """What the runs before left: in L2, by the number of copies of an operand that they rotated through, and in the
+    library, by the number of other shapes that it keeps plans of.
 
     One copy is re-read each run and so is warm where it fits; infinitely many are never warm.
     Weights are the operand that a framework keeps (a GEMM's B, an attention's KV cache), activations the one it makes.
@@ -32,6 +33,7 @@ class CacheState:
 
     weight_copies: float | FloatArray = np.inf
     activation_copies: float | FloatArray = np.inf
+    earlier_shapes: float | FloatArray = 0.0
 
 
 COLD = CacheState()
@@ -52,8 +54,8 @@ class Conditions:
     """True: attention includes RoPE, the append to the KV cache and merging partial results, as engines time it."""
     sustained: bool = False
     """True: kernels run for so long that the board's power limit holds from the start of each."""
-    new_shapes: bool = False
-    """True: every shape is met for the first time, so that a library's choice of an algorithm is in the time."""
+    eager: bool = False
+    """True: a framework is called on an idle stream, and the time the host takes up to the first launch is told too."""
 
 
 def _nothing() -> FloatArray:

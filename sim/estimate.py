@@ -215,6 +215,7 @@ def _chunks(op: Operator, conditions: Conditions) -> Iterator[tuple[Operator, Co
         cache = CacheState(
             weight_copies=_slice(conditions.cache.weight_copies, part),
             activation_copies=_slice(conditions.cache.activation_copies, part),
+            earlier_shapes=_slice(conditions.cache.earlier_shapes, part),
         )
         yield replace(op, **changed) if changed else op, replace(conditions, cache=cache)  # type: ignore[type-var]
 

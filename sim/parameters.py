@@ -140,7 +140,9 @@ CONV = Group(
         Parameter("library.conv.product_efficiency", 0.5, 1.3, most=1.0),
         Parameter("library.conv.fft_efficiency", 0.5, 1.6, most=1.0),
         Parameter("library.conv.transform_efficiency", 0.3, 1.2, most=1.0),
-        Parameter("library.conv.first_call", 0.1, 4.0),
+        Parameter("library.conv.fft_transform_efficiency", 0.3, 2.0, most=1.0),
+        Parameter("library.conv.call", 0.3, 3.0),
+        Parameter("library.conv.call_doubling", 0.3, 3.0),
     ),
 )
 

@@ -122,7 +122,8 @@ class Planner:
             SimexploreError: the GPU cannot run it.
         """
         cache = conditions.cache
-        key = (op, (cache.weight_copies, cache.activation_copies, replace(conditions, cache=CacheState())))
+        state = (cache.weight_copies, cache.activation_copies, cache.earlier_shapes)
+        key = (op, (*state, replace(conditions, cache=CacheState())))
         if key not in self._plans:
             self._plans[key] = self._make(op, conditions)
         return self._plans[key]

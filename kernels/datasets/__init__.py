@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.datasets import aiconfigurator, files
+from simexplore.kernels.datasets import aiconfigurator, files, neusight
 from simexplore.kernels.measurement import ASSUMED, Conditions, ConditionsOf, Measurements
 from simexplore.workloads.hints import did_you_mean
 
@@ -36,7 +36,7 @@ ADAPTORS = {
 
 SOURCES = {
     "llmservingsim/": Conditions(launch="profiled"),
-    "neusight/": Conditions(launch="stream", new_shapes=True),
+    neusight.SOURCE_PREFIX: neusight.CONDITIONS,
     "simexplore/vulkan": Conditions(launch="graph"),
     "simexplore/cuda": Conditions(launch="graph"),
     "simexplore/torch": Conditions(launch="graph"),
@@ -46,8 +46,6 @@ SOURCES = {
 Our own kernels run on the same operands again and again, recorded beforehand.
 
 LLMServingSim (Cho et al., IISWC 2024; github.com/casys-kaist/LLMServingSim) gives a profiler's kernel durations.
-NeuSight (Lee et al., ASPLOS 2025, arXiv 2407.13853; github.com/sitar-lab/NeuSight) profiles eager PyTorch, every row
-another shape.
 """
 
 
@@ -70,7 +68,7 @@ def read_measurements(name: str | Path) -> Measurements:
     """
     scheme, colon, rest = str(name).partition(":")
     if not colon or Path(name).exists():
-        return Measurements(files.read(Path(name)), conditions_of)
+        return Measurements(neusight.with_earlier_shapes(files.read(Path(name))), conditions_of)
     if scheme not in ADAPTORS:
         raise SimexploreError(
             f"{name}: expected a .csv or .parquet file, or one of {', '.join(f'{known}:…' for known in ADAPTORS)}, "

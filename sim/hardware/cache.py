@@ -8,15 +8,18 @@ from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import FloatArray
 
 
-def hit_share(working_set_bytes: FloatArray, gpu: Gpu, share: float = 1.0) -> FloatArray:
+def hit_share(
+    working_set_bytes: FloatArray, gpu: Gpu, share: float = 1.0, sharpness: float | None = None
+) -> FloatArray:
     """Share of re-reads that hit L2 when this many bytes [B] were touched since the last read of the same line.
 
     A cyclic sweep over more than an LRU cache holds misses every time, over less hits every time; the logistic in
     log size stands for hashing and replacement that is not quite LRU. `share` is the part of the usable cache that
-    these lines can fill.
+    these lines can fill; `sharpness` is the machine's, but where sizes are themselves spread.
     """
     fill = np.maximum(working_set_bytes, 1.0) / (share * gpu.l2.usable_share * gpu.l2.capacity_bytes)
-    return 1.0 / (1.0 + np.exp(np.clip(gpu.l2.eviction_sharpness * np.log(fill), -60.0, 60.0)))
+    slope = gpu.l2.eviction_sharpness if sharpness is None else sharpness
+    return 1.0 / (1.0 + np.exp(np.clip(slope * np.log(fill), -60.0, 60.0)))
 
 
 def mean_latency_cycles(gpu: Gpu) -> float:

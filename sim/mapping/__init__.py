@@ -14,6 +14,7 @@ from simexplore.sim.mapping.conv import conv_algorithms
 from simexplore.sim.mapping.decode import decode_demands
 from simexplore.sim.mapping.gemm import gemm_demands
 from simexplore.sim.mapping.gemv import gemm_algorithms
+from simexplore.sim.mapping.host import called
 from simexplore.sim.mapping.naive_gemm import naive_gemm_demand
 from simexplore.sim.mapping.neural import (
     fused_mlp_demands,
@@ -58,8 +59,10 @@ def algorithms_of(op: ops.Operator, gpu: Gpu, conditions: Conditions) -> tuple[A
     Raises SimexploreError as `demands_of` does.
     """
     if type(op) in ALGORITHMS:
-        return ALGORITHMS[type(op)](op, gpu, conditions)
-    return (Algorithm(demands_of(op, gpu, conditions), ANY_ROW),)
+        ways = ALGORITHMS[type(op)](op, gpu, conditions)
+    else:
+        ways = (Algorithm(demands_of(op, gpu, conditions), ANY_ROW),)
+    return tuple(called(way, op, gpu, conditions) for way in ways)
 
 
 def demands_of(op: ops.Operator, gpu: Gpu, conditions: Conditions) -> tuple[Demand, ...]:

@@ -37,7 +37,7 @@ def conv_algorithms(op: Conv2d, gpu: Gpu, conditions: Conditions) -> tuple[Algor
             fft(op, gpu, conditions, points=16),
             fft(op, gpu, conditions, points=32),
         )
-    return tuple(_called(algorithm, gpu, conditions) for algorithm in algorithms)
+    return algorithms
 
 
 def _as_columns(op: Conv2d) -> Conv2d:
@@ -122,12 +122,3 @@ def _dram_bytes(
     cold_filters = 1.0 - cache.hit_share(weights * filters + image + result, gpu)
     read = image * cold_image + filters * cold_filters + np.minimum(filters_again, image_again) * missing
     return read, result * (1.0 - cache.hit_share(image + filters + result, gpu))
-
-
-def _called(algorithm: Algorithm, gpu: Gpu, conditions: Conditions) -> Algorithm:
-    """The algorithm as it is called: a shape that is met for the first time waits for the library's choice."""
-    first, *others = algorithm.kernels
-    if not conditions.new_shapes or not isinstance(first, KernelDemand):
-        return algorithm
-    wait_cycles = gpu.library.conv.first_call_s * gpu.clock.boost_hz
-    return algorithm._replace(kernels=(replace(first, setup_cycles=first.setup_cycles + wait_cycles), *others))

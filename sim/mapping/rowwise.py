@@ -7,17 +7,21 @@ from dataclasses import replace
 import numpy as np
 
 from simexplore.archs.schema import Gpu
-from simexplore.sim.demand import CacheState, Conditions, KernelDemand
+from simexplore.sim.demand import CacheState, Conditions, FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
+from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.mapping.columns import column, constant
-from simexplore.sim.mapping.streaming import Stream, stream_demand
+from simexplore.sim.mapping.streaming import REGISTERS, Stream, stream_demand
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Elementwise, Embedding, LayerNorm, Operator, Quantize, RmsNorm, Softmax
 
 REDUCTIONS = {"softmax": 2.0, "layernorm": 2.0, "rmsnorm": 1.0}
 """Block-wide reductions of a row: maximum and sum; mean and variance; mean square."""
-RE_READS = {"softmax": 2.0, "layernorm": 4.0, "rmsnorm": 2.0}
-"""Passes over a row that read it from L1 again, one a reduction, and the learned vectors, which every row reads."""
+PASSES = {"softmax": 3.0, "rmsnorm": 2.0}
+"""Times that a kernel reads a row: for each result that needs all of it, and to write. Of a layer norm: library."""
+REGISTER_BYTES = 4.0
+VECTORS = {"softmax": 0.0, "layernorm": 2.0, "rmsnorm": 1.0}
+"""Learned vectors that every row reads."""
 
 
 def elementwise_demand(op: Elementwise, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
@@ -43,20 +47,62 @@ def dynamic_quantize_demands(op: Quantize, gpu: Gpu, conditions: Conditions) -> 
 
 
 def rowwise_demand(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
-    """One CTA a row: load it, reduce it across the CTA (shuffles, shared memory, a barrier), scale it, store it.
+    """One CTA a row: read it, reduce it across the CTA (shuffles, shared memory, a barrier), read it again, store it.
 
-    What is read again comes from L1, which is the shared memory's array at a rate of its own.
+    A softmax of short rows holds its row in a warp's registers, and reads it once.
     """
-    warps = gpu.library.elementwise.threads_per_cta / gpu.sm.warp_size
-    shuffles = np.log2(gpu.sm.warp_size) + np.log2(max(warps, 2.0))
-    reduction = shuffles * gpu.sm.shared_latency_cycles + 2.0 * gpu.library.barrier_cycles
-    chain = constant(REDUCTIONS[op.op] * reduction)
-    stream = _stream(op, gpu, conditions.cache)
-    demand = stream_demand(op.op, stream, gpu, ctas=column(op.rows), chain_cycles=chain)
-    again = RE_READS[op.op] * bytes_of(op.dtype) * column(op.cols)
-    return (
-        replace(demand, shared_bytes=again * gpu.sm.shared_bandwidth_bytes_per_clk / gpu.sm.l1_bandwidth_bytes_per_clk),
+    library, sm = gpu.library.elementwise, gpu.sm
+    demand = stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu, ctas=column(op.rows))
+    row_bytes = bytes_of(op.dtype) * column(op.cols)
+    held = column(op.cols) <= (library.softmax_registers if op.op == "softmax" else 0.0)
+    threads = np.where(held, float(sm.warp_size), _threads_of_row(op, gpu))
+    shuffles = np.log2(sm.warp_size) + np.log2(threads / sm.warp_size)
+    reduction = shuffles * sm.shared_latency_cycles + np.where(held, 0.0, 2.0 * gpu.library.barrier_cycles)
+    loads = threads * library.bytes_per_thread * library.loads_in_flight
+    demand = replace(
+        demand,
+        warps_per_cta=threads / sm.warp_size,
+        registers_per_thread=REGISTERS + np.where(held, row_bytes / (REGISTER_BYTES * sm.warp_size), 0.0),
+        bytes_in_flight=np.where(held, row_bytes, np.minimum(row_bytes, loads)),
+        chain_cycles=REDUCTIONS[op.op] * reduction,
     )
+    passes = float(library.layernorm_passes) if op.op == "layernorm" else PASSES[op.op]
+    return (_read_again(demand, np.where(held, 1.0, passes), row_bytes, VECTORS[op.op], gpu),)
+
+
+def _read_again(
+    demand: KernelDemand, passes: FloatArray, row_bytes: FloatArray, vectors: float, gpu: Gpu
+) -> KernelDemand:
+    """The kernel with its passes over a row after the first, and with the learned vectors.
+
+    They come from L1, the shared memory's array at a rate of its own; or, where the library's kernels let rows go by
+    it, from L2, or from DRAM where the rows of all resident CTAs don't fit there. Between two passes each of these
+    goes on by one of its own, so that (read + written) / passes bytes a row are touched meanwhile.
+    """
+    library, sm = gpu.library.elementwise, gpu.sm
+    again = (passes - 1.0) * row_bytes
+    from_l1 = vectors * row_bytes + (again if library.rows_from == "l1" else 0.0)
+    demand = replace(demand, shared_bytes=from_l1 * sm.shared_bandwidth_bytes_per_clk / sm.l1_bandwidth_bytes_per_clk)
+    if library.rows_from == "l1":
+        return demand
+    resident = np.minimum(sm.count * ctas_per_sm(demand, gpu), demand.ctas)
+    touched = resident * (row_bytes + demand.l2_write_bytes) / passes
+    missing = 1.0 - cache.hit_share(touched, gpu, library.row_share, library.row_sharpness)
+    return replace(
+        demand,
+        l2_read_bytes=demand.l2_read_bytes + again,
+        dram_read_bytes=demand.dram_read_bytes + again * missing,
+    )
+
+
+def _threads_of_row(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu) -> FloatArray:
+    """Threads of a CTA: a norm has always as many, a softmax half as many as loads of its row, to a power of two."""
+    library = gpu.library.elementwise
+    if op.op != "softmax":
+        return constant(library.norm_threads)
+    loads = np.maximum(column(op.cols) * bytes_of(op.dtype) / library.bytes_per_thread, 2.0)
+    threads = np.exp2(np.ceil(np.log2(loads)) - 1.0)
+    return np.clip(threads, gpu.sm.warp_size, library.softmax_threads)
 
 
 def embedding_demand(op: Embedding, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
