@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from simexplore.archs.fields import Field, with_columns
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.fields import Field, with_columns
 from simexplore.sim.explore.problem import Problem
 from simexplore.sim.explore.table import FloatArray, Index
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from simexplore.archs.fields import Field, Machine, leaf_fields
 from simexplore.archs.load import load_arch
 from simexplore.sim.demand import RESOURCES, Launch
 from simexplore.sim.estimate import BOUNDS
 from simexplore.sim.explore.axes import Axis
 from simexplore.sim.explore.expression import Amount, Condition, Expression, Powers, powers_of
-from simexplore.sim.explore.fields import Field, Machine, leaf_fields
 from simexplore.sim.explore.table import Column, Direction
 from simexplore.sim.explore.work import Workload
 

@@ -14,11 +14,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from simexplore.archs.fields import Field, with_columns
 from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim import estimate
 from simexplore.sim.demand import ARRAY_FIELDS, RESOURCES, Conditions, Demand, KernelDemand, LinkDemand
-from simexplore.sim.explore.fields import Field, with_columns
 from simexplore.sim.explore.table import FloatArray
 from simexplore.sim.hardware.timing import kernel_timing
 from simexplore.sim.mapping import algorithms_of
