@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from simexplore.archs.fields import Field, Machine, leaf_fields
+from simexplore.archs.fields import Machine, field_of
 from simexplore.archs.load import load_arch
 from simexplore.sim.demand import RESOURCES, Launch
 from simexplore.sim.estimate import BOUNDS
@@ -58,11 +58,6 @@ class Problem:
         """The machine that axes vary."""
         return load_arch(self.arch)
 
-    @cached_property
-    def fields(self) -> Mapping[str, Field]:
-        """Every number of the machine by its path."""
-        return leaf_fields(self.machine)
-
     @property
     def free(self) -> tuple[Axis, ...]:
         """The axes that the sampler chooses."""
@@ -95,7 +90,7 @@ class Problem:
 
     def amount(self, name: str) -> Amount:
         """The machine's own value of a path, with its unit."""
-        field = self.fields[name]
+        field = field_of(name, self.machine)
         return Amount(float(field.read(self.machine)), powers_of(field.unit))
 
 

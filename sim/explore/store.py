@@ -15,14 +15,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from simexplore.archs.units import one_line
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.table import POINT, Column, FloatArray, Index, decode
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE = "sweep.sqlite"
 SCHEMA_VERSION = 1
