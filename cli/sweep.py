@@ -72,7 +72,7 @@ def sweep(
     pool = _pool(workers, scheduler)
     progress = _Lines() if as_json else _Bar()
     try:
-        study.run(pool, output, progress)
+        study.fill(output, pool, progress)
     except KeyboardInterrupt:
         progress.close()
         _say_how_to_resume(output)

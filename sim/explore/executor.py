@@ -31,6 +31,8 @@ FIRST_POINTS = 64
 MAX_POINTS = 1 << 16
 CHUNK_S = 0.75
 """What a chunk is meant to take: what is lost when a worker dies, and how often progress is seen."""
+LAST_S = 0.05
+"""What the last chunks take at least: workers end within that time of each other."""
 MAX_DEATHS = 5
 """Workers that may die in a row before the sweep gives up."""
 
@@ -181,23 +183,28 @@ class Chunks:
         """What a point costs, as far as it is known [s]."""
 
     def learn(self, points: int, seconds: float) -> None:
-        """A chunk has been evaluated."""
+        """A chunk has been evaluated. What is cheaper counts at once: first chunks pay for what later ones remember."""
         measured = seconds / points
-        self.point_s = measured if self.point_s is None else 0.5 * (self.point_s + measured)
+        self.point_s = measured if self.point_s is None else min(measured, 0.5 * (self.point_s + measured))
 
     def take(self) -> tuple[int, int] | None:
         """The next chunk (first, behind the last); None when none is left."""
         if not self._ranges:
             return None
-        size = FIRST_POINTS if self.point_s is None else max(int(CHUNK_S / max(self.point_s, 1e-9)), 1)
-        fair = math.ceil(self._left / (2 * self._slots))  # the last chunks are smaller, so that workers end together
-        size = max(min(size, fair, MAX_POINTS), min(FIRST_POINTS, size))
+        size = FIRST_POINTS if self.point_s is None else self._points_in(CHUNK_S)
+        if self._slots > 1:  # the last chunks are smaller, so that workers end together
+            least = size if self.point_s is None else self._points_in(LAST_S)
+            size = min(size, max(math.ceil(self._left / (2 * self._slots)), least))
         first, stop = self._ranges.popleft()
         if stop - first > size:
             self._ranges.appendleft((first + size, stop))
             stop = first + size
         self._left -= stop - first
         return first, stop
+
+    def _points_in(self, seconds: float) -> int:
+        assert self.point_s is not None
+        return min(max(int(seconds / max(self.point_s, 1e-9)), 1), MAX_POINTS)
 
     def give_back(self, first: int, stop: int) -> None:
         """A chunk was lost."""

@@ -198,22 +198,29 @@ class Store:
 
     def values(self, first: int = 0, stop: int | None = None) -> tuple[Index, FloatArray]:
         """Stored points in order and their values as floats, shapes (points,) and (columns, points)."""
-        behind = np.iinfo(np.int64).max if stop is None else stop
-        query = "SELECT first, points, data FROM chunks WHERE first + points > ? AND first < ? ORDER BY first"
-        numbers, blocks = [], []
-        for start, points, blob in self._connection.execute(query, (first, int(behind))):
-            inside = slice(max(first - start, 0), min(int(behind) - start, points))
-            numbers.append(np.arange(start, start + points)[inside])
-            blocks.append(self._unpack(blob, points)[:, inside])
-        if not blocks:
-            return np.zeros(0, dtype=np.int64), np.zeros((len(self.columns), 0))
-        return np.concatenate(numbers), np.concatenate(blocks, axis=1)
+        behind = int(np.iinfo(np.int64).max) if stop is None else stop
+        query = "SELECT first, points FROM chunks WHERE first + points > ? AND first < ? ORDER BY first"
+        chunks = self._connection.execute(query, (first, behind)).fetchall()
+        # One array, filled chunk by chunk: a million points are held once.
+        numbers = np.empty(sum(points for _, points in chunks), dtype=np.int64)
+        values = np.empty((len(self.columns), len(numbers)))
+        filled = 0
+        for start, points in chunks:
+            inside = slice(max(first - start, 0), min(behind - start, points))
+            into = slice(filled, filled + inside.stop - inside.start)
+            numbers[into] = np.arange(start + inside.start, start + inside.stop)
+            values[:, into] = self._unpack(start, points)[:, inside]
+            filled = into.stop
+        return numbers[:filled], values[:, :filled]
 
     def results(self) -> pd.DataFrame:
         """One row for each point that did not fail, by `point`: the columns of `columns`, in SI units."""
         points, values = self.values()
-        kept = ~np.isin(points, list(self._errors()))
-        return decode(self.columns, points[kept], values[:, kept])
+        errors = self._errors()
+        if errors:
+            kept = ~np.isin(points, list(errors))
+            points, values = points[kept], values[:, kept]
+        return decode(self.columns, points, values)
 
     def failures(self) -> pd.DataFrame:
         """One row for each point that failed: `point`, its axes, and `error`."""
@@ -247,7 +254,8 @@ class Store:
     def _errors(self) -> dict[int, str]:
         return dict(self._connection.execute("SELECT point, error FROM failures ORDER BY point"))
 
-    def _unpack(self, blob: bytes, points: int) -> FloatArray:
+    def _unpack(self, first: int, points: int) -> FloatArray:
+        (blob,) = self._connection.execute("SELECT data FROM chunks WHERE first = ?", (first,)).fetchone()
         return np.frombuffer(zlib.decompress(blob), dtype="<f8").reshape(len(self.columns), points)
 
 

@@ -95,10 +95,17 @@ class Sweep:
         if folder is None:
             with tempfile.TemporaryDirectory(prefix="simexplore-") as temporary:
                 return self.run(executor, temporary, listener)
+        self.fill(folder, executor, listener)
+        with Store.open(folder) as store:
+            return store.results()
+
+    def fill(
+        self, folder: str | Path, executor: Executor | Pool | None = None, listener: Listener | None = None
+    ) -> None:
+        """As `run`, without making the table of what is in the folder then."""
         pool = executor if isinstance(executor, Pool) else _pool(executor)
         with Store.create(folder, self.header) as store:
             self._fill(store, pool, listener)
-            return store.results()
 
     def forecast(self) -> Forecast:
         """How many points, and how long they will take, from evaluating a few.

@@ -59,10 +59,10 @@ class Column:
 
 
 def decode(columns: Sequence[Column], points: NDArray[np.int64], values: FloatArray) -> pd.DataFrame:
-    """A table of points from an array of shape (columns, points)."""
+    """A table of points from an array of shape (columns, points), whose memory it uses."""
     import pandas as pd
 
     data: dict[str, Any] = {POINT: points}
     for column, stored in zip(columns, values, strict=True):
         data[column.name] = column.decode(stored)
-    return pd.DataFrame(data)
+    return pd.DataFrame(data, copy=False)

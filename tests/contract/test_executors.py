@@ -193,8 +193,23 @@ def test_chunks_cover_their_ranges_once_and_follow_the_cost() -> None:
     sizes = [stop - first for first, stop in taken]
     assert sizes[0] == executors.FIRST_POINTS
     assert max(sizes) == int(executors.CHUNK_S / 1e-3)
+    assert sizes[-2] <= int(executors.LAST_S / 1e-3), "workers end together"
     slow = Chunks([(0, 1000)], slots=1, point_s=10.0)
     assert slow.take() == (0, 1)
+
+
+def test_one_process_has_no_one_to_end_together_with() -> None:
+    chunks = Chunks([(0, 1000)], slots=1, point_s=executors.CHUNK_S / 400)
+    assert [chunks.take() for _ in range(4)] == [(0, 400), (400, 800), (800, 1000), None]
+
+
+def test_what_first_points_pay_for_is_not_expected_of_later_ones() -> None:
+    chunks = Chunks([(0, 10**6)], slots=2)
+    chunks.learn(64, 64 * 5e-3)
+    chunks.learn(64, 64 * 1e-3)
+    assert chunks.point_s == 1e-3
+    chunks.learn(64, 64 * 3e-3)
+    assert chunks.point_s == 2e-3
 
 
 def test_workers_belong_to_one_thread_each(sweep: Sweep) -> None:
