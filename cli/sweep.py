@@ -93,12 +93,13 @@ def _pool(jobs: int, scheduler: str | None) -> Pool:
 
 
 def _print_forecast(forecast: Forecast, jobs: int, as_json: bool) -> None:
-    data = {"points": forecast.points, "jobs": jobs, "point_s": forecast.point_s, "time_s": forecast.time_s(jobs)}
+    time_s = forecast.time_s(min(jobs, os.cpu_count() or 1))
     if as_json:
-        print_json(data)
+        print_json({"points": forecast.points, "jobs": jobs, "point_s": forecast.point_s, "time_s": time_s})
     else:
         click.echo(f"{forecast.points:,} points, {1.0 / forecast.point_s:,.0f} points/s on one core")
-        click.echo(f"about {_duration(forecast.time_s(jobs))} in {jobs} processes")
+        search = ", and what the search takes to choose them" if forecast.searches else ""
+        click.echo(f"about {_duration(time_s)} in {jobs} process{'es' if jobs > 1 else ''}{search}")
 
 
 def _say_how_to_resume(output: Path) -> None:

@@ -85,9 +85,20 @@ def in_process() -> Pool:
 def processes(jobs: int) -> Pool:
     """Processes of this machine."""
     context = multiprocessing.get_context("spawn")
-    return Pool(
-        lambda: ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker), jobs, (BrokenExecutor,)
-    )
+    return Pool(lambda: _Processes(jobs, mp_context=context, initializer=_start_worker), jobs, (BrokenExecutor,))
+
+
+class _Processes(ProcessPoolExecutor):
+    """Processes that Ctrl-C never reaches, from their first moment: those that submitting makes inherit the mask."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if not hasattr(signal, "pthread_sigmask"):
+            return super().submit(fn, *args, **kwargs)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)  # a Ctrl-C meanwhile arrives now
 
 
 def on_executor(executor: Executor) -> Pool:
