@@ -19,6 +19,7 @@ from simexplore.cli.output import note, print_json
 from simexplore.cli.pages import now
 from simexplore.sim.explore import executor as executors
 from simexplore.sim.explore.executor import Pool
+from simexplore.sim.explore.learned import told
 from simexplore.sim.explore.pareto import choose_objectives
 from simexplore.sim.explore.sampler import KINDS
 from simexplore.sim.explore.spec import FIDELITIES, Options
@@ -125,6 +126,8 @@ def _print(store: Store, table: Path) -> None:
         return
     print_front(store, results, choose_objectives(store), limit=10)
     click.echo()
+    if factors := store.left_out:
+        click.echo(f"physics alone; on the unchanged machine `run` adds a learned correction: {told(factors)}")
     if len(failed):
         kinds = failed["error"].nunique()
         click.echo(f"{len(failed):,} points failed ({kinds} causes); the first: {failed['error'].iloc[0]}")

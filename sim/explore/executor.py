@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,6 +67,9 @@ class Pool:
             self._executor = self._make()
         return self._executor
 
+    def start(self) -> None:
+        """Let workers come up while the caller does something else; they need not be waited for."""
+
     def renew(self) -> None:
         """Give up the executor; the next use makes another."""
         self.close()
@@ -85,7 +89,14 @@ def in_process() -> Pool:
 def processes(jobs: int) -> Pool:
     """Processes of this machine."""
     context = multiprocessing.get_context("spawn")
-    return Pool(lambda: _Processes(jobs, mp_context=context, initializer=_start_worker), jobs, (BrokenExecutor,))
+    return _Workers(lambda: _Processes(jobs, mp_context=context, initializer=_start_worker), jobs, (BrokenExecutor,))
+
+
+class _Workers(Pool):
+    def start(self) -> None:
+        with suppress(*self.lost):  # a worker that dies is missed when it is given points
+            for _ in range(self.slots):
+                self.executor.submit(os.getpid)
 
 
 class _Processes(ProcessPoolExecutor):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from simexplore.archs.units import nearest, show
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.store import Store
-from simexplore.sim.explore.table import Column, Direction, FloatArray
+from simexplore.sim.explore.table import Column, Direction, FloatArray, Index
 
 Mask = NDArray[np.bool_]
 
@@ -61,10 +61,12 @@ def _beaten(values: FloatArray, rivals: FloatArray) -> Mask:
     return beaten
 
 
-def _ranks(values: FloatArray) -> FloatArray:
+def _ranks(values: FloatArray) -> Index:
     """Sum of each point's ranks in all objectives: good points have low ones."""
-    ranks = [np.unique(column, return_inverse=True)[1] for column in values.T]
-    return np.sum(np.reshape(ranks, (len(ranks), len(values))), axis=0)
+    ranks = np.zeros(len(values), dtype=np.int64)
+    for column in values.T:
+        ranks += np.unique(column, return_inverse=True)[1]
+    return ranks
 
 
 def hypervolume(values: FloatArray, reference: Sequence[float]) -> float:

@@ -170,6 +170,17 @@ class Store:
         """Versions, seed, sampler, fidelity, machine with its calibration, workloads."""
         return self._header.metadata
 
+    @property
+    def left_out(self) -> dict[str, float] | None:
+        """What `learned.left_out` says; None while it is not known."""
+        found = _meta(self._connection).get("left_out")
+        return None if found is None else dict(json.loads(found))
+
+    def keep_left_out(self, factors: Mapping[str, float]) -> None:
+        """Keep what `learned.left_out` says."""
+        with _writing(self._connection):
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('left_out', ?)", (json.dumps(factors),))
+
     def done(self) -> list[tuple[int, int]]:
         """The stored points as ranges (first, behind the last), in order and joined where they touch."""
         ranges: list[tuple[int, int]] = []

@@ -20,6 +20,7 @@ from simexplore.archs.load import resolved
 from simexplore.sim.explore import executor as executors
 from simexplore.sim.explore.evaluate import Evaluator
 from simexplore.sim.explore.executor import FIRST_POINTS, Pool, evaluate_all
+from simexplore.sim.explore.learned import left_out
 from simexplore.sim.explore.sampler import BATCH, SEARCHES, Results, Sampler, make_sampler, population
 from simexplore.sim.explore.spec import Options, Spec, read_spec
 from simexplore.sim.explore.store import Chunk, Header, Store, gaps
@@ -107,6 +108,10 @@ class Sweep:
         """As `run`, without making the table of what is in the folder then."""
         pool = executor if isinstance(executor, Pool) else _pool(executor)
         with Store.create(folder, self.header) as store:
+            if store.count() < store.planned:
+                pool.start()  # workers come up meanwhile
+            if store.left_out is None:
+                store.keep_left_out(left_out(self.spec.problem))
             self._fill(store, pool, listener)
 
     def forecast(self) -> Forecast:
