@@ -184,7 +184,7 @@ def _outlive_no_parent(parent: Any) -> None:
 def evaluate_chunk(problem: bytes, first: int, u: FloatArray) -> tuple[Chunk, float]:
     """What a worker does: a chunk of a pickled problem's points, and the seconds that it took."""
     started = time.perf_counter()
-    chunk = _evaluator(problem, threading.get_ident()).evaluate(first, u)
+    chunk = _evaluator(problem, threading.get_ident()).evaluate(first, u).pack()
     return chunk, time.perf_counter() - started
 
 

@@ -13,7 +13,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,12 @@ class Chunk:
     """Shape (columns, points), in the header's order; NaN where a point failed."""
     failures: Mapping[int, str]
     """Error by point."""
+    packed: bytes | None = None
+    """The values as the store keeps them, where a worker has made them so."""
+
+    def pack(self) -> Chunk:
+        """With `packed`: of many workers the one process that writes has the least time."""
+        return replace(self, packed=_packed(self.values))
 
     @property
     def points(self) -> int:
@@ -197,7 +203,7 @@ class Store:
 
     def add(self, chunk: Chunk) -> bool:
         """Keep a chunk, wholly or not at all; False where another run has stored any of its points meanwhile."""
-        blob = zlib.compress(np.ascontiguousarray(chunk.values, dtype="<f8").tobytes(), level=1)
+        blob = _packed(chunk.values) if chunk.packed is None else chunk.packed
         taken = "SELECT 1 FROM chunks WHERE first < ? AND first + points > ? LIMIT 1"
         connection = self._connection
         with _writing(connection):
@@ -268,6 +274,10 @@ class Store:
     def _unpack(self, first: int, points: int) -> FloatArray:
         (blob,) = self._connection.execute("SELECT data FROM chunks WHERE first = ?", (first,)).fetchone()
         return np.frombuffer(zlib.decompress(blob), dtype="<f8").reshape(len(self.columns), points)
+
+
+def _packed(values: FloatArray) -> bytes:
+    return zlib.compress(np.ascontiguousarray(values, dtype="<f8").tobytes(), level=1)
 
 
 @contextmanager
