@@ -242,8 +242,8 @@ def _errors(calibration: Mapping[str, Any]) -> str:
             (group, f"{found['rows']:,}", *(f"{100 * found[key]:.1f} %" for key in ("physics_mape", "full_mape")))
             for group, found in held_out.items()
         ]
-        headers = ("operator", "rows", "error of the physics", "with the correction")
-        return table("Errors on measured rows that nothing was fitted on", headers, rows)
+        title = "Mean errors on measured rows that nothing was fitted on"
+        return table(title, ("operator", "rows", "physics", "corrected"), rows)
     if spread := calibration.get("sigma_log"):
         rows = [(group, f"± {100 * math.expm1(NORMAL_80 * float(sigma)):.0f} %") for group, sigma in spread.items()]
         words = "Never measured itself; what its generation's measured members taught, and how far off that was there."

@@ -1,4 +1,4 @@
-"""Timing on a machine that others use too: what a run took, and whether it had the machine for itself."""
+"""What runs take of a machine that others use too: time, whether they had it for themselves, and memory."""
 
 from __future__ import annotations
 
@@ -55,3 +55,19 @@ def _busy_s() -> float:
         return 0.0
     user, nice, system, _idle, _wait, irq, softirq, steal = map(int, _STAT.read_text().split(maxsplit=9)[1:9])
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(pid: int) -> dict[int, int]:
+    """Memory that a process and those below it hold, by their number; pages that they share count in each."""
+    found: dict[int, int] = {}
+    waiting = [pid]
+    while waiting:
+        process = Path("/proc", str(waiting.pop()))
+        try:
+            pages = int((process / "statm").read_text().split()[1])
+            children = [file.read_text().split() for file in process.glob("task/*/children")]
+        except OSError:  # it has ended meanwhile, or the system has no such files
+            continue
+        found[int(process.name)] = pages * os.sysconf("SC_PAGE_SIZE")
+        waiting += [int(child) for some in children for child in some]
+    return found

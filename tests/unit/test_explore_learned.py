@@ -52,7 +52,7 @@ def test_a_report_tells_the_errors_that_the_machine_has(tmp_path: Path, arch: st
         page = sweep_html(store, "2026-01-02")
         assert bool(store.left_out) == (arch == "nvidia/h200-sxm")
     assert said in page
-    assert ("Errors on measured rows that nothing was fitted on" in page) == (arch == "nvidia/h200-sxm")
+    assert ("errors on measured rows that nothing was fitted on" in page) == (arch == "nvidia/h200-sxm")
 
 
 def test_factors_in_words() -> None:
