@@ -1,6 +1,6 @@
-"""Index to results: machines and workloads of a whole chunk of points at once.
+"""From points to results: machines and workloads of a whole chunk of points at once.
 
-Index whose machines differ in numbers only make one call of the physics for each kind of operator; each distinct
+Points whose machines differ in numbers only make one call of the physics for each kind of operator; each distinct
 operator on each distinct machine is timed once in a chunk, however many points and layers ask for it.
 """
 
@@ -32,7 +32,7 @@ from simexplore.sim.residual import half_width
 from simexplore.sim.result import time_interval
 
 BLOCK_POINTS = 4096
-"""Index evaluated together: enough to share work, few enough for their rows to fit in memory."""
+"""Points evaluated together: enough to share work, few enough for their rows to fit in memory."""
 _REMEMBERED = 4096
 
 
@@ -51,7 +51,7 @@ class Evaluator:
         self._grouping = Grouping(self.problem)
 
     def evaluate(self, first: int, u: FloatArray) -> Chunk:
-        """Index first … with coordinates u of shape (points, free axes)."""
+        """Points first … with coordinates u of shape (points, free axes)."""
         blocks = [self._block(u[start : start + BLOCK_POINTS]) for start in range(0, len(u), BLOCK_POINTS)]
         failures = {
             first + index * BLOCK_POINTS + point: error
@@ -249,7 +249,7 @@ class Evaluator:
                 totals.busy_s[index, points] = run.utilization[name] * run.time_s
 
     def _check_memory(self, table: Mapping[str, FloatArray], errors: dict[int, str]) -> None:
-        """Index whose workload does not fit the machine's memory fail."""
+        """Points whose workload does not fit the machine's memory fail."""
         if self.problem.allow_overflow:
             return
         needed = table["peak_memory_bytes"]

@@ -22,7 +22,7 @@ _REMEMBERED = 4096
 
 @dataclass
 class Group:
-    """Index whose machines differ in numbers only."""
+    """Points whose machines differ in numbers only."""
 
     points: Index
     base: Gpu
