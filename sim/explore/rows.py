@@ -168,19 +168,19 @@ def _choose(demand: KernelDemand, wide: Gpu, conditions: Conditions, rows: int) 
 
 
 def _worth_trying(demand: KernelDemand) -> KernelDemand:
-    """Without candidates that have no room on any machine, and those that are the same kernel as one before them.
-
-    Rows of one operator tell candidates apart by what does not depend on the machine; elsewhere all are kept.
-    """
+    """Without candidates that have no room in any row, and those that are the same kernel as one before them."""
     room = np.any(np.isfinite(demand.shared_bytes_per_cta), axis=0)
-    arrays = (*(getattr(demand, name) for name in ARRAY_FIELDS), *demand.label)
-    told = [array[0] for array in arrays if array.shape[0] == 1 and array.shape[1] > 1]
+    arrays = [*(getattr(demand, name) for name in ARRAY_FIELDS), *demand.label]
+    told = [array[0] for array in arrays if array.shape == (1, len(room))]
     if len(room) == 1 or not np.any(room) or not told:
         return demand
-    first = np.zeros(len(room), dtype=np.bool_)
-    alike = demand.ctas.shape[0] == 1
-    first[np.unique(np.stack(told), axis=1, return_index=True)[1] if alike else slice(None)] = True
-    kept = np.flatnonzero(first & room)
+    _, first, kind = np.unique(np.stack(told), axis=1, return_index=True, return_inverse=True)
+    like = first[np.reshape(kind, -1)]  # of each candidate, the first that no field of one row tells from it
+    again = like < np.arange(len(room))
+    for array in arrays:
+        if array.shape[0] > 1 and array.shape[1] > 1:
+            again &= np.all(array == array[:, like], axis=0)
+    kept = np.flatnonzero(room & ~again)
     return demand.map(lambda array: array[:, kept] if array.shape[1] > 1 else array)
 
 
