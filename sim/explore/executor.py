@@ -29,6 +29,8 @@ from simexplore.sim.explore.store import Chunk
 from simexplore.sim.explore.table import FloatArray
 
 FIRST_POINTS = 64
+GROWTH = 4
+"""A chunk has at most so many times the points of those before: the first ones may be cheaper than the rest."""
 MAX_POINTS = 1 << 16
 CHUNK_S = 0.75
 """What a chunk is meant to take: what is lost when a worker dies, and how often progress is seen."""
@@ -201,6 +203,7 @@ class Chunks:
         self._ranges = deque(ranges)
         self._slots = slots
         self._left = sum(stop - first for first, stop in self._ranges)
+        self._largest = FIRST_POINTS
         self.point_s = point_s
         """What a point costs, as far as it is known [s]."""
 
@@ -213,10 +216,11 @@ class Chunks:
         """The next chunk (first, behind the last); None when none is left."""
         if not self._ranges:
             return None
-        size = FIRST_POINTS if self.point_s is None else self._points_in(CHUNK_S)
+        size = FIRST_POINTS if self.point_s is None else min(self._points_in(CHUNK_S), GROWTH * self._largest)
         if self._slots > 1:  # the last chunks are smaller, so that workers end together
-            least = size if self.point_s is None else self._points_in(LAST_S)
+            least = 1 if self.point_s is None else self._points_in(LAST_S)
             size = min(size, max(math.ceil(self._left / (2 * self._slots)), least))
+        self._largest = max(size, self._largest)
         first, stop = self._ranges.popleft()
         if stop - first > size:
             self._ranges.appendleft((first + size, stop))

@@ -151,14 +151,15 @@ def _compared(one: Timed, two: Timed) -> str:
 def test_b_killed_twenty_times(tmp_path: Path, full: bool) -> None:
     if not full:
         pytest.skip("three kills are part of tests/cli/test_sweep.py")
-    path = write(tmp_path, GEMM.format(steps=60))
+    path = write(tmp_path, LLAMA.format(steps=125, fidelity="estimate"))
     timed(path, 1, tmp_path / "whole")
     with Store.open(tmp_path / "whole") as store:
         store.export(tmp_path / "whole" / "results.parquet")
-    died = killed_again_and_again(path, tmp_path / "killed", 14 * 60**2, kills=20, seed=2)
+    died = killed_again_and_again(path, tmp_path / "killed", 400 * 125, kills=20, seed=2)
     print(f"\nkilled {died} times")  # noqa: T201
     tables = [tmp_path / name / "results.parquet" for name in ("whole", "killed")]
     assert tables[0].read_bytes() == tables[1].read_bytes()
+    assert died == 20
 
 
 def test_d_nsga2_on_the_example(tmp_path: Path, full: bool) -> None:

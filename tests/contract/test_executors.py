@@ -199,8 +199,9 @@ def test_chunks_cover_their_ranges_once_and_follow_the_cost() -> None:
 
 
 def test_one_process_has_no_one_to_end_together_with() -> None:
-    chunks = Chunks([(0, 1000)], slots=1, point_s=executors.CHUNK_S / 400)
-    assert [chunks.take() for _ in range(4)] == [(0, 400), (400, 800), (800, 1000), None]
+    chunks = Chunks([(0, 700)], slots=1, point_s=executors.CHUNK_S / 300)
+    assert executors.GROWTH * executors.FIRST_POINTS == 256
+    assert [chunks.take() for _ in range(4)] == [(0, 256), (256, 556), (556, 700), None]
 
 
 def test_what_first_points_pay_for_is_not_expected_of_later_ones() -> None:
@@ -210,6 +211,16 @@ def test_what_first_points_pay_for_is_not_expected_of_later_ones() -> None:
     assert chunks.point_s == 1e-3
     chunks.learn(64, 64 * 3e-3)
     assert chunks.point_s == 2e-3
+
+
+def test_points_that_fail_at_once_make_no_chunk_that_takes_for_ever() -> None:
+    chunks = Chunks([(0, 10**6)], slots=1)
+    sizes = []
+    for _ in range(3):
+        first, stop = chunks.take() or (0, 0)
+        sizes.append(stop - first)
+        chunks.learn(stop - first, 1e-9)
+    assert sizes == [executors.FIRST_POINTS * executors.GROWTH**power for power in range(3)]
 
 
 def test_workers_belong_to_one_thread_each(sweep: Sweep) -> None:
