@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from simexplore.archs.units import nearest, show
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.store import Store
-from simexplore.sim.explore.table import Column, Direction, FloatArray, Index
+from simexplore.sim.explore.table import Column, Direction, FloatArray, Index, interval_name
 
 Mask = NDArray[np.bool_]
 
@@ -150,9 +150,3 @@ def _ends(table: pd.DataFrame, objectives: Mapping[str, Direction], end: str) ->
             for name in objectives
         }
     )
-
-
-def interval_name(name: str, end: str) -> str:
-    """Name of the column of an interval's end: `time_s` -> `time_low_s`."""
-    quantity, _, unit = name.rpartition("_")
-    return f"{quantity}_{end}_{unit}"

@@ -58,6 +58,13 @@ class Column:
         return cls(**{**data, "words": tuple(data["words"])})
 
 
+def interval_name(name: str, end: str) -> str:
+    """Name of the column of an interval's end: `time_s` -> `time_low_s`, `tokens_per_s` -> `tokens_per_s_low`."""
+    if name.rpartition(".")[2] == "time_s":
+        return f"{name.removesuffix('_s')}_{end}_s"
+    return f"{name}_{end}"
+
+
 def decode(columns: Sequence[Column], points: NDArray[np.int64], values: FloatArray) -> pd.DataFrame:
     """A table of points from an array of shape (columns, points), whose memory it uses."""
     import pandas as pd

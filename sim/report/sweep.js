@@ -92,11 +92,12 @@ const sweep = (() => {
       text: rows.map(hover), hovertemplate: "%{text}<extra></extra>", ...extra };
   }
   function bars(column, rows) {
-    const [low, high] = [byKey.get("time_low_s"), byKey.get("time_high_s")];
-    if (!low || !high || column.key !== "time_s") return undefined;
+    const end = (word) => byKey.get(column.key.replace(/(^|\.)time_s$/, `$1time_${word}_s`)) || byKey.get(`${column.key}_${word}`);
+    const [low, high] = [end("low"), end("high")];
+    if (!low || !high || low === column) return undefined;
+    const apart = (one, other) => rows.map((row) => (one.values[row] - other.values[row]) / column.factor);  // each has its own unit
     return { type: "data", symmetric: false, thickness: 1, width: 0, color: "@faint",
-      array: rows.map((row) => shownValue(high, row) - shownValue(column, row)),
-      arrayminus: rows.map((row) => shownValue(column, row) - shownValue(low, row)) };
+      array: apart(high, column), arrayminus: apart(column, low) };
   }
 
   // Room for one line of legend and for the axes: Plotly draws everything twice where it finds too little.
