@@ -38,7 +38,8 @@ const sweep = (() => {
   }
   const axis = (column) =>
     column.kind === "text" ? { type: "category", title: { text: report.plain(column.label) } } :
-      { type: isLog(column) ? "log" : "linear", title: { text: report.plain(column.label) }, separatethousands: true };
+      isLog(column) ? { type: "log", title: { text: report.plain(column.label) }, tickformat: "~g" } :  // 40, not the 4 of 40
+        { type: "linear", title: { text: report.plain(column.label) }, separatethousands: true };
 
   function fill(id, options, chosen) {
     const select = document.getElementById(id);
@@ -92,9 +93,10 @@ const sweep = (() => {
       text: rows.map(hover), hovertemplate: "%{text}<extra></extra>", ...extra };
   }
   function bars(column, rows) {
-    const end = (word) => byKey.get(column.key.replace(/(^|\.)time_s$/, `$1time_${word}_s`)) || byKey.get(`${column.key}_${word}`);
+    const isTime = /(^|\.)time_s$/.test(column.key);
+    const end = (word) => byKey.get(isTime ? column.key.replace(/_s$/, `_${word}_s`) : `${column.key}_${word}`);
     const [low, high] = [end("low"), end("high")];
-    if (!low || !high || low === column) return undefined;
+    if (!low || !high) return undefined;
     const apart = (one, other) => rows.map((row) => (one.values[row] - other.values[row]) / column.factor);  // each has its own unit
     return { type: "data", symmetric: false, thickness: 1, width: 0, color: "@faint",
       array: apart(high, column), arrayminus: apart(column, low) };

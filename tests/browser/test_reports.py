@@ -14,6 +14,7 @@ from reports import COLUMNS, FAILED, make_store, metadata
 
 from simexplore.sim.explore.report import sweep_html
 from simexplore.sim.explore.store import Chunk, Header, Store
+from simexplore.sim.explore.table import Column
 
 POINTS = 600 - FAILED
 """Points with a result in the sweep's page."""
@@ -222,17 +223,23 @@ def test_bars_are_in_the_unit_of_their_axis(opened: Any, tmp_path: Path) -> None
     with make_store(tmp_path / "short", 200) as store:
         values = store.values()[1]
     values[times] *= 1.03 / np.median(values[times[0]])
-    with Store.create(tmp_path / "long", Header({}, "", COLUMNS, 200, metadata())) as store:
+    rate = values[names.index("tokens_per_s")]
+    ends = tuple(Column(f"tokens_per_s_{end}", "interval", "1/s") for end in ("low", "high"))
+    values = np.concatenate([values, [0.7 * rate, 1.5 * rate]])
+    with Store.create(tmp_path / "long", Header({}, "", (*COLUMNS, *ends), 200, metadata())) as store:
         store.add(Chunk(0, values, {}))
         (tmp_path / "page.html").write_text(sweep_html(store, "2026-01-02"), encoding="utf-8")
     page = opened(tmp_path / "page.html")
     until(page, "document.getElementById('scatter').data")
-    drawn = "(trace) => trace.x.map((x, i) => [x, trace.error_x.array[i], trace.error_x.arrayminus[i]])"
-    found = page.evaluate(
-        f"document.getElementById('scatter').data.filter((trace) => trace.error_x?.array).flatMap({drawn})"
-    )
-    assert found
-    for x, above, below in found:
-        assert 0.1 < x < 10.0
-        assert above == pytest.approx(0.2 * x, rel=1e-3)
-        assert below == pytest.approx(0.1 * x, rel=1e-3)
+    page.get_by_label("up").first.select_option("tokens_per_s")
+    until(page, "document.getElementById('scatter').data.some((trace) => trace.error_y?.array)")
+    for way, upper, lower in (("x", 0.2, 0.1), ("y", 0.5, 0.3)):
+        bars = f"trace.error_{way}"
+        drawn = f"(trace) => trace.{way}.map((value, i) => [value, {bars}.array[i], {bars}.arrayminus[i]])"
+        found = page.evaluate(
+            f"document.getElementById('scatter').data.filter((trace) => {bars}?.array).flatMap({drawn})"
+        )
+        assert found
+        for value, above, below in found:
+            assert above == pytest.approx(upper * value, rel=1e-3)
+            assert below == pytest.approx(lower * value, rel=1e-3)
