@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from simexplore.archs.fields import Machine, field_of
 from simexplore.archs.load import load_arch
@@ -54,6 +54,10 @@ class Problem:
     launch: Launch
     allow_overflow: bool
     has_tokens: bool
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Workers get what the sweep's file says, and make of it themselves what is remembered here."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def machine(self) -> Machine:

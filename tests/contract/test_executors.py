@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -221,6 +222,15 @@ def test_points_that_fail_at_once_make_no_chunk_that_takes_for_ever() -> None:
         sizes.append(stop - first)
         chunks.learn(stop - first, 1e-9)
     assert sizes == [executors.FIRST_POINTS * executors.GROWTH**power for power in range(3)]
+
+
+def test_workers_are_sent_what_the_file_says_and_no_machine(sweep: Sweep) -> None:
+    problem = sweep.spec.problem
+    before = pickle.dumps(problem)
+    assert problem.machine.model_dump()
+    assert problem.columns
+    assert pickle.dumps(problem) == before
+    assert pickle.loads(before).objectives == problem.objectives
 
 
 def test_workers_belong_to_one_thread_each(sweep: Sweep) -> None:
