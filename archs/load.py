@@ -234,7 +234,12 @@ def resolve(name_or_path: str | Path, overrides: Mapping[str, str] | None = None
     if at_sign and variant != "facts":
         raise SimexploreError(f"expected a machine such as {name} or {name}@facts, found {show(str(name_or_path))}")
     layer = _resolve(arch_path(name if at_sign else name_or_path), (), calibrated=not at_sign)
-    for key, text in (overrides or {}).items():
+    return overridden(layer, overrides or {})
+
+
+def overridden(layer: Layer, overrides: Mapping[str, str]) -> Layer:
+    """A machine's plain data with values such as `{'l2.capacity': '36 MiB'}` laid over."""
+    for key, text in overrides.items():
         layer = override(layer, key, parse_value(text, f"--set {key}"))
     return layer
 
@@ -314,7 +319,11 @@ def load_arch(name_or_path: str | Path, overrides: Mapping[str, str] | None = No
     Raises SimexploreError in one line, `file:line: key.path: expected …, found …`, or `--set key: expected …` for an
     override; keys that come from a parent name the parent's file and line.
     """
-    layer = resolve(name_or_path, overrides)
+    return machine_of(resolve(name_or_path, overrides))
+
+
+def machine_of(layer: Layer) -> Gpu:
+    """The machine that merged plain data describes. Raises SimexploreError as `load_arch`."""
     if layer.data.get("abstract") is True:
         raise SimexploreError(
             f"{at(layer, ('abstract',))}: expected a machine, found a family that machines extend; "

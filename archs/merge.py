@@ -45,9 +45,13 @@ def overlay(base: Layer, over: Layer) -> Layer:
 
 def _merged(base: Any, over: Any, path: KeyPath, places: dict[KeyPath, str], over_places: Mapping[KeyPath, str]) -> Any:
     if not (isinstance(base, dict) and isinstance(over, dict)):
-        for key in [key for key in places if key[: len(path)] == path]:
-            del places[key]
-        places.update({key: place for key, place in over_places.items() if key[: len(path)] == path})
+        if isinstance(base, dict | list):  # only what holds something has places below its own
+            for key in [key for key in places if key[: len(path)] == path]:
+                del places[key]
+        if isinstance(over, dict | list):
+            places.update({key: place for key, place in over_places.items() if key[: len(path)] == path})
+        else:
+            places[path] = over_places[path]
         return copy.deepcopy(over)
     places[path] = over_places[path]
     for key, value in over.items():

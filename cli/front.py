@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from simexplore.cli.output import print_table, quantity
+from simexplore.sim.explore.display import display_unit
 from simexplore.sim.explore.pareto import FRONT, PROBABLY, pareto_table
 from simexplore.sim.explore.store import Store
 from simexplore.sim.explore.table import POINT, Column, Direction
@@ -17,8 +18,10 @@ from simexplore.sim.explore.table import POINT, Column, Direction
 _SCALED = ("B", "s", "J", "W", "Hz", "B/s", "op/s", "J/op", "J/B")
 
 
-def cell(column: Column, value: Any) -> str:
-    """A value with its unit, to four digits."""
+def cell(column: Column, value: Any, unit: tuple[float, str] | None = None) -> str:
+    """A value with its unit, to four digits; in a unit of `display_unit`, or with the prefix that fits it."""
+    if unit is not None:
+        return f"{float(value) / unit[0]:.4g} {unit[1]}"
     if column.kind in ("text", "bool"):
         return str(value)
     if column.unit in _SCALED:
@@ -46,7 +49,16 @@ def print_front(store: Store, table: pd.DataFrame, objectives: Mapping[str, Dire
         shown = front.iloc[np.unique(np.linspace(0, len(front) - 1, limit).astype(int))]
     columns = [column for column in store.columns if column.role == "axis" or column.name in objectives]
     columns.append(next(column for column in store.columns if column.name == "bound"))
-    rows = [[str(row[POINT]), *(cell(column, row[column.name]) for column in columns)] for _, row in shown.iterrows()]
+    # Bytes in one unit for the whole column, MiB where all values are whole ones.
+    units = {
+        column.name: display_unit(column, table[column.name].to_numpy(np.float64))
+        for column in columns
+        if column.unit == "B"
+    }
+    rows = [
+        [str(row[POINT]), *(cell(column, row[column.name], units.get(column.name)) for column in columns)]
+        for _, row in shown.iterrows()
+    ]
     print_table([POINT, *(column.name for column in columns)], rows, left=0)
     if len(shown) < len(front):
         click.echo(f"… and {len(front) - len(shown):,} more: simexplore pareto {store.path.parent}")

@@ -19,6 +19,7 @@ from simexplore.cli.output import note, print_json
 from simexplore.cli.pages import now
 from simexplore.sim.explore import executor as executors
 from simexplore.sim.explore.executor import Pool
+from simexplore.sim.explore.learned import told
 from simexplore.sim.explore.pareto import choose_objectives
 from simexplore.sim.explore.sampler import KINDS
 from simexplore.sim.explore.spec import FIDELITIES, Options
@@ -72,7 +73,7 @@ def sweep(
     pool = _pool(workers, scheduler)
     progress = _Lines() if as_json else _Bar()
     try:
-        study.run(pool, output, progress)
+        study.fill(output, pool, progress)
     except KeyboardInterrupt:
         progress.close()
         _say_how_to_resume(output)
@@ -93,12 +94,13 @@ def _pool(jobs: int, scheduler: str | None) -> Pool:
 
 
 def _print_forecast(forecast: Forecast, jobs: int, as_json: bool) -> None:
-    data = {"points": forecast.points, "jobs": jobs, "point_s": forecast.point_s, "time_s": forecast.time_s(jobs)}
+    time_s = forecast.time_s(min(jobs, os.cpu_count() or 1))
     if as_json:
-        print_json(data)
+        print_json({"points": forecast.points, "jobs": jobs, "point_s": forecast.point_s, "time_s": time_s})
     else:
         click.echo(f"{forecast.points:,} points, {1.0 / forecast.point_s:,.0f} points/s on one core")
-        click.echo(f"about {_duration(forecast.time_s(jobs))} in {jobs} processes")
+        search = ", and what the search takes to choose them" if forecast.searches else ""
+        click.echo(f"about {_duration(time_s)} in {jobs} process{'es' if jobs > 1 else ''}{search}")
 
 
 def _say_how_to_resume(output: Path) -> None:
@@ -124,6 +126,8 @@ def _print(store: Store, table: Path) -> None:
         return
     print_front(store, results, choose_objectives(store), limit=10)
     click.echo()
+    if factors := store.left_out:
+        click.echo(f"physics alone; on the unchanged machine `run` adds a learned correction: {told(factors)}")
     if len(failed):
         kinds = failed["error"].nunique()
         click.echo(f"{len(failed):,} points failed ({kinds} causes); the first: {failed['error'].iloc[0]}")
@@ -199,8 +203,7 @@ class _Bar:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),  # all of the line fits 80 columns
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from simexplore.archs.fields import field_of, with_columns
 from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels.measurement import TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
 from simexplore.sim.compare import conditions_in
 from simexplore.sim.estimate import physics
-from simexplore.sim.explore.fields import field_of, with_columns
 from simexplore.sim.parameter_groups import groups_of
 from simexplore.sim.parameters import Group, Parameter
 from simexplore.workloads.dtypes import bytes_of

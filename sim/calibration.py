@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simexplore.archs.calibration import HeldOut
+from simexplore.archs.fields import field_of
 from simexplore.archs.load import load_arch
 from simexplore.archs.residual import Correction
 from simexplore.archs.schema import Gpu
@@ -23,7 +24,6 @@ from simexplore.sim.calibrate import fit_physics
 from simexplore.sim.compare import conditions_in
 from simexplore.sim.demand import FloatArray
 from simexplore.sim.estimate import physics
-from simexplore.sim.explore.fields import field_of
 from simexplore.sim.residual import NORMAL_80, corrected, feature_columns, group_of, size_names
 from simexplore.sim.residual_fit import COVERAGE, TrainingRows, fit_correction
 

@@ -193,10 +193,10 @@ def kernel_cost(demand: Demand, gpu: Gpu, conditions: Conditions, with_traits: b
     launch = launch_seconds(demand, gpu, conditions.launch)
     time = launch + timing.time_s
     told = kernel_traits(demand, timing, launch, time) if with_traits else None
-    return Cost(time_s=time, energy_j=timing.energy_j, bound_code=_bound_code(timing, launch), kernel=told)
+    return Cost(time_s=time, energy_j=timing.energy_j, bound_code=bound_code(timing, launch), kernel=told)
 
 
-def _bound_code(timing: KernelTiming, launch_s: FloatArray) -> NDArray[np.int64]:
+def bound_code(timing: KernelTiming, launch_s: FloatArray) -> NDArray[np.int64]:
     """The largest of the resources' busy times, the latencies within waves, and launch with set-up."""
     shares = [timing.busy_s[name] for name in BOUNDS[:6]]
     shares += [timing.latency_s, launch_s + timing.setup_s]

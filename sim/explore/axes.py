@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from simexplore.archs import units
+from simexplore.archs.fields import Field
 from simexplore.archs.merge import KeyPath
 from simexplore.archs.units import Dimension, show
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.expression import Expression
-from simexplore.sim.explore.fields import Field
 from simexplore.sim.explore.reader import Reader
 from simexplore.sim.explore.table import Column, FloatArray, Kind
 

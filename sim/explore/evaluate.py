@@ -1,6 +1,6 @@
-"""Index to results: machines and workloads of a whole chunk of points at once.
+"""From points to results: machines and workloads of a whole chunk of points at once.
 
-Index whose machines differ in numbers only make one call of the physics for each kind of operator; each distinct
+Points whose machines differ in numbers only make one call of the physics for each kind of operator; each distinct
 operator on each distinct machine is timed once in a chunk, however many points and layers ask for it.
 """
 
@@ -21,18 +21,18 @@ from simexplore.sim.execute import execute
 from simexplore.sim.explore.expression import Amount, powers_of
 from simexplore.sim.explore.frames import add_frame
 from simexplore.sim.explore.groups import Group, Grouping, distinct
-from simexplore.sim.explore.problem import Problem
+from simexplore.sim.explore.problem import ENDS, Problem
 from simexplore.sim.explore.replay import Player
 from simexplore.sim.explore.rows import Costs, Machines, Work, costs, evaluate, signature
 from simexplore.sim.explore.store import Chunk
-from simexplore.sim.explore.table import FloatArray, Index
+from simexplore.sim.explore.table import FloatArray, Index, interval_name
 from simexplore.sim.explore.totals import Totals, chain_totals, spreads, tabulate
 from simexplore.sim.explore.work import Variant, Workload, variant_of
 from simexplore.sim.residual import half_width
 from simexplore.sim.result import time_interval
 
 BLOCK_POINTS = 4096
-"""Index evaluated together: enough to share work, few enough for their rows to fit in memory."""
+"""Points evaluated together: enough to share work, few enough for their rows to fit in memory."""
 _REMEMBERED = 4096
 
 
@@ -51,7 +51,7 @@ class Evaluator:
         self._grouping = Grouping(self.problem)
 
     def evaluate(self, first: int, u: FloatArray) -> Chunk:
-        """Index first … with coordinates u of shape (points, free axes)."""
+        """Points first … with coordinates u of shape (points, free axes)."""
         blocks = [self._block(u[start : start + BLOCK_POINTS]) for start in range(0, len(u), BLOCK_POINTS)]
         failures = {
             first + index * BLOCK_POINTS + point: error
@@ -249,7 +249,7 @@ class Evaluator:
                 totals.busy_s[index, points] = run.utilization[name] * run.time_s
 
     def _check_memory(self, table: Mapping[str, FloatArray], errors: dict[int, str]) -> None:
-        """Index whose workload does not fit the machine's memory fail."""
+        """Points whose workload does not fit the machine's memory fail."""
         if self.problem.allow_overflow:
             return
         needed = table["peak_memory_bytes"]
@@ -261,11 +261,32 @@ class Evaluator:
             errors.setdefault(int(point), said)
 
     def _define(self, table: dict[str, FloatArray], points: int) -> None:
-        """The user's own columns, and whether all constraints hold."""
-        for definition in self.problem.definitions:
-            value = definition.expression.evaluate(self._amounts(definition.expression.names, table)).value
-            table[definition.name] = np.broadcast_to(np.asarray(value, dtype=np.float64), (points,)) / definition.scale
+        """The user's own columns, the intervals of objectives that follow from times, and whether constraints hold."""
+        self._add_definitions(table, points)
+        if self.problem.timed:
+            ends = [self._at_end(table, end, points) for end in ENDS]
+            for name in self.problem.timed:
+                both = np.stack([shifted[name] for shifted in ends])
+                for end, values in zip(ENDS, (both.min(axis=0), both.max(axis=0)), strict=True):
+                    table[interval_name(name, end)] = values
         feasible = np.ones(points, dtype=np.bool_)
         for constraint in self.problem.constraints:
             feasible &= np.broadcast_to(constraint.holds(self._amounts(constraint.names, table)), (points,))
         table["feasible"] = feasible.astype(np.float64)
+
+    def _add_definitions(self, table: dict[str, FloatArray], points: int) -> None:
+        for definition in self.problem.definitions:
+            value = definition.expression.evaluate(self._amounts(definition.expression.names, table)).value
+            table[definition.name] = np.broadcast_to(np.asarray(value, dtype=np.float64), (points,)) / definition.scale
+
+    def _at_end(self, table: Mapping[str, FloatArray], end: str, points: int) -> dict[str, FloatArray]:
+        """The table where all times are at one end of their intervals, and what follows from them with them."""
+        shifted = dict(table)
+        for prefix in self.problem.prefixes:
+            time = table[interval_name(f"{prefix}time_s", end)]
+            if self.problem.has_tokens:
+                with np.errstate(invalid="ignore", divide="ignore"):  # points that failed
+                    shifted[f"{prefix}tokens_per_s"] = table[f"{prefix}tokens_per_s"] * table[f"{prefix}time_s"] / time
+            shifted[f"{prefix}time_s"] = time
+        self._add_definitions(shifted, points)
+        return shifted

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,9 +29,13 @@ from simexplore.sim.explore.store import Chunk
 from simexplore.sim.explore.table import FloatArray
 
 FIRST_POINTS = 64
+GROWTH = 4
+"""A chunk has at most so many times the points of those before: the first ones may be cheaper than the rest."""
 MAX_POINTS = 1 << 16
 CHUNK_S = 0.75
 """What a chunk is meant to take: what is lost when a worker dies, and how often progress is seen."""
+LAST_S = 0.05
+"""What the last chunks take at least: workers end within that time of each other."""
 MAX_DEATHS = 5
 """Workers that may die in a row before the sweep gives up."""
 
@@ -64,6 +69,9 @@ class Pool:
             self._executor = self._make()
         return self._executor
 
+    def start(self) -> None:
+        """Let workers come up while the caller does something else; they need not be waited for."""
+
     def renew(self) -> None:
         """Give up the executor; the next use makes another."""
         self.close()
@@ -83,9 +91,27 @@ def in_process() -> Pool:
 def processes(jobs: int) -> Pool:
     """Processes of this machine."""
     context = multiprocessing.get_context("spawn")
-    return Pool(
-        lambda: ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker), jobs, (BrokenExecutor,)
-    )
+    return _Workers(lambda: _Processes(jobs, mp_context=context, initializer=_start_worker), jobs, (BrokenExecutor,))
+
+
+class _Workers(Pool):
+    def start(self) -> None:
+        with suppress(*self.lost):  # a worker that dies is missed when it is given points
+            for _ in range(self.slots):
+                self.executor.submit(os.getpid)
+
+
+class _Processes(ProcessPoolExecutor):
+    """Processes that Ctrl-C never reaches, from their first moment: those that submitting makes inherit the mask."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if not hasattr(signal, "pthread_sigmask"):
+            return super().submit(fn, *args, **kwargs)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)  # a Ctrl-C meanwhile arrives now
 
 
 def on_executor(executor: Executor) -> Pool:
@@ -160,7 +186,7 @@ def _outlive_no_parent(parent: Any) -> None:
 def evaluate_chunk(problem: bytes, first: int, u: FloatArray) -> tuple[Chunk, float]:
     """What a worker does: a chunk of a pickled problem's points, and the seconds that it took."""
     started = time.perf_counter()
-    chunk = _evaluator(problem, threading.get_ident()).evaluate(first, u)
+    chunk = _evaluator(problem, threading.get_ident()).evaluate(first, u).pack()
     return chunk, time.perf_counter() - started
 
 
@@ -177,27 +203,34 @@ class Chunks:
         self._ranges = deque(ranges)
         self._slots = slots
         self._left = sum(stop - first for first, stop in self._ranges)
+        self._largest = FIRST_POINTS
         self.point_s = point_s
         """What a point costs, as far as it is known [s]."""
 
     def learn(self, points: int, seconds: float) -> None:
-        """A chunk has been evaluated."""
+        """A chunk has been evaluated. What is cheaper counts at once: first chunks pay for what later ones remember."""
         measured = seconds / points
-        self.point_s = measured if self.point_s is None else 0.5 * (self.point_s + measured)
+        self.point_s = measured if self.point_s is None else min(measured, 0.5 * (self.point_s + measured))
 
     def take(self) -> tuple[int, int] | None:
         """The next chunk (first, behind the last); None when none is left."""
         if not self._ranges:
             return None
-        size = FIRST_POINTS if self.point_s is None else max(int(CHUNK_S / max(self.point_s, 1e-9)), 1)
-        fair = math.ceil(self._left / (2 * self._slots))  # the last chunks are smaller, so that workers end together
-        size = max(min(size, fair, MAX_POINTS), min(FIRST_POINTS, size))
+        size = FIRST_POINTS if self.point_s is None else min(self._points_in(CHUNK_S), GROWTH * self._largest)
+        if self._slots > 1:  # the last chunks are smaller, so that workers end together
+            least = 1 if self.point_s is None else self._points_in(LAST_S)
+            size = min(size, max(math.ceil(self._left / (2 * self._slots)), least))
+        self._largest = max(size, self._largest)
         first, stop = self._ranges.popleft()
         if stop - first > size:
             self._ranges.appendleft((first + size, stop))
             stop = first + size
         self._left -= stop - first
         return first, stop
+
+    def _points_in(self, seconds: float) -> int:
+        assert self.point_s is not None
+        return min(max(int(seconds / max(self.point_s, 1e-9)), 1), MAX_POINTS)
 
     def give_back(self, first: int, stop: int) -> None:
         """A chunk was lost."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 
-from simexplore.archs.load import load_arch
+from simexplore.archs.fields import Field, with_columns
+from simexplore.archs.load import machine_of, overridden, resolve
+from simexplore.archs.merge import Layer
 from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.fields import Field, with_columns
 from simexplore.sim.explore.problem import Problem
 from simexplore.sim.explore.table import FloatArray, Index
 
@@ -20,7 +22,7 @@ _REMEMBERED = 4096
 
 @dataclass
 class Group:
-    """Index whose machines differ in numbers only."""
+    """Points whose machines differ in numbers only."""
 
     points: Index
     base: Gpu
@@ -50,6 +52,13 @@ class Grouping:
         self._bases: dict[tuple[tuple[str, str], ...], Gpu | str] = {}
         self._checked: dict[tuple[tuple[str, str], ...], str] = {}
 
+    @cached_property
+    def _layer(self) -> Layer:
+        """The machine's data, its files read once; without the learned correction, which no variant keeps."""
+        layer = resolve(self._problem.arch)
+        layer.data.get("calibration", {}).pop("residual", None)
+        return layer
+
     def groups(self, table: Mapping[str, FloatArray], points: int, errors: dict[int, str]) -> Iterator[Group]:
         """Points by what of their machines is not a number in an array; machines that contradict themselves fail."""
         axes = [axis for axis in self._problem.axes if axis.target.field is not None]
@@ -76,7 +85,7 @@ class Grouping:
         key = tuple(texts.items())
         if key not in self._bases:
             try:
-                self._bases[key] = load_arch(self._problem.arch, texts)
+                self._bases[key] = machine_of(overridden(self._layer, texts))
             except SimexploreError as error:
                 self._bases[key] = _without_set(error)
         return self._bases[key]
@@ -113,7 +122,7 @@ class Grouping:
         key = tuple(overrides.items())
         if key not in self._checked:
             try:
-                load_arch(self._problem.arch, overrides)
+                machine_of(overridden(self._layer, overrides))
                 error = ""
             except SimexploreError as mistake:
                 error = _without_set(mistake)

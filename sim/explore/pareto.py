@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from simexplore.archs.units import nearest, show
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.store import Store
-from simexplore.sim.explore.table import Column, Direction, FloatArray
+from simexplore.sim.explore.table import Column, Direction, FloatArray, Index, interval_name
 
 Mask = NDArray[np.bool_]
 
@@ -30,8 +30,7 @@ def front(values: FloatArray) -> Mask:
     mask = np.zeros(len(values), dtype=np.bool_)
     left = np.flatnonzero(np.all(np.isfinite(values), axis=1))
     # Good points first, by the sum of their ranks: none is dominated by a later one, and each throws out many.
-    ranks = sum(np.unique(column, return_inverse=True)[1] for column in values[left].T)
-    left = left[np.argsort(ranks, kind="stable")]
+    left = left[np.argsort(_ranks(values[left]), kind="stable")]
     while len(left):
         best = values[left[0]]
         rest = values[left]
@@ -45,12 +44,29 @@ def dominance(low: FloatArray, value: FloatArray, high: FloatArray) -> NDArray[n
     on_front = front(value)
     status = np.where(on_front, FRONT, PROBABLY).astype(np.object_)
     # If any point surely dominates another, one on the front of the upper ends does.
-    rivals = high[front(high)]
-    for index in np.flatnonzero(~on_front):
-        better = np.all(rivals <= low[index], axis=1) & np.any(rivals < low[index], axis=1)
-        if np.any(better):
-            status[index] = SURELY
+    status[_beaten(low, high[front(high)]) & ~on_front] = SURELY
     return status
+
+
+def _beaten(values: FloatArray, rivals: FloatArray) -> Mask:
+    """Which points (rows) one of the rivals is nowhere worse and somewhere better than."""
+    beaten = np.zeros(len(values), dtype=np.bool_)
+    left, rest = np.arange(len(values)), values
+    different = np.unique(rivals, axis=0)
+    for rival in different[np.argsort(_ranks(different), kind="stable")]:  # the best throw out most
+        found = np.all(rival <= rest, axis=1) & np.any(rival < rest, axis=1)
+        if np.any(found):
+            beaten[left[found]] = True
+            left, rest = left[~found], rest[~found]
+    return beaten
+
+
+def _ranks(values: FloatArray) -> Index:
+    """Sum of each point's ranks in all objectives: good points have low ones."""
+    ranks = np.zeros(len(values), dtype=np.int64)
+    for column in values.T:
+        ranks += np.unique(column, return_inverse=True)[1]
+    return ranks
 
 
 def hypervolume(values: FloatArray, reference: Sequence[float]) -> float:
@@ -134,9 +150,3 @@ def _ends(table: pd.DataFrame, objectives: Mapping[str, Direction], end: str) ->
             for name in objectives
         }
     )
-
-
-def interval_name(name: str, end: str) -> str:
-    """Name of the column of an interval's end: `time_s` -> `time_low_s`."""
-    quantity, _, unit = name.rpartition("_")
-    return f"{quantity}_{end}_{unit}"

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
+from simexplore.archs.fields import Machine, field_of
 from simexplore.archs.load import load_arch
 from simexplore.sim.demand import RESOURCES, Launch
 from simexplore.sim.estimate import BOUNDS
 from simexplore.sim.explore.axes import Axis
 from simexplore.sim.explore.expression import Amount, Condition, Expression, Powers, powers_of
-from simexplore.sim.explore.fields import Field, Machine, leaf_fields
-from simexplore.sim.explore.table import Column, Direction
+from simexplore.sim.explore.table import Column, Direction, interval_name
 from simexplore.sim.explore.work import Workload
 
 Fidelity = Literal["estimate", "execute"]
 
 UNITS = {"time_s": "s", "energy_j": "J", "power_w": "W", "peak_memory_bytes": "B", "tokens_per_s": "1/s"}
 """What every sweep measures, in SI units; tokens where a workload has any."""
+ENDS = ("low", "high")
+"""Of an interval."""
 BEST: Mapping[str, Direction] = {"tokens_per_s": "max"}
 """Which way is better, where it is not less; more of a utilisation is better too."""
 
@@ -53,15 +55,14 @@ class Problem:
     allow_overflow: bool
     has_tokens: bool
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Workers get what the sweep's file says, and make of it themselves what is remembered here."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     @cached_property
     def machine(self) -> Machine:
         """The machine that axes vary."""
         return load_arch(self.arch)
-
-    @cached_property
-    def fields(self) -> Mapping[str, Field]:
-        """Every number of the machine by its path."""
-        return leaf_fields(self.machine)
 
     @property
     def free(self) -> tuple[Axis, ...]:
@@ -72,20 +73,35 @@ class Problem:
     def columns(self) -> tuple[Column, ...]:
         """All columns of the table in order."""
         found = [axis.column for axis in self.axes]
-        found += self._metrics("")
-        if len(self.workloads) > 1:
-            for workload in self.workloads:
-                found += self._metrics(f"{workload.name}.")
+        for prefix in self.prefixes:
+            found += self._metrics(prefix)
         for definition in self.definitions:
             found.append(self._column(definition.name, definition.unit))
+        units = {column.name: column.unit for column in found}
+        found += [Column(interval_name(name, end), "interval", units[name]) for name in self.timed for end in ENDS]
         found.append(Column("feasible", "feasible", "1", "bool"))
         return tuple(found)
+
+    @cached_property
+    def timed(self) -> tuple[str, ...]:
+        """Objectives that follow from times, which themselves have intervals: theirs follow too."""
+        times = {f"{prefix}time_s" for prefix in self.prefixes}
+        following = {f"{prefix}tokens_per_s" for prefix in self.prefixes}
+        for definition in self.definitions:
+            if definition.expression.names & (times | following):
+                following.add(definition.name)
+        return tuple(name for name in self.objectives if name in following)
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What the names of results begin with: nothing for those of all workloads, else the workload."""
+        return ("", *(f"{workload.name}." for workload in self.workloads if len(self.workloads) > 1))
 
     def _metrics(self, prefix: str) -> list[Column]:
         names = [name for name in UNITS if name != "tokens_per_s" or self.has_tokens]
         found = [self._column(prefix + name, UNITS[name]) for name in names]
         found += [self._column(f"{prefix}utilization.{name}", "1") for name in RESOURCES]
-        found += [Column(f"{prefix}time_{end}_s", "interval", "s") for end in ("low", "high")]
+        found += [Column(interval_name(f"{prefix}time_s", end), "interval", "s") for end in ENDS]
         return [*found, Column(f"{prefix}bound", "bound", "text", "text", BOUNDS)]
 
     def _column(self, name: str, unit: str) -> Column:
@@ -95,7 +111,7 @@ class Problem:
 
     def amount(self, name: str) -> Amount:
         """The machine's own value of a path, with its unit."""
-        field = self.fields[name]
+        field = field_of(name, self.machine)
         return Amount(float(field.read(self.machine)), powers_of(field.unit))
 
 

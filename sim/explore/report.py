@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.explore import report_charts as charts
 from simexplore.sim.explore.analysis import bottleneck_changes, sensitivity
 from simexplore.sim.explore.display import display_name, display_unit
+from simexplore.sim.explore.learned import told
 from simexplore.sim.explore.pareto import FRONT
 from simexplore.sim.explore.report_data import PageColumns, Words, page_columns, point_status
 from simexplore.sim.explore.store import Store
@@ -31,6 +33,7 @@ from simexplore.sim.report.page import (
     tiles,
     versions,
 )
+from simexplore.sim.residual import NORMAL_80
 
 FAILURES_LISTED = 20
 CHANGES_LISTED = 12
@@ -63,7 +66,7 @@ def sweep_html(store: Store, made: str, seed: int = SEED) -> str:
         Section("bottlenecks", "What bounds the points", _bottlenecks(store, results), "Bottlenecks"),
         Section("table", "Points", _table(shown)),
         Section("failures", "Failed points", _failures(store.failures())),
-        Section("machine", "Machine", _machine(store.metadata["arch"])),
+        Section("machine", "Machine", _machine(store)),
         Section("spec", "The sweep's file", f'<pre tabindex="0">{text(store.spec_text.strip())}</pre>', "File"),
         Section("provenance", "Provenance", _provenance(store, made)),
     ]
@@ -209,19 +212,43 @@ def _failures(failed: pd.DataFrame) -> str:
     return note(words) + table("", ("points", "first error"), rows, numbers_from=2)
 
 
-def _machine(arch: Mapping[str, Any]) -> str:
+def _machine(store: Store) -> str:
+    arch = store.metadata["arch"]
     data = arch.get("data", {})
-    pairs = [("name", arch["name"]), ("from", arch.get("from", "–")), ("description", data.get("description") or "–")]
-    calibration = arch.get("calibration") or {}
-    body = facts(pairs)
-    if calibration:
-        body += table("Calibrated", ("key", "how, and how far off"), calibration.items(), numbers_from=2)
-    else:
-        body += note("Nothing of this machine was calibrated; predictions are physics with cited numbers.")
+    body = facts(
+        [("name", arch["name"]), ("from", arch.get("from", "–")), ("description", data.get("description") or "–")]
+    )
+    body += _errors(data.get("calibration") or {})
+    if factors := store.left_out:
+        body += note(
+            "Points are variants: they keep the fitted physics and the interval that belongs to it. The learned "
+            "correction belongs to the unchanged machine, where simexplore run adds it to the time of the physics: "
+            f"{told(factors)}."
+        )
+    calibrated = arch.get("calibration") or {}
+    if calibrated:
+        values = table("", ("key", "fitted on; how well it is determined"), calibrated.items(), numbers_from=2)
+        body += folded(f"Fitted values of {len(calibrated)} keys", values)
     sources = data.get("sources") or {}
     return body + folded(
         f"Sources of {len(sources)} keys", table("", ("key", "source"), sources.items(), numbers_from=2)
     )
+
+
+def _errors(calibration: Mapping[str, Any]) -> str:
+    """How far off the machine's predictions were, by group of measured rows."""
+    if held_out := calibration.get("held_out"):
+        rows = [
+            (group, f"{found['rows']:,}", *(f"{100 * found[key]:.1f} %" for key in ("physics_mape", "full_mape")))
+            for group, found in held_out.items()
+        ]
+        title = "Mean errors on measured rows that nothing was fitted on"
+        return table(title, ("operator", "rows", "physics", "corrected"), rows)
+    if spread := calibration.get("sigma_log"):
+        rows = [(group, f"± {100 * math.expm1(NORMAL_80 * float(sigma)):.0f} %") for group, sigma in spread.items()]
+        words = "Never measured itself; what its generation's measured members taught, and how far off that was there."
+        return note(words) + table("", ("operator", "80 % of rows within"), rows)
+    return note("Nothing of this machine was calibrated; predictions are physics with cited numbers.")
 
 
 def _provenance(store: Store, made: str) -> str:

@@ -14,13 +14,13 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from simexplore.archs.fields import Field, with_columns
 from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim import estimate
 from simexplore.sim.demand import ARRAY_FIELDS, RESOURCES, Conditions, Demand, KernelDemand, LinkDemand
-from simexplore.sim.explore.fields import Field, with_columns
 from simexplore.sim.explore.table import FloatArray
-from simexplore.sim.hardware.timing import kernel_timing
+from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
 from simexplore.sim.mapping import algorithms_of
 from simexplore.workloads.operator import Operator
 
@@ -75,8 +75,10 @@ class Machines:
             SimexploreError: the machines cannot run the operator.
         """
         conditions = works[0][1]
-        op = as_columns([work[0] for work in works])
-        flat = {field: values[machines] for field, values in self.columns.items()}
+        # What the rows of a block have in common is one row, so that the physics computes it once.
+        alike = all(work is works[0] for work in works)
+        op = as_columns([work[0] for work in (works[:1] if alike else works)])
+        flat = {field: _once(values[machines]) for field, values in self.columns.items()}
         wide = cast(Gpu, with_columns(self.base, {field: values[:, None] for field, values in flat.items()}))
         narrow = cast(Gpu, with_columns(self.base, flat))
         algorithms = algorithms_of(op, wide, conditions)
@@ -89,6 +91,11 @@ class Machines:
         )
         serves = tuple(np.broadcast_to(algorithm.serves, (len(works),)) for algorithm in algorithms)
         return Kernels(ways, serves, narrow, conditions)
+
+
+def _once(values: FloatArray) -> FloatArray:
+    """One value, where all are the same."""
+    return values[:1] if np.all(values == values[0]) else values
 
 
 def signature(work: Work) -> tuple[Any, ...]:
@@ -147,9 +154,11 @@ def _is_count(value: Any) -> bool:
 
 def _choose(demand: KernelDemand, wide: Gpu, conditions: Conditions, rows: int) -> KernelDemand:
     """The fastest candidate of each row, arrays of shape (rows,)."""
+    tried = _worth_trying(demand)
     # A demand that depends on no column has one row; its extra launches carry it to the length of the block.
-    many = replace(demand, extra_launches=demand.extra_launches + np.zeros((rows, 1)))
-    chosen = estimate.choose_kernel(many, wide, conditions)
+    many = replace(tried, extra_launches=tried.extra_launches + np.zeros((rows, 1)))
+    alone = all(array.shape[1] == 1 for array in (getattr(many, name) for name in ARRAY_FIELDS))
+    chosen = many.take(np.zeros(rows, np.intp)) if alone else estimate.choose_kernel(many, wide, conditions)
     # A field that all candidates share is one number, or one a row where it follows from the machine.
     shared = {f.name: getattr(chosen, f.name) for f in fields(chosen) if f.name not in ARRAY_FIELDS}
     columns: dict[str, Any] = {
@@ -158,16 +167,34 @@ def _choose(demand: KernelDemand, wide: Gpu, conditions: Conditions, rows: int) 
     return replace(chosen, **columns)
 
 
+def _worth_trying(demand: KernelDemand) -> KernelDemand:
+    """Without candidates that have no room in any row, and those that are the same kernel as one before them."""
+    room = np.any(np.isfinite(demand.shared_bytes_per_cta), axis=0)
+    arrays = [*(getattr(demand, name) for name in ARRAY_FIELDS), *demand.label]
+    told = [array[0] for array in arrays if array.shape == (1, len(room))]
+    if len(room) == 1 or not np.any(room) or not told:
+        return demand
+    _, first, kind = np.unique(np.stack(told), axis=1, return_index=True, return_inverse=True)
+    like = first[np.reshape(kind, -1)]  # of each candidate, the first that no field of one row tells from it
+    again = like < np.arange(len(room))
+    for array in arrays:
+        if array.shape[0] > 1 and array.shape[1] > 1:
+            again &= np.all(array == array[:, like], axis=0)
+    kept = np.flatnonzero(room & ~again)
+    return demand.map(lambda array: array[:, kept] if array.shape[1] > 1 else array)
+
+
 def _cost(demand: Demand, kernels: Kernels, rows: int) -> Costs:
     machine = kernels.machine
-    prediction = estimate.kernel_cost(demand, machine, kernels.conditions)
-    busy = np.zeros((len(RESOURCES), rows))
-    if isinstance(demand, KernelDemand):
-        timing = kernel_timing(demand, machine)
-        for index, name in enumerate(RESOURCES):
-            busy[index] = timing.busy_s[name]
-    bound = np.broadcast_to(prediction.bound_code, rows)
-    return Costs(_full(prediction.time_s, rows), _full(prediction.energy_j, rows), bound, busy)
+    if isinstance(demand, LinkDemand):
+        alone = estimate.kernel_cost(demand, machine, kernels.conditions)
+        bound = np.broadcast_to(alone.bound_code, rows)
+        return Costs(_full(alone.time_s, rows), _full(alone.energy_j, rows), bound, np.zeros((len(RESOURCES), rows)))
+    timing = kernel_timing(demand, machine)
+    launch_s = launch_seconds(demand, machine, kernels.conditions.launch)
+    busy = np.stack([_full(timing.busy_s[name], rows) for name in RESOURCES])
+    bound = np.broadcast_to(estimate.bound_code(timing, launch_s), rows)
+    return Costs(_full(launch_s + timing.time_s, rows), _full(timing.energy_j, rows), bound, busy)
 
 
 def _full(values: FloatArray, rows: int) -> FloatArray:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from simexplore.archs.fields import Machine, field_of, leaf_fields
 from simexplore.archs.load import load_arch
 from simexplore.archs.units import DIMENSIONS, nearest, show
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore import expression
 from simexplore.sim.explore.axes import Axis, Parameter, Target, read_axis
 from simexplore.sim.explore.expression import Amount, Condition, powers_of
-from simexplore.sim.explore.fields import Machine, field_of, leaf_fields
 from simexplore.sim.explore.problem import BEST, Definition, Problem, metric_units
 from simexplore.sim.explore.reader import Reader
 from simexplore.sim.explore.table import Direction

@@ -13,16 +13,18 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from simexplore.archs.units import one_line
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.table import POINT, Column, FloatArray, Index, decode
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE = "sweep.sqlite"
 SCHEMA_VERSION = 1
@@ -63,6 +65,12 @@ class Chunk:
     """Shape (columns, points), in the header's order; NaN where a point failed."""
     failures: Mapping[int, str]
     """Error by point."""
+    packed: bytes | None = None
+    """The values as the store keeps them, where a worker has made them so."""
+
+    def pack(self) -> Chunk:
+        """With `packed`: of many workers the one process that writes has the least time."""
+        return replace(self, packed=_packed(self.values))
 
     @property
     def points(self) -> int:
@@ -168,6 +176,17 @@ class Store:
         """Versions, seed, sampler, fidelity, machine with its calibration, workloads."""
         return self._header.metadata
 
+    @property
+    def left_out(self) -> dict[str, float] | None:
+        """What `learned.left_out` says; None while it is not known."""
+        found = _meta(self._connection).get("left_out")
+        return None if found is None else dict(json.loads(found))
+
+    def keep_left_out(self, factors: Mapping[str, float]) -> None:
+        """Keep what `learned.left_out` says."""
+        with _writing(self._connection):
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('left_out', ?)", (json.dumps(factors),))
+
     def done(self) -> list[tuple[int, int]]:
         """The stored points as ranges (first, behind the last), in order and joined where they touch."""
         ranges: list[tuple[int, int]] = []
@@ -184,7 +203,7 @@ class Store:
 
     def add(self, chunk: Chunk) -> bool:
         """Keep a chunk, wholly or not at all; False where another run has stored any of its points meanwhile."""
-        blob = zlib.compress(np.ascontiguousarray(chunk.values, dtype="<f8").tobytes(), level=1)
+        blob = _packed(chunk.values) if chunk.packed is None else chunk.packed
         taken = "SELECT 1 FROM chunks WHERE first < ? AND first + points > ? LIMIT 1"
         connection = self._connection
         with _writing(connection):
@@ -196,22 +215,29 @@ class Store:
 
     def values(self, first: int = 0, stop: int | None = None) -> tuple[Index, FloatArray]:
         """Stored points in order and their values as floats, shapes (points,) and (columns, points)."""
-        behind = np.iinfo(np.int64).max if stop is None else stop
-        query = "SELECT first, points, data FROM chunks WHERE first + points > ? AND first < ? ORDER BY first"
-        numbers, blocks = [], []
-        for start, points, blob in self._connection.execute(query, (first, int(behind))):
-            inside = slice(max(first - start, 0), min(int(behind) - start, points))
-            numbers.append(np.arange(start, start + points)[inside])
-            blocks.append(self._unpack(blob, points)[:, inside])
-        if not blocks:
-            return np.zeros(0, dtype=np.int64), np.zeros((len(self.columns), 0))
-        return np.concatenate(numbers), np.concatenate(blocks, axis=1)
+        behind = int(np.iinfo(np.int64).max) if stop is None else stop
+        query = "SELECT first, points FROM chunks WHERE first + points > ? AND first < ? ORDER BY first"
+        chunks = self._connection.execute(query, (first, behind)).fetchall()
+        # One array, filled chunk by chunk: a million points are held once.
+        numbers = np.empty(sum(points for _, points in chunks), dtype=np.int64)
+        values = np.empty((len(self.columns), len(numbers)))
+        filled = 0
+        for start, points in chunks:
+            inside = slice(max(first - start, 0), min(behind - start, points))
+            into = slice(filled, filled + inside.stop - inside.start)
+            numbers[into] = np.arange(start + inside.start, start + inside.stop)
+            values[:, into] = self._unpack(start, points)[:, inside]
+            filled = into.stop
+        return numbers[:filled], values[:, :filled]
 
     def results(self) -> pd.DataFrame:
         """One row for each point that did not fail, by `point`: the columns of `columns`, in SI units."""
         points, values = self.values()
-        kept = ~np.isin(points, list(self._errors()))
-        return decode(self.columns, points[kept], values[:, kept])
+        errors = self._errors()
+        if errors:
+            kept = ~np.isin(points, list(errors))
+            points, values = points[kept], values[:, kept]
+        return decode(self.columns, points, values)
 
     def failures(self) -> pd.DataFrame:
         """One row for each point that failed: `point`, its axes, and `error`."""
@@ -245,8 +271,13 @@ class Store:
     def _errors(self) -> dict[int, str]:
         return dict(self._connection.execute("SELECT point, error FROM failures ORDER BY point"))
 
-    def _unpack(self, blob: bytes, points: int) -> FloatArray:
+    def _unpack(self, first: int, points: int) -> FloatArray:
+        (blob,) = self._connection.execute("SELECT data FROM chunks WHERE first = ?", (first,)).fetchone()
         return np.frombuffer(zlib.decompress(blob), dtype="<f8").reshape(len(self.columns), points)
+
+
+def _packed(values: FloatArray) -> bytes:
+    return zlib.compress(np.ascontiguousarray(values, dtype="<f8").tobytes(), level=1)
 
 
 @contextmanager

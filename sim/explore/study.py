@@ -19,14 +19,15 @@ import pandas as pd
 from simexplore.archs.load import resolved
 from simexplore.sim.explore import executor as executors
 from simexplore.sim.explore.evaluate import Evaluator
-from simexplore.sim.explore.executor import Pool, evaluate_all
-from simexplore.sim.explore.sampler import SEARCHES, Results, Sampler, make_sampler
+from simexplore.sim.explore.executor import FIRST_POINTS, Pool, evaluate_all
+from simexplore.sim.explore.learned import left_out
+from simexplore.sim.explore.sampler import BATCH, SEARCHES, Results, Sampler, make_sampler, population
 from simexplore.sim.explore.spec import Options, Spec, read_spec
 from simexplore.sim.explore.store import Chunk, Header, Store, gaps
 from simexplore.sim.explore.table import FloatArray
 
-TRIED_POINTS = 48
-"""Points that a dry run evaluates to learn what one costs."""
+TRIED_S = 0.3
+"""A dry run evaluates more and more points until some take so long, to learn what one costs."""
 
 
 class Listener(Protocol):
@@ -46,6 +47,8 @@ class Forecast:
     points: int
     point_s: float
     """Time of a point on one core [s]."""
+    searches: bool
+    """Whether points depend on results: choosing them takes time of its own."""
 
     def time_s(self, jobs: int) -> float:
         """Time of the whole on so many cores [s]."""
@@ -95,10 +98,21 @@ class Sweep:
         if folder is None:
             with tempfile.TemporaryDirectory(prefix="simexplore-") as temporary:
                 return self.run(executor, temporary, listener)
+        self.fill(folder, executor, listener)
+        with Store.open(folder) as store:
+            return store.results()
+
+    def fill(
+        self, folder: str | Path, executor: Executor | Pool | None = None, listener: Listener | None = None
+    ) -> None:
+        """As `run`, without making the table of what is in the folder then."""
         pool = executor if isinstance(executor, Pool) else _pool(executor)
         with Store.create(folder, self.header) as store:
+            if store.count() < store.planned:
+                pool.start()  # workers come up meanwhile
+            if store.left_out is None:
+                store.keep_left_out(left_out(self.spec.problem))
             self._fill(store, pool, listener)
-            return store.results()
 
     def forecast(self) -> Forecast:
         """How many points, and how long they will take, from evaluating a few.
@@ -106,13 +120,25 @@ class Sweep:
         Raises:
             SimexploreError: as `run`.
         """
-        problem = self.spec.problem
-        tried = np.random.default_rng(self.spec.seed).random((TRIED_POINTS, len(problem.free)))
-        evaluator = Evaluator(problem)
-        evaluator.evaluate(0, tried[:8])  # imports, machines and graphs are made once
-        started = time.perf_counter()
-        evaluator.evaluate(0, tried)
-        return Forecast(self.spec.points, (time.perf_counter() - started) / TRIED_POINTS)
+        u = self._some_points()
+        searches = self.spec.sampler in SEARCHES
+        evaluator = Evaluator(self.spec.problem)
+        evaluator.evaluate(0, u[:8])  # imports, machines and graphs are made once
+        first, points = len(u) // 2, population(self.spec.points) if searches else FIRST_POINTS
+        while True:  # neighbours, as workers get them: what they have in common is computed once
+            part = u[first : first + points] if first < len(u) else u
+            started = time.perf_counter()
+            evaluator.evaluate(0, part)
+            seconds = time.perf_counter() - started
+            first, points = first + points, points if searches else 4 * points
+            if searches or seconds > TRIED_S or first + points > len(u):
+                return Forecast(self.spec.points, seconds / len(part), searches)
+
+    def _some_points(self) -> FloatArray:
+        """The first points of a sampler that does not search, else random ones."""
+        if self.spec.sampler not in SEARCHES and (u := self._sampler().ask()) is not None:
+            return u
+        return np.random.default_rng(self.spec.seed).random((BATCH, len(self.spec.problem.free)))
 
     def _fill(self, store: Store, pool: Pool, listener: Listener | None) -> None:
         sampler = self._sampler()

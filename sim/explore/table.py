@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # workers make no tables, and start faster without
+    import pandas as pd
 
 FloatArray = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -39,6 +41,8 @@ class Column:
     def decode(self, values: FloatArray) -> Any:
         """The stored floats as the column's own type."""
         if self.kind == "text":
+            import pandas as pd
+
             return pd.Categorical.from_codes(values.astype(np.int64), categories=pd.Index(self.words))
         if self.kind == "int":
             return values.astype(np.int64)
@@ -54,9 +58,18 @@ class Column:
         return cls(**{**data, "words": tuple(data["words"])})
 
 
+def interval_name(name: str, end: str) -> str:
+    """Name of the column of an interval's end: `time_s` -> `time_low_s`, `tokens_per_s` -> `tokens_per_s_low`."""
+    if name.rpartition(".")[2] == "time_s":
+        return f"{name.removesuffix('_s')}_{end}_s"
+    return f"{name}_{end}"
+
+
 def decode(columns: Sequence[Column], points: NDArray[np.int64], values: FloatArray) -> pd.DataFrame:
-    """A table of points from an array of shape (columns, points)."""
+    """A table of points from an array of shape (columns, points), whose memory it uses."""
+    import pandas as pd
+
     data: dict[str, Any] = {POINT: points}
     for column, stored in zip(columns, values, strict=True):
         data[column.name] = column.decode(stored)
-    return pd.DataFrame(data)
+    return pd.DataFrame(data, copy=False)

@@ -38,7 +38,8 @@ const sweep = (() => {
   }
   const axis = (column) =>
     column.kind === "text" ? { type: "category", title: { text: report.plain(column.label) } } :
-      { type: isLog(column) ? "log" : "linear", title: { text: report.plain(column.label) }, separatethousands: true };
+      isLog(column) ? { type: "log", title: { text: report.plain(column.label) }, tickformat: "~g" } :  // 40, not the 4 of 40
+        { type: "linear", title: { text: report.plain(column.label) }, separatethousands: true };
 
   function fill(id, options, chosen) {
     const select = document.getElementById(id);
@@ -92,11 +93,13 @@ const sweep = (() => {
       text: rows.map(hover), hovertemplate: "%{text}<extra></extra>", ...extra };
   }
   function bars(column, rows) {
-    const [low, high] = [byKey.get("time_low_s"), byKey.get("time_high_s")];
-    if (!low || !high || column.key !== "time_s") return undefined;
+    const isTime = /(^|\.)time_s$/.test(column.key);
+    const end = (word) => byKey.get(isTime ? column.key.replace(/_s$/, `_${word}_s`) : `${column.key}_${word}`);
+    const [low, high] = [end("low"), end("high")];
+    if (!low || !high) return undefined;
+    const apart = (one, other) => rows.map((row) => (one.values[row] - other.values[row]) / column.factor);  // each has its own unit
     return { type: "data", symmetric: false, thickness: 1, width: 0, color: "@faint",
-      array: rows.map((row) => shownValue(high, row) - shownValue(column, row)),
-      arrayminus: rows.map((row) => shownValue(column, row) - shownValue(low, row)) };
+      array: apart(high, column), arrayminus: apart(column, low) };
   }
 
   // Room for one line of legend and for the axes: Plotly draws everything twice where it finds too little.

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
-from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from alone import Usage, measured, resident_bytes
 from sweeps import GEMM, killed_again_and_again, write
 
 from simexplore.sim.explore import executor as executors
-from simexplore.sim.explore.executor import Pool
 from simexplore.sim.explore.pareto import choose_objectives, hypervolume, losses, reference_point
 from simexplore.sim.explore.spec import Options, read_spec
 from simexplore.sim.explore.store import Chunk, Store
@@ -38,6 +39,8 @@ objectives: [time_s, energy_j]
 fidelity: {fidelity}
 """
 """400 points a step."""
+PAIRS, MOST_PAIRS = 5, 12
+"""Of timings of one and two processes by turns: how many count, and how many are tried."""
 
 
 @pytest.fixture
@@ -68,47 +71,95 @@ class Count:
         self.points += chunk.points
 
 
-def timed(path: Path, jobs: int, out: Path) -> tuple[float, Count]:
-    """Seconds of the whole sweep, workers' start and store included, and its points as they came."""
-    pool: Executor | Pool = executors.processes(jobs) if jobs > 1 else executors.in_process()
-    count = Count()
-    started = time.perf_counter()
-    try:
-        Sweep.from_yaml(path).run(pool, out, count)
-    finally:
-        if isinstance(pool, Pool):
-            pool.close()
-    return time.perf_counter() - started, count
+@dataclass(frozen=True)
+class Timed:
+    """A whole sweep, workers' start and store included."""
+
+    seconds: float
+    count: Count
+    usage: Usage
+
+    @property
+    def per_s(self) -> float:
+        """Points a second."""
+        return self.count.points / self.seconds
+
+
+def timed(path: Path, jobs: int, out: Path) -> Timed:
+    """Run a sweep in this process, or in some of its own."""
+    pool = executors.processes(jobs) if jobs > 1 else executors.in_process()
+    count, sweep = Count(), Sweep.from_yaml(path)
+    with measured() as usage:
+        started = time.perf_counter()
+        sweep.fill(out, pool, count)
+        seconds = time.perf_counter() - started
+        pool.executor.shutdown(wait=True)  # so that the workers' seconds are known
+    return Timed(seconds, count, usage)
 
 
 @pytest.mark.parametrize(("fidelity", "least_per_s"), [("estimate", 10_000 / 60), ("execute", 40.0)])
 def test_a_points_of_llama(tmp_path: Path, full: bool, fidelity: str, least_per_s: float) -> None:
-    steps = 25 if full else 1
-    path = write(tmp_path, LLAMA.format(steps=max(steps, 2), fidelity=fidelity))
-    seconds, count = timed(path, 2 if full else 1, tmp_path / "two")
-    points = count.points
-    print(f"\n{fidelity}: {points} points in {seconds:.1f} s, {points / seconds:.0f} points/s")  # noqa: T201
-    assert points == 400 * max(steps, 2)
+    steps = 25 if full else 2
+    path = write(tmp_path, LLAMA.format(steps=steps, fidelity=fidelity))
+    run = timed(path, 2 if full else 1, tmp_path / "two")
+    print(f"\n{fidelity}: {run.count.points} points in {run.seconds:.1f} s, {run.per_s:.0f} points/s")  # noqa: T201
+    assert run.count.points == 400 * steps
+    if full:
+        assert run.per_s >= least_per_s
+
+
+@pytest.mark.parametrize(("fidelity", "steps"), [("estimate", 100), ("execute", 50)])
+def test_a_two_processes_of_llama(tmp_path: Path, full: bool, fidelity: str, steps: int) -> None:
+    """One and two processes by turns, whole sweeps; pairs that other processes disturbed do not count."""
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("two processes need two cores")
+    path = write(tmp_path, LLAMA.format(steps=steps if full else 2, fidelity=fidelity))
+    pairs: list[tuple[Timed, Timed]] = []
+    others = []
+    for attempt in range(MOST_PAIRS if full else 1):
+        one, two = (timed(path, jobs, tmp_path / f"{attempt}-{jobs}") for jobs in (1, 2))
+        assert one.count.points == two.count.points
+        others.append(max(one.usage.others_cores, two.usage.others_cores))
+        if one.usage.quiet and two.usage.quiet:
+            pairs.append((one, two))
+        if len(pairs) == PAIRS:
+            break
     if not full:
         return
-    _, alone = timed(path, 1, tmp_path / "one")
-    gain = count.per_s / alone.per_s
-    print(f"{fidelity}: two processes, once they run, are {gain:.2f} times as fast as one")  # noqa: T201
-    assert points / seconds >= least_per_s
-    assert (os.cpu_count() or 1) < 2 or gain >= 1.7
+    for one, two in pairs:
+        print(f"\n{fidelity}: {_compared(one, two)}", end="")  # noqa: T201
+    if len(pairs) < PAIRS:
+        taken = ", ".join(f"{cores:.2f}" for cores in others)
+        pytest.skip(f"{len(pairs)} of {len(others)} pairs had the machine for themselves; others took {taken} cores")
+    gain = statistics.median(one.seconds / two.seconds for one, two in pairs)
+    print(f"\n{fidelity}: two processes are {gain:.2f} times as fast as one, the median of {PAIRS} pairs")  # noqa: T201
+    assert gain >= 1.7
+
+
+def _compared(one: Timed, two: Timed) -> str:
+    """Points a second, their ratio for the whole and once all run, and what CPU seconds alone would allow two cores."""
+    busy = two.usage.parent_s + two.usage.children_s
+    allowed = one.usage.parent_s / max(two.usage.parent_s, busy / 2)
+    return (
+        f"{one.per_s:,.0f} and {two.per_s:,.0f} points/s, {one.seconds / two.seconds:.2f} times, "
+        f"{two.count.per_s / one.count.per_s:.2f} once they run; CPU {one.usage.parent_s:.1f} s alone, "
+        f"{two.usage.parent_s:.1f} s parent and {two.usage.children_s:.1f} s workers, which allows {allowed:.2f}; "
+        f"others took {one.usage.others_cores:.2f} and {two.usage.others_cores:.2f} cores"
+    )
 
 
 def test_b_killed_twenty_times(tmp_path: Path, full: bool) -> None:
     if not full:
         pytest.skip("three kills are part of tests/cli/test_sweep.py")
-    path = write(tmp_path, GEMM.format(steps=60))
+    path = write(tmp_path, LLAMA.format(steps=125, fidelity="estimate"))
     timed(path, 1, tmp_path / "whole")
     with Store.open(tmp_path / "whole") as store:
         store.export(tmp_path / "whole" / "results.parquet")
-    died = killed_again_and_again(path, tmp_path / "killed", 14 * 60**2, kills=20, seed=2)
+    died = killed_again_and_again(path, tmp_path / "killed", 400 * 125, kills=20, seed=2)
     print(f"\nkilled {died} times")  # noqa: T201
     tables = [tmp_path / name / "results.parquet" for name in ("whole", "killed")]
     assert tables[0].read_bytes() == tables[1].read_bytes()
+    assert died == 20
 
 
 def test_d_nsga2_on_the_example(tmp_path: Path, full: bool) -> None:
@@ -137,15 +188,28 @@ def test_e_a_million_points_over_one_gemm(tmp_path: Path, full: bool) -> None:
     call = "from simexplore.cli.main import main; main()"
     command = [sys.executable, "-c", call, "sweep", str(path), "-o", str(out), "--jobs", "2" if full else "1"]
     started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    peaks: dict[int, int] = {}
+    together_bytes = 0
+    while process.poll() is None:
+        held = resident_bytes(process.pid)
+        for pid, size in held.items():
+            peaks[pid] = max(size, peaks.get(pid, 0))
+        together_bytes = max(together_bytes, sum(held.values()))
+        time.sleep(0.05)
     seconds = time.perf_counter() - started
+    assert process.returncode == 0
     peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     size_bytes = sum(file.stat().st_size for file in out.glob("sweep.sqlite*"))
     with Store.open(out) as store:
         points = store.count()
-    print(f"\n{points} points in {seconds:.0f} s, {peak_bytes / 1e9:.2f} GB, store {size_bytes / 1e9:.3f} GB")  # noqa: T201
+    each = ", ".join(f"{size / 1e9:.2f}" for size in sorted(peaks.values(), reverse=True))
+    print(  # noqa: T201
+        f"\n{points} points in {seconds:.0f} s; memory at most {peak_bytes / 1e9:.2f} GB in one process, "
+        f"{together_bytes / 1e9:.2f} GB in all together (each at most {each} GB); store {size_bytes / 1e9:.3f} GB"
+    )
     assert points == 14 * steps**2
-    assert peak_bytes < 2e9
+    assert max(peak_bytes, together_bytes) < 2e9
     if full:
         assert points > 1_000_000
         assert seconds <= 600

@@ -7,12 +7,14 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pages import canvas_of, point_of, rows_shown, until
-from reports import FAILED, make_store
+from reports import COLUMNS, FAILED, make_store, metadata
 
 from simexplore.sim.explore.report import sweep_html
-from simexplore.sim.explore.store import Store
+from simexplore.sim.explore.store import Chunk, Header, Store
+from simexplore.sim.explore.table import Column
 
 POINTS = 600 - FAILED
 """Points with a result in the sweep's page."""
@@ -212,3 +214,32 @@ def test_ten_thousand_points_open_in_three_seconds(opened: Any, tmp_path: Path) 
     assert page.locator("#scatter .point").count() > 3000
     spent = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
     assert 0.1 < spent["TaskDuration"] <= 3.0
+
+
+def test_bars_are_in_the_unit_of_their_axis(opened: Any, tmp_path: Path) -> None:
+    """Times just above 1 s are shown in s, their lower ends in ms."""
+    names = [column.name for column in COLUMNS]
+    times = [names.index(name) for name in ("time_s", "time_low_s", "time_high_s")]
+    with make_store(tmp_path / "short", 200) as store:
+        values = store.values()[1]
+    values[times] *= 1.03 / np.median(values[times[0]])
+    rate = values[names.index("tokens_per_s")]
+    ends = tuple(Column(f"tokens_per_s_{end}", "interval", "1/s") for end in ("low", "high"))
+    values = np.concatenate([values, [0.7 * rate, 1.5 * rate]])
+    with Store.create(tmp_path / "long", Header({}, "", (*COLUMNS, *ends), 200, metadata())) as store:
+        store.add(Chunk(0, values, {}))
+        (tmp_path / "page.html").write_text(sweep_html(store, "2026-01-02"), encoding="utf-8")
+    page = opened(tmp_path / "page.html")
+    until(page, "document.getElementById('scatter').data")
+    page.get_by_label("up").first.select_option("tokens_per_s")
+    until(page, "document.getElementById('scatter').data.some((trace) => trace.error_y?.array)")
+    for way, upper, lower in (("x", 0.2, 0.1), ("y", 0.5, 0.3)):
+        bars = f"trace.error_{way}"
+        drawn = f"(trace) => trace.{way}.map((value, i) => [value, {bars}.array[i], {bars}.arrayminus[i]])"
+        found = page.evaluate(
+            f"document.getElementById('scatter').data.filter((trace) => {bars}?.array).flatMap({drawn})"
+        )
+        assert found
+        for value, above, below in found:
+            assert above == pytest.approx(upper * value, rel=1e-3)
+            assert below == pytest.approx(lower * value, rel=1e-3)

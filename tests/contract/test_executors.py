@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -193,8 +194,43 @@ def test_chunks_cover_their_ranges_once_and_follow_the_cost() -> None:
     sizes = [stop - first for first, stop in taken]
     assert sizes[0] == executors.FIRST_POINTS
     assert max(sizes) == int(executors.CHUNK_S / 1e-3)
+    assert sizes[-2] <= int(executors.LAST_S / 1e-3), "workers end together"
     slow = Chunks([(0, 1000)], slots=1, point_s=10.0)
     assert slow.take() == (0, 1)
+
+
+def test_one_process_has_no_one_to_end_together_with() -> None:
+    chunks = Chunks([(0, 700)], slots=1, point_s=executors.CHUNK_S / 300)
+    assert executors.GROWTH * executors.FIRST_POINTS == 256
+    assert [chunks.take() for _ in range(4)] == [(0, 256), (256, 556), (556, 700), None]
+
+
+def test_what_first_points_pay_for_is_not_expected_of_later_ones() -> None:
+    chunks = Chunks([(0, 10**6)], slots=2)
+    chunks.learn(64, 64 * 5e-3)
+    chunks.learn(64, 64 * 1e-3)
+    assert chunks.point_s == 1e-3
+    chunks.learn(64, 64 * 3e-3)
+    assert chunks.point_s == 2e-3
+
+
+def test_points_that_fail_at_once_make_no_chunk_that_takes_for_ever() -> None:
+    chunks = Chunks([(0, 10**6)], slots=1)
+    sizes = []
+    for _ in range(3):
+        first, stop = chunks.take() or (0, 0)
+        sizes.append(stop - first)
+        chunks.learn(stop - first, 1e-9)
+    assert sizes == [executors.FIRST_POINTS * executors.GROWTH**power for power in range(3)]
+
+
+def test_workers_are_sent_what_the_file_says_and_no_machine(sweep: Sweep) -> None:
+    problem = sweep.spec.problem
+    before = pickle.dumps(problem)
+    assert problem.machine.model_dump()
+    assert problem.columns
+    assert pickle.dumps(problem) == before
+    assert pickle.loads(before).objectives == problem.objectives
 
 
 def test_workers_belong_to_one_thread_each(sweep: Sweep) -> None:

@@ -99,9 +99,10 @@ def killed_again_and_again(path: Path, out: Path, planned: int, kills: int, seed
     for _ in range(kills):
         process = start(path, out)
         # From before the store is made to just before the end.
-        wait_for(out, stored(out) + chance.randint(0, planned // kills), process)
+        wait_for(out, stored(out) + chance.randint(0, planned // kills // 2), process)
         time.sleep(chance.random() * 0.05)
-        os.killpg(process.pid, signal.SIGKILL)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
         died += process.wait() == -signal.SIGKILL
         process.communicate()
     last = start(path, out)

@@ -165,3 +165,22 @@ def test_from_python(tmp_path: Path) -> None:
     forecast = Sweep.from_yaml(write(tmp_path)).forecast()
     assert forecast.points == 24
     assert forecast.time_s(2) == pytest.approx(forecast.time_s(1) / 2)
+
+
+def test_what_follows_from_a_time_has_its_interval(tmp_path: Path) -> None:
+    more = """\
+  cents: 3 * decode.time_s / 1 ms
+  twice: 2 * time_s
+  tokens_a_square: tokens_per_s / twice
+objectives: {tokens_per_s: max, tokens_a_square: max, cents: min, area_mm2: min}"""
+    path = write(tmp_path, SMALL, ("objectives: [time_s, area_mm2]", more))
+    problem = read_spec(path).problem
+    assert problem.timed == ("tokens_per_s", "tokens_a_square", "cents")
+    assert "twice_low" not in {column.name for column in problem.columns}, "it is no objective"
+    for row in rows(problem, Evaluator(problem).evaluate(0, grid(problem)).values)[::5]:
+        tokens = row["tokens_per_s"] * row["time_s"]
+        assert row["tokens_per_s_low"] == pytest.approx(tokens / row["time_high_s"])
+        assert row["tokens_per_s_high"] == pytest.approx(tokens / row["time_low_s"])
+        assert row["cents_high"] == pytest.approx(3e3 * row["decode.time_high_s"])
+        assert row["tokens_a_square_low"] == pytest.approx(tokens / row["time_high_s"] ** 2 / 2)
+        assert row["cents_low"] < row["cents"] < row["cents_high"]

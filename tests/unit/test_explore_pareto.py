@@ -95,6 +95,8 @@ def test_the_table_has_feasible_points_in_order_and_knows_which_way_is_better() 
 def test_names_and_corner() -> None:
     assert interval_name("time_s", "low") == "time_low_s"
     assert interval_name("decode.time_s", "high") == "decode.time_high_s"
+    assert interval_name("tokens_per_s", "low") == "tokens_per_s_low"
+    assert interval_name("lifetime_s", "low") == "lifetime_s_low"
     corner = reference_point(np.array([[0.0, 5.0], [10.0, 5.0]]))
     assert corner[0] == pytest.approx(10.1)
     assert corner[1] > 5.0

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from simexplore.archs.fields import Field, field_of, leaf_fields, with_columns
 from simexplore.archs.load import list_archs, load_arch
 from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import COLD, SERVING, Conditions
 from simexplore.sim.estimate import predict
-from simexplore.sim.explore.fields import Field, field_of, leaf_fields, with_columns
 from simexplore.sim.explore.rows import BLOCK_ROWS, Machines, as_columns, evaluate, signature
 from simexplore.workloads.ops import parse_operator
 

@@ -1,0 +1,35 @@
+"""What a sweep leaves out: the learned correction belongs to the machine that was measured, and variants have none."""
+
+from __future__ import annotations
+
+from simexplore.archs.schema import Gpu
+from simexplore.errors import SimexploreError
+from simexplore.sim.closed_form import estimate_graph
+from simexplore.sim.explore.problem import Problem
+
+
+def left_out(problem: Problem) -> dict[str, float]:
+    """By workload, its time on the unchanged machine with the learned correction, over that of the physics alone.
+
+    Nothing where the machine has no correction, and of workloads that it cannot run: their points say so themselves.
+    """
+    gpu = problem.machine
+    residual = gpu.calibration.residual if isinstance(gpu, Gpu) and gpu.calibration is not None else None
+    if not isinstance(gpu, Gpu) or residual is None or not residual.corrections:
+        return {}
+    factors = {}
+    for workload in problem.workloads:
+        graph = workload.graph({})
+        try:
+            with_correction, physics = (
+                estimate_graph(graph, machine, launch=problem.launch).time_s for machine in (gpu, gpu.physics_only())
+            )
+        except SimexploreError:
+            continue
+        factors[workload.name] = with_correction / physics
+    return factors
+
+
+def told(factors: dict[str, float]) -> str:
+    """`decode +0.3 %, prefill +1.2 %`."""
+    return ", ".join(f"{name} {factor - 1.0:+.1%}".replace("%", " %") for name, factor in factors.items())

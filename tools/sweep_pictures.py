@@ -1,0 +1,84 @@
+"""The pictures of sweeps in docs/img, drawn anew: the examples are run, and their reports photographed in Chromium.
+
+Usage: python tools/sweep_pictures.py      needs plotly, playwright and a Chromium on the PATH
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from simexplore.sim.explore import executor
+from simexplore.sim.explore.report import sweep_html
+from simexplore.sim.explore.store import Store
+from simexplore.sim.explore.study import Sweep
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURES = {"hopper-memory": "report-sweep.png", "ada-diffusion": "sweep-ada.png", "ngpc": "sweep-ngpc.png"}
+WIDTH = 1100
+
+
+def report(example: str, folder: Path) -> Path:
+    """Run an example and write its page."""
+    pool = executor.processes(2)
+    try:
+        Sweep.from_yaml(ROOT / "examples" / f"{example}.yaml").fill(folder, pool)
+    finally:
+        pool.close()
+    page = folder / "report.html"
+    with Store.open(folder) as store:
+        page.write_text(sweep_html(store, "the date"), encoding="utf-8")
+    return page
+
+
+def wide(browser: Any, page: Path, picture: Path) -> None:
+    """The page from its title to behind its scatter plot."""
+    window = opened(browser, page, WIDTH, "light")
+    box = window.locator("#scatter").bounding_box()
+    height = box["y"] + box["height"] + 20
+    window.screenshot(path=picture, full_page=True, clip={"x": 0, "y": 0, "width": WIDTH, "height": height})
+
+
+def phone(browser: Any, page: Path, picture: Path) -> None:
+    """Two screens of a phone in the dark, side by side."""
+    window = opened(browser, page, 390, "dark")
+    window.set_viewport_size({"width": 390, "height": 844})
+    shots = []
+    for place in ("trade-off", "bottlenecks"):
+        window.evaluate("place => document.getElementById(place).scrollIntoView()", place)
+        window.wait_for_timeout(500)
+        shots.append(window.screenshot())
+    sheet = browser.new_page(viewport={"width": 800, "height": 844})
+    images = [f'<img src="data:image/png;base64,{base64.b64encode(shot).decode()}">' for shot in shots]
+    sheet.set_content(f'<body style="margin:0;display:flex;gap:20px">{"".join(images)}</body>')
+    sheet.screenshot(path=picture)
+
+
+def opened(browser: Any, page: Path, width: int, scheme: str) -> Any:
+    """A page in a window that shows all of it."""
+    window = browser.new_page(viewport={"width": width, "height": 1600}, color_scheme=scheme)
+    window.goto(page.as_uri())
+    window.wait_for_selector("#scatter .main-svg")
+    window.wait_for_timeout(1500)
+    return window
+
+
+def main() -> None:
+    """Draw all of them."""
+    found = next(path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name)))
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        for example, picture in PICTURES.items():
+            page = report(example, Path(folder) / example)
+            wide(browser, page, ROOT / "docs" / "img" / picture)
+            if example == "hopper-memory":
+                phone(browser, page, ROOT / "docs" / "img" / "report-phone.png")
+
+
+if __name__ == "__main__":
+    main()
