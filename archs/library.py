@@ -99,11 +99,16 @@ class AttentionLibrary(Spec):
         "overlap_exponent of the attention kernels, whose products and softmax wait for one another", "1"
     )
     prefill_tiles: Tiles = about("query rows x keys of a prefill CTA's step", "rows x keys")
-    decode_kv_tile: Count = about("keys of one step of the split-KV decode kernel", "1")
-    max_kv_splits: Count = about("most CTAs among which one sequence's keys are split, one query head each", "1")
-    split_tokens: Count = about("fewest keys that the grouped decode kernel gives a CTA when it splits", "1")
-    head_split_tokens: Count = about("fewest keys that the one-head decode kernel gives a CTA when it splits", "1")
+    decode_kv_tile: Count = about("keys of one step of the grouped decode kernel", "1")
+    split_tokens: Count = about("keys for each of which the grouped decode kernel would have a CTA", "1")
+    split_root: Rate = about("its splits are at most the root of this times the CTAs that split_tokens asks for", "1")
     grouped_ctas_per_sm: Rate = about("CTAs per SM up to which the grouped decode kernel splits", "1")
+    grouped_least_ctas_per_sm: Rate = about(
+        "CTAs per SM, one for each split_tokens keys, below which the one-head kernel serves grouped queries too", "1"
+    )
+    grouped_load_bytes: Bytes = about("bytes of a key that the grouped decode kernel loads at once", "B")
+    head_threads: Count = about("threads of the smallest CTA of the one-head decode kernel", "1")
+    head_instructions: Rate = about("FMA-pipe instructions of that kernel for each product: conversion, product", "1")
     l2_rate: Rate = about("L2 read rate over that of streams", "1")
     dram_rate: Rate = about("DRAM rate over that of streams", "1")
     tensor_efficiency: Share = about("share of the tensor cores' rate that prefill reaches", "1")
@@ -115,6 +120,8 @@ class AttentionLibrary(Spec):
         "dependent L2 round trips outside its loop of a decode CTA that computes all query heads of a KV head", "1"
     )
     narrow_grouped_round_trips: Trips = about("the same for an 8-bit KV cache, by a kernel of its own", "1")
+    grouped_step_round_trips: Trips = about("L2 round trips that each of its steps over a tile of keys waits for", "1")
+    narrow_head_round_trips: Trips = about("head_round_trips for an 8-bit KV cache", "1")
     head_round_trips: Trips = about("the same of a decode CTA that computes one query head", "1")
     head_step_round_trips: Trips = about("L2 round trips that each of its steps over a tile of keys waits for", "1")
     idle_cta_share: Share = about("cost of a decode CTA whose keys are all outside the window, over another's", "1")

@@ -109,7 +109,10 @@ NARROW_DECODE = Group(
     ops=("attention_decode",),
     narrow=True,
     share=0.25,
-    parameters=(Parameter("library.attention.narrow_grouped_round_trips", 0.1, 10.0),),
+    parameters=(
+        Parameter("library.attention.narrow_grouped_round_trips", 0.1, 10.0),
+        Parameter("library.attention.narrow_head_round_trips", 0.1, 10.0),
+    ),
 )
 
 DECODE = Group(
@@ -118,7 +121,9 @@ DECODE = Group(
     share=0.75,
     parameters=(
         Parameter("library.attention.grouped_round_trips", 0.1, 10.0),
+        Parameter("library.attention.grouped_step_round_trips", 0.1, 10.0),
         Parameter("library.attention.head_round_trips", 0.1, 10.0),
+        Parameter("library.attention.head_instructions", 0.5, 4.0),
         Parameter("library.attention.head_step_round_trips", 0.05, 5.0),
         Parameter("library.attention.idle_cta_share", 0.1, 2.0, most=1.0),
         Parameter("library.attention.merge_round_trips", 0.1, 20.0),
