@@ -98,6 +98,7 @@ class AttentionLibrary(Spec):
     overlap_exponent: Exponent = about(
         "overlap_exponent of the attention kernels, whose products and softmax wait for one another", "1"
     )
+    decode_overlap_exponent: Exponent = about("the same of the decode kernels, whose loads run ahead", "1")
     prefill_tiles: Tiles = about("query rows x keys of a prefill CTA's step", "rows x keys")
     decode_kv_tile: Count = about("keys of one step of the grouped decode kernel", "1")
     split_tokens: Count = about("keys for each of which the grouped decode kernel would have a CTA", "1")
@@ -127,6 +128,8 @@ class AttentionLibrary(Spec):
     idle_cta_share: Share = about("cost of a decode CTA whose keys are all outside the window, over another's", "1")
     merge_round_trips: Trips = about("dependent L2 round trips of merging partial results", "1")
     max_group: Count = about("most query heads per KV head that the grouped decode kernel takes", "1")
+    queued_share: Share = about("share of a decode CTA's fixed cost that is queueing behind other SMs' CTAs", "1")
+    decode_l2_rate: Rate = about("L2 read rate of decode over that of streams: heads of a group share lines", "1")
     decode_dram_rate: Rate = about("DRAM rate of decode over that of streams", "1")
     decode_flight_share: Share = about("share of a decode CTA's KV tiles that is in flight", "1")
     module_kernels_prefill: Trips = about("kernels of the engine's prefill module, the attention kernel included", "1")

@@ -30,7 +30,9 @@ GROUP_WARPS = 8.0
 LOAD_BYTES = 16.0
 """Bytes that a thread of the one-head kernel loads at once."""
 UNROLL = 8.0
-"""Loads that such a thread has in flight."""
+"""Loads of values that such a thread has in flight, and so the loops of keys that a split gives it at least."""
+KEY_UNROLL = 4.0
+"""Loads of keys that it has in flight."""
 HEAD_REGISTERS = 64.0
 LARGEST_CTA = 1024.0
 """Threads of the largest CTA."""
@@ -98,8 +100,8 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, state: CacheState) -> KernelD
         warps_per_cta=constant(GROUP_WARPS),
         registers_per_thread=constant(128.0),
         shared_bytes_per_cta=constant(sm.shared_memory_per_cta_bytes),
-        overlap_exponent=library.overlap_exponent,
-        l2_rate=library.l2_rate,
+        overlap_exponent=library.decode_overlap_exponent,
+        l2_rate=library.decode_l2_rate,
         dram_rate=library.decode_dram_rate,
         tensor_dtype=tensor_dtype(op.dtype, gpu),
         tensor_ops=4.0 * rows * keys * width,
@@ -140,25 +142,27 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, state: CacheState) -> KernelDema
     element, cached = bytes_of(op.dtype), _cache_bytes(op)
     width = _padded(column(op.head_dim))
     threads = _head_threads(op, gpu)
-    loop_keys = threads / (width * element / LOAD_BYTES) * UNROLL
-    reach = _head_reach(op, gpu, threads, loop_keys)
+    at_once = threads / (width * element / LOAD_BYTES)
+    reach = _head_reach(op, gpu, threads, at_once * UNROLL)
     ctas = column(op.batch) * column(op.heads) * reach.splits
     keys = reach.tokens / reach.splits
     hit = cache.mean_latency_cycles(gpu)
     partial = column(op.head_dim) * np.where(reach.splits > 1.0, PARTIAL_SUM_BYTES, element)
     trips = library.narrow_head_round_trips if cached < 2.0 else library.head_round_trips
-    work = 4.0 * keys * column(op.head_dim)
+    unrolled = at_once * KEY_UNROLL
+    done = ceil_div(keys, unrolled) * unrolled * np.minimum(keys / at_once, 1.0)
+    work = 4.0 * done * column(op.head_dim)
     return KernelDemand(
         kernel="attention",
         ctas=ctas,
         warps_per_cta=threads / gpu.sm.warp_size,
         registers_per_thread=constant(HEAD_REGISTERS),
         shared_bytes_per_cta=np.minimum(4.0 * keys, gpu.sm.shared_memory_per_cta_bytes),
-        overlap_exponent=library.overlap_exponent,
-        l2_rate=library.l2_rate,
+        overlap_exponent=library.decode_overlap_exponent,
+        l2_rate=library.decode_l2_rate,
         dram_rate=library.decode_dram_rate,
         tensor_dtype=tensor_dtype(op.dtype, gpu),
-        fma_ops=library.head_instructions * work + 2.0 * library.softmax_instructions * keys,
+        fma_ops=library.head_instructions * work,
         special_ops=keys,
         l2_read_bytes=2.0 * keys * column(op.head_dim) * cached + partial,
         l2_write_bytes=partial,
@@ -194,7 +198,7 @@ def _head_reach(op: AttentionDecode, gpu: Gpu, threads: FloatArray, loop_keys: F
     fewest = ceil_div(4.0 * tokens, gpu.sm.shared_memory_per_cta_bytes)
     most = np.maximum(ceil_div(gpu.sm.count + 0.0 * heads, heads), fewest)
     balanced = ceil_div(gpu.sm.count * LARGEST_CTA / threads, heads)
-    splits = np.maximum(np.minimum(balanced, np.minimum(ceil_div(context, loop_keys), most)), fewest)
+    splits = np.maximum(np.minimum(balanced, np.minimum(ceil_div(context + 1.0, loop_keys), most)), fewest)
     return _Reach(tokens, splits, ceil_div(tokens / splits, loop_keys), 1.0 + 0.0 * splits)
 
 
@@ -204,7 +208,8 @@ def _fixed_cycles(trips: FloatArray, fill: FloatArray, width: FloatArray, reach:
     Half of it is queueing behind the CTAs of the other SMs. It grows with the query rows and the head dimension, whose
     tiles are loaded, reduced and stored.
     """
-    busy = (1.0 + np.minimum(fill, 1.0)) / 2.0
+    queued = gpu.library.attention.queued_share
+    busy = 1.0 - queued + queued * np.minimum(fill, 1.0)
     cycles: FloatArray = trips * cache.mean_latency_cycles(gpu) * busy * (2.0 + width / 128.0) / 3.0
     return cycles * (reach.active + gpu.library.attention.idle_cta_share * (1.0 - reach.active))
 
