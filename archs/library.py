@@ -73,6 +73,7 @@ Tiles = Annotated[tuple[Tile, ...], Field(min_length=1, strict=False)]
 Splits = Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
 Exponent = Annotated[float, Field(ge=1, le=64)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
+Instructions = Annotated[float, Field(ge=0, le=100_000)]
 Trips = Annotated[float, Field(ge=0, le=1000)]
 Shapes = Annotated[float, Field(ge=1, le=1e9)]
 
@@ -135,12 +136,22 @@ class AttentionLibrary(Spec):
     overlap_exponent: Exponent = about(
         "overlap_exponent of the attention kernels, whose products and softmax wait for one another", "1"
     )
-    prefill_tiles: Tiles = about("query rows x keys of a prefill CTA's step", "rows x keys")
-    decode_kv_tile: Count = about("keys of one step of the split-KV decode kernel", "1")
-    max_kv_splits: Count = about("most CTAs among which one sequence's keys are split, one query head each", "1")
-    split_tokens: Count = about("fewest keys that the grouped decode kernel gives a CTA when it splits", "1")
-    head_split_tokens: Count = about("fewest keys that the one-head decode kernel gives a CTA when it splits", "1")
+    decode_overlap_exponent: Exponent = about("the same of the decode kernels, whose loads run ahead", "1")
+    prefill_tiles: dict[str, Tile] = about(
+        "query rows x keys of a prefill CTA's step, by the largest head dimension served, quoted: '128'", "rows x keys"
+    )
+    prefill_short_keys: Count = about("most keys for which prefill takes the kernels of prefill_short_tiles", "1")
+    prefill_short_tiles: dict[str, Tile] = about("prefill_tiles of contexts of that many keys", "rows x keys")
+    decode_kv_tile: Count = about("keys of one step of the grouped decode kernel", "1")
+    split_tokens: Count = about("keys for each of which the grouped decode kernel would have a CTA", "1")
+    split_root: Rate = about("its splits are at most the root of this times the CTAs that split_tokens asks for", "1")
     grouped_ctas_per_sm: Rate = about("CTAs per SM up to which the grouped decode kernel splits", "1")
+    grouped_least_ctas_per_sm: Rate = about(
+        "CTAs per SM, one for each split_tokens keys, below which the one-head kernel serves grouped queries too", "1"
+    )
+    grouped_load_bytes: Bytes = about("bytes of a key that the grouped decode kernel loads at once", "B")
+    head_threads: Count = about("threads of the smallest CTA of the one-head decode kernel", "1")
+    head_instructions: Rate = about("FMA-pipe instructions of that kernel for each product: conversion, product", "1")
     l2_rate: Rate = about("L2 read rate over that of streams", "1")
     dram_rate: Rate = about("DRAM rate over that of streams", "1")
     tensor_efficiency: Share = about("share of the tensor cores' rate that prefill reaches", "1")
@@ -148,15 +159,37 @@ class AttentionLibrary(Spec):
     setup_round_trips: Trips = about("dependent L2 round trips before the main loop", "1")
     step_round_trips: Trips = about("L2 round trips that each step over a tile of keys waits for", "1")
     prefill_round_trips: Trips = about("dependent L2 round trips of a prefill CTA outside its loop", "1")
+    prefill_tail_share: Share = about("share of what its longest CTA takes beyond others that prefill waits for", "1")
     grouped_round_trips: Trips = about(
         "dependent L2 round trips outside its loop of a decode CTA that computes all query heads of a KV head", "1"
     )
     narrow_grouped_round_trips: Trips = about("the same for an 8-bit KV cache, by a kernel of its own", "1")
+    grouped_step_round_trips: Trips = about("L2 round trips that each of its steps over a tile of keys waits for", "1")
+    narrow_step_round_trips: Trips = about("grouped_step_round_trips for an 8-bit KV cache", "1")
+    narrow_merge_round_trips: Trips = about("merge_round_trips for an 8-bit KV cache", "1")
+    narrow_kv_tile: Count = about("decode_kv_tile for an 8-bit KV cache where its products are wgmma", "1")
+    narrow_max_splits: Count = about("most CTAs among which the keys of an 8-bit KV cache are split", "1")
+    narrow_fused_head_dim: Count = about(
+        "least head dimension whose grouped kernel for an 8-bit KV cache rotates and appends by itself", "1"
+    )
+    narrow_conversions: Trips = about(
+        "special-function operations with which the grouped kernel widens an element of an 8-bit KV cache", "1"
+    )
+    narrow_head_conversions: Trips = about("the same of the one-head kernel", "1")
+    narrow_cta_instructions: Instructions = about(
+        "instructions of each warp outside its loop, of the grouped kernel for an 8-bit KV cache with wgmma", "1"
+    )
+    narrow_head_round_trips: Trips = about("head_round_trips for an 8-bit KV cache", "1")
     head_round_trips: Trips = about("the same of a decode CTA that computes one query head", "1")
     head_step_round_trips: Trips = about("L2 round trips that each of its steps over a tile of keys waits for", "1")
     idle_cta_share: Share = about("cost of a decode CTA whose keys are all outside the window, over another's", "1")
     merge_round_trips: Trips = about("dependent L2 round trips of merging partial results", "1")
+    partial_round_trips: Trips = about("those of a grouped CTA that hands on a partial result", "1")
+    merge_step_round_trips: Trips = about("the same for each of the grouped kernel's partial results", "1")
+    head_merge_round_trips: Trips = about("merge_round_trips of the one-head kernel", "1")
     max_group: Count = about("most query heads per KV head that the grouped decode kernel takes", "1")
+    queued_share: Share = about("share of a decode CTA's fixed cost that is queueing behind other SMs' CTAs", "1")
+    decode_l2_rate: Rate = about("L2 read rate of decode over that of streams: heads of a group share lines", "1")
     decode_dram_rate: Rate = about("DRAM rate of decode over that of streams", "1")
     decode_flight_share: Share = about("share of a decode CTA's KV tiles that is in flight", "1")
     module_kernels_prefill: Trips = about("kernels of the engine's prefill module, the attention kernel included", "1")
@@ -206,6 +239,9 @@ class ElementwiseLibrary(Spec):
     rows_from: Literal["l1", "l2"] = about("cache that a row is read again from", "text")
     row_share: Rate = about("share of the usable L2 that rows which are read again can fill", "1")
     row_sharpness: Exponent = about("eviction_sharpness of such rows, of CTAs in all phases of their work", "1")
+    conversion_ctas: Count = about("CTAs of a conversion by a known scale, whatever its size", "1")
+    conversion_instructions: Rate = about("instructions of that kernel for each element", "1")
+    conversion_round_trips: Trips = about("L2 round trips of its CTAs that their work overlaps", "1")
 
 
 class Library(Spec):

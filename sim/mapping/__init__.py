@@ -11,7 +11,7 @@ from simexplore.sim.demand import ANY_ROW, Algorithm, Conditions, Demand
 from simexplore.sim.mapping.attention import prefill_demands
 from simexplore.sim.mapping.collective import collective_demand
 from simexplore.sim.mapping.conv import conv_algorithms
-from simexplore.sim.mapping.decode import decode_demands
+from simexplore.sim.mapping.decode import decode_algorithms
 from simexplore.sim.mapping.gemm import gemm_demands
 from simexplore.sim.mapping.gemv import gemm_algorithms
 from simexplore.sim.mapping.host import called
@@ -31,7 +31,6 @@ MAPPINGS: dict[type, Mapping] = {
     ops.Gemm: gemm_demands,
     ops.NaiveTiledGemm: naive_gemm_demand,
     ops.AttentionPrefill: prefill_demands,
-    ops.AttentionDecode: decode_demands,
     ops.Quantize: quantize_demand,
     ops.Elementwise: elementwise_demand,
     ops.Softmax: rowwise_demand,
@@ -47,6 +46,7 @@ MAPPINGS: dict[type, Mapping] = {
 """By class; a subclass is mapped as its nearest ancestor here."""
 
 ALGORITHMS: dict[type[ops.Operator], Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] = {
+    ops.AttentionDecode: decode_algorithms,
     ops.Conv2d: conv_algorithms,
     ops.Gemm: gemm_algorithms,
 }

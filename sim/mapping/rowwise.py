@@ -22,6 +22,9 @@ PASSES = {"softmax": 3.0, "rmsnorm": 2.0}
 REGISTER_BYTES = 4.0
 VECTORS = {"softmax": 0.0, "layernorm": 2.0, "rmsnorm": 1.0}
 """Learned vectors that every row reads."""
+CONVERSION_THREADS = 256.0
+CONVERSION_UNROLL = 4.0
+"""Elements that each thread of a conversion has in flight: compilers unroll its loop so often."""
 
 
 def elementwise_demand(op: Elementwise, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
@@ -30,8 +33,27 @@ def elementwise_demand(op: Elementwise, gpu: Gpu, conditions: Conditions) -> tup
 
 
 def quantize_demand(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
-    """A conversion with a scale that is known beforehand, so one pass."""
-    return (stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu),)
+    """A conversion with a scale that is known beforehand, so one pass: TensorRT-LLM's scaleMatrix.
+
+    Its grid is the same for all sizes, `conversion_ctas` of 256 threads that walk through the matrix together, one
+    element a thread and turn. So its instructions limit it: `conversion_instructions` an element, at one a lane and
+    clock. Source: cpp/tensorrt_llm/common/cudaFp8Utils.cu.
+    """
+    return (_conversion(op, _stream(op, gpu, conditions.cache), gpu),)
+
+
+def _conversion(op: Quantize, stream: Stream, gpu: Gpu) -> KernelDemand:
+    library = gpu.library.elementwise
+    ctas = float(library.conversion_ctas)
+    elements = column(op.rows) * column(op.cols) / ctas
+    chain = constant(library.conversion_round_trips * cache.mean_latency_cycles(gpu))
+    in_flight = CONVERSION_UNROLL * CONVERSION_THREADS * bytes_of(op.input_dtype)
+    return replace(
+        stream_demand(op.op, stream, gpu, ctas=constant(ctas), chain_cycles=chain),
+        fma_ops=2.0 * library.conversion_instructions * elements,
+        bytes_in_flight=in_flight + 0.0 * elements,
+        exposed_cycles=constant(0.0),
+    )
 
 
 def dynamic_quantize_demands(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
@@ -42,7 +64,7 @@ def dynamic_quantize_demands(op: Quantize, gpu: Gpu, conditions: Conditions) -> 
     helpers = np.maximum(gpu.library.gemm.quantize_kernels - 2.0, 0.0)
     return (
         stream_demand("largest_value", largest, gpu).with_extra_launches(helpers),
-        stream_demand(op.op, convert, gpu),
+        _conversion(op, convert, gpu),
     )
 
 
