@@ -10,6 +10,7 @@ from simexplore.archs.quantities import Count, Spec, about
 from simexplore.archs.residual import Residual
 
 Spread = Annotated[float, Field(gt=0, le=5)]
+Pace = Annotated[float, Field(ge=0.2, le=5)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 
 
@@ -32,6 +33,11 @@ class Calibration(Spec):
     held_out: dict[str, HeldOut] = about("errors on the other rows, by group", "mapping", default_factory=dict)
     sigma_log: dict[str, Spread] = about(
         "spread of the log error of the physics, by group, operator family or `default`: its 80 % quantile over 1.28",
+        "1",
+        default_factory=dict,
+    )
+    pace: dict[str, dict[str, Pace]] = about(
+        "time of each source's runs over that of all sources' runs, by group: their machines run at clocks of their own",
         "1",
         default_factory=dict,
     )

@@ -29,6 +29,7 @@ class OperatorColumn:
     record: Operator
     """One operator record whose counts are arrays, one entry a row."""
     conditions: Conditions
+    source: str = ""
     earlier_shapes: npt.NDArray[np.float64] | None = None
     """Of each row, where the table tells it (`measurement.EARLIER_SHAPES`)."""
 
@@ -44,7 +45,7 @@ class OperatorColumn:
             for value in (getattr(self.record, name),)
         }
         earlier = None if self.earlier_shapes is None else self.earlier_shapes[chosen]
-        return OperatorColumn(self.rows[chosen], type(self.record)(**values), self.conditions, earlier)
+        return OperatorColumn(self.rows[chosen], type(self.record)(**values), self.conditions, self.source, earlier)
 
 
 def operator_columns(measurements: Measurements) -> tuple[list[OperatorColumn], Counter[str]]:
@@ -70,7 +71,7 @@ def operator_columns(measurements: Measurements) -> tuple[list[OperatorColumn], 
         if good.any():
             positions = rows.index.to_numpy(dtype=np.intp)[good]
             earlier = _earlier_shapes(rows[good]) if conditions.eager else None
-            columns.append(OperatorColumn(positions, _record(op, rows[good], dtypes), conditions, earlier))
+            columns.append(OperatorColumn(positions, _record(op, rows[good], dtypes), conditions, source, earlier))
     return columns, refused
 
 

@@ -21,6 +21,7 @@ from simexplore.sim.compare import conditions_in
 from simexplore.sim.estimate import physics
 from simexplore.sim.parameter_groups import groups_of
 from simexplore.sim.parameters import Group, Parameter
+from simexplore.sim.spread import log_sizes, spread_rows
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.parameters import parameters_of
 
@@ -28,14 +29,17 @@ Floats = npt.NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 """Called with the operator family, the steps done and the steps in all."""
 
-LOSS_SCALE = 0.05
-"""Log error at which the loss turns from square to absolute: about the noise of measurements."""
+LOSS_SCALE = 0.02
+"""Log error at which the loss turns from square to absolute: below the noise of measurements, so that the tails of
+kernels that a library chose badly pull little."""
 PULL = 0.03
 """Weight of x as if it were a log error of one row in a hundred."""
 STEPS = (0.05, 0.02, 0.01)
 """Finite differences, coarse to fine: tile choice makes the predictions steppy."""
 EVALUATIONS = 15
 """Most Jacobians of each stage."""
+FEWEST_OF_COLUMN = 30
+"""Rows that each source and set of dtypes has in a fit: enough to see its pace."""
 SEEN = 0.75
 """A parameter whose log is known no better than this is one that the rows cannot see."""
 
@@ -58,7 +62,7 @@ class PhysicsFit:
 def fit_physics(
     gpu: Gpu, measurements: Measurements, rows: int = 400, seed: int = 0, progress: Progress | None = None
 ) -> PhysicsFit:
-    """Fit each operator family's parameters to at most `rows` random rows of it.
+    """Fit each operator family's parameters to at most `rows` rows of it, spread over its sizes.
 
     Families are fitted in the order of `groups_of`; what an earlier one fixed, later ones take as given.
     Raises SimexploreError where no row can be predicted or no family has parameters.
@@ -105,14 +109,14 @@ def _can_predict(column: OperatorColumn, gpu: Gpu) -> bool:
 
 
 def _sample(columns: Sequence[OperatorColumn], rows: int, random: np.random.Generator) -> list[OperatorColumn]:
-    """At most `rows` rows, shared evenly among the columns (one a source and set of dtypes)."""
+    """At most `rows` rows, spread over the sizes of each column (one a source and set of dtypes) by its share of all."""
     sample: list[OperatorColumn] = []
-    left = rows
-    for position, column in enumerate(sorted(columns, key=lambda column: len(column.rows))):
-        share = min(len(column.rows), left // (len(columns) - position))
-        chosen = np.sort(random.choice(len(column.rows), size=share, replace=False))
-        sample.append(column.take(chosen))
+    left, rest = rows, sum(len(column.rows) for column in columns)
+    for column in sorted(columns, key=lambda column: len(column.rows)):
+        share = min(len(column.rows), max(round(left * len(column.rows) / rest), min(FEWEST_OF_COLUMN, left)))
+        sample.append(column.take(spread_rows(log_sizes(column.record, len(column.rows)), share, random)))
         left -= share
+        rest -= len(column.rows)
     return [column for column in sample if len(column.rows)]
 
 

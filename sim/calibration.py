@@ -1,12 +1,12 @@
 """Calibration in its two steps: fit the physics, then learn a correction of what remains; and say how far off both are.
 
-Rows are chosen at random. What either step used is remembered by fingerprint, and every error here is of other rows.
+Rows are drawn at random, spread over their sizes. What either step used is remembered by fingerprint, and every error here is of other rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from simexplore.sim.demand import FloatArray
 from simexplore.sim.estimate import physics
 from simexplore.sim.residual import NORMAL_80, corrected, feature_columns, group_of, size_names
 from simexplore.sim.residual_fit import COVERAGE, TrainingRows, fit_correction
+from simexplore.sim.spread import spread_rows
 
 Progress = Callable[[int, int], None]
 Positions = npt.NDArray[np.intp]
@@ -62,6 +63,8 @@ class Calibrated:
     uncertainty: Mapping[str, float | None]
     """Relative standard error by path; None: the rows cannot see it, it keeps its sourced value."""
     groups: Mapping[str, GroupResult]
+    pace: Mapping[str, Mapping[str, float]]
+    """Time of each source's runs over that of all sources', by group."""
     fitted: Fingerprints
     refused: Mapping[str, int]
     """Rows that cannot be predicted, by the reason why."""
@@ -106,14 +109,17 @@ def calibrate(
     random = np.random.default_rng(seed)
     before = _fitted_before(base)
     results, fitted = {}, [before]
+    pace = {name: _paces(group, used, gpu) for name, group in groups.items()}
     for name, group in groups.items():
+        group = group.at(pace[name], gpu)
         training = _chosen(group, used, residual_rows, random)
         told = ~np.isin(group.prints, np.concatenate([before, group.prints[training]]))
         correction_seed = seed if residual_rows else None
         results[name] = _learn(group, training, told, correction_seed, steps.within(0.5 / len(groups)))
         fitted.append(group.prints[training])
         steps.next(0.5 / len(groups))
-    return Calibrated(gpu, values, uncertainty, results, np.unique(np.concatenate(fitted)), refused)
+    told = {name: paces for name, paces in pace.items() if paces}
+    return Calibrated(gpu, values, uncertainty, results, told, np.unique(np.concatenate(fitted)), refused)
 
 
 @dataclass
@@ -144,10 +150,18 @@ class _Group:
     sizes: tuple[str, ...]
     positions: Positions
     """In the table."""
+    sources: npt.NDArray[np.str_]
     prints: Fingerprints
     columns: Mapping[str, FloatArray]
     log_ratio: FloatArray
     """log(measured / physics)."""
+
+    def at(self, paces: Mapping[str, float], gpu: Gpu) -> _Group:
+        """The same rows, each source's predictions at its pace instead of the one that the machine knew."""
+        known = _known_paces(gpu, self.name)
+        logs = {source: np.log(pace / known.get(source, 1.0)) for source, pace in paces.items()}
+        shift = np.array([logs.get(str(source), 0.0) for source in self.sources])
+        return replace(self, log_ratio=self.log_ratio - shift)
 
     def take(self, rows: npt.NDArray[np.bool_]) -> TrainingRows:
         return TrainingRows(
@@ -179,6 +193,7 @@ def _as_seen(gpu: Gpu, column: OperatorColumn, measurements: Measurements) -> _G
         op=column.record.op,
         sizes=tuple(size_names(column.record)),
         positions=column.rows,
+        sources=np.full(len(column.rows), column.source),
         prints=fingerprints(column, measurements),
         columns={name: np.broadcast_to(values, column.rows.shape) for name, values in features.items()},
         log_ratio=np.log(measured_s / cost.time_s),
@@ -192,19 +207,41 @@ def _joined(members: list[_Group]) -> _Group:
         first.op,
         first.sizes,
         np.concatenate([part.positions for part in members]),
+        np.concatenate([part.sources for part in members]),
         np.concatenate([part.prints for part in members]),
         {name: np.concatenate([part.columns[name] for part in members]) for name in first.columns},
         np.concatenate([part.log_ratio for part in members]),
     )
 
 
+def _known_paces(gpu: Gpu, group: str) -> Mapping[str, float]:
+    return gpu.calibration.pace.get(group, {}) if gpu.calibration is not None else {}
+
+
+def _paces(group: _Group, used: Positions, gpu: Gpu) -> dict[str, float]:
+    """Time of each source's runs over the mean of all sources', from the medians of the rows that were fitted.
+
+    The same kernels take other times on another board, at other clocks; sources with few fitted rows keep what the
+    machine knew of them.
+    """
+    fitted = np.isin(group.positions, used)
+    known = _known_paces(gpu, group.name)
+    medians = {
+        str(source): float(np.median(group.log_ratio[mine])) + np.log(known.get(str(source), 1.0))
+        for source in np.unique(group.sources)
+        if np.sum(mine := fitted & (group.sources == source)) >= FEWEST_FOR_SPREAD
+    }
+    if len(medians) < 2:
+        return dict(known)
+    middle = float(np.mean(list(medians.values())))
+    return {**known, **{source: _rounded(float(np.exp(median - middle))) for source, median in medians.items()}}
+
+
 def _chosen(group: _Group, used: Positions, most: int, random: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Rows to learn from: those that the physics was fitted on, then others at random."""
+    """Rows to learn from: those that the physics was fitted on, then others, spread over their sizes."""
     training = np.isin(group.positions, used)
-    others = np.flatnonzero(~training)
-    room = min(most, int(MOST_SHARE * len(training))) - int(training.sum())
-    if room > 0:
-        training[random.permutation(others)[:room]] = True
+    sizes = np.column_stack([group.columns[name] for name in group.sizes])
+    training[spread_rows(sizes, min(most, int(MOST_SHARE * len(training))), random, training)] = True
     return training
 
 

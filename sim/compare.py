@@ -25,6 +25,7 @@ from simexplore.kernels.measurement import TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
 from simexplore.sim.demand import CacheState, Conditions
 from simexplore.sim.estimate import predict
+from simexplore.sim.residual import group_of
 from simexplore.sim.predictors import Forecaster, held_out_rows, known, random_forest, roofline
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Gemm, Operator
@@ -206,13 +207,15 @@ def conditions_in(column: OperatorColumn, gpu: Gpu) -> Conditions:
         activation_copies=float(given.activation_copies),
         earlier_shapes=0.0 if column.earlier_shapes is None else column.earlier_shapes,
     )
-    return Conditions(
+    told = Conditions(
         cache=cache,
         launch=given.launch,
         attention_module=given.attention_module,
         sustained=given.sustained,
         eager=given.eager,
     )
+    paces = gpu.calibration.pace.get(group_of(column.record, told), {}) if gpu.calibration is not None else {}
+    return replace(told, pace=paces.get(column.source, 1.0))
 
 
 def _weight_copies(record: Operator, given: measurement.Conditions, gpu: Gpu) -> float | Floats:

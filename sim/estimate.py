@@ -102,9 +102,10 @@ def physics(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool
         gpu = gpu.model_copy(update={"power": gpu.power.model_copy(update={"burst_headroom": 0.0})})
     parts = [_cost_of_chunk(part, gpu, state, with_traits) for part, state in _chunks(op, conditions)]
     told = [part.traits for part in parts if part.traits is not None]
+    time = np.concatenate([part.time_s for part in parts])
     return Cost(
-        time_s=np.concatenate([part.time_s for part in parts]),
-        energy_j=np.concatenate([part.energy_j for part in parts]),
+        time_s=conditions.pace * time,
+        energy_j=np.concatenate([part.energy_j for part in parts]) + (conditions.pace - 1.0) * gpu.power.idle_w * time,
         bound_code=np.concatenate([part.bound_code for part in parts]),
         traits=np.concatenate(told) if told else None,
     )

@@ -111,6 +111,9 @@ def _calibration(residual_name: str, calibrated: Calibrated, provenance: Provena
             if group.held_out is not None
         },
         "sigma_log": {name: f"{sigma:.4g}" for name, sigma in sigma_by_name(groups)},
+        "pace": {
+            name: {source: f"{pace:.4g}" for source, pace in paces.items()} for name, paces in calibrated.pace.items()
+        },
         "machine": _text(calibrated.gpu.digest()),
         "residual": _text(residual_name),
     }

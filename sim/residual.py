@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,8 @@ and streams were nearer."""
 ROWS_AT_ONCE = 256
 """Rows walked together: rows x trees x 8 bytes should stay in a core's L2 cache."""
 _LARGEST_DIVISOR = 4096
+_TILES = (64, 128, 256)
+"""Multiples to which kernels fill up a size."""
 
 Floats32 = npt.NDArray[np.float32]
 
@@ -43,7 +46,8 @@ def group_of(op: Operator, conditions: Conditions) -> str:
     dtypes = [name for name, (_, parameter) in parameters_of(op).items() if parameter.kind == "dtype"]
     others = {name: getattr(op, name) for name in dtypes if name != "dtype"}
     words = [op.op, op.dtype, *(f"{name}={value}" for name, value in others.items() if value not in (None, op.dtype))]
-    states = {field.name: getattr(conditions, field.name) for field in fields(conditions) if field.name != "cache"}
+    names = [field.name for field in fields(conditions) if field.name not in ("cache", "pace")]
+    states = {name: getattr(conditions, name) for name in names}
     words += [value if isinstance(value, str) else name for name, value in states.items() if value]
     return " ".join(words)
 
@@ -90,11 +94,23 @@ def feature_columns(op: Operator, traits: FloatArray) -> dict[str, FloatArray]:
         columns[name] = np.log2(np.maximum(value, 0.5))
         divisor = np.minimum(value & -value, _LARGEST_DIVISOR)
         columns[f"{name} divisor"] = np.log2(np.maximum(divisor, 1.0))
+        for tile in _TILES:
+            columns[f"{name} in {tile}"] = np.ceil(value / tile) * tile / np.maximum(value, 1)
+    columns |= _of_pairs(columns, size_names(op))
     flops, size = (np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in (op.flops, op.min_bytes))
     columns["flops"], columns["bytes"] = np.log2(np.maximum(flops, 1.0)), np.log2(np.maximum(size, 1.0))
     columns |= {f"physics {name}": traits[:, i] for i, name in enumerate(NAMES)}
     columns["physics reads"] = columns["physics dram_bytes"] - columns["bytes"]
     return columns
+
+
+def _of_pairs(columns: Mapping[str, FloatArray], names: list[str]) -> dict[str, FloatArray]:
+    """log2 of the product and the quotient of each two sizes: what thresholds of a library's rules are in."""
+    pairs: dict[str, FloatArray] = {}
+    for first, second in combinations(names, 2):
+        pairs[f"{first} x {second}"] = columns[first] + columns[second]
+        pairs[f"{second} / {first}"] = columns[second] - columns[first]
+    return pairs
 
 
 def size_names(op: Operator) -> list[str]:

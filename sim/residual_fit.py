@@ -45,7 +45,7 @@ class Setting(NamedTuple):
     learning_rate: float
 
 
-SETTINGS = (Setting(3, 200, 0.1), Setting(5, 150, 0.07))
+SETTINGS = (Setting(3, 200, 0.1), Setting(6, 150, 0.07))
 SCALE = Setting(2, 40, 0.1)
 
 
@@ -117,8 +117,9 @@ def booster(setting: Setting, seed: int, loss: str = "huber") -> Any:
         learning_rate=setting.learning_rate,
         n_estimators=setting.trees,
         max_depth=setting.depth,
-        subsample=0.6,
-        max_features=0.3,
+        alpha=0.7,
+        subsample=0.8,
+        max_features=0.2,
         min_samples_leaf=3,
         random_state=seed,
     )
