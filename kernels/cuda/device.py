@@ -16,6 +16,7 @@ from simexplore.kernels.cuda.encode import encode
 from simexplore.kernels.cuda.nvml import Monitor
 from simexplore.kernels.cuda.problems import PROBLEMS
 from simexplore.kernels.cuda.programs import Program, program_of
+from simexplore.kernels.cuda.tensor_maps import encoded
 from simexplore.kernels.problems import Array, Problem
 from simexplore.kernels.suites import Case
 
@@ -110,8 +111,8 @@ class CudaKernel:
             stored = encode(inputs[name], self._case.dtype)
             self._buffers[f"in {name}"] = driver.allocate(stored.nbytes)
             driver.upload(self._buffers[f"in {name}"], stored)
-        pointers = [np.array([int(pointer)], dtype=np.uint64) for pointer in self._buffers.values()]
-        self._arguments = [*pointers, *(np.atleast_1d(np.asarray(scalar)) for scalar in program.scalars)]
+        operands = [self._argument(name) for name in (*program.outputs, *(f"in {name}" for name in program.inputs))]
+        self._arguments = [*operands, *(np.atleast_1d(np.asarray(scalar)) for scalar in program.scalars)]
         self._launch()
         driver.wait()
         return {name: self._read(name) for name in program.outputs}
@@ -139,6 +140,14 @@ class CudaKernel:
         if self._module is not None:
             self._driver.unload(self._module)
             self._module = None
+
+    def _argument(self, buffer: str) -> Array:
+        """A buffer as the kernel takes it: its address, or a map of the tensor in it."""
+        address = int(self._buffers[buffer])
+        tiled = self._program.maps.get(buffer.removeprefix("in "))
+        if tiled is None or not buffer.startswith("in "):
+            return np.array([address], dtype=np.uint64)
+        return encoded(tiled, address, self._driver.function)
 
     def _launch(self) -> None:
         p = self._program

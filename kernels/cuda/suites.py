@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import product
+from math import prod
 from typing import Any
 
 from simexplore.kernels.backend import Device
@@ -63,6 +64,7 @@ def hopper(device: Device, seed: int) -> list[Case]:  # noqa: ARG001
     cases += [_cluster_chase(size) for size in (2, 4, 8)]
     cases += [_cluster_read(size, sms) for size in (2, 4, 8)]
     cases += [_bulk(load * KIB, ctas * sms) for load in (1, 2, 4, 8, 16) for ctas in (1, 2, 4)]
+    cases += [case for box in BOXES for case in _tensor_copies(box, sms)]
     cases += [_by_sm(size, sms) for size in (64, l2 // 4 // 64 * 64)]
     return cases + [_stream(op, 1 << 30, 0) for op in ("copy", "triad")]
 
@@ -135,6 +137,28 @@ def _cluster_read(cluster: int, sms: int) -> Case:
     params = {**params, "iterations": iterations, "dtype": "int32"}
     moved = 4.0 * words * iterations * ctas
     return Case("cluster_read", params, "cluster_read", requires=_needs("cluster"), work_bytes=moved)
+
+
+BOXES = ((8, 8), (32, 8), (16, 16), (32, 32), (64, 64), (128, 64), (8, 8, 4), (16, 8, 8), (32, 16, 8), (32, 16, 16))
+"""Sides of the boxes that tensor copies are timed with [words]: 256 B to 32 KiB, in two and three dimensions."""
+
+
+def _tensor_copies(box: tuple[int, ...], sms: int) -> list[Case]:
+    """Latency: one box after another by one CTA, from L2 and DRAM. Throughput: all SMs, one and many in flight."""
+    size = 4 * prod(box)
+    stages = max(min(8, 64 * KIB // size), 1)
+    latencies = [_tensor_copy(box, 4 * MIB // size, 1, {"stages": 1, "cold": cold}) for cold in (0, 1)]
+    wide = {
+        (size_of_tensor // size, in_flight) for size_of_tensor in (16 * MIB, 256 * MIB) for in_flight in (1, stages)
+    }
+    return latencies + [_tensor_copy(box, boxes, 2 * sms, {"stages": in_flight}) for boxes, in_flight in sorted(wide)]
+
+
+def _tensor_copy(box: tuple[int, ...], boxes: int, ctas: int, options: Mapping[str, int]) -> Case:
+    sides = dict(zip(("box_x", "box_y", "box_z"), (*box, 1), strict=False))
+    params: Mapping[str, Any] = {"rank": len(box), **sides, "boxes": boxes, "ctas": ctas, "dtype": "int32"}
+    moved = 4.0 * boxes * prod(box)
+    return Case("tensor_copy", params, "tensor_copy", options, _needs("cluster"), work_bytes=moved)
 
 
 def _bulk(load: int, ctas: int) -> Case:

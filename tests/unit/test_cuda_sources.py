@@ -74,7 +74,7 @@ def test_every_kernel_and_problem_is_used_by_a_suite() -> None:
     assert {case.kernel for case in cases} == set(PROGRAMS)
     assert {case.op for case in cases} == {*PROBLEMS, "copy", "gemm"}
     assert {case.op for case in all_cases(8, 0)} == {*PROBLEMS, "copy", "gemm"} - {
-        "wgmma", "cluster_chase", "cluster_read", "bulk_copy",
+        "wgmma", "cluster_chase", "cluster_read", "bulk_copy", "tensor_copy",
     }  # fmt: skip
     assert not any(case.dtype == "fp8" for case in all_cases(8, 6))
 
