@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from simexplore.kernels.backend import Backend, Report, Session, backend_of
+from simexplore.kernels.measurement import TIME
 from simexplore.kernels.recorder import Recorder
-from simexplore.kernels.runner import Effort, Outcome, Progress, measure
+from simexplore.kernels.runner import REFERENCE, ROUNDS, SLOWEST, Effort, Known, Outcome, Progress, measure
 from simexplore.kernels.suites import Case, cases_of
 
 SOURCE_PREFIX = "simexplore/"
@@ -53,14 +56,20 @@ def measure_suite(
             session,
             cases,
             lambda measured: recorder.add(measured.row(source, session.device.name)),
-            recorder.done,
+            {key: _known(row) for key, row in recorder.rows.items()},
             seed,
             effort,
             budget_s,
             progress,
         )
     outcome.left_out.update(_why_unable(case, session) for case in unable)
-    recorder.finish(measured=outcome.measured, left_out=dict(outcome.left_out), noisy=list(outcome.noisy))
+    recorder.finish(
+        measured=outcome.measured,
+        left_out=dict(outcome.left_out),
+        noisy=list(outcome.noisy),
+        effort=asdict(effort or Effort()),
+        pace=dict(outcome.pace),
+    )
     return outcome
 
 
@@ -69,6 +78,14 @@ def reports() -> list[Report]:
     from simexplore.kernels.backend import BACKENDS
 
     return [backend_of(name).report() for name in BACKENDS]
+
+
+def _known(row: Mapping[str, str]) -> Known:
+    """What a row of an earlier run says of its rounds; one that says nothing has had all of them."""
+    microseconds = {name: float(row.get(name) or 0.0) for name in (TIME, SLOWEST, REFERENCE)}
+    rounds = int(float(row.get(ROUNDS) or 1 << 30))
+    seconds = {name: value * 1e-6 for name, value in microseconds.items()}
+    return Known(seconds[TIME], seconds[SLOWEST] or seconds[TIME], rounds, seconds[REFERENCE])
 
 
 def _why_unable(case: Case, session: Session) -> str:

@@ -82,6 +82,11 @@ def fma(op: str, dtype: str, groups: int, scale: Scale, iterations: int = 256, w
     return Case(op, params, "fma", {"words": words}, frozenset({"fp16"} & {dtype}), flops)
 
 
+def reference(device: Device) -> Case:
+    """The kernel by which a CPU's pace is told: arithmetic and loads from the caches, half a millisecond of them."""
+    return gemm_register(96, 96, 96, scale_of(device))
+
+
 def micro(device: Device, seed: int) -> list[Case]:  # noqa: ARG001 - a suite's signature; nothing here is drawn
     """Launch cost, streaming by size, latency by size, multiply-add rates, shared memory, occupancy."""
     scale = scale_of(device)
