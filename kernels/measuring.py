@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 from simexplore.kernels.backend import Backend, Report, Session, backend_of
 from simexplore.kernels.measurement import TIME
+from simexplore.kernels.pace import DRIFT
 from simexplore.kernels.recorder import Recorder
 from simexplore.kernels.runner import REFERENCE, ROUNDS, SLOWEST, Effort, Known, Outcome, Progress, measure
 from simexplore.kernels.suites import Case, cases_of
@@ -71,6 +73,40 @@ def measure_suite(
         pace=dict(outcome.pace),
     )
     return outcome
+
+
+def reference_s(table: Path) -> float | None:
+    """What the reference kernel took at best while a table was measured [s]; None where nothing tells it."""
+    try:
+        runs = json.loads(table.with_name(table.name + ".json").read_text(encoding="utf-8"))["runs"]
+    except (OSError, ValueError, KeyError):
+        return None
+    told = [run["pace"]["best_us"] * 1e-6 for run in runs if run.get("pace")]
+    return min(told) if told else None
+
+
+def out_of_step(table: Path) -> dict[str, float]:
+    """Tables beside this one, of the same device, that the machine was measured for at another pace.
+
+    Returns:
+        Name of the other table → how many times longer the reference kernel took here. Empty where all agree.
+    """
+    here, found = reference_s(table), dict[str, float]()
+    if here is None:
+        return found
+    about = _identity(table)
+    for other in sorted(table.parent.glob("*.csv")):
+        there = reference_s(other)
+        if other != table and there and _identity(other) == about and not 1.0 / DRIFT <= here / there <= DRIFT:
+            found[other.name] = here / there
+    return found
+
+
+def _identity(table: Path) -> tuple[Any, ...]:
+    """Backend, device and reference kernel of a measured table."""
+    about = json.loads(table.with_name(table.name + ".json").read_text(encoding="utf-8"))
+    references = {run["pace"]["reference"] for run in about["runs"] if run.get("pace")}
+    return about["backend"], about["device"], *sorted(references)
 
 
 def reports() -> list[Report]:

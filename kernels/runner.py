@@ -18,7 +18,7 @@ from simexplore.kernels.backend import Prepared, Sample, Session
 from simexplore.kernels.measurement import TIME
 from simexplore.kernels.pace import DRIFT, Pace, reference_of
 from simexplore.kernels.problems import check, problem_of
-from simexplore.kernels.statistics import Timing, timing_of
+from simexplore.kernels.statistics import AGREEING, Timing, timing_of
 from simexplore.kernels.suites import Case
 
 Row = Mapping[str, Any]
@@ -49,7 +49,7 @@ class Effort:
 
     def of_one_round(self) -> Effort:
         """What one of the rounds spends on a case."""
-        least, most = (max(-(-samples // self.rounds), 6) for samples in (self.min_samples, self.max_samples))
+        least, most = (max(-(-samples // self.rounds), AGREEING) for samples in (self.min_samples, self.max_samples))
         short_s = self.sample_s / 2.0  # the shorter a sample, the likelier nothing disturbed it
         return replace(self, sample_s=short_s, min_samples=least, max_samples=most, case_s=self.case_s / self.rounds)
 

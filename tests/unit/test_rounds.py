@@ -15,7 +15,7 @@ from fake_backend import FakeBackend, FakePrepared, FakeSession
 
 from simexplore.kernels import pace, suites
 from simexplore.kernels.backend import Device, Sample
-from simexplore.kernels.measuring import measure_suite
+from simexplore.kernels.measuring import measure_suite, out_of_step, reference_s
 from simexplore.kernels.runner import Effort, Measured, measure
 from simexplore.kernels.suites import Case
 
@@ -138,3 +138,27 @@ def test_a_budget_that_ends_early_keeps_what_there_is() -> None:
     kept, outcomes, outcome = rows_of(SharedCpu(lambda moment: 1.0), budget_s=-1.0)
     assert (kept, outcomes) == ({}, [])
     assert outcome.left_out == {"the time budget ended": 3}
+
+
+def test_tables_measured_at_another_pace_are_told(tmp_path: Path) -> None:
+    for name, slowdown in (("calm", 1.0), ("busy", 1.5), ("calm too", 1.1)):
+        measure_suite(
+            FakeBackend(SharedCpu(lambda moment, by=slowdown: by)), "three", tmp_path / f"{name}.csv", effort=BRIEF
+        )  # type: ignore[misc]
+    assert reference_s(tmp_path / "busy.csv") == pytest.approx(750e-6)
+    assert reference_s(tmp_path / "nothing.csv") is None
+    assert out_of_step(tmp_path / "busy.csv") == {"calm.csv": 1.5, "calm too.csv": pytest.approx(1.5 / 1.1)}
+    assert out_of_step(tmp_path / "calm.csv") == {"busy.csv": pytest.approx(1 / 1.5)}
+    (tmp_path / "foreign.csv").write_text("case\n")
+    (tmp_path / "busy.csv").unlink()
+    assert out_of_step(tmp_path / "calm.csv") == {}
+
+
+def test_the_command_says_when_paces_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from simexplore.cli.measure import note_pace
+
+    for name, slowdown in (("a", 1.0), ("b", 2.0)):
+        session = SharedCpu(lambda moment, by=slowdown: by)  # type: ignore[misc]
+        outcome = measure_suite(FakeBackend(session), "three", tmp_path / f"{name}.csv", effort=BRIEF)
+    note_pace(tmp_path / "b.csv", outcome)
+    assert "2.0 times slower than when a.csv was measured" in capsys.readouterr().err
