@@ -15,6 +15,7 @@ import numpy as np
 
 from simexplore.errors import SimexploreError
 from simexplore.kernels.cuda.compiler import Source
+from simexplore.kernels.cuda.cublas import types_of
 from simexplore.kernels.cuda.driver import Grid
 from simexplore.kernels.cuda.instructions import mma_macros, operand_of, wgmma_macros
 from simexplore.kernels.cuda.problems import DPX, box_of, boxes_of
@@ -29,7 +30,8 @@ Shape = tuple[int, ...]
 class Program:
     """A kernel and how it is launched."""
 
-    source: Source
+    source: Source | None
+    """None: the library has the kernel."""
     entry: str
     grid: Grid
     block: Grid
@@ -41,6 +43,10 @@ class Program:
     """Dynamic shared memory of a CTA."""
     maps: Mapping[str, Tiled] = field(default_factory=dict)
     """Inputs that the kernel takes as a tensor map instead of a pointer."""
+    transposed: frozenset[str] = frozenset()
+    """Inputs that are stored columns first."""
+    result_dtype: str = ""
+    """Of results that numpy has no type for: `bf16`."""
 
 
 _MICRO: Mapping[str, str | int] = {"ITERATIONS": 1, "WORDS": 1, "CACHED": 0}
@@ -124,6 +130,20 @@ def _gemm(case: Case) -> Program:
         ("a", "b"),
         (np.int32(m), np.int32(n), np.int32(k)),
     )
+
+
+def _library(case: Case) -> Program:
+    """cuBLASLt's, on operands as layers hold them."""
+    m, n = case.count("m"), case.count("n")
+    kinds: dict[str, Any] = {"fp64": np.float64, "fp32": np.float32, "fp16": np.float16, "bf16": np.uint16}
+    result = types_of(case.dtype).result_dtype
+    outputs = {"c": ((m, n), kinds.get(result, np.int32))}
+    one = (1, 1, 1)
+    return Program(None, "cublasLtMatmul", one, one, outputs, ("a", "b"), transposed=B_BY_ROWS, result_dtype=result)
+
+
+B_BY_ROWS = frozenset({"b"})
+"""B is stored n x k, as the weights of layers are."""
 
 
 def _sums(case: Case) -> Any:
@@ -214,6 +234,7 @@ PROGRAMS: Mapping[str, Callable[[Case], Program]] = MappingProxyType(
         "gemm_naive": _gemm,
         "gemm_tiled": _gemm,
         "gemm_register": _gemm,
+        "gemm_library": _library,
         "mma_sync": _mma_sync,
         "wgmma": _wgmma,
         "dpx": _dpx,

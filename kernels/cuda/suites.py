@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 from simexplore.kernels.backend import Device
+from simexplore.kernels.cuda.cublas import TYPES
 from simexplore.kernels.cuda.instructions import MMA_DEPTHS, OPERANDS
 from simexplore.kernels.cuda.problems import DPX
 from simexplore.kernels.suites import Case
@@ -35,7 +36,7 @@ def micro(device: Device, seed: int) -> list[Case]:  # noqa: ARG001 - a suite's 
 
 
 def gemm(device: Device, seed: int) -> list[Case]:  # noqa: ARG001
-    """Naive, tiles of shared memory from 1 to 32, register blocks. The library's is in the torch backend."""
+    """Naive, tiles of shared memory from 1 to 32, register blocks; the library's by type and shape."""
     cases = []
     for side in (256, 512, 1024, 2048):
         params: Mapping[str, Any] = {"m": side, "n": side, "k": side, "dtype": "fp32"}
@@ -43,7 +44,15 @@ def gemm(device: Device, seed: int) -> list[Case]:  # noqa: ARG001
         tiles = (1, 2, 4, 8, 16, 32) if side <= 512 else (8, 16, 32)
         cases += [Case("gemm", params, "gemm_tiled", {"tile": tile}) for tile in tiles]
         cases.append(Case("gemm", params, "gemm_register"))
-    return cases
+    shapes = [(side, side, side) for side in (256, 512, 1024, 2048, 4096, 8192)]
+    shapes += [(m, 4096, 4096) for m in (16, 64, 256)] + [(m, 14336, 4096) for m in (16, 256, 2048)]
+    fp64 = [_library("fp64", side, side, side) for side in (256, 512, 1024, 2048)]
+    return cases + fp64 + [_library(dtype, *shape) for dtype in TYPES if dtype != "fp64" for shape in shapes]
+
+
+def _library(dtype: str, m: int, n: int, k: int) -> Case:
+    params: Mapping[str, Any] = {"m": m, "n": n, "k": k, "dtype": dtype}
+    return Case("gemm", params, "gemm_library", requires=_needs("cublas", dtype))
 
 
 def hopper(device: Device, seed: int) -> list[Case]:  # noqa: ARG001

@@ -11,6 +11,7 @@ from fake_cuda import FakeCuda
 
 from simexplore.errors import SimexploreError
 from simexplore.kernels.cuda import device as cuda_device
+from simexplore.kernels.cuda import launching
 from simexplore.kernels.cuda.device import CudaBackend
 from simexplore.kernels.cuda.suites import BOXES
 from simexplore.kernels.cuda.tensor_maps import ALIGNMENT, ENCODER, MAP_BYTES, Tiled, encoded
@@ -94,7 +95,7 @@ class TensorCuda(FakeCuda):
 def cuda(monkeypatch: pytest.MonkeyPatch) -> TensorCuda:
     fake = TensorCuda()
     monkeypatch.setattr(cuda_device, "bindings", lambda: fake)
-    monkeypatch.setattr(cuda_device, "compiled", lambda source, architecture: b"\x7fELF")
+    monkeypatch.setattr(launching, "compiled", lambda source, architecture: b"\x7fELF")
     monkeypatch.setattr(cuda_device, "nvrtc_version", lambda: (13, 0))
     return fake
 
