@@ -177,6 +177,7 @@ def _tensor(case: Case, given: Arrays) -> dict[str, Array]:
 PROBLEMS: Mapping[str, Problem] = MappingProxyType(
     {
         **{op: COMMON[op] for op in ("launch", "triad", "fma_rate", "occupancy", "pointer_chase", "shared_read")},
+        **dict.fromkeys(("gemm_naive", "gemm_naive_tiled", "gemm_register"), COMMON["gemm_naive"]),
         "mma_sync": Problem(_mma_inputs, _mma),
         "wgmma": Problem(_wgmma_inputs, _wgmma),
         "dpx": Problem(_dpx_inputs, _dpx),

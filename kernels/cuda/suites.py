@@ -40,10 +40,10 @@ def gemm(device: Device, seed: int) -> list[Case]:  # noqa: ARG001
     cases = []
     for side in (256, 512, 1024, 2048):
         params: Mapping[str, Any] = {"m": side, "n": side, "k": side, "dtype": "fp32"}
-        cases.append(Case("gemm", params, "gemm_naive"))
+        flops = 2.0 * side**3
+        cases += [Case(f"gemm_{how}", params, f"gemm_{how}", work_flops=flops) for how in ("naive", "register")]
         tiles = (1, 2, 4, 8, 16, 32) if side <= 512 else (8, 16, 32)
-        cases += [Case("gemm", params, "gemm_tiled", {"tile": tile}) for tile in tiles]
-        cases.append(Case("gemm", params, "gemm_register"))
+        cases += [Case("gemm_naive_tiled", {**params, "tile": tile}, "gemm_tiled") for tile in tiles]
     shapes = [(side, side, side) for side in (256, 512, 1024, 2048, 4096, 8192)]
     shapes += [(m, 4096, 4096) for m in (16, 64, 256)] + [(m, 14336, 4096) for m in (16, 256, 2048)]
     fp64 = [_library("fp64", side, side, side) for side in (256, 512, 1024, 2048)]

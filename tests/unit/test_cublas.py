@@ -1,4 +1,4 @@
-"""The library's GEMM on a library that multiplies in host memory: what it is told and frees, what is said without it."""
+"""The library's GEMM on a library that multiplies in host memory: what it is told and frees, what is said without."""
 
 from __future__ import annotations
 

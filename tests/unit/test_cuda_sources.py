@@ -47,7 +47,7 @@ def extreme(case: Case) -> bool:
     """Of the widths of wgmma and the tiles of a GEMM, which differ by a number alone, the least and the largest."""
     if case.op == "wgmma":
         return case.count("n") in (8, 256)
-    return case.options.get("tile", 1) in (1, 32)
+    return case.params.get("tile", 1) in (1, 32)
 
 
 @needs_nvrtc
