@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -71,6 +72,7 @@ def measure_suite(
         noisy=list(outcome.noisy),
         effort=asdict(effort or Effort()),
         pace=dict(outcome.pace),
+        load_after=_load(),
     )
     return outcome
 
@@ -137,9 +139,19 @@ def _about(session: Session, suite: str, seed: int) -> dict[str, Any]:
         "suite": suite,
         "seed": seed,
         "description": session.describe(),
-        "host": {"system": platform.platform(), "processor": _processor(), "python": platform.python_version()},
+        "host": {
+            "system": platform.platform(),
+            "processor": _processor("model name"),
+            "mhz": _processor("cpu MHz"),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        },
         "versions": {name: _version(name) for name in _PACKAGES if _version(name)},
-        "run": {"date": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(sys.argv)},
+        "run": {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": " ".join(sys.argv),
+            "load_before": _load(),
+        },
     }
 
 
@@ -150,8 +162,13 @@ def _version(package: str) -> str:
         return ""
 
 
-def _processor() -> str:
-    """The CPU's model, where the system tells it."""
+def _load() -> float | None:
+    """Processes that wanted to run, on average over the last minute; None where the system does not tell it."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _processor(what: str) -> str:
+    """What the system tells of the first CPU: its `model name`, or its clock now in `cpu MHz`."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(what)), "unknown")
