@@ -12,14 +12,24 @@ from typing import Any
 
 import pytest
 from fake_cuda import FakeCuda
+from fake_tensor_map import find
 
 from simexplore.kernels.cuda.compiler import Source
 
 COMPILER = "g++"
 SHIM = Path(__file__).with_name("cuda_on_cpu.hpp")
-LOAD = re.compile(r'asm volatile\(LOAD : "=r"\((\w+)\) : "l"\(([^()]+)\)\)')
-"""The one instruction in PTX of micro.cu that has a C++ equal: a load past the caches."""
-ENTRY = re.compile(r'extern "C" __global__ void (\w+)\(')
+PTX = re.compile(r'asm volatile\((?:[^()"]|"[^"]*"|\((?:[^()]|\([^()]*\))*\))*\);')
+"""A statement in PTX."""
+PLAIN = (
+    ("volatile(LOAD", lambda ptx: "{} = *({});".format(*re.findall(r'"[=rl]+"\((.+?)\)(?: :|\))', ptx))),
+    ("cp.async.bulk.tensor.2d", lambda _: "copy_box(target, map, x, y, 0, barrier);"),
+    ("cp.async.bulk.tensor.3d", lambda _: "copy_box(target, map, x, y, z, barrier);"),
+    ("cp.async.bulk.shared", lambda _: "copy_bulk(target, x + (u64)chunk * (LOAD_BYTES / 4), LOAD_BYTES, mbarrier);"),
+    ("mbarrier.init", lambda ptx: re.sub(r'.*::"r"\((.*)\)\);', r"*barrier_at(\1) = 0;", ptx)),
+    ("mbarrier.try_wait", lambda ptx: "done = arrived({}, {});".format(*re.findall(r'"r"\((\w+)\)', ptx)[-2:])),
+)
+"""What an instruction's statement becomes in C++, by a word of it; all others order or prepare, and become nothing."""
+ENTRY = re.compile(r'extern "C" __global__ void (?:__\w+__\([^)]*\) )?(\w+)\(')
 
 
 def needs_compiler() -> None:
@@ -29,8 +39,8 @@ def needs_compiler() -> None:
 
 def cpp_of(source: Source) -> str:
     """The shim, the source, and for each kernel a function that launches it."""
-    text = LOAD.sub(r"\1 = *(\2)", source.text)
-    text = text.replace("extern __shared__ u32 words[];", "u32* words = dynamic_shared;")
+    text = PTX.sub(_plain, source.text)
+    text = re.sub(r"extern __shared__ (?:__align__\(128\) )?u32 words\[\];", "u32* words = dynamic_shared;", text)
     launches = "\n".join(
         f'extern "C" void launch_{entry}(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, '
         f"void** arguments) {{ run_grid(kernels::{entry}, dim3{{gx, gy, gz}}, dim3{{bx, by, bz}}, arguments); }}"
@@ -39,11 +49,16 @@ def cpp_of(source: Source) -> str:
     return f'#include "{SHIM}"\nnamespace kernels {{\n{text}\n}}\n{launches}\n'
 
 
+def _plain(statement: re.Match[str]) -> str:
+    ptx = statement.group()
+    return next((becomes(ptx) for word, becomes in PLAIN if word in ptx), ";")
+
+
 def compiled(source: Source, folder: Path) -> bytes:
     """The path of a shared object, which `cuModuleLoadData` of `CpuCuda` takes for code."""
     cpp, so = folder / "kernel.cpp", folder / "kernel.so"
     cpp.write_text(cpp_of(source))
-    command = [COMPILER, "-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-pthread", str(cpp), "-o", str(so)]
+    command = [COMPILER, "-std=c++17", "-O1", "-w", "-shared", "-fPIC", "-pthread", str(cpp), "-o", str(so)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:3000]
     return str(so).encode()
@@ -58,6 +73,9 @@ class CpuCuda(FakeCuda):
 
     def cuModuleGetFunction(self, module: Any, name: bytes) -> tuple[int, Any]:
         return 0, getattr(module, f"launch_{name.decode()}")
+
+    def cuGetProcAddress(self, name: bytes, since: int, flags: int) -> tuple[int, int, int]:
+        return 0, find(name, since), 0
 
     def cuLaunchKernel(self, kernel: Any, *arguments: Any) -> tuple[int]:
         self.launches += 1

@@ -19,6 +19,7 @@ from simexplore.kernels.suites import Case
 UNEVEN: dict[str, Any] = {"m": 70, "n": 67, "k": 45, "dtype": "fp32"}
 """No side is a multiple of any tile."""
 
+BOX = {"box_x": 16, "box_y": 8}
 CASES = [
     Case("launch", {"dtype": "int32"}, "launch", {"stream": 0}),
     Case("copy", {"elements": 5000, "dtype": "fp32"}, "stream", {"threads": 64}),
@@ -35,6 +36,11 @@ CASES = [
     Case("gemm_register", UNEVEN, "gemm_register"),
     *(Case("dpx", {"function": function, "threads": 32, "iterations": 3, "dtype": "int32"}, "dpx")
       for function in ("viaddmax_s32", "vimax3_s32", "vimax_s32_relu")),
+    *(Case("bulk_copy", {"bytes": 8 * 1024 * 7, "load_bytes": 1024, "ctas": ctas, "dtype": "int32"}, "bulk_copy")
+      for ctas in (1, 5)),
+    *(Case("tensor_copy", {"rank": rank, **BOX, "box_z": deep, "boxes": 192, "ctas": ctas, "dtype": "int32"},
+           "tensor_copy", {"stages": stages})
+      for rank, deep, ctas, stages in ((2, 1, 1, 1), (2, 1, 7, 3), (3, 4, 5, 4), (3, 4, 64, 8))),
 ]  # fmt: skip
 
 
