@@ -20,7 +20,7 @@ from simexplore.kernels.cuda.driver import Driver
 from simexplore.kernels.cuda.libraries import places_of
 
 LIBRARY = "cublasLt"
-MISSING = Missing("cuBLASLt, whose GEMMs are left out", "pip install 'simexplore[cublas]'")
+MISSING = Missing("cuBLASLt (the library's GEMMs are left out)", "pip install 'simexplore[cublas]'")
 WORKSPACE_BYTES = 32 << 20
 """What kernels may use beside their operands; NVIDIA's own choice for Hopper (cuBLAS, `cublasSetWorkspace`)."""
 
@@ -89,7 +89,7 @@ def library() -> Any:
             return ctypes.CDLL(place)
         except OSError:
             continue
-    raise SimexploreError(f"cuda: {MISSING.what}, is not here: {MISSING.mend}")
+    raise SimexploreError(f"cuda: {MISSING.what} is not here: {MISSING.mend}")
 
 
 class Multiplication:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import cache
 
@@ -62,6 +63,32 @@ def test_every_source_of_every_suite_compiles(capability: tuple[int, int]) -> No
         code = compiled(source, architecture)
         assert code.startswith(b"\x7fELF")
         assert entry.encode() in code
+
+
+C_TYPES = {"u32": np.uint32, "u64": np.uint64, "int": np.int32}
+
+
+def test_kernels_are_given_the_parameters_that_they_declare() -> None:
+    """Pointers for outputs and inputs, scalars of the declared width, a map by value; and launches that an SM takes."""
+    seen = set()
+    for case in all_cases(9, 0):
+        program = program_of(case)
+        if program.source is None:
+            continue
+        declared = re.search(rf"\b{program.entry}\(([^)]*)\)", program.source.text)
+        assert declared is not None, program.entry
+        parameters = [text.strip().rsplit(" ", 1)[0] for text in declared.group(1).split(",")]
+        operands = [*program.outputs, *program.inputs]
+        assert len(parameters) == len(operands) + len(program.scalars), program.entry
+        for name, kind in zip(operands, parameters, strict=False):
+            assert kind.endswith("TensorMap" if name in program.maps else "*"), (program.entry, name, kind)
+            assert kind.startswith("const") == (name in program.inputs), (program.entry, name, kind)
+        for scalar, kind in zip(program.scalars, parameters[len(operands) :], strict=True):
+            assert isinstance(scalar, C_TYPES[kind]), (program.entry, kind)
+        assert np.prod(program.block) <= 1024
+        assert program.shared_bytes <= LIMITS["shared_memory_bytes"]
+        seen.add(program.entry)
+    assert len(seen) > 15
 
 
 @needs_nvrtc
