@@ -1,6 +1,6 @@
-// What the CUDA sources without tensor instructions use of CUDA, on threads of a CPU: CTAs one after another, the threads
-// of a CTA side by side. For tests of what the kernels compute; it says nothing of their speed. Few headers: it is
-// compiled once for each kernel.
+// What the CUDA sources without tensor instructions use of CUDA, on threads of a CPU: clusters one after another (a CTA is
+// one of its own, unless the source says otherwise), the threads of a cluster side by side. For tests of what the kernels
+// compute; it says nothing of their speed. Few headers: it is compiled once for each kernel.
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
@@ -15,7 +15,8 @@ static float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 
 static thread_local dim3 threadIdx, blockIdx;
 static dim3 blockDim, gridDim;
-static pthread_barrier_t of_cta;
+static pthread_barrier_t of_cluster;
+static unsigned ctas_of_cluster;
 static unsigned dynamic_shared[1 << 16];
 
 #define __global__
@@ -26,7 +27,7 @@ static unsigned dynamic_shared[1 << 16];
 #define __cluster_dims__(x, y, z)
 #define __grid_constant__
 
-static void __syncthreads() { pthread_barrier_wait(&of_cta); }
+static void __syncthreads() { pthread_barrier_wait(&of_cluster); }  // clusters of several CTAs have no other barrier
 static long long clock64() { return 0; }
 static int larger(int a, int b) { return a > b ? a : b; }
 static int __viaddmax_s32(int a, int b, int c) { return larger((int)((unsigned)a + (unsigned)b), c); }
@@ -76,21 +77,22 @@ struct Thread {
     static void* run(void* given) {
         const Thread& self = *(Thread*)given;
         const dim3 block = blockDim, grid = gridDim;
-        threadIdx = {self.number % block.x, self.number / block.x % block.y, self.number / (block.x * block.y)};
-        for (unsigned cta = 0; cta < grid.x * grid.y * grid.z; ++cta) {
+        const unsigned threads = block.x * block.y * block.z, thread = self.number % threads;
+        threadIdx = {thread % block.x, thread / block.x % block.y, thread / (block.x * block.y)};
+        for (unsigned cta = self.number / threads; cta < grid.x * grid.y * grid.z; cta += ctas_of_cluster) {
             blockIdx = {cta % grid.x, cta / grid.x % grid.y, cta / (grid.x * grid.y)};
             call(self.kernel, self.arguments, std::index_sequence_for<Arguments...>());
-            pthread_barrier_wait(&of_cta);
+            pthread_barrier_wait(&of_cluster);
         }
         return nullptr;
     }
 };
 
 template <class... Arguments>
-static void run_grid(void (*kernel)(Arguments...), dim3 grid, dim3 block, void** arguments) {
-    const unsigned threads = block.x * block.y * block.z;
-    blockDim = block, gridDim = grid;
-    pthread_barrier_init(&of_cta, nullptr, threads);
+static void run_grid(void (*kernel)(Arguments...), unsigned cluster, dim3 grid, dim3 block, void** arguments) {
+    const unsigned threads = cluster * block.x * block.y * block.z;
+    blockDim = block, gridDim = grid, ctas_of_cluster = cluster;
+    pthread_barrier_init(&of_cluster, nullptr, threads);
     auto* handles = (pthread_t*)malloc(threads * sizeof(pthread_t));
     auto* given = (Thread<Arguments...>*)malloc(threads * sizeof(Thread<Arguments...>));
     for (unsigned i = 0; i < threads; ++i) {
@@ -99,5 +101,5 @@ static void run_grid(void (*kernel)(Arguments...), dim3 grid, dim3 block, void**
     }
     for (unsigned i = 0; i < threads; ++i) pthread_join(handles[i], nullptr);
     free(handles), free(given);
-    pthread_barrier_destroy(&of_cta);
+    pthread_barrier_destroy(&of_cluster);
 }

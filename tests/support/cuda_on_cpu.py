@@ -25,10 +25,16 @@ PLAIN = (
     ("cp.async.bulk.tensor.2d", lambda _: "copy_box(target, map, x, y, 0, barrier);"),
     ("cp.async.bulk.tensor.3d", lambda _: "copy_box(target, map, x, y, z, barrier);"),
     ("cp.async.bulk.shared", lambda _: "copy_bulk(target, x + (u64)chunk * (LOAD_BYTES / 4), LOAD_BYTES, mbarrier);"),
+    ("cluster_ctarank", lambda _: "rank = blockIdx.x % CLUSTER;"),
+    ("mapa", lambda _: "remote = address + ((rank + 1) % CLUSTER - rank) * WORDS * 4;"),
+    ("ld.shared::cluster", lambda _: "value = *(u32*)in_shared(address);"),
+    ("barrier.cluster.wait", lambda _: "__syncthreads();"),
     ("mbarrier.init", lambda ptx: re.sub(r'.*::"r"\((.*)\)\);', r"*barrier_at(\1) = 0;", ptx)),
     ("mbarrier.try_wait", lambda ptx: "done = arrived({}, {});".format(*re.findall(r'"r"\((\w+)\)', ptx)[-2:])),
 )
 """What an instruction's statement becomes in C++, by a word of it; all others order or prepare, and become nothing."""
+CLUSTERS = {"cluster_chase": "CLUSTER", "cluster_read": "CLUSTER"}
+"""CTAs of a cluster by kernel; each has its WORDS of shared memory, one after another."""
 ENTRY = re.compile(r'extern "C" __global__ void (?:__\w+__\([^)]*\) )?(\w+)\(')
 
 
@@ -41,12 +47,16 @@ def cpp_of(source: Source) -> str:
     """The shim, the source, and for each kernel a function that launches it."""
     text = PTX.sub(_plain, source.text)
     text = re.sub(r"extern __shared__ (?:__align__\(128\) )?u32 words\[\];", "u32* words = dynamic_shared;", text)
-    launches = "\n".join(
-        f'extern "C" void launch_{entry}(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, '
-        f"void** arguments) {{ run_grid(kernels::{entry}, dim3{{gx, gy, gz}}, dim3{{bx, by, bz}}, arguments); }}"
-        for entry in dict.fromkeys(ENTRY.findall(text))
-    )
+    text = text.replace("__shared__ u32 words[WORDS];", "u32* words = dynamic_shared + blockIdx.x % CLUSTER * WORDS;")
+    launches = "\n".join(map(_launch, dict.fromkeys(ENTRY.findall(text))))
     return f'#include "{SHIM}"\nnamespace kernels {{\n{text}\n}}\n{launches}\n'
+
+
+def _launch(entry: str) -> str:
+    """A C function that launches a kernel with a list of pointers to its arguments."""
+    sides = ", ".join(f"unsigned {side}" for side in ("gx", "gy", "gz", "bx", "by", "bz"))
+    how = f"{CLUSTERS.get(entry, 1)}, dim3{{gx, gy, gz}}, dim3{{bx, by, bz}}, arguments"
+    return f'extern "C" void launch_{entry}({sides}, void** arguments) {{ run_grid(kernels::{entry}, {how}); }}'
 
 
 def _plain(statement: re.Match[str]) -> str:

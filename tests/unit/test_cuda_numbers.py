@@ -20,6 +20,7 @@ UNEVEN: dict[str, Any] = {"m": 70, "n": 67, "k": 45, "dtype": "fp32"}
 """No side is a multiple of any tile."""
 
 BOX = {"box_x": 16, "box_y": 8}
+READ = {"ctas": 8, "threads": 32, "words": 128, "iterations": 2}
 CASES = [
     Case("launch", {"dtype": "int32"}, "launch", {"stream": 0}),
     Case("copy", {"elements": 5000, "dtype": "fp32"}, "stream", {"threads": 64}),
@@ -36,6 +37,9 @@ CASES = [
     Case("gemm_register", UNEVEN, "gemm_register"),
     *(Case("dpx", {"function": function, "threads": 32, "iterations": 3, "dtype": "int32"}, "dpx")
       for function in ("viaddmax_s32", "vimax3_s32", "vimax_s32_relu")),
+    *(Case("cluster_chase", {"cluster": cluster, "words": 256, "loads": 999, "dtype": "int32"}, "cluster_chase")
+      for cluster in (2, 4)),
+    *(Case("cluster_read", {"cluster": cluster, **READ, "dtype": "int32"}, "cluster_read") for cluster in (2, 4)),
     *(Case("bulk_copy", {"bytes": 8 * 1024 * 7, "load_bytes": 1024, "ctas": ctas, "dtype": "int32"}, "bulk_copy")
       for ctas in (1, 5)),
     *(Case("tensor_copy", {"rank": rank, **BOX, "box_z": deep, "boxes": 192, "ctas": ctas, "dtype": "int32"},
