@@ -8,7 +8,8 @@ import click
 
 from simexplore.cli.options import json_option
 from simexplore.cli.output import note, print_json, progress
-from simexplore.kernels.measuring import measure_suite
+from simexplore.kernels.measuring import measure_suite, out_of_step
+from simexplore.kernels.runner import Outcome
 
 SHOWN_NOISY = 5
 
@@ -40,13 +41,26 @@ def measure(backend: str, suite: str, output: Path, device: int, seed: int, budg
         outcome = measure_suite(backend, suite, output, device, seed, budget, progress=advance)
     if as_json:
         figures = {"measured": outcome.measured, "already_done": outcome.already_done}
-        print_json({"output": str(output), **figures, "left_out": dict(outcome.left_out), "noisy": list(outcome.noisy)})
+        found = {"left_out": dict(outcome.left_out), "noisy": list(outcome.noisy), "pace": dict(outcome.pace)}
+        print_json({"output": str(output), **figures, **found, "out_of_step": out_of_step(output)})
         return
     resumed = f", {outcome.already_done} were there already" if outcome.already_done else ""
     click.echo(f"{output}: {outcome.measured} kernels measured{resumed}")
     for reason, count in outcome.left_out.items():
         click.echo(f"{count} kernels left out: {reason}")
+    note_pace(output, outcome)
     for line in outcome.noisy[:SHOWN_NOISY]:
         note(f"noisy: {line}")
     if len(outcome.noisy) > SHOWN_NOISY:
         note(f"noisy: {len(outcome.noisy) - SHOWN_NOISY} more, listed in {output}.json")
+
+
+def note_pace(output: Path, outcome: Outcome) -> None:
+    """What of the machine's speed a user should know: kernels that only slow moments saw, tables of another pace."""
+    pace = outcome.pace
+    if pace and pace["slow"]:
+        ratio = pace["worst_us"] / pace["best_us"]
+        note(f"slow: {len(pace['slow'])} kernels saw the machine only below its speed (at worst {ratio:.1f} times)")
+    for other, ratio in out_of_step(output).items():
+        slower = f"{ratio:.1f} times slower" if ratio > 1.0 else f"{1.0 / ratio:.1f} times faster"
+        note(f"pace: the machine ran {slower} than when {other} was measured: measure the slower of the two again")

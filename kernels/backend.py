@@ -28,6 +28,19 @@ DeviceKind = Literal["discrete GPU", "integrated GPU", "virtual GPU", "CPU", "no
 
 
 @dataclass(frozen=True)
+class MatrixShape:
+    """A product m x k by k x n that matrix units compute at once."""
+
+    m: int
+    n: int
+    k: int
+    dtype: str
+    """Of the operands."""
+    sum_dtype: str
+    """Of what is summed."""
+
+
+@dataclass(frozen=True)
 class Device:
     """One device that a backend can run kernels on."""
 
@@ -42,6 +55,8 @@ class Device:
     """What kernels may use, e.g. `fp16`, `int8`, `cooperative_matrix`, `sm_90a`. A case names what it needs."""
     limits: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """Sizes in SI or counts: `cores`, `shared_memory_bytes`, `max_buffer_bytes`, …; by backend."""
+    matrix_shapes: tuple[MatrixShape, ...] = ()
+    """What its matrix units multiply, where the driver tells it (Vulkan's cooperative matrices)."""
 
     @property
     def noise_only_adds(self) -> bool:

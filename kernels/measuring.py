@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import platform
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from simexplore.kernels.backend import Backend, Report, Session, backend_of
+from simexplore.kernels.measurement import TIME
+from simexplore.kernels.pace import DRIFT
 from simexplore.kernels.recorder import Recorder
-from simexplore.kernels.runner import Effort, Outcome, Progress, measure
+from simexplore.kernels.runner import REFERENCE, ROUNDS, SLOWEST, Effort, Known, Outcome, Progress, measure
 from simexplore.kernels.suites import Case, cases_of
 
 SOURCE_PREFIX = "simexplore/"
@@ -53,15 +59,56 @@ def measure_suite(
             session,
             cases,
             lambda measured: recorder.add(measured.row(source, session.device.name)),
-            recorder.done,
+            {key: _known(row) for key, row in recorder.rows.items()},
             seed,
             effort,
             budget_s,
             progress,
         )
     outcome.left_out.update(_why_unable(case, session) for case in unable)
-    recorder.finish(measured=outcome.measured, left_out=dict(outcome.left_out), noisy=list(outcome.noisy))
+    recorder.finish(
+        measured=outcome.measured,
+        left_out=dict(outcome.left_out),
+        noisy=list(outcome.noisy),
+        effort=asdict(effort or Effort()),
+        pace=dict(outcome.pace),
+        load_after=_load(),
+    )
     return outcome
+
+
+def reference_s(table: Path) -> float | None:
+    """What the reference kernel took at best while a table was measured [s]; None where nothing tells it."""
+    try:
+        runs = json.loads(table.with_name(table.name + ".json").read_text(encoding="utf-8"))["runs"]
+    except (OSError, ValueError, KeyError):
+        return None
+    told = [run["pace"]["best_us"] * 1e-6 for run in runs if run.get("pace")]
+    return min(told) if told else None
+
+
+def out_of_step(table: Path) -> dict[str, float]:
+    """Tables beside this one, of the same device, that the machine was measured for at another pace.
+
+    Returns:
+        Name of the other table → how many times longer the reference kernel took here. Empty where all agree.
+    """
+    here, found = reference_s(table), dict[str, float]()
+    if here is None:
+        return found
+    about = _identity(table)
+    for other in sorted(table.parent.glob("*.csv")):
+        there = reference_s(other)
+        if other != table and there and _identity(other) == about and not 1.0 / DRIFT <= here / there <= DRIFT:
+            found[other.name] = here / there
+    return found
+
+
+def _identity(table: Path) -> tuple[Any, ...]:
+    """Backend, device and reference kernel of a measured table."""
+    about = json.loads(table.with_name(table.name + ".json").read_text(encoding="utf-8"))
+    references = {run["pace"]["reference"] for run in about["runs"] if run.get("pace")}
+    return about["backend"], about["device"], *sorted(references)
 
 
 def reports() -> list[Report]:
@@ -69,6 +116,14 @@ def reports() -> list[Report]:
     from simexplore.kernels.backend import BACKENDS
 
     return [backend_of(name).report() for name in BACKENDS]
+
+
+def _known(row: Mapping[str, str]) -> Known:
+    """What a row of an earlier run says of its rounds; one that says nothing has had all of them."""
+    microseconds = {name: float(row.get(name) or 0.0) for name in (TIME, SLOWEST, REFERENCE)}
+    rounds = int(float(row.get(ROUNDS) or 1 << 30))
+    seconds = {name: value * 1e-6 for name, value in microseconds.items()}
+    return Known(seconds[TIME], seconds[SLOWEST] or seconds[TIME], rounds, seconds[REFERENCE])
 
 
 def _why_unable(case: Case, session: Session) -> str:
@@ -84,9 +139,19 @@ def _about(session: Session, suite: str, seed: int) -> dict[str, Any]:
         "suite": suite,
         "seed": seed,
         "description": session.describe(),
-        "host": {"system": platform.platform(), "processor": _processor(), "python": platform.python_version()},
+        "host": {
+            "system": platform.platform(),
+            "processor": _processor("model name"),
+            "mhz": _processor("cpu MHz"),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        },
         "versions": {name: _version(name) for name in _PACKAGES if _version(name)},
-        "run": {"date": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(sys.argv)},
+        "run": {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": " ".join(sys.argv),
+            "load_before": _load(),
+        },
     }
 
 
@@ -97,8 +162,13 @@ def _version(package: str) -> str:
         return ""
 
 
-def _processor() -> str:
-    """The CPU's model, where the system tells it."""
+def _load() -> float | None:
+    """Processes that wanted to run, on average over the last minute; None where the system does not tell it."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _processor(what: str) -> str:
+    """What the system tells of the first CPU: its `model name`, or its clock now in `cpu MHz`."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(what)), "unknown")

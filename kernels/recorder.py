@@ -43,13 +43,19 @@ class Recorder:
         self._write_sidecar()
 
     @property
-    def done(self) -> frozenset[str]:
-        """Keys of the cases that have a row."""
-        return frozenset(row[CASE] for row in self._rows)
+    def rows(self) -> Mapping[str, Mapping[str, str]]:
+        """The rows by the key of their case, as text."""
+        return {row[CASE]: row for row in self._rows}
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Write one row; it is on disk when this returns."""
+        """Write a row, or replace these columns of the one that the case has; it is on disk when this returns."""
         text = {name: _text(value) for name, value in row.items()}
+        earlier = next((known for known in self._rows if known[CASE] == text[CASE]), None)
+        if earlier is not None:
+            earlier |= text
+            self._columns = list(dict.fromkeys([*self._columns, *text]))
+            self._rewrite()
+            return
         self._rows.append(text)
         new = [name for name in text if name not in self._columns]
         if new or not self._path.exists():

@@ -16,6 +16,9 @@ Z = 1.96
 LOW_QUANTILE = 0.1
 """What is reported where noise only adds: little is left there, and it falls less with more samples than the least."""
 
+AGREEING = 3
+"""Lowest samples that must agree where noise only adds: what disturbs does not disturb three samples alike."""
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -28,6 +31,8 @@ class Timing:
     """95 % interval of the median."""
     samples: int
     outliers: int
+    spread: float = float("inf")
+    """By how much the `AGREEING`-th lowest sample exceeds the lowest, over it."""
 
     @property
     def relative_width(self) -> float:
@@ -50,4 +55,5 @@ def timing_of(samples_s: Floats, noise_only_adds: bool) -> Timing:
     reach = FENCE * (third - first)
     outliers = int(np.sum((ordered < first - reach) | (ordered > third + reach)))
     best = float(np.quantile(ordered, LOW_QUANTILE if noise_only_adds else 0.5))
-    return Timing(best, float(low), float(high), n, outliers)
+    spread = float(ordered[AGREEING - 1] / ordered[0] - 1.0) if n >= AGREEING else float("inf")
+    return Timing(best, float(low), float(high), n, outliers, spread)

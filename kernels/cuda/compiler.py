@@ -6,15 +6,14 @@ NVRTC is called through ctypes, so that one small wheel is all that compiling ta
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from simexplore.errors import SimexploreError
+from simexplore.kernels.cuda.libraries import places_of
 
 INSTALL = "pip install 'simexplore[cuda]'"
 SOURCES = Path(__file__).parent / "sources"
@@ -91,19 +90,9 @@ def _check(code: int, what: str) -> None:
 @cache
 def _library() -> ctypes.CDLL:
     """NVRTC of an nvidia wheel, else of the system."""
-    for place in _places():
+    for place in places_of("nvrtc"):
         try:
             return ctypes.CDLL(place)
         except OSError:
             continue
     raise SimexploreError(f"cuda: NVRTC, the compiler of CUDA C++ at run time, is not here: {INSTALL}")
-
-
-def _places() -> Iterator[str]:
-    spec = find_spec("nvidia")
-    for root in (spec.submodule_search_locations or ()) if spec else ():
-        yield from sorted((str(path) for path in Path(root).glob("*/lib/libnvrtc.so.*")), reverse=True)
-        yield from sorted((str(path) for path in Path(root).glob("*/bin/**/nvrtc64_*.dll")), reverse=True)
-    found = ctypes.util.find_library("nvrtc")
-    if found:
-        yield found

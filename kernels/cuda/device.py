@@ -10,9 +10,11 @@ import numpy as np
 
 from simexplore.errors import SimexploreError
 from simexplore.kernels.backend import Arrays, Device, Missing, Report, Sample, no_device
-from simexplore.kernels.cuda.compiler import compiled, nvrtc_version
+from simexplore.kernels.cuda import cublas
+from simexplore.kernels.cuda.compiler import nvrtc_version
 from simexplore.kernels.cuda.driver import CudaMissingError, Driver, bindings
-from simexplore.kernels.cuda.encode import encode
+from simexplore.kernels.cuda.encode import decode, encode
+from simexplore.kernels.cuda.launching import launcher_of
 from simexplore.kernels.cuda.nvml import Monitor
 from simexplore.kernels.cuda.problems import PROBLEMS
 from simexplore.kernels.cuda.programs import Program, program_of
@@ -35,11 +37,12 @@ class CudaBackend:
             devices = tuple(_describe(api, index) for index in range(int(api.cuDeviceGetCount()[1])))
         except CudaMissingError as error:
             return Report(self.name, missing=(error.missing,))
+        missing = () if cublas.is_here() else (cublas.MISSING,)
         try:
             nvrtc_version()
         except SimexploreError as error:
-            return Report(self.name, devices, (Missing("NVRTC", str(error)),))
-        return Report(self.name, devices)
+            missing = (Missing("NVRTC", str(error)), *missing)
+        return Report(self.name, devices, missing)
 
     def open(self, index: int = 0) -> CudaSession:
         """A session on one GPU. Raises SimexploreError where something is missing or there is no such GPU."""
@@ -81,7 +84,7 @@ def _describe(api: Any, index: int) -> Device:
             name=driver.name,
             kind="integrated GPU" if driver.attribute("INTEGRATED") else "discrete GPU",
             driver=driver.version(),
-            features=features_of(major, minor),
+            features=features_of(major, minor) | ({"cublas"} if cublas.is_here() else set()),
             limits=MappingProxyType({name: float(value) for name, value in limits.items()}),
         )
     finally:
@@ -93,12 +96,10 @@ class CudaKernel:
 
     def __init__(self, driver: Driver, monitor: Monitor, case: Case, program: Program, architecture: str) -> None:
         self._driver, self._monitor, self._case, self._program = driver, monitor, case, program
-        code = compiled(program.source, architecture)
-        self._module, self._kernel = driver.load(code, program.entry, program.shared_bytes)
+        self._launcher = launcher_of(driver, case, program, architecture)
         self._buffers: dict[str, Any] = {}
         self._graphs: dict[int, Any] = {}
         self._flush: tuple[Any, int] | None = None
-        self._arguments: list[Array] = []
 
     def run(self, inputs: Arrays) -> Arrays:
         """Upload, launch once, and read all outputs back."""
@@ -107,14 +108,14 @@ class CudaKernel:
         for name, (shape, kind) in program.outputs.items():
             self._buffers[name] = driver.allocate(int(np.prod(shape)) * np.dtype(kind).itemsize)
         for name in program.inputs:
-            stored = encode(inputs[name], self._case.dtype)
-            self._buffers[f"in {name}"] = driver.allocate(stored.nbytes)
-            driver.upload(self._buffers[f"in {name}"], stored)
-        pointers = [np.array([int(pointer)], dtype=np.uint64) for pointer in self._buffers.values()]
-        self._arguments = [*pointers, *(np.atleast_1d(np.asarray(scalar)) for scalar in program.scalars)]
-        self._launch()
+            array = inputs[name].T if name in program.transposed else inputs[name]
+            stored = encode(array, self._case.dtype)
+            self._buffers[name] = driver.allocate(stored.nbytes)
+            driver.upload(self._buffers[name], stored)
+        self._launcher.bind(self._buffers)
+        self._launcher.launch()
         driver.wait()
-        return {name: self._read(name) for name in program.outputs}
+        return {name: decode(self._read(name), program.result_dtype) for name in program.outputs}
 
     def sample(self, launches: int) -> Sample:
         """Time launches back to back: one replay of a graph of them; cold ones one by one with L2 flushed between."""
@@ -124,25 +125,19 @@ class CudaKernel:
         elif self._case.options.get("stream"):
             driver.begin_time()
             for _ in range(launches):
-                self._launch()
+                self._launcher.launch()
             time_s = driver.end_time() / launches
         else:
             graph = self._graph(launches)
             driver.begin_time()
             driver.replay(graph)
             time_s = driver.end_time() / launches
-        return Sample(time_s, {**self._cycles(), **self._monitor.read()})
+        return Sample(time_s, {**self._cycles(), **self._launcher.extra(), **self._monitor.read()})
 
     def close(self) -> None:
         """Free graphs, buffers and code. Safe to call twice."""
         self._free_buffers()
-        if self._module is not None:
-            self._driver.unload(self._module)
-            self._module = None
-
-    def _launch(self) -> None:
-        p = self._program
-        self._driver.launch(self._kernel, p.grid, p.block, p.shared_bytes, self._arguments)
+        self._launcher.close()
 
     def _read(self, name: str) -> Array:
         shape, kind = self._program.outputs[name]
@@ -152,7 +147,7 @@ class CudaKernel:
         if launches not in self._graphs:
             self._driver.begin_capture()
             for _ in range(launches):
-                self._launch()
+                self._launcher.launch()
             self._graphs[launches] = self._driver.end_capture()
         return self._graphs[launches]
 
@@ -165,7 +160,7 @@ class CudaKernel:
         for _ in range(launches):
             driver.clear(*self._flush)
             driver.begin_time()
-            self._launch()
+            self._launcher.launch()
             total += driver.end_time()
         return total / launches
 

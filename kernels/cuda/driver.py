@@ -119,6 +119,13 @@ class Driver:
             self._call("cuFuncSetAttribute", kernel, limit, shared_bytes)
         return module, kernel
 
+    def function(self, name: bytes, since: int) -> int:
+        """Address of a function of the driver as the given version of CUDA has it."""
+        address, found = self._call("cuGetProcAddress", name, since, 0)
+        if int(found) != 0 or not int(address):
+            raise SimexploreError(f"cuda: the driver has no {name.decode()}: it needs one for CUDA {since // 1000}")
+        return int(address)
+
     def unload(self, module: Any) -> None:
         self._call("cuModuleUnload", module)
 

@@ -22,6 +22,13 @@ def encode(array: Array, dtype: str) -> Array:
     return array
 
 
+def decode(array: Array, dtype: str) -> Array:
+    """A result as numpy has it: bf16 becomes float32; others are as they are."""
+    if dtype == "bf16" and array.dtype == np.uint16:
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array
+
+
 @cache
 def e4m3_values() -> npt.NDArray[np.float32]:
     """Values of the codes 0 to 126 (0x7E), ascending; 127 is NaN. OCP 8-bit floating point specification, E4M3."""

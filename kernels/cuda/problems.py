@@ -14,6 +14,8 @@ from simexplore.kernels.vulkan.problems import PROBLEMS as COMMON
 
 DPX_OPERANDS = 16
 """Operands that dpx.cu takes in turns."""
+BOXES_ALONG = 8
+"""Boxes along each axis of a tensor that tensor_map.cu copies, but the last."""
 
 
 def _mma_inputs(case: Case, rng: Generator) -> dict[str, Array]:
@@ -145,9 +147,37 @@ def _bulk(case: Case, given: Arrays) -> dict[str, Array]:
     return {"y": np.concatenate([heads[cta::ctas].sum(axis=0, dtype=np.uint32) for cta in range(ctas)])}
 
 
+def box_of(case: Case) -> tuple[int, ...]:
+    """Sides of a box of a tensor copy [words], the innermost first; two or three of them."""
+    sides = (case.count("box_x"), case.count("box_y"), case.count("box_z"))
+    return sides[: case.count("rank")]
+
+
+def boxes_of(case: Case) -> tuple[int, ...]:
+    """Boxes along each axis of the tensor: BOXES_ALONG, and along the last one the rest of `boxes`."""
+    inner = (BOXES_ALONG,) * (case.count("rank") - 1)
+    return *inner, case.count("boxes") // BOXES_ALONG ** len(inner)
+
+
+def _tensor_inputs(case: Case, rng: Generator) -> dict[str, Array]:
+    words = case.count("boxes") * int(np.prod(box_of(case)))
+    return {"x": rng.integers(0, 1 << 16, words).astype(np.uint32)}
+
+
+def _tensor(case: Case, given: Arrays) -> dict[str, Array]:
+    """CTA i sums word t and three times word t of the last 32 of boxes i, i + CTAs, …"""
+    ctas, rank = case.count("ctas"), case.count("rank")
+    pairs = zip(reversed(boxes_of(case)), reversed(box_of(case)), strict=True)
+    tensor = given["x"].reshape([side for pair in pairs for side in pair])
+    boxes = tensor.transpose([*range(0, 2 * rank, 2), *range(1, 2 * rank, 2)]).reshape(case.count("boxes"), -1)
+    sums = boxes[:, :32] + np.uint32(3) * boxes[:, -32:]
+    return {"y": np.concatenate([sums[cta::ctas].sum(axis=0, dtype=np.uint32) for cta in range(ctas)])}
+
+
 PROBLEMS: Mapping[str, Problem] = MappingProxyType(
     {
         **{op: COMMON[op] for op in ("launch", "triad", "fma_rate", "occupancy", "pointer_chase", "shared_read")},
+        **dict.fromkeys(("gemm_naive", "gemm_naive_tiled", "gemm_register"), COMMON["gemm_naive"]),
         "mma_sync": Problem(_mma_inputs, _mma),
         "wgmma": Problem(_wgmma_inputs, _wgmma),
         "dpx": Problem(_dpx_inputs, _dpx),
@@ -155,6 +185,7 @@ PROBLEMS: Mapping[str, Problem] = MappingProxyType(
         "cluster_chase": Problem(_cluster_chase_inputs, _cluster_chase),
         "cluster_read": Problem(_cluster_read_inputs, _cluster_read),
         "bulk_copy": Problem(_bulk_inputs, _bulk),
+        "tensor_copy": Problem(_tensor_inputs, _tensor),
     }
 )
 """By the micro-benchmark's name; those that other backends have too are theirs."""

@@ -7,7 +7,7 @@ number for each CTA. A variant is one function and one line in `PROGRAMS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -15,9 +15,11 @@ import numpy as np
 
 from simexplore.errors import SimexploreError
 from simexplore.kernels.cuda.compiler import Source
+from simexplore.kernels.cuda.cublas import types_of
 from simexplore.kernels.cuda.driver import Grid
 from simexplore.kernels.cuda.instructions import mma_macros, operand_of, wgmma_macros
-from simexplore.kernels.cuda.problems import DPX
+from simexplore.kernels.cuda.problems import DPX, box_of, boxes_of
+from simexplore.kernels.cuda.tensor_maps import Tiled
 from simexplore.kernels.suites import Case
 from simexplore.workloads.dtypes import bytes_of
 
@@ -28,7 +30,8 @@ Shape = tuple[int, ...]
 class Program:
     """A kernel and how it is launched."""
 
-    source: Source
+    source: Source | None
+    """None: the library has the kernel."""
     entry: str
     grid: Grid
     block: Grid
@@ -38,6 +41,12 @@ class Program:
     scalars: tuple[np.generic, ...] = ()
     shared_bytes: int = 0
     """Dynamic shared memory of a CTA."""
+    maps: Mapping[str, Tiled] = field(default_factory=dict)
+    """Inputs that the kernel takes as a tensor map instead of a pointer."""
+    transposed: frozenset[str] = frozenset()
+    """Inputs that are stored columns first."""
+    result_dtype: str = ""
+    """Of results that numpy has no type for: `bf16`."""
 
 
 _MICRO: Mapping[str, str | int] = {"ITERATIONS": 1, "WORDS": 1, "CACHED": 0}
@@ -123,6 +132,20 @@ def _gemm(case: Case) -> Program:
     )
 
 
+def _library(case: Case) -> Program:
+    """cuBLASLt's, on operands as layers hold them."""
+    m, n = case.count("m"), case.count("n")
+    kinds: dict[str, Any] = {"fp64": np.float64, "fp32": np.float32, "fp16": np.float16, "bf16": np.uint16}
+    result = types_of(case.dtype).result_dtype
+    outputs = {"c": ((m, n), kinds.get(result, np.int32))}
+    one = (1, 1, 1)
+    return Program(None, "cublasLtMatmul", one, one, outputs, ("a", "b"), transposed=B_BY_ROWS, result_dtype=result)
+
+
+B_BY_ROWS = frozenset({"b"})
+"""B is stored n x k, as the weights of layers are."""
+
+
 def _sums(case: Case) -> Any:
     return np.int32 if operand_of(case.dtype).accumulator == "int" else np.float32
 
@@ -182,6 +205,25 @@ def _bulk_copy(case: Case) -> Program:
     return Program(_cluster(LOAD_BYTES=load), "bulk_copy", (ctas, 1, 1), (32, 1, 1), outputs, ("x",), chunks)
 
 
+def _tensor_copy(case: Case) -> Program:
+    """Boxes of a tensor, `stages` of them in flight a CTA."""
+    ctas, stages, box, along = case.count("ctas"), case.count("stages"), box_of(case), boxes_of(case)
+    macros = {f"BOX_{axis}": side for axis, side in zip("XYZ", (*box, 1), strict=False)}
+    macros |= {"BOXES_X": along[0], "BOXES_Y": along[1], "RANK": len(box), "STAGES": stages}
+    outputs = {"y": ((ctas * 32,), np.uint32), "cycles": ((ctas,), np.uint32)}
+    return Program(
+        Source("tensor_map.cu", macros),
+        "tensor_copy",
+        (ctas, 1, 1),
+        (32, 1, 1),
+        outputs,
+        ("x",),
+        (np.uint32(case.count("boxes")),),
+        shared_bytes=stages * 4 * int(np.prod(box)),
+        maps={"x": Tiled(tuple(n * side for n, side in zip(along, box, strict=True)), box)},
+    )
+
+
 PROGRAMS: Mapping[str, Callable[[Case], Program]] = MappingProxyType(
     {
         "launch": _launch,
@@ -192,12 +234,14 @@ PROGRAMS: Mapping[str, Callable[[Case], Program]] = MappingProxyType(
         "gemm_naive": _gemm,
         "gemm_tiled": _gemm,
         "gemm_register": _gemm,
+        "gemm_library": _library,
         "mma_sync": _mma_sync,
         "wgmma": _wgmma,
         "dpx": _dpx,
         "cluster_chase": _cluster_chase,
         "cluster_read": _cluster_read,
         "bulk_copy": _bulk_copy,
+        "tensor_copy": _tensor_copy,
     }
 )
 """By the variant's name, the `kernel` of its cases."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import product
+from math import prod
 from typing import Any
 
 from simexplore.kernels.backend import Device
+from simexplore.kernels.cuda.cublas import TYPES
 from simexplore.kernels.cuda.instructions import MMA_DEPTHS, OPERANDS
 from simexplore.kernels.cuda.problems import DPX
 from simexplore.kernels.suites import Case
@@ -34,15 +36,23 @@ def micro(device: Device, seed: int) -> list[Case]:  # noqa: ARG001 - a suite's 
 
 
 def gemm(device: Device, seed: int) -> list[Case]:  # noqa: ARG001
-    """Naive, tiles of shared memory from 1 to 32, register blocks. The library's is in the torch backend."""
+    """Naive, tiles of shared memory from 1 to 32, register blocks; the library's by type and shape."""
     cases = []
     for side in (256, 512, 1024, 2048):
         params: Mapping[str, Any] = {"m": side, "n": side, "k": side, "dtype": "fp32"}
-        cases.append(Case("gemm", params, "gemm_naive"))
+        flops = 2.0 * side**3
+        cases += [Case(f"gemm_{how}", params, f"gemm_{how}", work_flops=flops) for how in ("naive", "register")]
         tiles = (1, 2, 4, 8, 16, 32) if side <= 512 else (8, 16, 32)
-        cases += [Case("gemm", params, "gemm_tiled", {"tile": tile}) for tile in tiles]
-        cases.append(Case("gemm", params, "gemm_register"))
-    return cases
+        cases += [Case("gemm_naive_tiled", {**params, "tile": tile}, "gemm_tiled") for tile in tiles]
+    shapes = [(side, side, side) for side in (256, 512, 1024, 2048, 4096, 8192)]
+    shapes += [(m, 4096, 4096) for m in (16, 64, 256)] + [(m, 14336, 4096) for m in (16, 256, 2048)]
+    fp64 = [_library("fp64", side, side, side) for side in (256, 512, 1024, 2048)]
+    return cases + fp64 + [_library(dtype, *shape) for dtype in TYPES if dtype != "fp64" for shape in shapes]
+
+
+def _library(dtype: str, m: int, n: int, k: int) -> Case:
+    params: Mapping[str, Any] = {"m": m, "n": n, "k": k, "dtype": dtype}
+    return Case("gemm", params, "gemm_library", requires=_needs("cublas", dtype))
 
 
 def hopper(device: Device, seed: int) -> list[Case]:  # noqa: ARG001
@@ -63,6 +73,7 @@ def hopper(device: Device, seed: int) -> list[Case]:  # noqa: ARG001
     cases += [_cluster_chase(size) for size in (2, 4, 8)]
     cases += [_cluster_read(size, sms) for size in (2, 4, 8)]
     cases += [_bulk(load * KIB, ctas * sms) for load in (1, 2, 4, 8, 16) for ctas in (1, 2, 4)]
+    cases += [case for box in BOXES for case in _tensor_copies(box, sms)]
     cases += [_by_sm(size, sms) for size in (64, l2 // 4 // 64 * 64)]
     return cases + [_stream(op, 1 << 30, 0) for op in ("copy", "triad")]
 
@@ -135,6 +146,28 @@ def _cluster_read(cluster: int, sms: int) -> Case:
     params = {**params, "iterations": iterations, "dtype": "int32"}
     moved = 4.0 * words * iterations * ctas
     return Case("cluster_read", params, "cluster_read", requires=_needs("cluster"), work_bytes=moved)
+
+
+BOXES = ((8, 8), (32, 8), (16, 16), (32, 32), (64, 64), (128, 64), (8, 8, 4), (16, 8, 8), (32, 16, 8), (32, 16, 16))
+"""Sides of the boxes that tensor copies are timed with [words]: 256 B to 32 KiB, in two and three dimensions."""
+
+
+def _tensor_copies(box: tuple[int, ...], sms: int) -> list[Case]:
+    """Latency: one box after another by one CTA, from L2 and DRAM. Throughput: all SMs, one and many in flight."""
+    size = 4 * prod(box)
+    stages = max(min(8, 64 * KIB // size), 1)
+    latencies = [_tensor_copy(box, 4 * MIB // size, 1, {"stages": 1, "cold": cold}) for cold in (0, 1)]
+    wide = {
+        (size_of_tensor // size, in_flight) for size_of_tensor in (16 * MIB, 256 * MIB) for in_flight in (1, stages)
+    }
+    return latencies + [_tensor_copy(box, boxes, 2 * sms, {"stages": in_flight}) for boxes, in_flight in sorted(wide)]
+
+
+def _tensor_copy(box: tuple[int, ...], boxes: int, ctas: int, options: Mapping[str, int]) -> Case:
+    sides = dict(zip(("box_x", "box_y", "box_z"), (*box, 1), strict=False))
+    params: Mapping[str, Any] = {"rank": len(box), **sides, "boxes": boxes, "ctas": ctas, "dtype": "int32"}
+    moved = 4.0 * boxes * prod(box)
+    return Case("tensor_copy", params, "tensor_copy", options, _needs("cluster"), work_bytes=moved)
 
 
 def _bulk(load: int, ctas: int) -> Case:

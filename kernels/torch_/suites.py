@@ -38,6 +38,11 @@ def gemm(device: Device, seed: int) -> list[Case]:  # noqa: ARG001 - a suite's s
     return [case_of("gemm", dtype, m=max(m, 32), n=n, k=k) for dtype in dtypes for m, n, k in shapes]
 
 
+def reference(device: Device) -> Case:  # noqa: ARG001 - of the CPU, whatever it is
+    """The kernel by which a CPU's pace is told."""
+    return case_of("gemm", "fp32", m=192, n=192, k=192)
+
+
 def attention(device: Device, seed: int) -> list[Case]:  # noqa: ARG001
     """Causal prefill and decode by length."""
     heads = {"batch": 1, "heads": 4, "kv_heads": 4, "head_dim": 32}

@@ -30,7 +30,7 @@ class VulkanBackend:
             return Report(self.name, missing=(error.missing,))
         try:
             handles = instance.physical_devices()
-            devices = tuple(describe_device(instance.vk, handle, index) for index, handle in enumerate(handles))
+            devices = tuple(describe_device(instance, handle, index) for index, handle in enumerate(handles))
         except VulkanMissingError as error:
             return Report(self.name, missing=(error.missing,))
         finally:
@@ -48,7 +48,7 @@ class VulkanBackend:
             handles = instance.physical_devices()
             if not 0 <= index < len(handles):
                 raise no_device(self.report(), index)
-            device = describe_device(instance.vk, handles[index], index)
+            device = describe_device(instance, handles[index], index)
             return VulkanSession(instance, handles[index], device)
         except BaseException:
             instance.close()

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from simexplore.errors import SimexploreError
 from simexplore.kernels.backend import Device, DeviceKind
+from simexplore.kernels.vulkan.abilities import BITS, matrix_shapes, present
 from simexplore.kernels.vulkan.loader import DRIVER, LOADER, VALIDATION, VulkanMissingError, binding
 
 VALIDATION_LAYER = "VK_LAYER_KHRONOS_validation"
 _DEBUG_UTILS = "VK_EXT_debug_utils"
 _KINDS: dict[int, DeviceKind] = {1: "integrated GPU", 2: "discrete GPU", 3: "virtual GPU", 4: "CPU"}
 """By VkPhysicalDeviceType."""
-_COOPERATIVE = "VK_KHR_cooperative_matrix"
 
 
 class Instance:
@@ -78,22 +77,30 @@ class Instance:
         self.handle = None
 
 
-def describe_device(vk: Any, handle: Any, index: int) -> Device:
+def describe_device(instance: Instance, handle: Any, index: int) -> Device:
     """A physical device as plain data: limits in bytes and counts, features that kernels can ask for."""
+    vk = instance.vk
     properties = vk.vkGetPhysicalDeviceProperties(handle)
     subgroup = vk.VkPhysicalDeviceSubgroupProperties()
     driver = vk.VkPhysicalDeviceDriverProperties(pNext=subgroup)
-    chain = vk.VkPhysicalDeviceProperties2(pNext=driver)
-    vk.vkGetPhysicalDeviceProperties2(handle, chain)
+    asked = vk.VkPhysicalDeviceProperties2(pNext=driver)
+    vk.vkGetPhysicalDeviceProperties2(handle, asked)
     limits = properties.limits
     kind = _KINDS.get(properties.deviceType, "none")
+    chain = present(vk, handle)
+    abilities = {ability for ability in BITS if chain.has(ability)}
+    shapes = matrix_shapes(vk, instance.handle, handle) if "cooperative_matrix" in abilities else ()
+    if not shapes:
+        abilities.discard("cooperative_matrix")
+    if limits.timestampComputeAndGraphics:
+        abilities.add("timestamps")
     return Device(
         backend="vulkan",
         index=index,
         name=properties.deviceName,
         kind=kind,
         driver=f"{_text(vk, driver.driverName)} {_text(vk, driver.driverInfo)}".strip(),
-        features=_features(vk, handle, limits),
+        features=frozenset(abilities),
         limits={
             "shared_memory_bytes": float(limits.maxComputeSharedMemorySize),
             "max_buffer_bytes": float(limits.maxStorageBufferRange),
@@ -102,6 +109,7 @@ def describe_device(vk: Any, handle: Any, index: int) -> Device:
             "timestamp_period_ns": float(limits.timestampPeriod),
             **({"cores": float(_cores())} if kind == "CPU" else {}),
         },
+        matrix_shapes=shapes,
     )
 
 
@@ -111,33 +119,6 @@ def _cores() -> int:
     if threads.isdecimal() and int(threads) > 0:
         return int(threads)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def feature_structs(vk: Any) -> tuple[Any, Any, Any]:
-    """Chained feature structs: (VkPhysicalDeviceFeatures2, float16/int8, 16-bit storage). All must be kept alive."""
-    storage = vk.VkPhysicalDevice16BitStorageFeatures()
-    narrow = vk.VkPhysicalDeviceShaderFloat16Int8Features(pNext=storage)
-    return vk.VkPhysicalDeviceFeatures2(pNext=narrow), narrow, storage
-
-
-def _features(vk: Any, handle: Any, limits: Any) -> frozenset[str]:
-    features, narrow, storage = feature_structs(vk)
-    vk.vkGetPhysicalDeviceFeatures2(handle, features)
-    extensions = {extension.extensionName for extension in _extensions(vk, handle)}
-    present = {
-        "fp16": bool(narrow.shaderFloat16 and storage.storageBuffer16BitAccess),
-        "fp64": bool(features.features.shaderFloat64),
-        "cooperative_matrix": _COOPERATIVE in extensions,
-        "timestamps": bool(limits.timestampComputeAndGraphics),
-    }
-    return frozenset(name for name, there in present.items() if there)
-
-
-def _extensions(vk: Any, handle: Any) -> list[Any]:
-    try:
-        return list(vk.vkEnumerateDeviceExtensionProperties(handle, None))
-    except vk.VkError as error:
-        raise SimexploreError(f"vulkan: the driver can't list its extensions: {type(error).__name__}") from None
 
 
 def _text(vk: Any, chars: Any) -> str:

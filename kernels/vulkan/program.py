@@ -8,7 +8,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-DTYPES: dict[str, npt.DTypeLike] = {"fp32": np.float32, "fp16": np.float16, "int32": np.int32, "uint32": np.uint32}
+DTYPES: dict[str, npt.DTypeLike] = {
+    "fp32": np.float32, "fp16": np.float16, "int8": np.int8, "int32": np.int32, "uint32": np.uint32,
+}  # fmt: skip
 """Element types of buffers."""
 
 

@@ -86,6 +86,24 @@ def _gemm_register(case: Case) -> Program:
     return _gemm(case, "gemm_register", (wide, high), (wide * PATCH, high * PATCH), case.count("k") + 64)
 
 
+def _gemm_cooperative(case: Case) -> Program:
+    """Matrix units: `rows` x `columns` of their tiles a subgroup, `high` x `wide` subgroups a work-group."""
+    tile_m, tile_n, tile_k = (case.count(f"tile_{side}") for side in "mnk")
+    rows, columns, high, wide = (case.count(name) for name in ("rows", "columns", "high", "wide"))
+    m, n, k = (case.count(name) for name in "mnk")
+    block = (rows * high * tile_m, columns * wide * tile_n, tile_k)
+    if m % block[0] or n % block[1] or k % block[2]:
+        raise SimexploreError(f"{case.key}: expected m, n, k to be multiples of {', '.join(map(str, block))}")
+    _check_trips(case, k // tile_k)
+    threads = case.count("lanes") * high * wide
+    constants = (threads, tile_m, tile_n, tile_k, rows, columns, wide, high)
+    sums = "int32" if case.dtype == "int8" else "fp32"
+    groups = (n // block[1], m // block[0], 1)
+    operands = (Buffer("a", (m, k), "in", case.dtype), Buffer("b", (k, n), "in", case.dtype))
+    dispatch = Dispatch(f"gemm_cooperative_{case.dtype}", constants, ("a", "b", "c"), groups, (m, n, k))
+    return Program((*operands, Buffer("c", (m, n), "out", sums)), (dispatch,))
+
+
 def _empty(_case: Case) -> Program:
     buffers = (Buffer("x", (1,), "in", "uint32"), Buffer("y", (1,), "out", "uint32"))
     return Program(buffers, (Dispatch("empty", (), ("x", "y"), (1, 1, 1)),))
@@ -124,6 +142,7 @@ KERNELS: Mapping[str, Callable[[Case], Program]] = MappingProxyType(
         "gemm_naive": _gemm_naive,
         "gemm_tiled": _gemm_tiled,
         "gemm_register": _gemm_register,
+        "gemm_cooperative": _gemm_cooperative,
         "empty": _empty,
         "fma": _fma,
         "pointer_chase": _pointer_chase,

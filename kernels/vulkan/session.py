@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,7 +12,8 @@ from simexplore.errors import SimexploreError
 from simexplore.kernels.backend import Device
 from simexplore.kernels.problems import Problem
 from simexplore.kernels.suites import Case
-from simexplore.kernels.vulkan.instance import Instance, feature_structs
+from simexplore.kernels.vulkan.abilities import BITS, COOPERATIVE, Chain
+from simexplore.kernels.vulkan.instance import Instance
 from simexplore.kernels.vulkan.kernel import VulkanKernel
 from simexplore.kernels.vulkan.memory import DeviceBuffer
 from simexplore.kernels.vulkan.problems import PROBLEMS
@@ -39,10 +41,12 @@ class VulkanSession:
         vk = self.vk
         family = self._compute_family(physical)
         priorities = vk.VkDeviceQueueCreateInfo(queueFamilyIndex=family, queueCount=1, pQueuePriorities=[1.0])
-        features, narrow, storage = self._features(physical)
-        info = vk.VkDeviceCreateInfo(pNext=features, pQueueCreateInfos=[priorities])
+        features = self._features()
+        extensions = [COOPERATIVE] if "cooperative_matrix" in device.features else []
+        info = vk.VkDeviceCreateInfo(
+            pNext=features.head, pQueueCreateInfos=[priorities], ppEnabledExtensionNames=extensions
+        )
         self.handle = vk.vkCreateDevice(physical, info, None)
-        del narrow, storage  # kept until the device was made: the chain points to them
         self.queue = vk.vkGetDeviceQueue(self.handle, family, 0)
         self.memory_types = vk.vkGetPhysicalDeviceMemoryProperties(physical)
         reset = vk.VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT
@@ -61,15 +65,13 @@ class VulkanSession:
                 return index
         raise SimexploreError(f"vulkan: {self.device.name} has no queue for compute")
 
-    def _features(self, physical: Any) -> tuple[Any, Any, Any]:
-        """What the device has of fp16, and nothing else, turned on."""
-        vk = self.vk
-        present, has_narrow, has_storage = feature_structs(vk)
-        vk.vkGetPhysicalDeviceFeatures2(physical, present)
-        features, narrow, storage = feature_structs(vk)
-        narrow.shaderFloat16 = has_narrow.shaderFloat16
-        storage.storageBuffer16BitAccess = has_storage.storageBuffer16BitAccess
-        return features, narrow, storage
+    def _features(self) -> Chain:
+        """What the device has of the abilities that kernels use, and nothing else, turned on."""
+        chain = Chain(self.vk, matrix="cooperative_matrix" in self.device.features)
+        for ability in BITS:
+            if ability in self.device.features:
+                chain.turn_on(ability)
+        return chain
 
     def prepare(self, case: Case) -> VulkanKernel:
         """Compile the case's kernel and allocate its buffers. Raises SimexploreError where it can't run here."""
@@ -134,6 +136,7 @@ class VulkanSession:
             "kind": self.device.kind,
             "features": sorted(self.device.features),
             "limits": dict(self.device.limits),
+            "matrix_shapes": [asdict(shape) for shape in self.device.matrix_shapes],
             "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
             "clock": "timestamp queries" if "timestamps" in self.device.features else "host clock",
         }

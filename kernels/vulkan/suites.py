@@ -13,7 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
-from simexplore.kernels.backend import Device
+from simexplore.kernels.backend import Device, MatrixShape
 from simexplore.kernels.suites import Case
 from simexplore.kernels.vulkan.neural import STAGE_INSTRUCTIONS
 from simexplore.kernels.vulkan.problems import CHAINS
@@ -82,6 +82,11 @@ def fma(op: str, dtype: str, groups: int, scale: Scale, iterations: int = 256, w
     return Case(op, params, "fma", {"words": words}, frozenset({"fp16"} & {dtype}), flops)
 
 
+def reference(device: Device) -> Case:
+    """The kernel by which a CPU's pace is told: arithmetic and loads from the caches, half a millisecond of them."""
+    return gemm_register(96, 96, 96, scale_of(device))
+
+
 def micro(device: Device, seed: int) -> list[Case]:  # noqa: ARG001 - a suite's signature; nothing here is drawn
     """Launch cost, streaming by size, latency by size, multiply-add rates, shared memory, occupancy."""
     scale = scale_of(device)
@@ -107,7 +112,7 @@ def _shared_read(stride: int, shared: int, scale: Scale) -> Case:
 
 
 def gemm(device: Device, seed: int) -> list[Case]:  # noqa: ARG001 - a suite's signature; nothing here is drawn
-    """The kernels of a GEMM side by side: naive, tiles of shared memory from 1 to 32, register-blocked."""
+    """The kernels of a GEMM side by side: naive, tiles of shared memory from 1 to 32, registers, matrix units."""
     scale = scale_of(device)
     sizes = (64, 128, 256) if scale is CPU else (256, 512, 1024, 2048)
     cases = []
@@ -118,6 +123,26 @@ def gemm(device: Device, seed: int) -> list[Case]:  # noqa: ARG001 - a suite's s
         tiles = (1, 2, 4, 8, 16, 32) if size <= sizes[1] else (8, 16, 32)
         cases += [Case("gemm_naive_tiled", {**problem, "tile": tile}, "gemm_tiled") for tile in tiles]
         cases.append(gemm_register(size, size, size, scale))
+    return cases + [case for size in sizes for case in gemm_cooperative(size, device)]
+
+
+MATRIX_UNITS = (MatrixShape(16, 16, 16, "fp16", "fp32"), MatrixShape(16, 16, 32, "int8", "int32"))
+"""Shapes asked for where a device tells none: their cases are left out, and counted."""
+
+
+def gemm_cooperative(size: int, device: Device) -> list[Case]:
+    """A square GEMM on matrix units, in each shape that device and shaders have, by the tiles that a subgroup keeps."""
+    cases = []
+    for shape in device.matrix_shapes or MATRIX_UNITS:
+        if (shape.dtype, shape.sum_dtype) not in (("fp16", "fp32"), ("int8", "int32")):
+            continue
+        problem: Mapping[str, Any] = {"m": size, "n": size, "k": size, "dtype": shape.dtype}
+        requires = frozenset({"cooperative_matrix", shape.dtype})
+        for side in (1, 2, 4):
+            block = {"tile_m": shape.m, "tile_n": shape.n, "tile_k": shape.k, "rows": side, "columns": side}
+            options = {**block, "high": 2, "wide": 2, "lanes": int(device.limits.get("subgroup_size", 32))}
+            if size % (2 * side * max(shape.m, shape.n)) == 0 and size % shape.k == 0:
+                cases.append(Case("gemm", problem, "gemm_cooperative", options, requires))
     return cases
 
 

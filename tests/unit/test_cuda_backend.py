@@ -8,6 +8,7 @@ from fake_cuda import FakeCuda
 
 from simexplore.errors import SimexploreError
 from simexplore.kernels.backend import backend_of
+from simexplore.kernels.cuda import cublas, launching
 from simexplore.kernels.cuda import device as cuda_device
 from simexplore.kernels.cuda import driver as cuda_driver
 from simexplore.kernels.cuda.device import CudaBackend
@@ -25,8 +26,9 @@ BRIEF = Effort(warmup=1, sample_s=2e-3, max_launches=3, min_samples=2, max_sampl
 def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     fake = FakeCuda()
     monkeypatch.setattr(cuda_device, "bindings", lambda: fake)
-    monkeypatch.setattr(cuda_device, "compiled", lambda source, architecture: b"\x7fELF")
+    monkeypatch.setattr(launching, "compiled", lambda source, architecture: b"\x7fELF")
     monkeypatch.setattr(cuda_device, "nvrtc_version", lambda: (13, 0))
+    monkeypatch.setattr(cublas, "is_here", lambda: False)
     return fake
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import cache
 
@@ -24,7 +25,7 @@ LIMITS = {"cores": 16.0, "l2_bytes": float(6 << 20), "shared_memory_bytes": 2324
 
 
 def gpu(major: int, minor: int) -> Device:
-    return Device("cuda", 0, "any GPU", "discrete GPU", "none", features_of(major, minor), LIMITS)
+    return Device("cuda", 0, "any GPU", "discrete GPU", "none", features_of(major, minor) | {"cublas"}, LIMITS)
 
 
 @cache
@@ -47,7 +48,7 @@ def extreme(case: Case) -> bool:
     """Of the widths of wgmma and the tiles of a GEMM, which differ by a number alone, the least and the largest."""
     if case.op == "wgmma":
         return case.count("n") in (8, 256)
-    return case.options.get("tile", 1) in (1, 32)
+    return case.params.get("tile", 1) in (1, 32)
 
 
 @needs_nvrtc
@@ -55,12 +56,39 @@ def extreme(case: Case) -> bool:
 def test_every_source_of_every_suite_compiles(capability: tuple[int, int]) -> None:
     architecture = architecture_of(*capability)
     assert architecture in ARCHITECTURES
-    programs = {(p.source.text, p.entry): p for p in map(program_of, filter(extreme, all_cases(*capability)))}
-    assert len(programs) > 15
-    for program in programs.values():
-        code = compiled(program.source, architecture)
+    programs = [program_of(case) for case in all_cases(*capability) if extreme(case)]
+    sources = {(program.source.text, program.entry): program.source for program in programs if program.source}
+    assert len(sources) > 15
+    for (_, entry), source in sources.items():
+        code = compiled(source, architecture)
         assert code.startswith(b"\x7fELF")
-        assert program.entry.encode() in code
+        assert entry.encode() in code
+
+
+C_TYPES = {"u32": np.uint32, "u64": np.uint64, "int": np.int32}
+
+
+def test_kernels_are_given_the_parameters_that_they_declare() -> None:
+    """Pointers for outputs and inputs, scalars of the declared width, a map by value; and launches that an SM takes."""
+    seen = set()
+    for case in all_cases(9, 0):
+        program = program_of(case)
+        if program.source is None:
+            continue
+        declared = re.search(rf"\b{program.entry}\(([^)]*)\)", program.source.text)
+        assert declared is not None, program.entry
+        parameters = [text.strip().rsplit(" ", 1)[0] for text in declared.group(1).split(",")]
+        operands = [*program.outputs, *program.inputs]
+        assert len(parameters) == len(operands) + len(program.scalars), program.entry
+        for name, kind in zip(operands, parameters, strict=False):
+            assert kind.endswith("TensorMap" if name in program.maps else "*"), (program.entry, name, kind)
+            assert kind.startswith("const") == (name in program.inputs), (program.entry, name, kind)
+        for scalar, kind in zip(program.scalars, parameters[len(operands) :], strict=True):
+            assert isinstance(scalar, C_TYPES[kind]), (program.entry, kind)
+        assert np.prod(program.block) <= 1024
+        assert program.shared_bytes <= LIMITS["shared_memory_bytes"]
+        seen.add(program.entry)
+    assert len(seen) > 15
 
 
 @needs_nvrtc
@@ -74,7 +102,7 @@ def test_every_kernel_and_problem_is_used_by_a_suite() -> None:
     assert {case.kernel for case in cases} == set(PROGRAMS)
     assert {case.op for case in cases} == {*PROBLEMS, "copy", "gemm"}
     assert {case.op for case in all_cases(8, 0)} == {*PROBLEMS, "copy", "gemm"} - {
-        "wgmma", "cluster_chase", "cluster_read", "bulk_copy",
+        "wgmma", "cluster_chase", "cluster_read", "bulk_copy", "tensor_copy",
     }  # fmt: skip
     assert not any(case.dtype == "fp8" for case in all_cases(8, 6))
 

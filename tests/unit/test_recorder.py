@@ -29,7 +29,7 @@ def test_rows_are_on_disk_at_once_and_columns_grow(tmp_path: Path) -> None:
     recorder.add({"case": "b", "m": 2})
     recorder.add({"case": "c, d", "rows": 3, "time_us": 0.123456789})
     assert file.read_text() == 'case,m,rows,time_us\na,1,,\nb,2,,\n"c, d",,3,0.123457\n'
-    assert Recorder(file, about()).done == {"a", "b", "c, d"}
+    assert set(Recorder(file, about()).rows) == {"a", "b", "c, d"}
 
 
 def test_a_torn_last_line_is_measured_again(tmp_path: Path) -> None:
@@ -37,9 +37,20 @@ def test_a_torn_last_line_is_measured_again(tmp_path: Path) -> None:
     Recorder(file, about()).add({"case": "a", "m": 1})
     file.write_text(file.read_text() + "b,")
     recorder = Recorder(file, about())
-    assert recorder.done == {"a"}
+    assert set(recorder.rows) == {"a"}
     recorder.add({"case": "b", "m": 2})
     assert file.read_text() == "case,m\na,1\nb,2\n"
+
+
+def test_a_row_of_a_case_that_has_one_replaces_its_columns(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    recorder = Recorder(file, about())
+    for case in ("a", "b"):
+        recorder.add({"case": case, "time_us": 2.0, "rounds": 1})
+    recorder.add({"case": "a", "time_us": 1.5, "rounds": 2, "slowest_us": 2.0})
+    recorder.add({"case": "b", "rounds": 2})
+    assert file.read_text() == "case,time_us,rounds,slowest_us\na,1.5,2,2\nb,2,2,\n"
+    assert Recorder(file, about()).rows["a"]["time_us"] == "1.5"
 
 
 def test_the_sidecar_tells_every_run(tmp_path: Path) -> None:

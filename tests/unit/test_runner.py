@@ -11,7 +11,7 @@ from fake_backend import DEVICE, FakeSession
 from simexplore.errors import SimexploreError
 from simexplore.kernels.backend import Device
 from simexplore.kernels.measurement import TIME
-from simexplore.kernels.runner import Effort, Measured, measure, measure_case
+from simexplore.kernels.runner import Effort, Known, Measured, measure, measure_case
 from simexplore.kernels.statistics import timing_of
 from simexplore.kernels.suites import Case
 
@@ -54,7 +54,7 @@ def test_a_wrong_result_is_an_error_and_not_a_row() -> None:
 
 def test_done_cases_are_skipped_and_a_spent_budget_leaves_the_rest() -> None:
     rows: list[Measured] = []
-    outcome = measure(FakeSession(), [COPY, ADD], rows.append, done=frozenset({COPY.key}))
+    outcome = measure(FakeSession(), [COPY, ADD], rows.append, done={COPY.key: Known(1e-3, 1e-3, 1, 0.0)})
     assert [row.case for row in rows] == [ADD]
     assert (outcome.measured, outcome.already_done) == (1, 1)
     outcome = measure(FakeSession(), [COPY, ADD], rows.append, budget_s=-1.0)

