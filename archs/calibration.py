@@ -37,7 +37,7 @@ class Calibration(Spec):
         default_factory=dict,
     )
     pace: dict[str, dict[str, Pace]] = about(
-        "time of each source's runs over that of all sources' runs, by group: their machines run at clocks of their own",
+        "time of each source's runs over that of all sources', by group: their boards run at clocks of their own",
         "1",
         default_factory=dict,
     )

@@ -111,7 +111,9 @@ class GemmLibrary(Spec):
     tensor_efficiency: Share = about("share of the tensor cores' rate that main loops reach", "1")
     flight_share: Share = about("share of the pipeline's stages, but the one computed on, that is in flight", "1")
     l2_share: Rate = about("share of the usable L2 that operands can fill: SMs of both partitions keep copies", "1")
-    dirty_share: Rate = about("share of the usable L2 that operands and results fill before results are written back", "1")
+    dirty_share: Rate = about(
+        "share of the usable L2 that operands and results fill before results are written back", "1"
+    )
     l2_rate: Rate = about("L2 read rate of tile fetches over that of streams: multicast and coalescing raise it", "1")
     dram_rate: Rate = about("DRAM rate over that of streams", "1")
     setup_round_trips: Trips = about(

@@ -109,7 +109,7 @@ def _can_predict(column: OperatorColumn, gpu: Gpu) -> bool:
 
 
 def _sample(columns: Sequence[OperatorColumn], rows: int, random: np.random.Generator) -> list[OperatorColumn]:
-    """At most `rows` rows, spread over the sizes of each column (one a source and set of dtypes) by its share of all."""
+    """At most `rows` rows: of each column (one a source and set of dtypes) its share, spread over its sizes."""
     sample: list[OperatorColumn] = []
     left, rest = rows, sum(len(column.rows) for column in columns)
     for column in sorted(columns, key=lambda column: len(column.rows)):

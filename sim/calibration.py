@@ -1,6 +1,7 @@
 """Calibration in its two steps: fit the physics, then learn a correction of what remains; and say how far off both are.
 
-Rows are drawn at random, spread over their sizes. What either step used is remembered by fingerprint, and every error here is of other rows.
+Rows are drawn at random, spread over their sizes. What either step used is remembered by fingerprint, and every error
+here is of other rows.
 """
 
 from __future__ import annotations
@@ -118,8 +119,8 @@ def calibrate(
         results[name] = _learn(group, training, told, correction_seed, steps.within(0.5 / len(groups)))
         fitted.append(group.prints[training])
         steps.next(0.5 / len(groups))
-    told = {name: paces for name, paces in pace.items() if paces}
-    return Calibrated(gpu, values, uncertainty, results, told, np.unique(np.concatenate(fitted)), refused)
+    of_sources = {name: paces for name, paces in pace.items() if paces}
+    return Calibrated(gpu, values, uncertainty, results, of_sources, np.unique(np.concatenate(fitted)), refused)
 
 
 @dataclass

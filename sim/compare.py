@@ -25,8 +25,8 @@ from simexplore.kernels.measurement import TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
 from simexplore.sim.demand import CacheState, Conditions
 from simexplore.sim.estimate import predict
-from simexplore.sim.residual import group_of
 from simexplore.sim.predictors import Forecaster, held_out_rows, known, random_forest, roofline
+from simexplore.sim.residual import group_of
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Gemm, Operator
 

@@ -24,7 +24,7 @@ def log_sizes(record: Operator, rows: int) -> Floats:
 
 
 def spread_rows(points: Floats, most: int, random: np.random.Generator, taken: Taken | None = None) -> Positions:
-    """Positions, in order, of at most `most` of the points, shape (rows, dimensions): one a cell, all cells alike large.
+    """Positions, in order, of at most `most` points of shape (rows, dimensions): one a cell, all cells alike large.
 
     A cell is halved along the dimension in which it is the widest, relative to the whole table's width. With some of
     the points taken already, shape (rows,), they count: at most `most` in all, and a cell that has one gets no other.
@@ -43,13 +43,13 @@ def spread_rows(points: Floats, most: int, random: np.random.Generator, taken: T
         elif wanted > 1:
             cells += _halves(rows, wanted, scaled, random)
     room = max(most - int(given.sum()), 0)
-    kept = random.permutation(np.array(chosen, dtype=np.intp))[:room]  # a cell with two that were taken costs another one
+    kept = random.permutation(np.array(chosen, dtype=np.intp))[
+        :room
+    ]  # a cell with two that were taken costs another one
     return np.sort(kept)
 
 
-def _halves(
-    rows: Positions, wanted: int, scaled: Floats, random: np.random.Generator
-) -> list[tuple[Positions, int]]:
+def _halves(rows: Positions, wanted: int, scaled: Floats, random: np.random.Generator) -> list[tuple[Positions, int]]:
     """Two cells of the rows, and how many of each are wanted; equal sizes fall to either side at random."""
     ties = random.random(len(rows))
     if scaled.shape[1]:

@@ -160,9 +160,16 @@ def test_a_part_of_a_column_has_its_rows(tmp_path: Path) -> None:
 
 def test_conditions_come_from_the_adaptor_of_the_source() -> None:
     gemm = conditions_of("aic/trtllm1.3.0rc20", "gemm")
-    assert (gemm.launch, gemm.max_weight_copies, gemm.activation_dtype) == ("graph", 5, "bf16")
+    assert (gemm.launch, gemm.weight_copies, gemm.until_l2_is_full) == ("graph", 5, True)
+    assert gemm.activation_dtype == "bf16"
+    early = conditions_of("aic/trtllm1.0.0", "gemm")
+    assert (early.weight_copies, early.until_l2_is_full, early.activation_copies) == (5, False, 1)
+    sglang = conditions_of("aic/sglang0.5.10", "gemm")
+    assert (sglang.weight_copies, sglang.until_l2_is_full, sglang.activation_copies) == (6, False, 6)
+    vllm = conditions_of("aic/vllm0.22.0", "gemm")
+    assert (vllm.weight_copies, vllm.activation_copies, vllm.sustained) == (6, 1, True)
     decode = conditions_of("aic/trtllm1.3.0rc20", "attention_decode")
-    assert (decode.max_weight_copies, decode.attention_module) == (1, True)
+    assert (decode.weight_copies, decode.attention_module) == (1, True)
     assert conditions_of("aic/nccl2.29.2", "all_reduce").launch == "stream"
     assert conditions_of("my-profiler", "gemm") == ASSUMED
 
@@ -180,7 +187,7 @@ def test_joined_tables_keep_their_conditions(tmp_path: Path) -> None:
     both = join([first, second])
     assert len(both) == 4
     assert both.conditions_of("mine", "gemm") == ASSUMED
-    assert both.conditions_of("other", "gemm").max_weight_copies == 5
+    assert both.conditions_of("other", "gemm").weight_copies == 5
 
 
 @given(
