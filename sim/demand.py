@@ -112,6 +112,8 @@ class KernelDemand:
     """L2 read rate of this kernel over that of streaming ones: multicast and coalesced requests raise it."""
     dram_rate: float = 1.0
     """DRAM rate of this kernel over that of streaming ones."""
+    ramp_cycles: float = 0.0
+    """Latency until DRAM serves a kernel at full rate, were all that it loads to come from there."""
     helper_cycles: float = 0.0
     """Latency of each of `extra_launches` beside its launch."""
     epilogue_efficiency: float = 1.0
@@ -153,6 +155,7 @@ _SCALARS = (
     "tensor_efficiency",
     "l2_rate",
     "dram_rate",
+    "ramp_cycles",
     "helper_cycles",
     "epilogue_efficiency",
     "wave_exposure",

@@ -150,7 +150,7 @@ def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
     count = waves.full + (waves.rest > 0.0)
     return _Parts(
         waves=waves,
-        setup_s=(demand.setup_cycles + fill) * clk_s,
+        setup_s=(demand.setup_cycles + demand.ramp_cycles * _miss_share(demand) + fill) * clk_s,
         full_s=full_s,
         tail_s=tail_s,
         sm_s=sm_s,
@@ -185,9 +185,14 @@ def _waves(demand: KernelDemand, gpu: Gpu, sms: float) -> Waves:
 def load_latency_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """Latency of a CTA's loads: between an L2 hit and a DRAM access, by the share of its bytes that miss [clk]."""
     hit = cache.mean_latency_cycles(gpu)
-    miss_share = np.minimum(demand.dram_read_bytes / np.maximum(demand.l2_read_bytes, 1.0), 1.0)
-    latency: FloatArray = hit + miss_share * np.maximum(gpu.dram.latency_cycles - hit, 0.0)
+    latency: FloatArray = hit + _miss_share(demand) * np.maximum(gpu.dram.latency_cycles - hit, 0.0)
     return latency
+
+
+def _miss_share(demand: KernelDemand) -> FloatArray:
+    """Share of the bytes loaded that L2 does not have."""
+    share: FloatArray = np.minimum(demand.dram_read_bytes / np.maximum(demand.l2_read_bytes, 1.0), 1.0)
+    return share
 
 
 def _cycles_per_cta(demand: KernelDemand, gpu: Gpu) -> tuple[FloatArray, ...]:

@@ -58,7 +58,6 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     operations = 2.0 * tiles.computed * steps * library.k_tile_bytes / element
     hit = cache.mean_latency_cycles(gpu)
     nothing = constant(0.0)
-    fetched = _fetched_bytes(tiles, (m / rows, n / columns), (rows, columns), k / splits * element, gpu)
     return KernelDemand(
         kernel="gemm",
         ctas=ctas,
@@ -71,7 +70,7 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
         tensor_ops=operations if tiles.on_tensor_cores else nothing,
         fma_ops=nothing if tiles.on_tensor_cores else operations,
         shared_bytes=tiles.shared_bytes_per_k * steps * library.k_tile_bytes / element,
-        l2_read_bytes=fetched,
+        l2_read_bytes=_fetched_bytes(tiles, (m / rows, n / columns), (rows, columns), k / splits * element, gpu),
         l2_write_bytes=result + reduction,
         dram_read_bytes=traffic.read / ctas,
         dram_write_bytes=traffic.write / ctas,
@@ -85,7 +84,8 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
         helper_cycles=library.reduction_round_trips * hit,
         epilogue_efficiency=library.epilogue_efficiency,
         wave_exposure=library.wave_exposure,
-        setup_cycles=library.setup_round_trips * hit + _ramp_cycles(traffic.read / (ctas * fetched), gpu),
+        ramp_cycles=library.cold_round_trips * gpu.dram.latency_cycles,
+        setup_cycles=constant(library.setup_round_trips * hit),
         extra_launches=np.where((splits > 1.0) & (library.split_k_reduction == "kernel"), 1.0, 0.0),
         reckoned_read_bytes=traffic.unread / ctas,
         reckoned_cycles=np.where(splits > 1.0, library.split_reluctance_cycles, 0.0),
@@ -98,12 +98,6 @@ def _worth_splitting(products: FloatArray, depth: FloatArray, gpu: Gpu) -> NDArr
     library = gpu.library.gemm
     worth: NDArray[np.bool_] = (products >= library.split_min_products) | (depth >= library.split_always_depth)
     return worth
-
-
-def _ramp_cycles(missing: FloatArray, gpu: Gpu) -> FloatArray:
-    """Latency until DRAM serves a kernel at full rate, for the share of its fetches that miss L2 [clk]."""
-    cycles: FloatArray = gpu.library.gemm.cold_round_trips * gpu.dram.latency_cycles * np.minimum(missing, 1.0)
-    return cycles
 
 
 def _fetched_bytes(
