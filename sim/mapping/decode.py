@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simexplore.archs.schema import Gpu
-from simexplore.sim.demand import Algorithm, CacheState, Conditions, FloatArray, KernelDemand
+from simexplore.sim.demand import Algorithm, Conditions, FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping.attention import rotate_and_append, tensor_dtype
 from simexplore.sim.mapping.columns import ceil_div, column, constant
@@ -45,8 +45,8 @@ def decode_algorithms(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> 
     itself.
     """
     grouped = _takes_groups(op, gpu)
-    kernels = [_grouped_kernel(op, gpu, conditions.cache)]
-    alone = _head_kernel(op, gpu, conditions.cache)
+    kernels = [_grouped_kernel(op, gpu, conditions)]
+    alone = _head_kernel(op, gpu, conditions)
     if conditions.attention_module:
         helpers = np.maximum(gpu.library.attention.module_kernels_decode - 2.0, 0.0)
         kernels.insert(0, rotate_and_append(op, constant(1.0), gpu, helpers))
@@ -81,7 +81,7 @@ class _Reach(NamedTuple):
     """Share of the CTAs that have keys at all."""
 
 
-def _grouped_kernel(op: AttentionDecode, gpu: Gpu, state: CacheState) -> KernelDemand:
+def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     library, sm = gpu.library.attention, gpu.sm
     element, cached = bytes_of(op.dtype), _cache_bytes(op)
     group = column(op.heads) / column(op.kv_heads)
@@ -93,7 +93,9 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, state: CacheState) -> KernelD
     keys = ceil_div(reach.tokens, tile) * tile / reach.splits  # a last tile is computed whole
     hit = cache.mean_latency_cycles(gpu)
     partial = group * column(op.head_dim) * np.where(reach.splits > 1.0, PARTIAL_SUM_BYTES, element)
-    trips = library.narrow_grouped_round_trips if cached < 2.0 else library.grouped_round_trips
+    merge = library.merge_round_trips + library.merge_step_round_trips * reach.splits
+    fixed = library.narrow_grouped_round_trips if cached < 2.0 else library.grouped_round_trips
+    trips = fixed * (rows / MMA_ROWS + 1.0) / 2.0 + np.where(reach.splits > 1.0, library.partial_round_trips, 0.0)
     return KernelDemand(
         kernel="attention",
         ctas=ctas,
@@ -110,12 +112,12 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, state: CacheState) -> KernelD
         shared_bytes=4.0 * keys * width * cached,
         l2_read_bytes=2.0 * reach.tokens / reach.splits * column(op.head_dim) * cached + partial,
         l2_write_bytes=partial,
-        dram_read_bytes=_missing_bytes(op, gpu, state) / ctas,
+        dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
         bytes_in_flight=library.decode_flight_share * 2.0 * tile * np.minimum(library.grouped_load_bytes, width * cached),
         chain_cycles=reach.steps * library.grouped_step_round_trips * hit,
-        exposed_cycles=_fixed_cycles(trips * (rows / MMA_ROWS + 1.0) / 2.0, ctas / sm.count, width, reach, gpu),
+        exposed_cycles=_fixed_cycles(trips, ctas / sm.count, width, reach, gpu),
         epilogue_bytes=partial,
-        setup_cycles=_serial_cycles(partial, reach.splits, gpu),
+        setup_cycles=_serial_cycles(merge, reach, gpu),
         label=(reach.splits,),
     )
 
@@ -137,7 +139,7 @@ def _grouped_reach(op: AttentionDecode, gpu: Gpu) -> _Reach:
     return _Reach(tokens, splits, ceil_div(tiles, splits), np.minimum(tiles / splits, 1.0))
 
 
-def _head_kernel(op: AttentionDecode, gpu: Gpu, state: CacheState) -> KernelDemand:
+def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     library = gpu.library.attention
     element, cached = bytes_of(op.dtype), _cache_bytes(op)
     width = _padded(column(op.head_dim))
@@ -151,7 +153,8 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, state: CacheState) -> KernelDema
     trips = library.narrow_head_round_trips if cached < 2.0 else library.head_round_trips
     unrolled = at_once * KEY_UNROLL
     done = ceil_div(keys, unrolled) * unrolled * np.minimum(keys / at_once, 1.0)
-    work = 4.0 * done * column(op.head_dim)
+    uneven = np.where(width > column(op.head_dim), library.head_uneven_cost, 1.0)
+    work = uneven * 4.0 * done * column(op.head_dim)
     return KernelDemand(
         kernel="attention",
         ctas=ctas,
@@ -166,14 +169,14 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, state: CacheState) -> KernelDema
         special_ops=keys,
         l2_read_bytes=2.0 * keys * column(op.head_dim) * cached + partial,
         l2_write_bytes=partial,
-        dram_read_bytes=_missing_bytes(op, gpu, state) / ctas,
-        bytes_in_flight=library.decode_flight_share * threads * LOAD_BYTES * UNROLL,
+        dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
+        bytes_in_flight=threads * LOAD_BYTES * KEY_UNROLL,
         chain_cycles=reach.steps * library.head_step_round_trips * hit,
         exposed_cycles=_fixed_cycles(
             trips + 0.0 * ctas, ctas * threads / (LARGEST_CTA * gpu.sm.count), width, reach, gpu
         ),
         epilogue_bytes=partial,
-        setup_cycles=_serial_cycles(partial, reach.splits, gpu),
+        setup_cycles=_serial_cycles(library.head_merge_round_trips, reach, gpu),
         label=(reach.splits,),
     )
 
@@ -214,11 +217,10 @@ def _fixed_cycles(trips: FloatArray, fill: FloatArray, width: FloatArray, reach:
     return cycles * (reach.active + gpu.library.attention.idle_cta_share * (1.0 - reach.active))
 
 
-def _serial_cycles(partial: FloatArray, splits: FloatArray, gpu: Gpu) -> FloatArray:
+def _serial_cycles(merge_trips: FloatArray | float, reach: _Reach, gpu: Gpu) -> FloatArray:
     """Before the first CTA, and after the last: where a sequence was split, one CTA merges all its partial results."""
-    library = gpu.library.attention
-    merge = library.merge_round_trips * cache.mean_latency_cycles(gpu) + splits * partial / gpu.sm.l2_port_bytes_per_clk
-    cycles: FloatArray = library.setup_round_trips * cache.mean_latency_cycles(gpu) + np.where(splits > 1.0, merge, 0.0)
+    trips = gpu.library.attention.setup_round_trips + np.where(reach.splits > 1.0, merge_trips, 0.0)
+    cycles: FloatArray = trips * cache.mean_latency_cycles(gpu)
     return cycles
 
 
@@ -232,11 +234,17 @@ def _cache_bytes(op: AttentionDecode) -> float:
     return bytes_of(op.kv_dtype or op.dtype)
 
 
-def _missing_bytes(op: AttentionDecode, gpu: Gpu, state: CacheState) -> FloatArray:
-    """Bytes that DRAM brings: the KV cache as a weight, re-read as often as `weight_copies` says, and the queries."""
+def _missing_bytes(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> FloatArray:
+    """Bytes that DRAM brings: the KV cache as a weight, re-read as often as `weight_copies` says, and the queries.
+
+    Between two reads of a line lie all bytes that a run touches: cache, queries and result, and in a module also the
+    queries, keys and values that come in.
+    """
+    state = conditions.cache
     kv, queries = column(op.kv_bytes), column(op.output_bytes)
     of_cache, of_queries = (
         np.minimum(column(copies), 1e9) for copies in (state.weight_copies, state.activation_copies)
     )
-    missing: FloatArray = kv * (1.0 - cache.hit_share(of_cache * kv + 2.0 * queries, gpu))
+    others = queries * (2.0 if not conditions.attention_module else 3.0 + 2.0 * column(op.kv_heads) / column(op.heads))
+    missing: FloatArray = kv * (1.0 - cache.hit_share(of_cache * kv + others, gpu))
     return missing + queries * (1.0 - cache.hit_share(of_queries * queries + kv, gpu))
