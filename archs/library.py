@@ -130,7 +130,6 @@ class AttentionLibrary(Spec):
     partial_round_trips: Trips = about("those of a grouped CTA that hands on a partial result", "1")
     merge_step_round_trips: Trips = about("the same for each of the grouped kernel's partial results", "1")
     head_merge_round_trips: Trips = about("merge_round_trips of the one-head kernel", "1")
-    head_uneven_cost: Rate = about("head_instructions over others' where the head dimension is no power of two", "1")
     max_group: Count = about("most query heads per KV head that the grouped decode kernel takes", "1")
     queued_share: Share = about("share of a decode CTA's fixed cost that is queueing behind other SMs' CTAs", "1")
     decode_l2_rate: Rate = about("L2 read rate of decode over that of streams: heads of a group share lines", "1")

@@ -126,7 +126,6 @@ DECODE = Group(
         Parameter("library.attention.head_instructions", 0.5, 4.0),
         Parameter("library.attention.head_step_round_trips", 0.05, 5.0),
         Parameter("library.attention.idle_cta_share", 0.1, 2.0, most=1.0),
-        Parameter("library.attention.head_uneven_cost", 0.6, 4.0),
         Parameter("library.attention.merge_round_trips", 0.1, 10.0),
         Parameter("library.attention.partial_round_trips", 0.1, 10.0),
         Parameter("library.attention.merge_step_round_trips", 0.1, 10.0),

@@ -115,7 +115,7 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
         dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
         bytes_in_flight=library.decode_flight_share * 2.0 * tile * np.minimum(library.grouped_load_bytes, width * cached),
         chain_cycles=reach.steps * library.grouped_step_round_trips * hit,
-        exposed_cycles=_fixed_cycles(trips, ctas / sm.count, width, reach, gpu),
+        exposed_cycles=_fixed_cycles(trips * (2.0 + width / 128.0) / 3.0, ctas / sm.count, reach, gpu),
         epilogue_bytes=partial,
         setup_cycles=_serial_cycles(merge, reach, gpu),
         label=(reach.splits,),
@@ -153,8 +153,7 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
     trips = library.narrow_head_round_trips if cached < 2.0 else library.head_round_trips
     unrolled = at_once * KEY_UNROLL
     done = ceil_div(keys, unrolled) * unrolled * np.minimum(keys / at_once, 1.0)
-    uneven = np.where(width > column(op.head_dim), library.head_uneven_cost, 1.0)
-    work = uneven * 4.0 * done * column(op.head_dim)
+    work = 4.0 * done * column(op.head_dim)
     return KernelDemand(
         kernel="attention",
         ctas=ctas,
@@ -171,10 +170,8 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
         l2_write_bytes=partial,
         dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
         bytes_in_flight=threads * LOAD_BYTES * KEY_UNROLL,
-        chain_cycles=reach.steps * library.head_step_round_trips * hit,
-        exposed_cycles=_fixed_cycles(
-            trips + 0.0 * ctas, ctas * threads / (LARGEST_CTA * gpu.sm.count), width, reach, gpu
-        ),
+        chain_cycles=(reach.steps - 1.0) * library.head_step_round_trips * hit,
+        exposed_cycles=_fixed_cycles(trips + 0.0 * ctas, ctas * threads / (LARGEST_CTA * gpu.sm.count), reach, gpu),
         epilogue_bytes=partial,
         setup_cycles=_serial_cycles(library.head_merge_round_trips, reach, gpu),
         label=(reach.splits,),
@@ -205,7 +202,7 @@ def _head_reach(op: AttentionDecode, gpu: Gpu, threads: FloatArray, loop_keys: F
     return _Reach(tokens, splits, ceil_div(tokens / splits, loop_keys), 1.0 + 0.0 * splits)
 
 
-def _fixed_cycles(trips: FloatArray, fill: FloatArray, width: FloatArray, reach: _Reach, gpu: Gpu) -> FloatArray:
+def _fixed_cycles(trips: FloatArray, fill: FloatArray, reach: _Reach, gpu: Gpu) -> FloatArray:
     """Latency of a CTA outside its loop, averaged over those that see keys and those that do not.
 
     Half of it is queueing behind the CTAs of the other SMs. It grows with the query rows and the head dimension, whose
@@ -213,7 +210,7 @@ def _fixed_cycles(trips: FloatArray, fill: FloatArray, width: FloatArray, reach:
     """
     queued = gpu.library.attention.queued_share
     busy = 1.0 - queued + queued * np.minimum(fill, 1.0)
-    cycles: FloatArray = trips * cache.mean_latency_cycles(gpu) * busy * (2.0 + width / 128.0) / 3.0
+    cycles: FloatArray = trips * cache.mean_latency_cycles(gpu) * busy
     return cycles * (reach.active + gpu.library.attention.idle_cta_share * (1.0 - reach.active))
 
 
