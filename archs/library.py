@@ -99,7 +99,9 @@ class AttentionLibrary(Spec):
         "overlap_exponent of the attention kernels, whose products and softmax wait for one another", "1"
     )
     decode_overlap_exponent: Exponent = about("the same of the decode kernels, whose loads run ahead", "1")
-    prefill_tiles: Tiles = about("query rows x keys of a prefill CTA's step", "rows x keys")
+    prefill_tiles: dict[str, Tile] = about(
+        "query rows x keys of a prefill CTA's step, by the largest head dimension served, quoted: '128'", "rows x keys"
+    )
     decode_kv_tile: Count = about("keys of one step of the grouped decode kernel", "1")
     split_tokens: Count = about("keys for each of which the grouped decode kernel would have a CTA", "1")
     split_root: Rate = about("its splits are at most the root of this times the CTAs that split_tokens asks for", "1")
@@ -117,6 +119,7 @@ class AttentionLibrary(Spec):
     setup_round_trips: Trips = about("dependent L2 round trips before the main loop", "1")
     step_round_trips: Trips = about("L2 round trips that each step over a tile of keys waits for", "1")
     prefill_round_trips: Trips = about("dependent L2 round trips of a prefill CTA outside its loop", "1")
+    prefill_tail_share: Share = about("share of what its longest CTA takes beyond others that prefill waits for", "1")
     grouped_round_trips: Trips = about(
         "dependent L2 round trips outside its loop of a decode CTA that computes all query heads of a KV head", "1"
     )

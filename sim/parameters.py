@@ -98,6 +98,7 @@ PREFILL = Group(
         Parameter("library.attention.dram_rate", 0.3, 1.5),
         Parameter("library.attention.softmax_instructions", 0.2, 6.0),
         Parameter("library.attention.prefill_round_trips", 0.1, 10.0),
+        Parameter("library.attention.prefill_tail_share", 0.02, 2.0, most=1.0),
         Parameter("library.attention.step_round_trips", 0.02, 20.0),
         Parameter("library.attention.setup_round_trips", 0.1, 6.0),
         Parameter("library.attention.module_kernels_prefill", 0.3, 3.0),

@@ -14,7 +14,7 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.demand import Conditions, FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.hardware.occupancy import ctas_per_sm
-from simexplore.sim.mapping.columns import ceil_div, column, constant, row
+from simexplore.sim.mapping.columns import ceil_div, column, constant
 from simexplore.sim.mapping.streaming import Stream, stream_demand
 from simexplore.sim.mapping.tiles import INSTRUCTION_K_BYTES, MMA_ROWS, WGMMA_ROWS
 from simexplore.workloads.dtypes import bytes_of
@@ -58,25 +58,29 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
     library, sm = gpu.library.attention, gpu.sm
     dtype = tensor_dtype(op.dtype, gpu)
     element, cached = bytes_of(op.dtype), bytes_of(op.kv_dtype or op.dtype)
-    tile_q, tile_k = row([t.m for t in library.prefill_tiles]), row([t.n for t in library.prefill_tiles])
+    tile_q, tile_k = _tile(column(op.head_dim), gpu)
     batch, heads, width, seq_q, seq_kv = (column(x) for x in (op.batch, op.heads, op.head_dim, op.seq_q, op.seq_kv))
     ctas = batch * heads * ceil_div(seq_q, tile_q)
-    seen = column(op.pairs) / seq_q + (np.minimum(tile_q, seq_q) + tile_k) / 2.0  # the diagonal's blocks are half empty
+    window = column(op.window)
+    sides = 1.0 + ((window > 0.0) & (window < seq_kv))  # the diagonal's blocks are half empty, those at the window's too
+    seen = column(op.pairs) / seq_q + (sides * np.minimum(tile_q, seq_q) + tile_k) / 2.0
     keys = np.minimum(np.maximum(seen, tile_k), ceil_div(seq_kv, tile_k) * tile_k)
     steps = keys / tile_k
-    scores = tile_q * keys
+    unit = WGMMA_ROWS if gpu.library.gemm.instruction == "wgmma" else MMA_ROWS
+    rows = ceil_div(seq_q, unit) * unit / ceil_div(seq_q, tile_q)  # warps without queries skip the products
+    scores = rows * keys
 
     if gpu.library.gemm.instruction == "wgmma":
         groups = np.maximum(tile_q / WGMMA_ROWS, 1.0)
         computed_width = width
         warps = 4.0 * groups + 4.0
-        shared = groups * (2.0 * keys * width + WGMMA_ROWS * width * steps) * element
+        shared = rows / WGMMA_ROWS * (2.0 * keys * width + WGMMA_ROWS * width * steps) * element
     else:
         computed_width = 2.0 ** np.ceil(np.log2(width))  # register-resident heads come in powers of two
         warps = np.maximum(tile_q / MMA_ROWS, 4.0)
-        shared = (tile_q / MMA_ROWS) * 2.0 * keys * computed_width * element
+        shared = (rows / MMA_ROWS) * 2.0 * keys * computed_width * element
     result = np.minimum(tile_q, seq_q) * width * element
-    read = result + 2.0 * keys * width * cached
+    read = result + 2.0 * np.minimum(keys, seq_kv) * width * cached
     kv, queries = column(op.kv_bytes), column(op.output_bytes)
     warm = cache.hit_share(np.minimum(column(conditions.cache.activation_copies), 1e9) * (kv + queries) + queries, gpu)
     hit = cache.mean_latency_cycles(gpu)
@@ -87,20 +91,20 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
         + library.softmax_instructions * sm.fma_latency_cycles
         + sm.special_function_latency_cycles
     )
-    products = 4.0 * tile_q * tile_k * computed_width / sm.tensor_ops_per_clk[dtype]  # type: ignore[index]
+    products = 4.0 * rows * tile_k * computed_width / sm.tensor_ops_per_clk[dtype]  # type: ignore[index]
     softmax = scores / steps * (2.0 * library.softmax_instructions / sm.fma_ops_per_clk["fp32"])
     exponentials = scores / steps / sm.special_function_ops_per_clk
     terms = (step_cycles, products, softmax, exponentials)
     q = library.overlap_exponent
     alone = steps * sum(np.power(term, q) for term in terms) ** (1.0 / q)
-    window = column(op.window)
     longest = np.where(window > 0.0, np.minimum(window + tile_q, seq_kv), seq_kv) / keys
     demand = KernelDemand(
         kernel="attention",
         ctas=ctas,
         warps_per_cta=warps,
         registers_per_thread=np.minimum(
-            tile_q * (width + tile_k) / (np.maximum(tile_q / 16.0, 4.0) * 32.0) + 64.0, 255.0
+            tile_q * (width + tile_k) / (np.maximum(tile_q / 16.0, 4.0) * 32.0) + 64.0,
+            np.minimum(255.0, sm.registers / (warps * sm.warp_size)),
         ),
         shared_bytes_per_cta=np.minimum((tile_q + 4.0 * tile_k) * width * element, sm.shared_memory_per_cta_bytes),
         overlap_exponent=library.overlap_exponent,
@@ -125,8 +129,16 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
         label=(tile_q, tile_k),
     )
     waves = np.ceil(ctas / (gpu.sm.count * np.maximum(ctas_per_sm(demand, gpu), 1.0)))
-    waiting = alone * np.maximum(longest - waves, 0.0)  # for the last queries, which see most keys
+    waiting = library.prefill_tail_share * alone * np.maximum(longest - 1.0, 0.0)  # for the queries that see most keys
     return replace(demand, exposed_cycles=demand.exposed_cycles + waiting / waves)
+
+
+def _tile(width: FloatArray, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
+    """Query rows and keys of a step: of the first kernel, by head dimension, that is wide enough; else of the widest."""
+    menu = sorted((float(head), tile) for head, tile in gpu.library.attention.prefill_tiles.items())
+    first = np.minimum(np.searchsorted([head for head, _ in menu], width), len(menu) - 1)
+    rows, keys = (np.array([float(size) for size in sizes]) for sizes in zip(*(tile for _, tile in menu), strict=True))
+    return rows[first], keys[first]
 
 
 def tensor_dtype(dtype: str, gpu: Gpu) -> str:
