@@ -102,6 +102,8 @@ class AttentionLibrary(Spec):
     prefill_tiles: dict[str, Tile] = about(
         "query rows x keys of a prefill CTA's step, by the largest head dimension served, quoted: '128'", "rows x keys"
     )
+    prefill_short_keys: Count = about("most keys for which prefill takes the kernels of prefill_short_tiles", "1")
+    prefill_short_tiles: dict[str, Tile] = about("prefill_tiles of contexts of that many keys", "rows x keys")
     decode_kv_tile: Count = about("keys of one step of the grouped decode kernel", "1")
     split_tokens: Count = about("keys for each of which the grouped decode kernel would have a CTA", "1")
     split_root: Rate = about("its splits are at most the root of this times the CTAs that split_tokens asks for", "1")

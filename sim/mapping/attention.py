@@ -5,10 +5,12 @@ The kernels are FlashAttention's (Dao et al., arXiv 2205.14135 and 2307.08691), 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
+from simexplore.archs.library import Tile
 from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import Conditions, FloatArray, KernelDemand
@@ -58,7 +60,7 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
     library, sm = gpu.library.attention, gpu.sm
     dtype = tensor_dtype(op.dtype, gpu)
     element, cached = bytes_of(op.dtype), bytes_of(op.kv_dtype or op.dtype)
-    tile_q, tile_k = _tile(column(op.head_dim), gpu)
+    tile_q, tile_k = _tile(column(op.head_dim), column(op.seq_kv), gpu)
     batch, heads, width, seq_q, seq_kv = (column(x) for x in (op.batch, op.heads, op.head_dim, op.seq_q, op.seq_kv))
     ctas = batch * heads * ceil_div(seq_q, tile_q)
     window = column(op.window)
@@ -74,10 +76,12 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
         groups = np.maximum(tile_q / WGMMA_ROWS, 1.0)
         computed_width = width
         warps = 4.0 * groups + 4.0
+        held = tile_q + 4.0 * tile_k
         shared = rows / WGMMA_ROWS * (2.0 * keys * width + WGMMA_ROWS * width * steps) * element
     else:
         computed_width = 2.0 ** np.ceil(np.log2(width))  # register-resident heads come in powers of two
         warps = np.maximum(tile_q / MMA_ROWS, 4.0)
+        held = np.maximum(tile_q, 2.0 * tile_k) + 2.0 * tile_k  # queries go to registers, and keys into their room
         shared = (rows / MMA_ROWS) * 2.0 * keys * computed_width * element
     result = np.minimum(tile_q, seq_q) * width * element
     read = result + 2.0 * np.minimum(keys, seq_kv) * width * cached
@@ -106,7 +110,7 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
             tile_q * (width + tile_k) / (np.maximum(tile_q / 16.0, 4.0) * 32.0) + 64.0,
             np.minimum(255.0, sm.registers / (warps * sm.warp_size)),
         ),
-        shared_bytes_per_cta=np.minimum((tile_q + 4.0 * tile_k) * width * element, sm.shared_memory_per_cta_bytes),
+        shared_bytes_per_cta=np.minimum(held * width * element, sm.shared_memory_per_cta_bytes),
         overlap_exponent=library.overlap_exponent,
         tensor_efficiency=library.tensor_efficiency,
         l2_rate=library.l2_rate,
@@ -123,7 +127,9 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
         dram_write_bytes=queries * (1.0 - cache.hit_share(kv + 2.0 * queries, gpu)) / ctas,
         bytes_in_flight=2.0 * tile_k * width * cached,
         chain_cycles=steps * step_cycles,
-        exposed_cycles=library.prefill_round_trips * hit * (2.0 + np.minimum(seq_q, tile_q) / tile_q) / 3.0,
+        exposed_cycles=library.prefill_round_trips
+        * hit
+        * ((2.0 + np.minimum(seq_q, tile_q) / tile_q) * (2.0 + computed_width / 128.0) / 9.0),
         epilogue_bytes=result,
         setup_cycles=constant(library.setup_round_trips * hit),
         label=(tile_q, tile_k),
@@ -133,9 +139,16 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
     return replace(demand, exposed_cycles=demand.exposed_cycles + waiting / waves)
 
 
-def _tile(width: FloatArray, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
+def _tile(width: FloatArray, keys: FloatArray, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     """Query rows and keys of a step: of the first kernel, by head dimension, that is wide enough; else of the widest."""
-    menu = sorted((float(head), tile) for head, tile in gpu.library.attention.prefill_tiles.items())
+    library = gpu.library.attention
+    short = keys <= library.prefill_short_keys
+    few, many = (_of_width(width, menu) for menu in (library.prefill_short_tiles, library.prefill_tiles))
+    return np.where(short, few[0], many[0]), np.where(short, few[1], many[1])
+
+
+def _of_width(width: FloatArray, tiles: Mapping[str, Tile]) -> tuple[FloatArray, FloatArray]:
+    menu = sorted((float(head), tile) for head, tile in tiles.items())
     first = np.minimum(np.searchsorted([head for head, _ in menu], width), len(menu) - 1)
     rows, keys = (np.array([float(size) for size in sizes]) for sizes in zip(*(tile for _, tile in menu), strict=True))
     return rows[first], keys[first]
