@@ -178,6 +178,9 @@ class ElementwiseLibrary(Spec):
     l2_rate: Rate = about("L2 read rate over l2.bandwidth", "1")
     loads_in_flight: Rate = about("independent loads a thread issues before it uses the first", "1")
     setup_round_trips: Trips = about("dependent L2 round trips before the first load", "1")
+    conversion_ctas: Count = about("CTAs of a conversion by a known scale, whatever its size", "1")
+    conversion_instructions: Rate = about("instructions of that kernel for each element", "1")
+    conversion_round_trips: Trips = about("L2 round trips of its CTAs that their work overlaps", "1")
 
 
 class Library(Spec):

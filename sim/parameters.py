@@ -43,6 +43,8 @@ STREAMS = Group(
     ops=("quant_scale_matrix", "add", "mul", "gelu", "relu", "silu_mul", "copy", "pointwise"),
     parameters=(
         Parameter("library.elementwise.setup_round_trips", 0.02, 60.0),
+        Parameter("library.elementwise.conversion_round_trips", 0.05, 10.0),
+        Parameter("library.elementwise.conversion_instructions", 0.4, 2.5),
         Parameter("dram.efficiency", 0.6, 1.3, most=1.0),
         Parameter("l2.write_cost", 0.3, 4.0),
         Parameter("l2.usable_share", 0.6, 1.1, most=1.0),

@@ -16,6 +16,9 @@ from simexplore.workloads.ops import Elementwise, Embedding, LayerNorm, Operator
 
 REDUCTIONS = {"softmax": 2.0, "layernorm": 2.0, "rmsnorm": 1.0}
 """Block-wide reductions of a row: maximum and sum; mean and variance; mean square."""
+CONVERSION_THREADS = 256.0
+CONVERSION_UNROLL = 4.0
+"""Elements that each thread of a conversion has in flight: compilers unroll its loop so often."""
 RE_READS = {"softmax": 2.0, "layernorm": 4.0, "rmsnorm": 2.0}
 """Passes over a row that read it from L1 again, one a reduction, and the learned vectors, which every row reads."""
 
@@ -26,8 +29,26 @@ def elementwise_demand(op: Elementwise, gpu: Gpu, conditions: Conditions) -> tup
 
 
 def quantize_demand(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
-    """A conversion with a scale that is known beforehand, so one pass."""
-    return (stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu),)
+    """A conversion with a scale that is known beforehand, so one pass: TensorRT-LLM's scaleMatrix.
+
+    Its grid is the same for all sizes, `conversion_ctas` of 256 threads that walk through the matrix together, one
+    element a thread and turn. So its instructions limit it: `conversion_instructions` an element, at one a lane and
+    clock. Source: cpp/tensorrt_llm/common/cudaFp8Utils.cu.
+    """
+    library = gpu.library.elementwise
+    ctas = float(library.conversion_ctas)
+    stream = _stream(op, gpu, conditions.cache)
+    chain = constant(library.conversion_round_trips * cache.mean_latency_cycles(gpu))
+    demand = stream_demand(op.op, stream, gpu, ctas=constant(ctas), chain_cycles=chain)
+    elements = column(op.rows) * column(op.cols) / ctas
+    return (
+        replace(
+            demand,
+            fma_ops=2.0 * library.conversion_instructions * elements,
+            bytes_in_flight=CONVERSION_UNROLL * CONVERSION_THREADS * bytes_of(op.input_dtype or op.dtype) + 0.0 * elements,
+            exposed_cycles=constant(0.0),
+        ),
+    )
 
 
 def dynamic_quantize_demands(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
