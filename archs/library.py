@@ -127,6 +127,17 @@ class AttentionLibrary(Spec):
     )
     narrow_grouped_round_trips: Trips = about("the same for an 8-bit KV cache, by a kernel of its own", "1")
     grouped_step_round_trips: Trips = about("L2 round trips that each of its steps over a tile of keys waits for", "1")
+    narrow_step_round_trips: Trips = about("grouped_step_round_trips for an 8-bit KV cache", "1")
+    narrow_merge_round_trips: Trips = about("merge_round_trips for an 8-bit KV cache", "1")
+    narrow_kv_tile: Count = about("decode_kv_tile for an 8-bit KV cache where its products are wgmma", "1")
+    narrow_max_splits: Count = about("most CTAs among which the keys of an 8-bit KV cache are split", "1")
+    narrow_fused_head_dim: Count = about(
+        "least head dimension whose grouped kernel for an 8-bit KV cache rotates and appends by itself", "1"
+    )
+    narrow_conversions: Trips = about(
+        "special-function operations with which the grouped kernel widens an element of an 8-bit KV cache", "1"
+    )
+    narrow_head_conversions: Trips = about("the same of the one-head kernel", "1")
     narrow_head_round_trips: Trips = about("head_round_trips for an 8-bit KV cache", "1")
     head_round_trips: Trips = about("the same of a decode CTA that computes one query head", "1")
     head_step_round_trips: Trips = about("L2 round trips that each of its steps over a tile of keys waits for", "1")

@@ -114,7 +114,11 @@ NARROW_DECODE = Group(
     share=0.25,
     parameters=(
         Parameter("library.attention.narrow_grouped_round_trips", 0.1, 10.0),
+        Parameter("library.attention.narrow_step_round_trips", 0.1, 10.0),
+        Parameter("library.attention.narrow_merge_round_trips", 0.1, 10.0),
+        Parameter("library.attention.narrow_conversions", 0.3, 3.0),
         Parameter("library.attention.narrow_head_round_trips", 0.1, 10.0),
+        Parameter("library.attention.narrow_head_conversions", 0.3, 3.0),
     ),
 )
 

@@ -27,6 +27,8 @@ BoolArray = NDArray[np.bool_]
 
 GROUP_WARPS = 8.0
 """Warps of a CTA of the grouped kernel: four for scores, four for weighted values."""
+NARROW_WARPS = 12.0
+"""Warps of the grouped kernel that multiplies 8-bit keys with wgmma."""
 LOAD_BYTES = 16.0
 """Bytes that a thread of the one-head kernel loads at once."""
 UNROLL = 8.0
@@ -44,14 +46,19 @@ def decode_algorithms(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> 
     With `attention_module` the grouped kernel comes after a kernel that rotates and appends; the other one does that
     itself.
     """
-    grouped = _takes_groups(op, gpu)
-    kernels = [_grouped_kernel(op, gpu, conditions)]
-    alone = _head_kernel(op, gpu, conditions)
-    if conditions.attention_module:
-        helpers = np.maximum(gpu.library.attention.module_kernels_decode - 2.0, 0.0)
-        kernels.insert(0, rotate_and_append(op, constant(1.0), gpu, helpers))
-        alone = alone.with_extra_launches(helpers)
-    return Algorithm(tuple(kernels), grouped[:, 0]), Algorithm((alone,), ~grouped[:, 0])
+    grouped = _takes_groups(op, gpu)[:, 0]
+    together, alone = _grouped_kernel(op, gpu, conditions), _head_kernel(op, gpu, conditions)
+    if not conditions.attention_module:
+        return Algorithm((together,), grouped), Algorithm((alone,), ~grouped)
+    helpers = np.maximum(gpu.library.attention.module_kernels_decode - 2.0, 0.0)
+    before = rotate_and_append(op, constant(1.0), gpu, helpers)
+    together_fused, alone = (kernel.with_extra_launches(helpers) for kernel in (together, alone))
+    fused = grouped & _rotates_itself(op, gpu)[:, 0]
+    return (
+        Algorithm((before, together), grouped & ~fused),
+        Algorithm((together_fused,), fused),
+        Algorithm((alone,), ~grouped),
+    )
 
 
 def _takes_groups(op: AttentionDecode, gpu: Gpu) -> BoolArray:
@@ -66,6 +73,44 @@ def _takes_groups(op: AttentionDecode, gpu: Gpu) -> BoolArray:
     enough = ctas >= library.grouped_least_ctas_per_sm * gpu.sm.count
     served: BoolArray = (group > 1.0) & (group <= library.max_group) & (enough | (_cache_bytes(op) < 2.0))
     return served
+
+
+def _rotates_itself(op: AttentionDecode, gpu: Gpu) -> BoolArray:
+    """Rows whose grouped kernel needs none before it that rotates and appends: that of an 8-bit cache may do it."""
+    wide: BoolArray = column(op.head_dim) >= gpu.library.attention.narrow_fused_head_dim
+    return wide & (_cache_bytes(op) < 2.0)
+
+
+class _Variant(NamedTuple):
+    """What differs between the grouped kernels of 16-bit and 8-bit caches."""
+
+    warps: float
+    tile: float
+    """Keys of a step."""
+    ctas_per_sm: FloatArray
+    most_splits: float
+    fixed_trips: float
+    step_trips: float
+    merge_trips: float
+    conversions: float
+    """Special-function operations for each element of a key or value."""
+
+
+def _variant(op: AttentionDecode, gpu: Gpu) -> _Variant:
+    """mha.cu, or, with an 8-bit cache and wgmma, mha_sm90.cu: twelve warps, and two or three CTAs an SM."""
+    library = gpu.library.attention
+    if _cache_bytes(op) >= 2.0:
+        steps = library.grouped_step_round_trips
+        trips = (library.grouped_round_trips, steps, library.merge_round_trips)
+        return _Variant(GROUP_WARPS, float(library.decode_kv_tile), constant(1.0), np.inf, *trips, 0.0)
+    steps = library.narrow_step_round_trips
+    trips = (library.narrow_grouped_round_trips, steps, library.narrow_merge_round_trips)
+    few, conversions = float(library.narrow_max_splits), library.narrow_conversions
+    if gpu.library.gemm.instruction != "wgmma":
+        return _Variant(GROUP_WARPS, float(library.decode_kv_tile), constant(1.0), few, *trips, conversions)
+    rows = ceil_div(column(op.heads) / column(op.kv_heads), 8.0) * 8.0
+    resident = np.where(_padded(column(op.head_dim)) * rows <= 2048.0, 3.0, 2.0)
+    return _Variant(NARROW_WARPS, float(library.narrow_kv_tile), resident, few, *trips, conversions)
 
 
 class _Reach(NamedTuple):
@@ -86,55 +131,59 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
     element, cached = bytes_of(op.dtype), _cache_bytes(op)
     group = column(op.heads) / column(op.kv_heads)
     width = _padded(column(op.head_dim))
-    tile = float(library.decode_kv_tile)
-    reach = _grouped_reach(op, gpu)
+    variant = _variant(op, gpu)
+    reach = _grouped_reach(op, gpu, variant)
     ctas = column(op.batch) * column(op.kv_heads) * reach.splits
     rows = ceil_div(group, MMA_ROWS) * MMA_ROWS
-    keys = ceil_div(reach.tokens, tile) * tile / reach.splits  # a last tile is computed whole
+    keys = ceil_div(reach.tokens, variant.tile) * variant.tile / reach.splits  # a last tile is computed whole
     hit = cache.mean_latency_cycles(gpu)
     partial = group * column(op.head_dim) * np.where(reach.splits > 1.0, PARTIAL_SUM_BYTES, element)
-    merge = library.merge_round_trips + library.merge_step_round_trips * reach.splits
-    fixed = library.narrow_grouped_round_trips if cached < 2.0 else library.grouped_round_trips
-    trips = fixed * (rows / MMA_ROWS + 1.0) / 2.0 + np.where(reach.splits > 1.0, library.partial_round_trips, 0.0)
+    merge = variant.merge_trips + library.merge_step_round_trips * reach.splits
+    trips = variant.fixed_trips * (rows / MMA_ROWS + 1.0) / 2.0
+    trips = (trips + np.where(reach.splits > 1.0, library.partial_round_trips, 0.0)) * (2.0 + width / 128.0) / 3.0
+    room = np.minimum(library.grouped_load_bytes, width * cached)
     return KernelDemand(
         kernel="attention",
         ctas=ctas,
-        warps_per_cta=constant(GROUP_WARPS),
-        registers_per_thread=constant(128.0),
-        shared_bytes_per_cta=constant(sm.shared_memory_per_cta_bytes),
+        warps_per_cta=constant(variant.warps),
+        registers_per_thread=np.minimum(sm.registers / (variant.warps * sm.warp_size * variant.ctas_per_sm), 255.0),
+        shared_bytes_per_cta=np.minimum(
+            sm.shared_memory_bytes / variant.ctas_per_sm - sm.shared_memory_reserved_bytes,
+            sm.shared_memory_per_cta_bytes,
+        ),
         overlap_exponent=library.decode_overlap_exponent,
         l2_rate=library.decode_l2_rate,
         dram_rate=library.decode_dram_rate,
         tensor_dtype=tensor_dtype(op.dtype, gpu),
         tensor_ops=4.0 * rows * keys * width,
         fma_ops=2.0 * library.softmax_instructions * rows * keys,
-        special_ops=rows * keys,
+        special_ops=rows * keys + 2.0 * variant.conversions * keys * width,
         shared_bytes=4.0 * keys * width * cached,
         l2_read_bytes=2.0 * reach.tokens / reach.splits * column(op.head_dim) * cached + partial,
         l2_write_bytes=partial,
         dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
-        bytes_in_flight=library.decode_flight_share * 2.0 * tile * np.minimum(library.grouped_load_bytes, width * cached),
-        chain_cycles=reach.steps * library.grouped_step_round_trips * hit,
-        exposed_cycles=_fixed_cycles(trips * (2.0 + width / 128.0) / 3.0, ctas / sm.count, reach, gpu),
+        bytes_in_flight=library.decode_flight_share * 2.0 * variant.tile * room,
+        chain_cycles=reach.steps * variant.step_trips * hit,
+        exposed_cycles=_fixed_cycles(trips, ctas / (sm.count * variant.ctas_per_sm), reach, gpu),
         epilogue_bytes=partial,
         setup_cycles=_serial_cycles(merge, reach, gpu),
         label=(reach.splits,),
     )
 
 
-def _grouped_reach(op: AttentionDecode, gpu: Gpu) -> _Reach:
+def _grouped_reach(op: AttentionDecode, gpu: Gpu, variant: _Variant) -> _Reach:
     """The engine's computeMultiBlockCount, which looks at the whole context, seen or not, and the kernel's loop.
 
     One CTA for each `split_tokens` keys, but no more than the root of `split_root` times that many, nor more than
     `grouped_ctas_per_sm` CTAs an SM in all. They take tiles of keys in turns.
     """
-    library = gpu.library.attention
-    context, tile = column(op.seq_kv), float(library.decode_kv_tile)
+    library, tile = gpu.library.attention, variant.tile
+    context, tokens = column(op.seq_kv), column(op.visible_tokens)
     pieces = np.maximum(context // library.split_tokens, 1.0)
     wanted = np.maximum(np.minimum(pieces, np.round(np.sqrt(library.split_root * pieces))), 1.0)
     waves = column(op.batch) * column(op.kv_heads) * wanted / gpu.sm.count
     splits = np.maximum(np.floor(wanted / np.maximum(waves / library.grouped_ctas_per_sm, 1.0)), 1.0)
-    tokens = column(op.visible_tokens)
+    splits = np.minimum(splits, variant.most_splits)
     tiles = ceil_div(context, tile) - (context - tokens) // tile
     return _Reach(tokens, splits, ceil_div(tiles, splits), np.minimum(tiles / splits, 1.0))
 
@@ -165,7 +214,7 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
         dram_rate=library.decode_dram_rate,
         tensor_dtype=tensor_dtype(op.dtype, gpu),
         fma_ops=library.head_instructions * work,
-        special_ops=keys,
+        special_ops=keys + (2.0 * library.narrow_head_conversions * done * width if cached < 2.0 else 0.0),
         l2_read_bytes=2.0 * keys * column(op.head_dim) * cached + partial,
         l2_write_bytes=partial,
         dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
