@@ -45,6 +45,7 @@ Tiles = Annotated[tuple[Tile, ...], Field(min_length=1, strict=False)]
 Splits = Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
 Exponent = Annotated[float, Field(ge=1, le=64)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
+Instructions = Annotated[float, Field(ge=0, le=100_000)]
 Trips = Annotated[float, Field(ge=0, le=1000)]
 
 
@@ -138,6 +139,9 @@ class AttentionLibrary(Spec):
         "special-function operations with which the grouped kernel widens an element of an 8-bit KV cache", "1"
     )
     narrow_head_conversions: Trips = about("the same of the one-head kernel", "1")
+    narrow_cta_instructions: Instructions = about(
+        "instructions of each warp outside its loop, of the grouped kernel for an 8-bit KV cache with wgmma", "1"
+    )
     narrow_head_round_trips: Trips = about("head_round_trips for an 8-bit KV cache", "1")
     head_round_trips: Trips = about("the same of a decode CTA that computes one query head", "1")
     head_step_round_trips: Trips = about("L2 round trips that each of its steps over a tile of keys waits for", "1")

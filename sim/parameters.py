@@ -116,6 +116,7 @@ NARROW_DECODE = Group(
         Parameter("library.attention.narrow_grouped_round_trips", 0.1, 10.0),
         Parameter("library.attention.narrow_step_round_trips", 0.1, 10.0),
         Parameter("library.attention.narrow_merge_round_trips", 0.1, 10.0),
+        Parameter("library.attention.narrow_cta_instructions", 0.2, 3.0),
         Parameter("library.attention.narrow_conversions", 0.3, 3.0),
         Parameter("library.attention.narrow_head_round_trips", 0.1, 10.0),
         Parameter("library.attention.narrow_head_conversions", 0.3, 3.0),

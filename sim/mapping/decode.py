@@ -27,6 +27,8 @@ BoolArray = NDArray[np.bool_]
 
 GROUP_WARPS = 8.0
 """Warps of a CTA of the grouped kernel: four for scores, four for weighted values."""
+WARP_KEYS = 64.0
+"""Keys that a warp of it, or its warp group with wgmma, computes at once."""
 NARROW_WARPS = 12.0
 """Warps of the grouped kernel that multiplies 8-bit keys with wgmma."""
 LOAD_BYTES = 16.0
@@ -89,9 +91,14 @@ class _Variant(NamedTuple):
     """Keys of a step."""
     ctas_per_sm: FloatArray
     most_splits: float
+    returns: bool
+    """Whether CTAs without keys return at once."""
     fixed_trips: float
     step_trips: float
     merge_trips: float
+    flight_share: float
+    instructions: float
+    """Instructions of each warp outside the loop that keep the SM's schedulers busy."""
     conversions: float
     """Special-function operations for each element of a key or value."""
 
@@ -99,18 +106,20 @@ class _Variant(NamedTuple):
 def _variant(op: AttentionDecode, gpu: Gpu) -> _Variant:
     """mha.cu, or, with an 8-bit cache and wgmma, mha_sm90.cu: twelve warps, and two or three CTAs an SM."""
     library = gpu.library.attention
+    flight = library.decode_flight_share
     if _cache_bytes(op) >= 2.0:
         steps = library.grouped_step_round_trips
         trips = (library.grouped_round_trips, steps, library.merge_round_trips)
-        return _Variant(GROUP_WARPS, float(library.decode_kv_tile), constant(1.0), np.inf, *trips, 0.0)
+        return _Variant(GROUP_WARPS, float(library.decode_kv_tile), constant(1.0), np.inf, False, *trips, flight, 0.0, 0.0)
     steps = library.narrow_step_round_trips
     trips = (library.narrow_grouped_round_trips, steps, library.narrow_merge_round_trips)
     few, conversions = float(library.narrow_max_splits), library.narrow_conversions
     if gpu.library.gemm.instruction != "wgmma":
-        return _Variant(GROUP_WARPS, float(library.decode_kv_tile), constant(1.0), few, *trips, conversions)
+        return _Variant(GROUP_WARPS, float(library.decode_kv_tile), constant(1.0), few, False, *trips, flight, 0.0, conversions)
     rows = ceil_div(column(op.heads) / column(op.kv_heads), 8.0) * 8.0
     resident = np.where(_padded(column(op.head_dim)) * rows <= 2048.0, 3.0, 2.0)
-    return _Variant(NARROW_WARPS, float(library.narrow_kv_tile), resident, few, *trips, conversions)
+    instructions = library.narrow_cta_instructions
+    return _Variant(NARROW_WARPS, float(library.narrow_kv_tile), resident, few, True, *trips, 1.0, instructions, conversions)
 
 
 class _Reach(NamedTuple):
@@ -135,12 +144,13 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
     reach = _grouped_reach(op, gpu, variant)
     ctas = column(op.batch) * column(op.kv_heads) * reach.splits
     rows = ceil_div(group, MMA_ROWS) * MMA_ROWS
-    keys = ceil_div(reach.tokens, variant.tile) * variant.tile / reach.splits  # a last tile is computed whole
+    keys = ceil_div(reach.tokens, WARP_KEYS) * WARP_KEYS / reach.splits  # of the last tile, the warps that have keys
     hit = cache.mean_latency_cycles(gpu)
     partial = group * column(op.head_dim) * np.where(reach.splits > 1.0, PARTIAL_SUM_BYTES, element)
     merge = variant.merge_trips + library.merge_step_round_trips * reach.splits
     trips = variant.fixed_trips * (rows / MMA_ROWS + 1.0) / 2.0
     trips = (trips + np.where(reach.splits > 1.0, library.partial_round_trips, 0.0)) * (2.0 + width / 128.0) / 3.0
+    outside = variant.instructions * variant.warps * sm.warp_size * (1.0 + group * width / 1024.0) / 2.0
     room = np.minimum(library.grouped_load_bytes, width * cached)
     return KernelDemand(
         kernel="attention",
@@ -156,13 +166,13 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
         dram_rate=library.decode_dram_rate,
         tensor_dtype=tensor_dtype(op.dtype, gpu),
         tensor_ops=4.0 * rows * keys * width,
-        fma_ops=2.0 * library.softmax_instructions * rows * keys,
+        fma_ops=2.0 * (library.softmax_instructions * rows * keys + outside),
         special_ops=rows * keys + 2.0 * variant.conversions * keys * width,
         shared_bytes=4.0 * keys * width * cached,
         l2_read_bytes=2.0 * reach.tokens / reach.splits * column(op.head_dim) * cached + partial,
         l2_write_bytes=partial,
         dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
-        bytes_in_flight=library.decode_flight_share * 2.0 * variant.tile * room,
+        bytes_in_flight=variant.flight_share * 2.0 * variant.tile * room,
         chain_cycles=reach.steps * variant.step_trips * hit,
         exposed_cycles=_fixed_cycles(trips, ctas / (sm.count * variant.ctas_per_sm), reach, gpu),
         epilogue_bytes=partial,
@@ -183,8 +193,8 @@ def _grouped_reach(op: AttentionDecode, gpu: Gpu, variant: _Variant) -> _Reach:
     wanted = np.maximum(np.minimum(pieces, np.round(np.sqrt(library.split_root * pieces))), 1.0)
     waves = column(op.batch) * column(op.kv_heads) * wanted / gpu.sm.count
     splits = np.maximum(np.floor(wanted / np.maximum(waves / library.grouped_ctas_per_sm, 1.0)), 1.0)
-    splits = np.minimum(splits, variant.most_splits)
     tiles = ceil_div(context, tile) - (context - tokens) // tile
+    splits = np.minimum(splits, np.minimum(variant.most_splits, tiles) if variant.returns else variant.most_splits)
     return _Reach(tokens, splits, ceil_div(tiles, splits), np.minimum(tiles / splits, 1.0))
 
 
