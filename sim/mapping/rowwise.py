@@ -35,19 +35,20 @@ def quantize_demand(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[Ker
     element a thread and turn. So its instructions limit it: `conversion_instructions` an element, at one a lane and
     clock. Source: cpp/tensorrt_llm/common/cudaFp8Utils.cu.
     """
+    return (_conversion(op, _stream(op, gpu, conditions.cache), gpu),)
+
+
+def _conversion(op: Quantize, stream: Stream, gpu: Gpu) -> KernelDemand:
     library = gpu.library.elementwise
     ctas = float(library.conversion_ctas)
-    stream = _stream(op, gpu, conditions.cache)
-    chain = constant(library.conversion_round_trips * cache.mean_latency_cycles(gpu))
-    demand = stream_demand(op.op, stream, gpu, ctas=constant(ctas), chain_cycles=chain)
     elements = column(op.rows) * column(op.cols) / ctas
-    return (
-        replace(
-            demand,
-            fma_ops=2.0 * library.conversion_instructions * elements,
-            bytes_in_flight=CONVERSION_UNROLL * CONVERSION_THREADS * bytes_of(op.input_dtype or op.dtype) + 0.0 * elements,
-            exposed_cycles=constant(0.0),
-        ),
+    chain = constant(library.conversion_round_trips * cache.mean_latency_cycles(gpu))
+    in_flight = CONVERSION_UNROLL * CONVERSION_THREADS * bytes_of(op.input_dtype)
+    return replace(
+        stream_demand(op.op, stream, gpu, ctas=constant(ctas), chain_cycles=chain),
+        fma_ops=2.0 * library.conversion_instructions * elements,
+        bytes_in_flight=in_flight + 0.0 * elements,
+        exposed_cycles=constant(0.0),
     )
 
 
@@ -59,7 +60,7 @@ def dynamic_quantize_demands(op: Quantize, gpu: Gpu, conditions: Conditions) -> 
     helpers = np.maximum(gpu.library.gemm.quantize_kernels - 2.0, 0.0)
     return (
         stream_demand("largest_value", largest, gpu).with_extra_launches(helpers),
-        stream_demand(op.op, convert, gpu),
+        _conversion(op, convert, gpu),
     )
 
 
