@@ -46,7 +46,6 @@ STREAMS = Group(
         Parameter("library.elementwise.conversion_round_trips", 0.05, 10.0),
         Parameter("library.elementwise.conversion_instructions", 0.4, 2.5),
         Parameter("dram.efficiency", 0.6, 1.3, most=1.0),
-        Parameter("l2.write_cost", 0.3, 4.0),
         Parameter("l2.usable_share", 0.6, 1.1, most=1.0),
         Parameter("l2.eviction_sharpness", 0.2, 6.0),
         Parameter("library.elementwise.loads_in_flight", 0.25, 8.0),
