@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,91 +57,130 @@ def rotate_and_append(
     return demand.with_extra_launches(helpers)
 
 
-def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> KernelDemand:
-    library, sm = gpu.library.attention, gpu.sm
-    dtype = tensor_dtype(op.dtype, gpu)
-    element, cached = bytes_of(op.dtype), bytes_of(op.kv_dtype or op.dtype)
+class _Cta(NamedTuple):
+    """What a CTA of the prefill kernel has before it; arrays of shape (rows, 1)."""
+
+    queries: FloatArray
+    """Query rows of its tile."""
+    keys_at_once: FloatArray
+    """Keys of a step."""
+    keys: FloatArray
+    """Keys of all its steps, the mean over CTAs."""
+    longest: FloatArray
+    """Keys of the longest CTA over the mean."""
+    rows: FloatArray
+    """Query rows that are computed: warps without queries skip the products."""
+    width: FloatArray
+    """Head dimension that is computed."""
+    warps: FloatArray
+    held_bytes: FloatArray
+    """Shared memory."""
+    shared_bytes: FloatArray
+    """Shared-memory traffic."""
+
+
+def _cta(op: AttentionPrefill, gpu: Gpu) -> _Cta:
+    """Tiles of queries by tiles of keys, of which those at the diagonal, and at a window's far side, are half empty."""
+    element = bytes_of(op.dtype)
     tile_q, tile_k = _tile(column(op.head_dim), column(op.seq_kv), gpu)
-    batch, heads, width, seq_q, seq_kv = (column(x) for x in (op.batch, op.heads, op.head_dim, op.seq_q, op.seq_kv))
-    ctas = batch * heads * ceil_div(seq_q, tile_q)
-    window = column(op.window)
-    sides = 1.0 + ((window > 0.0) & (window < seq_kv))  # the diagonal's blocks are half empty, those at the window's too
+    width, seq_q, seq_kv, window = (column(x) for x in (op.head_dim, op.seq_q, op.seq_kv, op.window))
+    sides = 1.0 + ((window > 0.0) & (window < seq_kv))
     seen = column(op.pairs) / seq_q + (sides * np.minimum(tile_q, seq_q) + tile_k) / 2.0
     keys = np.minimum(np.maximum(seen, tile_k), ceil_div(seq_kv, tile_k) * tile_k)
-    steps = keys / tile_k
-    unit = WGMMA_ROWS if gpu.library.gemm.instruction == "wgmma" else MMA_ROWS
-    rows = ceil_div(seq_q, unit) * unit / ceil_div(seq_q, tile_q)  # warps without queries skip the products
-    scores = rows * keys
-
-    if gpu.library.gemm.instruction == "wgmma":
-        groups = np.maximum(tile_q / WGMMA_ROWS, 1.0)
-        computed_width = width
-        warps = 4.0 * groups + 4.0
+    longest = np.where(window > 0.0, np.minimum(window + tile_q, seq_kv), seq_kv) / keys
+    wgmma = gpu.library.gemm.instruction == "wgmma"
+    unit = WGMMA_ROWS if wgmma else MMA_ROWS
+    rows = ceil_div(seq_q, unit) * unit / ceil_div(seq_q, tile_q)
+    if wgmma:
+        warps = 4.0 * np.maximum(tile_q / WGMMA_ROWS, 1.0) + 4.0
         held = tile_q + 4.0 * tile_k
-        shared = rows / WGMMA_ROWS * (2.0 * keys * width + WGMMA_ROWS * width * steps) * element
+        traffic = rows / WGMMA_ROWS * (2.0 * keys + WGMMA_ROWS * keys / tile_k) * width
     else:
-        computed_width = 2.0 ** np.ceil(np.log2(width))  # register-resident heads come in powers of two
+        width = 2.0 ** np.ceil(np.log2(width))  # register-resident heads come in powers of two
         warps = np.maximum(tile_q / MMA_ROWS, 4.0)
         held = np.maximum(tile_q, 2.0 * tile_k) + 2.0 * tile_k  # queries go to registers, and keys into their room
-        shared = (rows / MMA_ROWS) * 2.0 * keys * computed_width * element
-    result = np.minimum(tile_q, seq_q) * width * element
-    read = result + 2.0 * np.minimum(keys, seq_kv) * width * cached
+        traffic = rows / MMA_ROWS * 2.0 * keys * width
+    held_bytes = np.minimum(held * column(op.head_dim) * element, gpu.sm.shared_memory_per_cta_bytes)
+    return _Cta(tile_q, tile_k, keys, longest, rows, width, warps, held_bytes, traffic * element)
+
+
+def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> KernelDemand:
+    library, sm = gpu.library.attention, gpu.sm
+    element, cached = bytes_of(op.dtype), bytes_of(op.kv_dtype or op.dtype)
+    cta = _cta(op, gpu)
+    width, seq_q = column(op.head_dim), column(op.seq_q)
+    ctas = column(op.batch) * column(op.heads) * ceil_div(seq_q, cta.queries)
+    queries_of_cta = np.minimum(cta.queries, seq_q)
+    result = queries_of_cta * width * element
     kv, queries = column(op.kv_bytes), column(op.output_bytes)
     warm = cache.hit_share(np.minimum(column(conditions.cache.activation_copies), 1e9) * (kv + queries) + queries, gpu)
     hit = cache.mean_latency_cycles(gpu)
-    step_cycles = (
-        library.step_round_trips * hit
-        + 2.0 * (sm.tensor_latency_cycles + width * element / INSTRUCTION_K_BYTES)
-        + 2.0 * (sm.shared_latency_cycles + gpu.library.barrier_cycles)
-        + library.softmax_instructions * sm.fma_latency_cycles
-        + sm.special_function_latency_cycles
+    steps, scores = cta.keys / cta.keys_at_once, cta.rows * cta.keys
+    step_cycles = _step_cycles(width * element, gpu)
+    registers = cta.queries * (width + cta.keys_at_once) / (np.maximum(cta.queries / 16.0, 4.0) * 32.0) + 64.0
+    fixed_trips = (
+        library.prefill_round_trips * (2.0 + queries_of_cta / cta.queries) / 3.0 * (2.0 + cta.width / 128.0) / 3.0
     )
-    products = 4.0 * rows * tile_k * computed_width / sm.tensor_ops_per_clk[dtype]  # type: ignore[index]
-    softmax = scores / steps * (2.0 * library.softmax_instructions / sm.fma_ops_per_clk["fp32"])
-    exponentials = scores / steps / sm.special_function_ops_per_clk
-    terms = (step_cycles, products, softmax, exponentials)
-    q = library.overlap_exponent
-    alone = steps * sum(np.power(term, q) for term in terms) ** (1.0 / q)
-    longest = np.where(window > 0.0, np.minimum(window + tile_q, seq_kv), seq_kv) / keys
     demand = KernelDemand(
         kernel="attention",
         ctas=ctas,
-        warps_per_cta=warps,
-        registers_per_thread=np.minimum(
-            tile_q * (width + tile_k) / (np.maximum(tile_q / 16.0, 4.0) * 32.0) + 64.0,
-            np.minimum(255.0, sm.registers / (warps * sm.warp_size)),
-        ),
-        shared_bytes_per_cta=np.minimum(held * width * element, sm.shared_memory_per_cta_bytes),
+        warps_per_cta=cta.warps,
+        registers_per_thread=np.minimum(registers, np.minimum(255.0, sm.registers / (cta.warps * sm.warp_size))),
+        shared_bytes_per_cta=cta.held_bytes,
         overlap_exponent=library.overlap_exponent,
         tensor_efficiency=library.tensor_efficiency,
         l2_rate=library.l2_rate,
         dram_rate=library.dram_rate,
         helper_cycles=2.0 * hit,
-        tensor_dtype=dtype,
-        tensor_ops=4.0 * scores * computed_width,
+        tensor_dtype=tensor_dtype(op.dtype, gpu),
+        tensor_ops=4.0 * scores * cta.width,
         fma_ops=2.0 * library.softmax_instructions * scores,
         special_ops=scores,
-        shared_bytes=shared,
-        l2_read_bytes=read,
+        shared_bytes=cta.shared_bytes,
+        l2_read_bytes=result + 2.0 * np.minimum(cta.keys, column(op.seq_kv)) * width * cached,
         l2_write_bytes=result,
         dram_read_bytes=(kv + queries) * (1.0 - warm) / ctas,
         dram_write_bytes=queries * (1.0 - cache.hit_share(kv + 2.0 * queries, gpu)) / ctas,
-        bytes_in_flight=2.0 * tile_k * width * cached,
+        bytes_in_flight=2.0 * cta.keys_at_once * width * cached,
         chain_cycles=steps * step_cycles,
-        exposed_cycles=library.prefill_round_trips
-        * hit
-        * ((2.0 + np.minimum(seq_q, tile_q) / tile_q) * (2.0 + computed_width / 128.0) / 9.0),
+        exposed_cycles=fixed_trips * hit,
         epilogue_bytes=result,
         setup_cycles=constant(library.setup_round_trips * hit),
-        label=(tile_q, tile_k),
+        label=(cta.queries, cta.keys_at_once),
     )
     waves = np.ceil(ctas / (gpu.sm.count * np.maximum(ctas_per_sm(demand, gpu), 1.0)))
-    waiting = library.prefill_tail_share * alone * np.maximum(longest - 1.0, 0.0)  # for the queries that see most keys
-    return replace(demand, exposed_cycles=demand.exposed_cycles + waiting / waves)
+    return replace(demand, exposed_cycles=demand.exposed_cycles + _tail_cycles(demand, cta.longest, gpu) / waves)
+
+
+def _step_cycles(row_bytes: FloatArray, gpu: Gpu) -> FloatArray:
+    """Latency of a step: scores, softmax and weighted values wait for one another; rows of keys have `row_bytes`."""
+    library, sm = gpu.library.attention, gpu.sm
+    cycles: FloatArray = (
+        library.step_round_trips * cache.mean_latency_cycles(gpu)
+        + 2.0 * (sm.tensor_latency_cycles + row_bytes / INSTRUCTION_K_BYTES)
+        + 2.0 * (sm.shared_latency_cycles + gpu.library.barrier_cycles)
+        + library.softmax_instructions * sm.fma_latency_cycles
+        + sm.special_function_latency_cycles
+    )
+    return cycles
+
+
+def _tail_cycles(demand: KernelDemand, longest: FloatArray, gpu: Gpu) -> FloatArray:
+    """What is waited for at the end, once: the CTA whose queries see most keys runs on when the others have ended."""
+    library, sm = gpu.library.attention, gpu.sm
+    terms = (
+        demand.chain_cycles,
+        demand.tensor_ops / sm.tensor_ops_per_clk[demand.tensor_dtype],  # type: ignore[index]
+        demand.fma_ops / sm.fma_ops_per_clk["fp32"],
+        demand.special_ops / sm.special_function_ops_per_clk,
+    )
+    q = library.overlap_exponent
+    alone: FloatArray = sum(np.power(term, q) for term in terms) ** (1.0 / q)
+    return library.prefill_tail_share * alone * np.maximum(longest - 1.0, 0.0)
 
 
 def _tile(width: FloatArray, keys: FloatArray, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
-    """Query rows and keys of a step: of the first kernel, by head dimension, that is wide enough; else of the widest."""
+    """Query rows and keys of a step: of the first kernel whose head dimension is wide enough, else of the widest."""
     library = gpu.library.attention
     short = keys <= library.prefill_short_keys
     few, many = (_of_width(width, menu) for menu in (library.prefill_short_tiles, library.prefill_tiles))

@@ -31,6 +31,10 @@ WARP_KEYS = 64.0
 """Keys that a warp of it, or its warp group with wgmma, computes at once."""
 NARROW_WARPS = 12.0
 """Warps of the grouped kernel that multiplies 8-bit keys with wgmma."""
+WGMMA_QUERIES = 8.0
+"""Query heads of which it computes a multiple."""
+SMALL_QUERIES = 2048.0
+"""Elements of a CTA's queries up to which three CTAs share an SM, by its launch bounds; else two."""
 LOAD_BYTES = 16.0
 """Bytes that a thread of the one-head kernel loads at once."""
 UNROLL = 8.0
@@ -104,22 +108,41 @@ class _Variant(NamedTuple):
 
 
 def _variant(op: AttentionDecode, gpu: Gpu) -> _Variant:
-    """mha.cu, or, with an 8-bit cache and wgmma, mha_sm90.cu: twelve warps, and two or three CTAs an SM."""
+    """mha.cu, which fills an SM's shared memory, or mha_sm90.cu, which takes 8-bit caches where there is wgmma."""
     library = gpu.library.attention
-    flight = library.decode_flight_share
+    sixteen_bit = _Variant(
+        warps=GROUP_WARPS,
+        tile=float(library.decode_kv_tile),
+        ctas_per_sm=constant(1.0),
+        most_splits=np.inf,
+        returns=False,
+        fixed_trips=library.grouped_round_trips,
+        step_trips=library.grouped_step_round_trips,
+        merge_trips=library.merge_round_trips,
+        flight_share=library.decode_flight_share,
+        instructions=0.0,
+        conversions=0.0,
+    )
     if _cache_bytes(op) >= 2.0:
-        steps = library.grouped_step_round_trips
-        trips = (library.grouped_round_trips, steps, library.merge_round_trips)
-        return _Variant(GROUP_WARPS, float(library.decode_kv_tile), constant(1.0), np.inf, False, *trips, flight, 0.0, 0.0)
-    steps = library.narrow_step_round_trips
-    trips = (library.narrow_grouped_round_trips, steps, library.narrow_merge_round_trips)
-    few, conversions = float(library.narrow_max_splits), library.narrow_conversions
+        return sixteen_bit
+    widening = sixteen_bit._replace(
+        most_splits=float(library.narrow_max_splits),
+        fixed_trips=library.narrow_grouped_round_trips,
+        step_trips=library.narrow_step_round_trips,
+        merge_trips=library.narrow_merge_round_trips,
+        conversions=library.narrow_conversions,
+    )
     if gpu.library.gemm.instruction != "wgmma":
-        return _Variant(GROUP_WARPS, float(library.decode_kv_tile), constant(1.0), few, False, *trips, flight, 0.0, conversions)
-    rows = ceil_div(column(op.heads) / column(op.kv_heads), 8.0) * 8.0
-    resident = np.where(_padded(column(op.head_dim)) * rows <= 2048.0, 3.0, 2.0)
-    instructions = library.narrow_cta_instructions
-    return _Variant(NARROW_WARPS, float(library.narrow_kv_tile), resident, few, True, *trips, 1.0, instructions, conversions)
+        return widening
+    rows = ceil_div(column(op.heads) / column(op.kv_heads), WGMMA_QUERIES) * WGMMA_QUERIES
+    return widening._replace(
+        warps=NARROW_WARPS,
+        tile=float(library.narrow_kv_tile),
+        ctas_per_sm=np.where(_padded(column(op.head_dim)) * rows <= SMALL_QUERIES, 3.0, 2.0),
+        returns=True,
+        flight_share=1.0,
+        instructions=library.narrow_cta_instructions,
+    )
 
 
 class _Reach(NamedTuple):
