@@ -53,18 +53,19 @@ def decode_algorithms(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> 
     itself.
     """
     grouped = _takes_groups(op, gpu)[:, 0]
-    together, alone = _grouped_kernel(op, gpu, conditions), _head_kernel(op, gpu, conditions)
-    if not conditions.attention_module:
-        return Algorithm((together,), grouped), Algorithm((alone,), ~grouped)
-    helpers = np.maximum(gpu.library.attention.module_kernels_decode - 2.0, 0.0)
-    before = rotate_and_append(op, constant(1.0), gpu, helpers)
-    together_fused, alone = (kernel.with_extra_launches(helpers) for kernel in (together, alone))
-    fused = grouped & _rotates_itself(op, gpu)[:, 0]
-    return (
-        Algorithm((before, together), grouped & ~fused),
-        Algorithm((together_fused,), fused),
-        Algorithm((alone,), ~grouped),
-    )
+    fused = grouped & (_rotates_itself(op, gpu)[:, 0] | (not conditions.attention_module))
+    helpers = 0.0
+    if conditions.attention_module:
+        helpers = np.maximum(gpu.library.attention.module_kernels_decode - 2.0, 0.0)
+    ways = []
+    if np.any(grouped):
+        together = _grouped_kernel(op, gpu, conditions)
+        before = rotate_and_append(op, constant(1.0), gpu, helpers)
+        ways = [Algorithm((before, together), grouped & ~fused)]
+        ways.append(Algorithm((together.with_extra_launches(helpers),), fused))
+    if not np.all(grouped):
+        ways.append(Algorithm((_head_kernel(op, gpu, conditions).with_extra_launches(helpers),), ~grouped))
+    return tuple(way for way in ways if np.any(way.serves))
 
 
 def _takes_groups(op: AttentionDecode, gpu: Gpu) -> BoolArray:
