@@ -105,6 +105,9 @@ class AttentionLibrary(Spec):
     )
     prefill_short_keys: Count = about("most keys for which prefill takes the kernels of prefill_short_tiles", "1")
     prefill_short_tiles: dict[str, Tile] = about("prefill_tiles of contexts of that many keys", "rows x keys")
+    narrow_prefill_heads: Splits = about(
+        "head dimensions whose prefill multiplies 8-bit operands; others are widened", "1"
+    )
     decode_kv_tile: Count = about("keys of one step of the grouped decode kernel", "1")
     split_tokens: Count = about("keys for each of which the grouped decode kernel would have a CTA", "1")
     split_root: Rate = about("its splits are at most the root of this times the CTAs that split_tokens asks for", "1")

@@ -118,6 +118,7 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
     steps, scores = cta.keys / cta.keys_at_once, cta.rows * cta.keys
     step_cycles = _step_cycles(width * element, gpu)
     registers = cta.queries * (width + cta.keys_at_once) / (np.maximum(cta.queries / 16.0, 4.0) * 32.0) + 64.0
+    slower, widened = _widening(op, gpu)
     fixed_trips = (
         library.prefill_round_trips * (2.0 + queries_of_cta / cta.queries) / 3.0 * (2.0 + cta.width / 128.0) / 3.0
     )
@@ -133,9 +134,9 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
         dram_rate=library.dram_rate,
         helper_cycles=2.0 * hit,
         tensor_dtype=tensor_dtype(op.dtype, gpu),
-        tensor_ops=4.0 * scores * cta.width,
+        tensor_ops=4.0 * scores * cta.width * slower,
         fma_ops=2.0 * library.softmax_instructions * scores,
-        special_ops=scores,
+        special_ops=scores + 2.0 * widened * cta.keys * cta.width,
         shared_bytes=cta.shared_bytes,
         l2_read_bytes=result + 2.0 * np.minimum(cta.keys, column(op.seq_kv)) * width * cached,
         l2_write_bytes=result,
@@ -150,6 +151,17 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
     )
     waves = np.ceil(ctas / (gpu.sm.count * np.maximum(ctas_per_sm(demand, gpu), 1.0)))
     return replace(demand, exposed_cycles=demand.exposed_cycles + _tail_cycles(demand, cta.longest, gpu) / waves)
+
+
+def _widening(op: AttentionPrefill, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
+    """How much slower products are, and conversions for each element of a key, where 8-bit heads have no kernel.
+
+    Such heads are widened, element by element as the one-head decode kernel does, and multiplied at the 16-bit rate.
+    """
+    library, rates = gpu.library.attention, gpu.sm.tensor_ops_per_clk
+    alike = np.isin(column(op.head_dim), library.narrow_prefill_heads) | (bytes_of(op.dtype) >= 2.0)
+    ratio = rates.get(op.dtype, 1.0) / rates.get("bf16", rates.get("fp16", 1.0))  # type: ignore[call-overload]
+    return np.where(alike, 1.0, ratio), np.where(alike, 0.0, library.narrow_head_conversions)
 
 
 def _step_cycles(row_bytes: FloatArray, gpu: Gpu) -> FloatArray:

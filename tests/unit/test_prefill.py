@@ -66,6 +66,17 @@ def test_warps_without_queries_skip_the_products(seq_q: int, rows: int, l40s: Gp
     assert one.special_ops.item() / (one.tensor_ops.item() / (4 * rows * 128)) == rows
 
 
+def test_heads_without_an_8_bit_kernel_are_widened(l40s: Gpu, h200: Gpu) -> None:
+    """On Ada 8-bit products run at twice the 16-bit rate, but not for heads of 256, whose elements cost six conversions."""
+    eight_bit = {"seq_q": 64, "seq_kv": 64, "dtype": "fp8", "kv_dtype": "fp8"}
+    for head_dim, slower, conversions in ((128, 1, 0), (256, 2, 6)):
+        one = kernel(prefill(**eight_bit, head_dim=head_dim), l40s)
+        scores = 64 * 64
+        assert one.tensor_ops.item() == slower * 4 * scores * head_dim
+        assert one.special_ops.item() == scores + 2 * conversions * 64 * head_dim
+    assert kernel(prefill(**eight_bit, head_dim=256), h200).special_ops.item() < 2 * 64 * 256
+
+
 def test_keys_beyond_the_context_are_not_read(l40s: Gpu) -> None:
     one = kernel(prefill(seq_q=1, seq_kv=1), l40s)
     assert one.l2_read_bytes.item() == 128 * 2 + 2 * 1 * 128 * 2
