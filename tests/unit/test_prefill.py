@@ -67,7 +67,7 @@ def test_warps_without_queries_skip_the_products(seq_q: int, rows: int, l40s: Gp
 
 
 def test_heads_without_an_8_bit_kernel_are_widened(l40s: Gpu, h200: Gpu) -> None:
-    """On Ada 8-bit products run at twice the 16-bit rate, but not for heads of 256, whose elements cost six conversions."""
+    """Ada multiplies 8 bits twice as fast as 16, but not for heads of 256, whose elements cost six conversions each."""
     eight_bit = {"seq_q": 64, "seq_kv": 64, "dtype": "fp8", "kv_dtype": "fp8"}
     for head_dim, slower, conversions in ((128, 1, 0), (256, 2, 6)):
         one = kernel(prefill(**eight_bit, head_dim=head_dim), l40s)
