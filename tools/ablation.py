@@ -28,6 +28,13 @@ HELD_OUT = 3000
 OFF: dict[str, Mapping[str, Any]] = {
     "all mechanisms": {},
     "split-K": {"library.gemm.split_k": (1,)},
+    "rules for splitting": {
+        "library.gemm.split_min_products": 1,
+        "library.gemm.split_always_depth": 1,
+        "library.gemm.split_reluctance_cycles": 0.0,
+    },
+    "DRAM's ramp": {"library.gemm.cold_round_trips": 1e-3},
+    "results' own share of L2": {"library.gemm.dirty_share": 0.9},
     "narrow tiles (one 128-column menu)": {"library.gemm.tiles": "128"},
     "L2 residency between runs and waves": {"library.gemm.l2_share": 0.01},
     "power-limited clock": {"power.tdp_w": 1e6},

@@ -32,8 +32,7 @@ _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "nvfp4": "fp4"
 def conditions_of(source: str, op: str) -> Conditions:
     """How the package's collectors ran a kernel (github.com/ai-dynamo/aiconfigurator, collector/).
 
-    Kernels were replayed as a CUDA graph, three times to warm up and six to time. GEMM weights rotate over
-    min(5, ceil(L2 / weight bytes)) copies while the activations stay the same; activations reach narrow GEMMs as
+    Kernels were replayed as a CUDA graph, three times to warm up and six to time. Activations reach narrow GEMMs as
     bf16 and are quantised within the time. Attention re-reads one KV cache, quantisation one input. TensorRT-LLM's
     attention rows are its whole attention module. Rows with watts were repeated for 0.3 to 1 s, at settled clocks.
     Collectives are from nccl-tests, which launches on a stream.
@@ -48,7 +47,11 @@ def conditions_of(source: str, op: str) -> Conditions:
 
 
 def _copies_of(source: str) -> Conditions:
-    """How a framework's GEMM collector rotates its operands (collect_gemm.py of each)."""
+    """How a framework's collector rotates the operands of GEMMs (collect_gemm.py of each).
+
+    SGLang's makes six of both; vLLM's six of the weights; TensorRT-LLM's five of the weights, from 1.3 on only as many
+    as fill L2.
+    """
     framework = source.removeprefix(SOURCE_PREFIX)
     if framework.startswith("sglang"):
         return Conditions(weight_copies=6, activation_copies=6)
