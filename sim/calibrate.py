@@ -203,7 +203,7 @@ class _Fit:
         """Standard errors of x from the curvature of the loss, the spread of the residuals taken robustly."""
         spread = 1.4826 * float(np.median(np.abs(self._residuals(x)[: len(self._measured)])))
         curvature = jacobian.T @ jacobian / spread**2
-        curvature[np.diag_indices(len(x))] += len(self._measured) / 100.0 * (PULL / LOSS_SCALE) ** 2
+        curvature[np.diag_indices(len(x))] += len(self._measured) / 100.0 * (PULL / spread) ** 2
         return np.sqrt(np.diag(np.linalg.pinv(curvature)))
 
 

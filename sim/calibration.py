@@ -1,7 +1,7 @@
 """Calibration in its two steps: fit the physics, then learn a correction of what remains; and say how far off both are.
 
-Rows are drawn at random, spread over their sizes. What either step used is remembered by fingerprint, and every error
-here is of other rows.
+Rows are drawn at random, those of the first step spread over their sizes. What either step used is remembered by
+fingerprint, and every error here is of other rows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from simexplore.sim.demand import FloatArray
 from simexplore.sim.estimate import physics
 from simexplore.sim.residual import NORMAL_80, corrected, feature_columns, group_of, size_names
 from simexplore.sim.residual_fit import COVERAGE, TrainingRows, fit_correction
-from simexplore.sim.spread import spread_rows
 
 Progress = Callable[[int, int], None]
 Positions = npt.NDArray[np.intp]
@@ -239,10 +238,15 @@ def _paces(group: _Group, used: Positions, gpu: Gpu) -> dict[str, float]:
 
 
 def _chosen(group: _Group, used: Positions, most: int, random: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Rows to learn from: those that the physics was fitted on, then others, spread over their sizes."""
+    """Rows to learn from: those that the physics was fitted on, then others at random.
+
+    Not spread: a left-out row would then lie farther from the others than a new one does, and intervals be too wide.
+    """
     training = np.isin(group.positions, used)
-    sizes = np.column_stack([group.columns[name] for name in group.sizes])
-    training[spread_rows(sizes, min(most, int(MOST_SHARE * len(training))), random, training)] = True
+    others = np.flatnonzero(~training)
+    room = min(most, int(MOST_SHARE * len(training))) - int(training.sum())
+    if room > 0:
+        training[random.permutation(others)[:room]] = True
     return training
 
 

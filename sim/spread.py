@@ -14,7 +14,6 @@ from simexplore.workloads.operator import Operator
 
 Positions = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
-Taken = npt.NDArray[np.bool_]
 
 
 def log_sizes(record: Operator, rows: int) -> Floats:
@@ -23,13 +22,11 @@ def log_sizes(record: Operator, rows: int) -> Floats:
     return np.log2(np.maximum(np.column_stack(counts), 0.5))
 
 
-def spread_rows(points: Floats, most: int, random: np.random.Generator, taken: Taken | None = None) -> Positions:
+def spread_rows(points: Floats, most: int, random: np.random.Generator) -> Positions:
     """Positions, in order, of at most `most` points of shape (rows, dimensions): one a cell, all cells alike large.
 
-    A cell is halved along the dimension in which it is the widest, relative to the whole table's width. With some of
-    the points taken already, shape (rows,), they count: at most `most` in all, and a cell that has one gets no other.
+    A cell is halved along the dimension in which it is the widest, relative to the whole table's width.
     """
-    given = np.zeros(len(points), dtype=bool) if taken is None else taken
     width = np.ptp(points, axis=0)
     scaled = points[:, width > 0.0] / width[width > 0.0]
     cells = [(np.arange(len(points)), min(most, len(points)))]
@@ -37,16 +34,12 @@ def spread_rows(points: Floats, most: int, random: np.random.Generator, taken: T
     while cells:
         rows, wanted = cells.pop()
         if wanted == len(rows):
-            chosen += rows[~given[rows]].tolist()
+            chosen += rows.tolist()
         elif wanted == 1:
-            chosen += [] if given[rows].any() else [int(random.choice(rows))]
+            chosen.append(int(random.choice(rows)))
         elif wanted > 1:
             cells += _halves(rows, wanted, scaled, random)
-    room = max(most - int(given.sum()), 0)
-    kept = random.permutation(np.array(chosen, dtype=np.intp))[
-        :room
-    ]  # a cell with two that were taken costs another one
-    return np.sort(kept)
+    return np.sort(np.array(chosen, dtype=np.intp))
 
 
 def _halves(rows: Positions, wanted: int, scaled: Floats, random: np.random.Generator) -> list[tuple[Positions, int]]:
