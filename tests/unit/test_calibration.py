@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,11 +13,14 @@ import pytest
 from made_up_rows import NOISE, UNKNOWN_SOURCE, gemms
 
 import simexplore
+from simexplore.archs.calibration import Calibration
 from simexplore.archs.load import is_as_calibrated, load_arch
 from simexplore.archs.schema import Gpu
 from simexplore.errors import SimexploreError
+from simexplore.kernels.records import operator_columns
 from simexplore.sim import calibration, residual_fit
 from simexplore.sim.calibration import Calibrated, calibrate
+from simexplore.sim.compare import conditions_in
 from simexplore.sim.estimate import physics, predict
 from simexplore.sim.overlay import Provenance, extends_from, write_overlay
 from simexplore.sim.residual import sum_of_trees
@@ -168,6 +172,29 @@ def test_an_overlay_of_an_overlay_remembers_both(base: Gpu, overlay: Path) -> No
     assert len(gpu.calibration.residual.fingerprints) == LEARNED + 100
     assert set(gpu.calibration.rows) == {"gemm fp16 stream"}
     assert list(gpu.calibration.residual.corrections) == ["gemm fp16 stream"]
+
+
+def test_sources_run_at_a_pace_of_their_own(base: Gpu) -> None:
+    rows = gemms(base, 400, seed=5)
+    frame = rows.frame.copy()
+    slow = np.arange(len(frame)) % 4 == 0
+    frame.loc[slow, "source"] = "slow"
+    frame.loc[slow, "time_us"] *= 1.21
+    (group,) = calibration._groups(base, replace(rows, frame=frame))[0].values()
+    paces = calibration._paces(group, group.positions, base)
+    assert paces["slow"] / paces["made up"] == pytest.approx(1.21, rel=0.02)
+    assert paces["slow"] * paces["made up"] == pytest.approx(1.0, rel=1e-3)
+    known = base.model_copy(update={"calibration": Calibration(pace={GROUP: paces})})
+    for column in operator_columns(replace(rows, frame=frame))[0]:
+        assert conditions_in(column, known).pace == paces[column.source]
+    straight = group.at(paces, base)
+    both = [np.median(straight.log_ratio[straight.sources == source]) for source in ("slow", "made up")]
+    assert both[0] == pytest.approx(both[1], abs=0.02)
+
+
+def test_one_source_has_no_pace(base: Gpu) -> None:
+    (group,) = calibration._groups(base, gemms(base, 60))[0].values()
+    assert calibration._paces(group, group.positions, base) == {}
 
 
 def test_few_rows_learn_no_correction(base: Gpu) -> None:
