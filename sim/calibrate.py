@@ -29,9 +29,8 @@ Floats = npt.NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 """Called with the operator family, the steps done and the steps in all."""
 
-LOSS_SCALE = 0.02
-"""Log error at which the loss turns from square to absolute: below the noise of measurements, so that the tails of
-kernels that a library chose badly pull little."""
+LOSS_SCALE = 0.05
+"""Log error at which the loss turns from square to absolute: about the noise of measurements."""
 PULL = 0.03
 """Weight of x as if it were a log error of one row in a hundred."""
 STEPS = (0.05, 0.02, 0.01)
@@ -203,7 +202,7 @@ class _Fit:
         """Standard errors of x from the curvature of the loss, the spread of the residuals taken robustly."""
         spread = 1.4826 * float(np.median(np.abs(self._residuals(x)[: len(self._measured)])))
         curvature = jacobian.T @ jacobian / spread**2
-        curvature[np.diag_indices(len(x))] += len(self._measured) / 100.0 * (PULL / spread) ** 2
+        curvature[np.diag_indices(len(x))] += len(self._measured) / 100.0 * (PULL / LOSS_SCALE) ** 2
         return np.sqrt(np.diag(np.linalg.pinv(curvature)))
 
 
