@@ -59,7 +59,7 @@ GEMM = Group(
     share=0.9,
     parameters=(
         Parameter("library.gemm.setup_round_trips", 0.1, 6.0, starting=True),
-        Parameter("library.gemm.cold_round_trips", 0.05, 20.0),
+        Parameter("library.gemm.cold_round_trips", 0.05, 20.0, starting=True),
         Parameter("library.gemm.reduction_round_trips", 0.1, 8.0, starting=True),
         Parameter("library.gemm.gemv_round_trips", 0.1, 6.0, starting=True),
         Parameter("library.gemm.gemv_unroll", 0.05, 16.0),

@@ -112,7 +112,7 @@ def test_nothing_to_compare_is_an_error_that_says_why(tmp_path: Path, gpu: Gpu, 
 
 def test_weights_rotate_over_what_fills_the_cache(tmp_path: Path, gpu: Gpu, fixed: Fixed) -> None:
     sizes = (64, 4096, 16384)
-    compare(tmp_path, gpu, [f"aic/trtllm1.3.0rc20,H200,gemm,bf16,8,{n},{n},,,,9" for n in sizes])
+    compare(tmp_path, gpu, [f"aic/trtllm1.4.0,H200,gemm,bf16,8,{n},{n},,,,9" for n in sizes])
     (_, conditions) = fixed.asked[0]
     expected = [min(5.0, np.ceil(gpu.l2.capacity_bytes / (2.0 * n * n))) for n in sizes]
     np.testing.assert_array_equal(conditions.cache.weight_copies, expected)
