@@ -72,12 +72,11 @@ def _held_out(gpu: Gpu, table: Measurements, frozen: set[str]) -> float:
     fixed = {path.removesuffix("_cycles") for path in frozen}
     gemm = parameters.GEMM
     kept = tuple(parameter for parameter in gemm.parameters if parameter.path not in fixed)
-    groups, parameters.GROUPS = parameters.GROUPS, (replace(gemm, parameters=kept),)
-    calibrate.GROUPS = parameters.GROUPS
+    groups_of, calibrate.groups_of = calibrate.groups_of, lambda _: (replace(gemm, parameters=kept),)
     try:
         fit = calibrate.fit_physics(gpu, table)
     finally:
-        parameters.GROUPS = calibrate.GROUPS = groups
+        calibrate.groups_of = groups_of
     held = table.frame.drop(index=fit.fitted_rows).reset_index(drop=True)
     return compare(fit.gpu, replace(table, frame=held)).total.mape
 
