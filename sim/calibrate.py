@@ -42,8 +42,8 @@ EVALUATIONS = 15
 """Most Jacobians of each stage."""
 FEWEST_OF_COLUMN = 30
 """Rows that each source and set of dtypes has in a fit: enough to see its pace."""
-SEEN = 0.85
-"""A parameter whose uncertainty stays above this share of what the pull leaves it is one that the rows cannot see."""
+SEEN = 0.75
+"""A parameter whose log is known no better than this is one that the rows cannot see. A family's pull alone tells more."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class _Fit:
         """The best x, and the relative standard error of each parameter (None: not seen, x put back to 0)."""
         x, jacobian = self._descend(np.ones(len(self._base), dtype=bool), progress, family)
         errors = self._errors(x, jacobian)
-        seen = errors < SEEN * LOSS_SCALE / self._pull
+        seen = errors < SEEN
         x, jacobian = self._descend(seen, progress, family, start=np.where(seen, x, 0.0))
         errors = np.where(seen, self._errors(x, jacobian), np.inf)
         return x, [float(error) if known else None for error, known in zip(errors, seen, strict=True)]
