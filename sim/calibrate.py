@@ -43,7 +43,7 @@ EVALUATIONS = 15
 FEWEST_OF_COLUMN = 30
 """Rows that each source and set of dtypes has in a fit: enough to see its pace."""
 SEEN = 0.75
-"""A parameter whose log is known no better than this is one that the rows cannot see. A family's pull alone tells more."""
+"""A parameter whose log is known no better than this is one that the rows cannot see (a family's pull tells more)."""
 
 
 @dataclass(frozen=True)
