@@ -33,9 +33,6 @@ LOSS_SCALE = 0.05
 """Log error at which the loss turns from square to absolute: about the noise of measurements."""
 PULL = 0.03
 """Weight of x as if it were a log error of one row in a hundred."""
-FAMILY_PULL = 0.1
-"""The same for what a whole generation shares: it must hold on machines that no row is of, so it stays nearer to its
-sources (docs/calibration.md)."""
 STEPS = (0.05, 0.02, 0.01)
 """Finite differences, coarse to fine: tile choice makes the predictions steppy."""
 EVALUATIONS = 15
@@ -43,7 +40,7 @@ EVALUATIONS = 15
 FEWEST_OF_COLUMN = 30
 """Rows that each source and set of dtypes has in a fit: enough to see its pace."""
 SEEN = 0.75
-"""A parameter whose log is known no better than this is one that the rows cannot see (a family's pull tells more)."""
+"""A parameter whose log is known no better than this is one that the rows cannot see."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +59,7 @@ class PhysicsFit:
 
 
 def fit_physics(
-    gpu: Gpu,
-    measurements: Measurements,
-    rows: int = 400,
-    seed: int = 0,
-    progress: Progress | None = None,
-    pull: float = PULL,
+    gpu: Gpu, measurements: Measurements, rows: int = 400, seed: int = 0, progress: Progress | None = None
 ) -> PhysicsFit:
     """Fit each operator family's parameters to at most `rows` rows of it, spread over its sizes.
 
@@ -86,7 +78,7 @@ def fit_physics(
         sample = _sample(mine, round(rows * group.share), np.random.default_rng(seed))
         profiled = all(column.conditions.launch == "profiled" for column in mine)
         parameters = [parameter for parameter in group.parameters if not (profiled and parameter.starting)]
-        fit = _Fit(gpu, parameters, sample, measurements.frame[TIME].to_numpy(dtype=np.float64) * 1e-6, pull)
+        fit = _Fit(gpu, parameters, sample, measurements.frame[TIME].to_numpy(dtype=np.float64) * 1e-6)
         found, errors = fit.run(progress, group.ops[0])
         gpu = fit.machine(found)
         uncertainty.update(zip(fit.paths, errors, strict=True))
@@ -131,12 +123,7 @@ class _Fit:
     """One group's least squares over x, the logs of the factors on its parameters' sourced values."""
 
     def __init__(
-        self,
-        gpu: Gpu,
-        parameters: Sequence[Parameter],
-        sample: Sequence[OperatorColumn],
-        times_s: Floats,
-        pull: float = PULL,
+        self, gpu: Gpu, parameters: Sequence[Parameter], sample: Sequence[OperatorColumn], times_s: Floats
     ) -> None:
         fields = [field_of(parameter.path, gpu) for parameter in parameters]
         present = [i for i, field in enumerate(fields) if isinstance(field.read(gpu), int | float)]
@@ -148,7 +135,6 @@ class _Fit:
         most = np.array([parameters[i].most for i in present])
         self._upper = np.log(np.minimum([parameters[i].upper for i in present], most / self._base))
         self._measured = np.log(np.concatenate([times_s[column.rows] for column in sample]))
-        self._pull = pull * float(np.sqrt(len(self._measured) / 100.0))
 
     @property
     def paths(self) -> list[str]:
@@ -205,7 +191,8 @@ class _Fit:
         return x, jacobian
 
     def _residuals(self, x: Floats) -> Floats:
-        return np.concatenate([self._log_times(self.machine(x)) - self._measured, self._pull * x])
+        pull = PULL * np.sqrt(len(self._measured) / 100.0)
+        return np.concatenate([self._log_times(self.machine(x)) - self._measured, pull * x])
 
     def _log_times(self, gpu: Gpu) -> Floats:
         parts = [physics(column.record, gpu, conditions_in(column, self._gpu)).time_s for column in self._sample]
@@ -215,7 +202,7 @@ class _Fit:
         """Standard errors of x from the curvature of the loss, the spread of the residuals taken robustly."""
         spread = 1.4826 * float(np.median(np.abs(self._residuals(x)[: len(self._measured)])))
         curvature = jacobian.T @ jacobian / spread**2
-        curvature[np.diag_indices(len(x))] += (self._pull / LOSS_SCALE) ** 2
+        curvature[np.diag_indices(len(x))] += len(self._measured) / 100.0 * (PULL / LOSS_SCALE) ** 2
         return np.sqrt(np.diag(np.linalg.pinv(curvature)))
 
 

@@ -21,7 +21,7 @@ from simexplore.errors import SimexploreError
 from simexplore.kernels.fingerprints import Fingerprints, fingerprints
 from simexplore.kernels.measurement import TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
-from simexplore.sim.calibrate import FAMILY_PULL, PULL, fit_physics
+from simexplore.sim.calibrate import fit_physics
 from simexplore.sim.compare import conditions_in
 from simexplore.sim.demand import FloatArray
 from simexplore.sim.estimate import physics
@@ -77,7 +77,6 @@ def calibrate(
     residual_rows: int = 1000,
     seed: int = 0,
     progress: Progress | None = None,
-    family: bool = False,
 ) -> Calibrated:
     """Fit a machine to measured rows.
 
@@ -88,7 +87,6 @@ def calibrate(
         residual_rows: most rows of a group (family, dtypes and conditions) that the correction is learned from, those
             of the physics among them; 0: no correction.
         seed: chooses the rows.
-        family: fit what the machine's generation shares: values stay nearer to their sources.
         progress: told the thousandths of the work that are done.
 
     Raises:
@@ -100,8 +98,7 @@ def calibrate(
     uncertainty: dict[str, float | None] = {}
     used: Positions = np.zeros(0, dtype=np.intp)
     if rows:
-        pull = FAMILY_PULL if family else PULL
-        fit = fit_physics(base, measurements, rows, seed, lambda _op, done, total: steps.tell(0.5, done, total), pull)
+        fit = fit_physics(base, measurements, rows, seed, lambda _family, done, total: steps.tell(0.5, done, total))
         values = {path: field_of(path, base).write(_rounded(value)) for path, value in fit.values.items()}
         uncertainty, used = dict(fit.uncertainty), fit.fitted_rows
     steps.next(0.5)

@@ -168,7 +168,7 @@ def calibrate(
     tables = [table if isinstance(table, Measurements) else read_measurements(table) for table in several]
     table = join(tables)
     data = tuple(dict.fromkeys(str(source) for source in table.frame["source"]))
-    result = fit(arch, table, rows, 0 if family else residual_rows, seed, progress, family)
+    result = fit(arch, table, rows, 0 if family else residual_rows, seed, progress)
     write = write_family if family else write_overlay
     write(Path(output), result, Provenance(arch, data, rows, seed, date))
     return result
