@@ -23,7 +23,7 @@ SPLIT_BY_RULE = 0.25
 
 
 CHOSEN_COLD = 1.0
-    """The GPU without the engine's rule that leaves the grouped decode kernel by a count of SMs, not by time."""
+"""A GEMM library chooses as if operands were cold: the best then may not be the best with warm ones, on either GPU."""
 
 
 def slack_of(op: ops.Operator, cache: CacheState) -> float:
