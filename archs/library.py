@@ -6,6 +6,8 @@ dependent memory round trips. The mappings turn it into demands.
 
 from __future__ import annotations
 
+import re
+from math import inf
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
@@ -15,6 +17,7 @@ from simexplore.archs.quantities import Bytes, Capacity, Count, Cycles, Seconds,
 
 _TILE_PATTERN = r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$"
 _PATCH_PATTERN = r"^[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){2}$"
+_RANGE_PATTERN = r"^(m|n|k|mnk) \d{1,15}-\d{0,15}( (m|n|k|mnk) \d{1,15}-\d{0,15}){0,3}$"
 
 
 class Tile(NamedTuple):
@@ -68,8 +71,42 @@ class Patch(NamedTuple):
         return {"type": "string", "pattern": _PATCH_PATTERN, "examples": ["4x8x4"]}
 
 
+class ShapeRange(NamedTuple):
+    """GEMMs of some sizes, from the least to the most of m, n, k and of m n k; `m 8-16 n 2048- k 512-768` in YAML."""
+
+    m: tuple[float, float] = (0.0, inf)
+    n: tuple[float, float] = (0.0, inf)
+    k: tuple[float, float] = (0.0, inf)
+    mnk: tuple[float, float] = (0.0, inf)
+
+    @classmethod
+    def parse(cls, value: object, _info: ValidationInfo | None = None) -> ShapeRange:
+        """A range from its text."""
+        if isinstance(value, ShapeRange):
+            return value
+        words = value.split(" ") if isinstance(value, str) and re.match(_RANGE_PATTERN, value) else []
+        bounds = [word.split("-") for word in words[1::2]]
+        limits = {
+            name: (float(least), float(most or inf)) for name, (least, most) in zip(words[::2], bounds, strict=True)
+        }
+        if not limits or 2 * len(limits) != len(words) or any(least > most for least, most in limits.values()):
+            raise mistake(
+                "sizes of m, n, k and mnk from least to most, such as 'm 8-16 n 2048- k 512-768'", repr(value)
+            )
+        return cls(**limits)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "pattern": _RANGE_PATTERN, "examples": ["m 8-16 n 2048- k 512-768"]}
+
+
 Patches = Annotated[tuple[Patch, ...], Field(min_length=1, strict=False)]
 Tiles = Annotated[tuple[Tile, ...], Field(min_length=1, strict=False)]
+ShapeRanges = Annotated[tuple[ShapeRange, ...], Field(strict=False)]
 Splits = Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
 Exponent = Annotated[float, Field(ge=1, le=64)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
@@ -93,6 +130,11 @@ class GemmLibrary(Spec):
         "overlap_exponent of the kernels on the FMA pipes, whose loads and products take issue slots from each other",
         "1",
     )
+    two_stage: ShapeRanges = about(
+        "sizes for which the library takes kernels that fetch one k-step ahead and no more, its older ones", "m n k mnk"
+    )
+    two_stage_overlap_exponent: Exponent = about("overlap_exponent of these kernels, which wait for each k-step", "1")
+    two_stage_round_trips: Trips = about("setup_round_trips of these kernels", "1")
     k_tile_bytes: Capacity = about("bytes of k that one pipeline stage holds for each row or column of the tile", "B")
     max_stages: Count = about("most pipeline stages in shared memory", "1")
     split_k: Splits = about("numbers of CTAs among which k may be split", "1")

@@ -187,7 +187,7 @@ def _as_seen(gpu: Gpu, column: OperatorColumn, measurements: Measurements) -> _G
     cost = physics(column.record, gpu, conditions, with_traits=True)
     assert cost.traits is not None
     measured_s = measurements.frame[TIME].to_numpy(dtype=np.float64)[column.rows] * 1e-6
-    features = feature_columns(column.record, cost.traits)
+    features = feature_columns(column.record, gpu, cost.traits)
     return _Group(
         name=group_of(column.record, conditions),
         op=column.record.op,

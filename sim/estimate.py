@@ -84,7 +84,7 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
     if correction is None or cost.traits is None:
         ratio = np.full(len(cost.time_s), np.exp(half_width(op, gpu, conditions)))
     else:
-        shift, spread = corrected(correction, feature_columns(op, cost.traits), half_width(op, gpu, conditions))
+        shift, spread = corrected(correction, feature_columns(op, gpu, cost.traits), half_width(op, gpu, conditions))
         factor, ratio = np.exp(shift), np.exp(spread)
     time = cost.time_s * factor
     return Prediction(

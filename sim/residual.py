@@ -24,7 +24,7 @@ from simexplore.archs.residual import Correction, Hull, Trees
 from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import Conditions, FloatArray
 from simexplore.sim.traits import NAMES
-from simexplore.workloads.ops import Operator
+from simexplore.workloads.ops import Gemm, Operator
 from simexplore.workloads.parameters import parameters_of
 
 NORMAL_80 = 1.2815515655446004
@@ -37,6 +37,9 @@ ROWS_AT_ONCE = 256
 _LARGEST_DIVISOR = 4096
 _TILES = (64, 128, 256)
 """Multiples to which kernels fill up a size."""
+
+_COMMON_TILES = ((128, 256), (256, 128), (128, 128), (64, 128), (128, 64), (64, 64))
+"""Tiles of C that most libraries have."""
 
 Floats32 = npt.NDArray[np.float32]
 
@@ -86,7 +89,7 @@ def corrected(
     return near * sum_of_trees(correction.shift, x), near * local + (1.0 - near) * far
 
 
-def feature_columns(op: Operator, traits: FloatArray) -> dict[str, FloatArray]:
+def feature_columns(op: Operator, gpu: Gpu, traits: FloatArray) -> dict[str, FloatArray]:
     """Features of each row by name, columns of shape (rows,) or (1,)."""
     columns: dict[str, FloatArray] = {}
     for name in size_names(op):
@@ -97,6 +100,8 @@ def feature_columns(op: Operator, traits: FloatArray) -> dict[str, FloatArray]:
         for tile in _TILES:
             columns[f"{name} in {tile}"] = np.ceil(value / tile) * tile / np.maximum(value, 1)
     columns |= _of_pairs(columns, size_names(op))
+    if isinstance(op, Gemm):
+        columns |= _of_waves(op, gpu)
     flops, size = (np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in (op.flops, op.min_bytes))
     columns["flops"], columns["bytes"] = np.log2(np.maximum(flops, 1.0)), np.log2(np.maximum(size, 1.0))
     columns |= {f"physics {name}": traits[:, i] for i, name in enumerate(NAMES)}
@@ -111,6 +116,20 @@ def _of_pairs(columns: Mapping[str, FloatArray], names: list[str]) -> dict[str, 
         pairs[f"{first} x {second}"] = columns[first] + columns[second]
         pairs[f"{second} / {first}"] = columns[second] - columns[first]
     return pairs
+
+
+def _of_waves(op: Gemm, gpu: Gpu) -> dict[str, FloatArray]:
+    """Waves that C would make in tiles of common sizes, one CTA an SM, and how full they would be.
+
+    The library weighs these whatever tile the physics takes to be the fastest.
+    """
+    m, n, batch = (np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in (op.m, op.n, op.batch))
+    columns: dict[str, FloatArray] = {}
+    for high, wide in _COMMON_TILES:
+        waves = batch * np.ceil(m / high) * np.ceil(n / wide) / gpu.sm.count
+        columns[f"waves of {high}x{wide}"] = np.log2(waves)
+        columns[f"wave fill of {high}x{wide}"] = waves / np.ceil(waves)
+    return columns
 
 
 def size_names(op: Operator) -> list[str]:

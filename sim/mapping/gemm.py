@@ -6,6 +6,8 @@ shared memory. Split-K CTAs add their partial sums afterwards.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,21 +25,41 @@ PARTIAL_SUM_BYTES = 4.0
 """Split-K partial sums are FP32."""
 
 
-def gemm_demands(op: Gemm, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+def gemm_demands(op: Gemm, gpu: Gpu, conditions: Conditions, *, two_stage: bool = False) -> tuple[KernelDemand, ...]:
     """Kernels of a GEMM: the quantisation of its activations, if any, and the GEMM with all its candidates.
 
+    `two_stage`: the candidates are the library's older kernels, which fetch one k-step ahead and no more.
     Raises SimexploreError where the GPU has no unit for the operator's type.
     """
     kernels: tuple[KernelDemand, ...] = ()
     if op.activation_dtype is not None and op.activation_dtype != op.dtype:
         quantize = Quantize(rows=op.batch * op.m, cols=op.k, dtype=op.dtype, input_dtype=op.activation_dtype)
         kernels = dynamic_quantize_demands(quantize, gpu, conditions)
-    return (*kernels, _gemm_kernel(op, gpu, conditions))
+    return (*kernels, _gemm_kernel(op, gpu, conditions, two_stage))
 
 
-def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
+def takes_two_stages(op: Gemm, gpu: Gpu) -> NDArray[np.bool_]:
+    """Rows for which the library takes its two-stage kernels (`library.gemm.two_stage`); shape (rows,) or (1,)."""
+    m, n, k = (column(x)[:, 0] for x in (op.m, op.n, op.k))
+    sizes = {"m": m, "n": n, "k": k, "mnk": m * n * k}
+    taken = np.zeros(np.broadcast_shapes(m.shape, n.shape, k.shape), dtype=np.bool_)
+    if op.dtype in gpu.sm.tensor_ops_per_clk:
+        for range_ in gpu.library.gemm.two_stage:
+            limits = range_._asdict().items()
+            taken |= np.logical_and.reduce(
+                [(sizes[name] >= low) & (sizes[name] <= high) for name, (low, high) in limits]
+            )
+    return taken
+
+
+def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) -> KernelDemand:
     m, n, k, batch = (column(x) for x in (op.m, op.n, op.k, op.batch))
     library, tiles = gpu.library.gemm, tiles_of(m, n, op.dtype, gpu)
+    within = None if tiles.on_tensor_cores else library.simt_overlap_exponent
+    round_trips = library.setup_round_trips
+    if two_stage:
+        tiles = replace(tiles, stages=constant(2.0))
+        within, round_trips = library.two_stage_overlap_exponent, library.two_stage_round_trips
     element = bytes_of(op.dtype)
     rows, columns = ceil_div(m, tiles.m), ceil_div(n, tiles.n)
     steps_of_k = ceil_div(k * element, library.k_tile_bytes)
@@ -64,7 +86,7 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
         warps_per_cta=tiles.warps,
         registers_per_thread=tiles.registers,
         shared_bytes_per_cta=np.where(even, tiles.stages * tiles.stage_bytes, np.inf),
-        overlap_exponent=None if tiles.on_tensor_cores else library.simt_overlap_exponent,
+        overlap_exponent=within,
         tensor_dtype=op.dtype,
         fma_dtype="fp32" if tiles.on_tensor_cores else op.dtype,
         tensor_ops=operations if tiles.on_tensor_cores else nothing,
@@ -85,7 +107,7 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
         epilogue_efficiency=library.epilogue_efficiency,
         wave_exposure=library.wave_exposure,
         ramp_cycles=library.cold_round_trips * gpu.dram.latency_cycles,
-        setup_cycles=constant(library.setup_round_trips * hit),
+        setup_cycles=constant(round_trips * hit),
         extra_launches=np.where((splits > 1.0) & (library.split_k_reduction == "kernel"), 1.0, 0.0),
         reckoned_read_bytes=traffic.unread / ctas,
         reckoned_cycles=np.where(splits > 1.0, library.split_reluctance_cycles, 0.0),

@@ -13,7 +13,7 @@ from simexplore.sim.demand import ANY_ROW, Algorithm, Conditions, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping import operands
 from simexplore.sim.mapping.columns import ceil_div, column, constant
-from simexplore.sim.mapping.gemm import gemm_demands
+from simexplore.sim.mapping.gemm import gemm_demands, takes_two_stages
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Gemm
 
@@ -24,13 +24,23 @@ COLUMNS_OF_CTA = 1.0
 
 
 def gemm_algorithms(op: Gemm, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:
-    """The tiled kernels, and for rows with m = 1 the matrix-vector kernel where the library has one."""
-    tiled = Algorithm(gemm_demands(op, gpu, conditions), ANY_ROW)
+    """The tiled kernels, of as many stages as the library takes, and for rows with m = 1 the matrix-vector kernel."""
+    tiled = _tiled(op, gpu, conditions)
     single = column(op.m)[:, 0] == 1.0
     plain = op.dtype in gpu.sm.tensor_ops_per_clk and (op.activation_dtype or op.dtype) == op.dtype
     if not (gpu.library.gemm.gemv and plain and np.any(single)):
-        return (tiled,)
-    return (tiled, Algorithm((_gemv(op, gpu, conditions),), single))
+        return tiled
+    return (*tiled, Algorithm((_gemv(op, gpu, conditions),), single))
+
+
+def _tiled(op: Gemm, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:
+    two_stage = takes_two_stages(op, gpu)
+    ways = []
+    if not np.all(two_stage):
+        ways.append(Algorithm(gemm_demands(op, gpu, conditions), ~two_stage if np.any(two_stage) else ANY_ROW))
+    if np.any(two_stage):
+        ways.append(Algorithm(gemm_demands(op, gpu, conditions, two_stage=True), two_stage))
+    return tuple(ways)
 
 
 def _gemv(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
