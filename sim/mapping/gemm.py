@@ -17,7 +17,7 @@ from simexplore.sim.mapping.columns import ceil_div, column, constant
 from simexplore.sim.mapping.rowwise import dynamic_quantize_demands
 from simexplore.sim.mapping.tiles import Tiles, tiles_of
 from simexplore.workloads.dtypes import bytes_of
-from simexplore.workloads.ops import Gemm, Quantize
+from simexplore.workloads.ops import Conv2d, Gemm, Quantize
 
 PARTIAL_SUM_BYTES = 4.0
 """Split-K partial sums are FP32."""
@@ -33,6 +33,14 @@ def gemm_demands(op: Gemm, gpu: Gpu, conditions: Conditions) -> tuple[KernelDema
         quantize = Quantize(rows=op.batch * op.m, cols=op.k, dtype=op.dtype, input_dtype=op.activation_dtype)
         kernels = dynamic_quantize_demands(quantize, gpu, conditions)
     return (*kernels, _gemm_kernel(op, gpu, conditions))
+
+
+def gemm_candidates(op: Gemm | Conv2d, gpu: Gpu) -> int:
+    """How many kernels the menu has for a row: tiles, both ways round for wgmma, times splits of k."""
+    library = gpu.library.gemm
+    if op.dtype not in gpu.sm.tensor_ops_per_clk:
+        return len(library.simt_tiles) * len(library.split_k)
+    return len(library.tiles) * len(library.split_k) * (2 if library.instruction == "wgmma" else 1)
 
 
 def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
