@@ -140,6 +140,9 @@ def choose_kernel(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> Ker
 
     Rows of `demand` have a column a tile. A library knows shapes, not what is in the cache: see `reckoned_read_bytes`.
     """
+    rows, candidates = demand.shape
+    if candidates == 1:
+        return demand.take(np.zeros(rows, dtype=np.intp))
     reckoned = replace(demand, dram_read_bytes=demand.dram_read_bytes + demand.reckoned_read_bytes)
     seconds = kernel_seconds(reckoned, gpu) + launch_seconds(demand, gpu, conditions.launch)
     seconds = seconds + demand.reckoned_cycles / gpu.clock.boost_hz
