@@ -99,7 +99,7 @@ def _calibration(residual_name: str, calibrated: Calibrated, provenance: Provena
         "date": _text(provenance.date),
         "seed": str(provenance.seed),
         "data": f"[{', '.join(_text(name) for name in provenance.data)}]",
-        "rows": {name: str(group.rows) for name, group in groups.items()},
+        "rows": {name: str(group.rows) for name, group in groups.items() if group.rows},
         "held_out": {
             name: "{"
             + ", ".join(

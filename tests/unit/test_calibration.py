@@ -205,6 +205,16 @@ def test_few_rows_learn_no_correction(base: Gpu) -> None:
     assert group.held_out.full_mape == group.held_out.physics_mape
 
 
+def test_a_calibration_that_fitted_nothing_of_a_group_loads_and_says_nothing_of_it(base: Gpu, tmp_path: Path) -> None:
+    result = calibrate(BASE, gemms(base, 50), rows=0, residual_rows=0)
+    assert result.groups[GROUP].rows == 0
+    path, _ = write_overlay(tmp_path / "mine.yaml", result, Provenance(BASE, ("made up",), 0, 0, "2030-01-02"))
+    told = load_arch(path).calibration
+    assert told is not None
+    assert (told.rows, told.held_out) == ({}, {})
+    assert simexplore.compare(path, gemms(base, 50)).total.rows == 50
+
+
 def test_progress_ends_at_the_end_and_never_goes_back(base: Gpu) -> None:
     told: list[float] = []
     calibrate(BASE, gemms(base, 120), rows=0, progress=lambda done, total: told.append(done / total))
