@@ -6,6 +6,8 @@ shared memory. Split-K CTAs add their partial sums afterwards.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,7 @@ from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import Conditions, FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping import operands
-from simexplore.sim.mapping.columns import ceil_div, column, constant
+from simexplore.sim.mapping.columns import Pairs, ceil_div, column, constant, row
 from simexplore.sim.mapping.rowwise import dynamic_quantize_demands
 from simexplore.sim.mapping.tiles import Tiles, tiles_of
 from simexplore.workloads.dtypes import bytes_of
@@ -44,48 +46,44 @@ def gemm_candidates(op: Gemm | Conv2d, gpu: Gpu) -> int:
 
 
 def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
+    """Candidates are pairs of a tile and a split of k: what follows from one of the two is computed once for each."""
     m, n, k, batch = (column(x) for x in (op.m, op.n, op.k, op.batch))
     library, tiles = gpu.library.gemm, tiles_of(m, n, op.dtype, gpu)
-    element = bytes_of(op.dtype)
+    element, hit = bytes_of(op.dtype), cache.mean_latency_cycles(gpu)
     rows, columns = ceil_div(m, tiles.m), ceil_div(n, tiles.n)
-    steps_of_k = ceil_div(k * element, library.k_tile_bytes)
-    steps = ceil_div(steps_of_k, tiles.split_k)
-    splits = ceil_div(steps_of_k, steps)
-    even = splits == np.minimum(tiles.split_k, steps_of_k)  # others repeat a smaller split: they get no room
+    of_k = _splits(op, gpu)
+    pairs = Pairs(np.broadcast_shapes(tiles.m.shape, tiles.n.shape)[1], of_k.splits.shape[1])
+    ctas = pairs.both(batch * rows * columns, of_k.splits)
+    room = tiles.stages * tiles.stage_bytes
     if library.instruction == "mma_sync":
-        even = even & tiles.suit(m, n)
-    even = even & ((splits == 1.0) | _worth_splitting(m * n * k, k, gpu))
-    ctas = batch * rows * columns * splits
-
-    partial = np.where(splits > 1.0, PARTIAL_SUM_BYTES, bytes_of(op.output_dtype))
-    result = m * n / (rows * columns) * partial
-    reduction = np.where(splits > 1.0, m * n / (rows * columns) * 2.0 * PARTIAL_SUM_BYTES, 0.0)
-    traffic = operands.dram_traffic(
-        op, gpu, conditions.cache, grid=(rows, columns), tile=(tiles.m, tiles.n), splits=splits
-    )
-    operations = 2.0 * tiles.computed * steps * library.k_tile_bytes / element
-    hit = cache.mean_latency_cycles(gpu)
+        room = np.where(tiles.suit(m, n), room, np.inf)
+    results = m * n / (rows * columns)
+    reduction = np.where(of_k.splits > 1.0, 2.0 * PARTIAL_SUM_BYTES, 0.0)
+    traffic = operands.dram_traffic(op, gpu, conditions.cache, (rows, columns), (tiles.m, tiles.n), of_k.splits, pairs)
+    width = _fetched_width(tiles, (m / rows, n / columns), (rows, columns), gpu)
+    elements_of_k = of_k.steps * library.k_tile_bytes / element
+    operations = pairs.both(2.0 * tiles.computed, elements_of_k)
     nothing = constant(0.0)
     return KernelDemand(
         kernel="gemm",
         ctas=ctas,
-        warps_per_cta=tiles.warps,
-        registers_per_thread=tiles.registers,
-        shared_bytes_per_cta=np.where(even, tiles.stages * tiles.stage_bytes, np.inf),
+        warps_per_cta=pairs.of_first(tiles.warps),
+        registers_per_thread=pairs.of_first(tiles.registers),
+        shared_bytes_per_cta=pairs.both(room, np.where(of_k.even, 1.0, np.inf)),
         overlap_exponent=None if tiles.on_tensor_cores else library.simt_overlap_exponent,
         tensor_dtype=op.dtype,
         fma_dtype="fp32" if tiles.on_tensor_cores else op.dtype,
         tensor_ops=operations if tiles.on_tensor_cores else nothing,
         fma_ops=nothing if tiles.on_tensor_cores else operations,
-        shared_bytes=tiles.shared_bytes_per_k * steps * library.k_tile_bytes / element,
-        l2_read_bytes=_fetched_bytes(tiles, (m / rows, n / columns), (rows, columns), k / splits * element, gpu),
-        l2_write_bytes=result + reduction,
+        shared_bytes=pairs.both(tiles.shared_bytes_per_k, elements_of_k),
+        l2_read_bytes=pairs.both(width, k / of_k.splits * element),
+        l2_write_bytes=pairs.both(results, of_k.result_bytes + reduction),
         dram_read_bytes=traffic.read / ctas,
         dram_write_bytes=traffic.write / ctas,
-        bytes_in_flight=library.flight_share * (tiles.stages - 1.0) * tiles.stage_bytes,
-        chain_cycles=steps * tiles.chain_cycles,
+        bytes_in_flight=pairs.of_first(library.flight_share * (tiles.stages - 1.0) * tiles.stage_bytes),
+        chain_cycles=pairs.both(tiles.chain_cycles, of_k.steps),
         exposed_cycles=constant(hit + gpu.library.barrier_cycles),
-        epilogue_bytes=result,
+        epilogue_bytes=pairs.both(results, of_k.result_bytes),
         tensor_efficiency=library.tensor_efficiency,
         l2_rate=library.l2_rate,
         dram_rate=library.dram_rate,
@@ -94,11 +92,39 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
         wave_exposure=library.wave_exposure,
         ramp_cycles=library.cold_round_trips * gpu.dram.latency_cycles,
         setup_cycles=constant(library.setup_round_trips * hit),
-        extra_launches=np.where((splits > 1.0) & (library.split_k_reduction == "kernel"), 1.0, 0.0),
+        extra_launches=pairs.of_second(_of_splits(of_k, float(library.split_k_reduction == "kernel"))),
         reckoned_read_bytes=traffic.unread / ctas,
-        reckoned_cycles=np.where(splits > 1.0, library.split_reluctance_cycles, 0.0),
-        label=(tiles.m, tiles.n, splits),
+        reckoned_cycles=pairs.of_second(_of_splits(of_k, library.split_reluctance_cycles)),
+        label=(pairs.of_first(tiles.m), pairs.of_first(tiles.n), pairs.of_second(of_k.splits)),
     )
+
+
+class _Splits(NamedTuple):
+    """The ways in which k can be split among CTAs; arrays (rows, splits)."""
+
+    splits: FloatArray
+    steps: FloatArray
+    """Steps of a CTA's main loop."""
+    even: NDArray[np.bool_]
+    """Whether it is one to consider: others repeat a smaller split and get no room."""
+    result_bytes: FloatArray
+    """Of an element of C, or of a partial sum."""
+
+
+def _splits(op: Gemm, gpu: Gpu) -> _Splits:
+    library = gpu.library.gemm
+    m, n, k = (column(x) for x in (op.m, op.n, op.k))
+    menu = row([float(split) for split in library.split_k])
+    steps_of_k = ceil_div(k * bytes_of(op.dtype), library.k_tile_bytes)
+    steps = ceil_div(steps_of_k, menu)
+    splits = ceil_div(steps_of_k, steps)
+    even = (splits == np.minimum(menu, steps_of_k)) & ((splits == 1.0) | _worth_splitting(m * n * k, k, gpu))
+    return _Splits(splits, steps, even, np.where(splits > 1.0, PARTIAL_SUM_BYTES, bytes_of(op.output_dtype)))
+
+
+def _of_splits(of_k: _Splits, value: float | FloatArray) -> FloatArray:
+    """What splitting costs, and nothing where k is not split."""
+    return np.where(of_k.splits > 1.0, value, 0.0)
 
 
 def _worth_splitting(products: FloatArray, depth: FloatArray, gpu: Gpu) -> NDArray[np.bool_]:
@@ -108,14 +134,10 @@ def _worth_splitting(products: FloatArray, depth: FloatArray, gpu: Gpu) -> NDArr
     return worth
 
 
-def _fetched_bytes(
-    tiles: Tiles,
-    covered: tuple[FloatArray, FloatArray],
-    grid: tuple[FloatArray, FloatArray],
-    k_bytes: FloatArray,
-    gpu: Gpu,
+def _fetched_width(
+    tiles: Tiles, covered: tuple[FloatArray, FloatArray], grid: tuple[FloatArray, FloatArray], gpu: Gpu
 ) -> FloatArray:
-    """L2 bytes that a CTA draws for A and B [B]: the rows and columns that exist, the longer side shared in a cluster.
+    """Rows of A and columns of B that a CTA draws from L2: those that exist, the longer side shared in a cluster.
 
     `covered` are the rows and columns of C that a tile has on average; what lies outside C is not fetched.
     """
@@ -123,4 +145,4 @@ def _fetched_bytes(
     high, wide = covered
     share_b = np.where((tiles.n >= tiles.m) & (grid[0] >= cluster), cluster, 1.0)
     share_a = np.where((tiles.n < tiles.m) & (grid[1] >= cluster), cluster, 1.0)
-    return (high / share_a + wide / share_b) * k_bytes
+    return high / share_a + wide / share_b
