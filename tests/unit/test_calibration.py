@@ -70,6 +70,35 @@ def test_trees_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(sum_of_trees(residual_fit.trees_of(models, x), x), expected, atol=1e-5)
 
 
+def test_each_length_is_covered_for_itself() -> None:
+    """Scores of long kernels spread five times as wide: one width for all holds too many short ones, too few long."""
+    random = np.random.default_rng(0)
+    length = random.uniform(-20.0, -10.0, 20_000)
+    scores = np.abs(random.normal(size=length.size)) * np.exp((length + 15.0) / 6.0)
+    knots, widths = residual_fit._by_length(scores, length)
+    held = scores <= np.interp(length, knots, widths)
+    common = scores <= residual_fit._covering(scores)
+    for part in (length < -17.0, length > -13.0):
+        assert np.mean(held[part]) == pytest.approx(residual_fit.COVERAGE, abs=0.03)
+        assert abs(np.mean(common[part]) - residual_fit.COVERAGE) > 0.1
+
+
+def test_few_rows_and_equal_lengths_share_one_width() -> None:
+    scores = np.arange(1.0, 101.0)
+    knots, widths = residual_fit._by_length(scores, np.ones(100))
+    assert (knots.tolist(), widths.tolist()) == ([0.0], [81.0])
+    _, few = residual_fit._by_length(scores[:60], np.arange(60.0))
+    own = [residual_fit._covering(part) for part in np.array_split(scores[:60], 5)]
+    common = residual_fit._covering(scores[:60])
+    assert np.all(np.abs(np.log(few / common)) < 0.3 * np.abs(np.log(np.array(own) / common)))
+
+
+def test_left_out_errors_are_scaled_along_the_learning_curve() -> None:
+    errors = {rows: np.full(10, rows**-0.3) for rows in (0.5, 0.9, 1.0)}
+    assert residual_fit._with_all_rows(errors[0.9], errors[0.5]) == pytest.approx(errors[1.0][0] / errors[0.9][0])
+    assert residual_fit._with_all_rows(errors[0.5], errors[0.9]) == 1.0
+
+
 def test_what_was_bent_is_straightened(learned: Calibrated) -> None:
     group = learned.groups[GROUP]
     assert (group.rows, group.op) == (LEARNED, "gemm")
