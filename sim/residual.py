@@ -166,13 +166,17 @@ def _walk(
     left: npt.NDArray[np.intp],
     x: Floats32,
 ) -> npt.NDArray[np.intp]:
-    """The leaf of each row in each tree, shape (rows, trees). A leaf's threshold is infinite: who is there stays."""
+    """The leaf of each row in each tree, shape (rows, trees). A leaf's threshold is infinite: who is there stays.
+
+    No index is outside its array (`archs.residual` sees to it), so `take` need not look: mode "clip" is the fastest.
+    """
     flat = x.ravel()
     begin = (np.arange(len(x)) * x.shape[1])[:, None]
     node = np.broadcast_to(root, (len(x), len(root)))
     while True:
-        asked = flat.take(feature.take(node) + begin)
-        below: npt.NDArray[np.intp] = left.take(node) + (asked > threshold.take(node))
+        asked = flat.take(feature.take(node, mode="clip") + begin, mode="clip")
+        below: npt.NDArray[np.intp] = left.take(node, mode="clip")
+        below += asked > threshold.take(node, mode="clip")
         if np.array_equal(below, node):
             return below
         node = below
