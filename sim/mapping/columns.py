@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,13 +34,6 @@ class Pairs(NamedTuple):
 
     first: int
     second: int
-
-    def both(
-        self, x: FloatArray, y: FloatArray, join: Callable[[FloatArray, FloatArray], FloatArray] = np.multiply
-    ) -> FloatArray:
-        """x of the first choice, (rows, first) or (rows, 1), joined with y of the second one, for each pair."""
-        joined = join(x[:, :, None], y[:, None, :])
-        return np.broadcast_to(joined, (len(joined), self.first, self.second)).reshape(len(joined), -1)
 
     def of_first(self, x: FloatArray) -> FloatArray:
         """What follows from the first choice alone; what is the same for all stays one column."""

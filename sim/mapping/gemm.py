@@ -53,37 +53,38 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     rows, columns = ceil_div(m, tiles.m), ceil_div(n, tiles.n)
     of_k = _splits(op, gpu)
     pairs = Pairs(np.broadcast_shapes(tiles.m.shape, tiles.n.shape)[1], of_k.splits.shape[1])
-    ctas = pairs.both(batch * rows * columns, of_k.splits)
+    tile, split = pairs.of_first, pairs.of_second
+    splits, steps, result_bytes = split(of_k.splits), split(of_k.steps), split(of_k.result_bytes)
+    ctas = tile(batch * rows * columns) * splits
     room = tiles.stages * tiles.stage_bytes
     if library.instruction == "mma_sync":
         room = np.where(tiles.suit(m, n), room, np.inf)
-    results = m * n / (rows * columns)
-    reduction = np.where(of_k.splits > 1.0, 2.0 * PARTIAL_SUM_BYTES, 0.0)
+    results = tile(m * n / (rows * columns))
     traffic = operands.dram_traffic(op, gpu, conditions.cache, (rows, columns), (tiles.m, tiles.n), of_k.splits, pairs)
     width = _fetched_width(tiles, (m / rows, n / columns), (rows, columns), gpu)
-    elements_of_k = of_k.steps * library.k_tile_bytes / element
-    operations = pairs.both(2.0 * tiles.computed, elements_of_k)
+    k_of_step = library.k_tile_bytes / element
+    operations = tile(2.0 * tiles.computed * k_of_step) * steps
     nothing = constant(0.0)
     return KernelDemand(
         kernel="gemm",
         ctas=ctas,
-        warps_per_cta=pairs.of_first(tiles.warps),
-        registers_per_thread=pairs.of_first(tiles.registers),
-        shared_bytes_per_cta=pairs.both(room, np.where(of_k.even, 1.0, np.inf)),
+        warps_per_cta=tile(tiles.warps),
+        registers_per_thread=tile(tiles.registers),
+        shared_bytes_per_cta=tile(room) * split(np.where(of_k.even, 1.0, np.inf)),
         overlap_exponent=None if tiles.on_tensor_cores else library.simt_overlap_exponent,
         tensor_dtype=op.dtype,
         fma_dtype="fp32" if tiles.on_tensor_cores else op.dtype,
         tensor_ops=operations if tiles.on_tensor_cores else nothing,
         fma_ops=nothing if tiles.on_tensor_cores else operations,
-        shared_bytes=pairs.both(tiles.shared_bytes_per_k, elements_of_k),
-        l2_read_bytes=pairs.both(width, k / of_k.splits * element),
-        l2_write_bytes=pairs.both(results, of_k.result_bytes + reduction),
+        shared_bytes=tile(tiles.shared_bytes_per_k * k_of_step) * steps,
+        l2_read_bytes=tile(width) * split(k / of_k.splits * element),
+        l2_write_bytes=results * split(of_k.result_bytes + _of_splits(of_k, 2.0 * PARTIAL_SUM_BYTES)),
         dram_read_bytes=traffic.read / ctas,
         dram_write_bytes=traffic.write / ctas,
-        bytes_in_flight=pairs.of_first(library.flight_share * (tiles.stages - 1.0) * tiles.stage_bytes),
-        chain_cycles=pairs.both(tiles.chain_cycles, of_k.steps),
+        bytes_in_flight=tile(library.flight_share * (tiles.stages - 1.0) * tiles.stage_bytes),
+        chain_cycles=tile(tiles.chain_cycles) * steps,
         exposed_cycles=constant(hit + gpu.library.barrier_cycles),
-        epilogue_bytes=pairs.both(results, of_k.result_bytes),
+        epilogue_bytes=results * result_bytes,
         tensor_efficiency=library.tensor_efficiency,
         l2_rate=library.l2_rate,
         dram_rate=library.dram_rate,
@@ -92,10 +93,10 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
         wave_exposure=library.wave_exposure,
         ramp_cycles=library.cold_round_trips * gpu.dram.latency_cycles,
         setup_cycles=constant(library.setup_round_trips * hit),
-        extra_launches=pairs.of_second(_of_splits(of_k, float(library.split_k_reduction == "kernel"))),
+        extra_launches=split(_of_splits(of_k, float(library.split_k_reduction == "kernel"))),
         reckoned_read_bytes=traffic.unread / ctas,
-        reckoned_cycles=pairs.of_second(_of_splits(of_k, library.split_reluctance_cycles)),
-        label=(pairs.of_first(tiles.m), pairs.of_first(tiles.n), pairs.of_second(of_k.splits)),
+        reckoned_cycles=split(_of_splits(of_k, library.split_reluctance_cycles)),
+        label=(tile(tiles.m), tile(tiles.n), splits),
     )
 
 
