@@ -11,6 +11,7 @@ from simexplore.archs.residual import Residual
 
 Spread = Annotated[float, Field(gt=0, le=5)]
 Pace = Annotated[float, Field(ge=0.2, le=5)]
+Shares = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 
 
@@ -21,6 +22,7 @@ class HeldOut(Spec):
     physics_mape: float = about("mean absolute error of the fitted physics alone", "1")
     full_mape: float = about("mean absolute error with the learned correction", "1")
     coverage: float = about("share of the rows within their 80 % interval", "1")
+    coverage_by_size: Shares = about("the same of each third by measured time, shortest first", "1", default=())
 
 
 class Calibration(Spec):

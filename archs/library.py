@@ -79,6 +79,11 @@ class ShapeRange(NamedTuple):
     k: tuple[float, float] = (0.0, inf)
     mnk: tuple[float, float] = (0.0, inf)
 
+    @property
+    def limits(self) -> tuple[tuple[str, tuple[float, float]], ...]:
+        """Each size with its least and most."""
+        return tuple(self._asdict().items())
+
     @classmethod
     def parse(cls, value: object, _info: ValidationInfo | None = None) -> ShapeRange:
         """A range from its text."""

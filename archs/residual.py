@@ -10,7 +10,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,10 @@ class Hull:
     """Shape (directions,)."""
 
 
+def _one_knot() -> npt.NDArray[np.float64]:
+    return np.zeros(1)
+
+
 @dataclass(frozen=True, eq=False)
 class Correction:
     """What was learned of one group of rows."""
@@ -64,10 +68,12 @@ class Correction:
     spread: Trees
     """log of the local scale of what remains."""
     half_width: npt.NDArray[np.float64]
-    """Shape (1,): half of the 80 % interval of log time, over the local scale."""
+    """Shape (knots,): half of the 80 % interval of log time, over the local scale, for kernels as long as each knot."""
     coordinates: tuple[str, ...]
     """Names of the hull's coordinates."""
     hull: Hull
+    knots: npt.NDArray[np.float64] = field(default_factory=_one_knot)
+    """log2 of times that the physics predicts [s], rising; between them `half_width` is linear, beyond them level."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,10 +155,11 @@ def _arrays(correction: Correction) -> dict[str, npt.NDArray[Any]]:
         "features": np.array(correction.features, dtype=np.str_),
         "coordinates": np.array(correction.coordinates, dtype=np.str_),
         "half_width": correction.half_width,
+        "knots": correction.knots,
     }
     for part in ("shift", "spread", "hull"):
         record = getattr(correction, part)
-        arrays |= {f"{part}/{field.name}": getattr(record, field.name) for field in fields(record)}
+        arrays |= {f"{part}/{one.name}": getattr(record, one.name) for one in fields(record)}
     for part in ("shift", "spread"):  # a child lies near its parent: the distance compresses, the position does not
         left = arrays[f"{part}/left"]
         arrays[f"{part}/left"] = (left - np.arange(len(left))).astype(np.int16)
@@ -161,20 +168,23 @@ def _arrays(correction: Correction) -> dict[str, npt.NDArray[Any]]:
 
 def _correction(group: str, prefix: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Correction:
     def trees(part: str) -> Trees:
-        got = {field.name: arrays[f"{prefix}{part}/{field.name}"] for field in fields(Trees)}
+        got = {one.name: arrays[f"{prefix}{part}/{one.name}"] for one in fields(Trees)}
         left: npt.NDArray[np.int32] = np.arange(len(got["feature"]), dtype=np.int32) + got.pop("left").astype(np.int32)
         read = Trees(**got, left=left)
         _check(read, len(arrays[f"{prefix}features"]))
         return read
 
+    half_width, knots = arrays[f"{prefix}half_width"], arrays.get(f"{prefix}knots", _one_knot())
+    _check_interval(half_width, knots)
     return Correction(
         group=group,
         features=tuple(str(name) for name in arrays[f"{prefix}features"]),
         shift=trees("shift"),
         spread=trees("spread"),
-        half_width=arrays[f"{prefix}half_width"],
+        half_width=half_width,
         coordinates=tuple(str(name) for name in arrays[f"{prefix}coordinates"]),
-        hull=Hull(**{field.name: arrays[f"{prefix}hull/{field.name}"] for field in fields(Hull)}),
+        hull=Hull(**{one.name: arrays[f"{prefix}hull/{one.name}"] for one in fields(Hull)}),
+        knots=knots,
     )
 
 
@@ -190,3 +200,13 @@ def _check(trees: Trees, features: int) -> None:
         (trees.left <= nodes)[inner] | (trees.left + 1 >= len(nodes))[inner]
     ):
         raise ValueError("trees that lead nowhere")
+
+
+def _check_interval(half_width: npt.NDArray[np.float64], knots: npt.NDArray[np.float64]) -> None:
+    """Refuse an interval that is nowhere, or told of no point or of points out of order."""
+    if half_width.shape != knots.shape or knots.ndim != 1 or not len(knots):
+        raise ValueError("an interval of unequal arrays")
+    if not (np.all(half_width > 0.0) and np.all(np.isfinite(half_width))):
+        raise ValueError("an interval without a width")
+    if not (np.all(np.isfinite(knots)) and np.all(np.diff(knots) > 0.0)):
+        raise ValueError("an interval whose knots do not rise")

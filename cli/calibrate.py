@@ -122,8 +122,10 @@ def _print(result: Calibrated) -> None:
     for name, group in result.groups.items():
         held = group.held_out
         shares = (held.physics_mape, held.full_mape, held.coverage) if held else (None, None, None)
-        rows.append([name, str(group.rows), str(held.rows if held else 0), *map(percent, shares)])
-    print_table(["operator", "fitted on", "held out", "physics mape", "full mape", "in interval"], rows)
+        thirds = ", ".join(map(percent, held.coverage_by_size)) if held and held.coverage_by_size else percent(None)
+        rows.append([name, str(group.rows), str(held.rows if held else 0), *map(percent, shares), thirds])
+    headers = ["operator", "fitted on", "held out", "physics mape", "full mape", "in interval", "by third of time"]
+    print_table(headers, rows)
     if result.refused:
         click.echo()
         print_table(["not used", "rows"], [[reason, str(count)] for reason, count in result.refused.items()])

@@ -153,6 +153,7 @@ class _Group:
     sources: npt.NDArray[np.str_]
     prints: Fingerprints
     columns: Mapping[str, FloatArray]
+    measured_s: FloatArray
     log_ratio: FloatArray
     """log(measured / physics)."""
 
@@ -196,6 +197,7 @@ def _as_seen(gpu: Gpu, column: OperatorColumn, measurements: Measurements) -> _G
         sources=np.full(len(column.rows), column.source),
         prints=fingerprints(column, measurements),
         columns={name: np.broadcast_to(values, column.rows.shape) for name, values in features.items()},
+        measured_s=measured_s,
         log_ratio=np.log(measured_s / cost.time_s),
     )
 
@@ -210,6 +212,7 @@ def _joined(members: list[_Group]) -> _Group:
         np.concatenate([part.sources for part in members]),
         np.concatenate([part.prints for part in members]),
         {name: np.concatenate([part.columns[name] for part in members]) for name in first.columns},
+        np.concatenate([part.measured_s for part in members]),
         np.concatenate([part.log_ratio for part in members]),
     )
 
@@ -262,21 +265,31 @@ def _learn(
     size = np.abs(rows.log_ratio)
     sigma = float(np.quantile(size, COVERAGE)) / NORMAL_80 if len(size) >= FEWEST_FOR_SPREAD else None
     correction = fit_correction(rows, seed, progress) if seed is not None else None
-    errors = _errors(group.take(held_out), correction, sigma) if sigma is not None and held_out.any() else None
+    errors = None
+    if sigma is not None and held_out.any():
+        errors = _errors(group.take(held_out), group.measured_s[held_out], correction, sigma)
     return GroupResult(group.op, len(rows.log_ratio), sigma, correction, errors)
 
 
-def _errors(rows: TrainingRows, correction: Correction | None, sigma_log: float) -> HeldOut:
+def _errors(rows: TrainingRows, measured_s: FloatArray, correction: Correction | None, sigma_log: float) -> HeldOut:
     shift: FloatArray = np.zeros(len(rows.log_ratio))
     width: FloatArray = np.full(len(rows.log_ratio), NORMAL_80 * sigma_log)
     if correction is not None:
         shift, width = corrected(correction, rows.columns, NORMAL_80 * sigma_log)
+    inside = np.abs(rows.log_ratio - shift) <= width
     return HeldOut(
         rows=len(rows.log_ratio),
         physics_mape=_mape(-rows.log_ratio),
         full_mape=_mape(shift - rows.log_ratio),
-        coverage=float(np.mean(np.abs(rows.log_ratio - shift) <= width)),
+        coverage=float(np.mean(inside)),
+        coverage_by_size=by_thirds(inside, measured_s),
     )
+
+
+def by_thirds(inside: npt.NDArray[np.bool_], size: FloatArray) -> tuple[float, ...]:
+    """Share of each third of the rows by size, smallest first; nothing where there are fewer than three rows."""
+    thirds = np.array_split(np.argsort(size, kind="stable"), 3)
+    return tuple(float(np.mean(inside[part])) for part in thirds) if len(inside) >= 3 else ()
 
 
 def _mape(log_error: FloatArray) -> float:

@@ -140,11 +140,26 @@ class KernelDemand:
         """The same kernel with `count` more launches of negligible kernels beside it."""
         return replace(self, extra_launches=self.extra_launches + count)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and candidates, while tiles are being chosen."""
+        rows, candidates = np.broadcast_shapes(*(getattr(self, name).shape for name in ARRAY_FIELDS))
+        return rows, candidates
+
+    def of_rows(self, rows: NDArray[np.intp]) -> KernelDemand:
+        """The same candidates for some of the rows."""
+        return self.map(lambda x: x[rows] if len(x) > 1 else x)
+
     def take(self, candidate: NDArray[np.intp]) -> KernelDemand:
         """The chosen candidate of each row: arrays (rows, candidates) → (rows,)."""
         rows = np.arange(len(candidate))
-        shape = np.broadcast_shapes(*(getattr(self, name).shape for name in ARRAY_FIELDS), (len(candidate), 1))
-        return self.map(lambda x: np.broadcast_to(x, shape)[rows, candidate])
+
+        def chosen(x: FloatArray) -> FloatArray:
+            if x.shape[1] > 1:
+                return x[rows, candidate] if len(x) > 1 else x[0, candidate]
+            return x[:, 0] if len(x) > 1 else np.full(len(rows), x[0, 0])
+
+        return self.map(chosen)
 
 
 _SCALARS = (

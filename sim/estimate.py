@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import Algorithm, CacheState, Conditions, Demand, FloatArray, KernelDemand, LinkDemand
 from simexplore.sim.hardware.timing import KernelTiming, kernel_seconds, kernel_timing, launch_seconds
-from simexplore.sim.mapping import algorithms_of
+from simexplore.sim.mapping import algorithms_of, candidates_of
 from simexplore.sim.residual import corrected, correction_of, feature_columns, half_width
 from simexplore.sim.traits import KernelTraits, kernel_traits, together
 from simexplore.workloads.ops import Operator
 
-CHUNK_ROWS = 128
-"""Rows mapped at once: rows x candidates x 8 bytes should stay in a core's L2 cache."""
+ARRAY_BYTES = 120 * 1024
+"""Size of the arrays of rows x candidates that are worked on at once: tens of them fit a core's L2 cache, and an
+allocator that gives arrays of 128 KiB and more back to the system (glibc's malloc, M_MMAP_THRESHOLD) keeps them."""
+MOST_ROWS = 2048
+"""Rows mapped at once where there is nothing to choose: there, time goes to numpy's calls, not into its loops."""
 
 BOUNDS = ("tensor", "fma", "special", "shared", "l2", "dram", "latency", "launch", "link", "encode", "mlp")
 """What can bound an operator, in the order of `Prediction.bound_code`."""
@@ -100,7 +103,7 @@ def physics(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool
     """`predict` without the learned correction and without intervals."""
     if conditions.sustained:
         gpu = gpu.model_copy(update={"power": gpu.power.model_copy(update={"burst_headroom": 0.0})})
-    parts = [_cost_of_chunk(part, gpu, state, with_traits) for part, state in _chunks(op, conditions)]
+    parts = [_cost_of_chunk(part, gpu, state, with_traits) for part, state in _chunks(op, gpu, conditions)]
     told = [part.traits for part in parts if part.traits is not None]
     time = np.concatenate([part.time_s for part in parts])
     return Cost(
@@ -137,6 +140,9 @@ def choose_kernel(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> Ker
 
     Rows of `demand` have a column a tile. A library knows shapes, not what is in the cache: see `reckoned_read_bytes`.
     """
+    rows, candidates = demand.shape
+    if candidates == 1:
+        return demand.take(np.zeros(rows, dtype=np.intp))
     reckoned = replace(demand, dram_read_bytes=demand.dram_read_bytes + demand.reckoned_read_bytes)
     seconds = kernel_seconds(reckoned, gpu) + launch_seconds(demand, gpu, conditions.launch)
     seconds = seconds + demand.reckoned_cycles / gpu.clock.boost_hz
@@ -205,13 +211,14 @@ def bound_code(timing: KernelTiming, launch_s: FloatArray) -> NDArray[np.int64]:
     return codes
 
 
-def _chunks(op: Operator, conditions: Conditions) -> Iterator[tuple[Operator, Conditions]]:
-    """Slices of the columns of an operator and of its cache state, at most `CHUNK_ROWS` long."""
+def _chunks(op: Operator, gpu: Gpu, conditions: Conditions) -> Iterator[tuple[Operator, Conditions]]:
+    """Slices of the columns of an operator and of its cache state, short enough for `ARRAY_BYTES`."""
+    most = min(max(ARRAY_BYTES // (8 * candidates_of(op, gpu)), 1), MOST_ROWS)
     names = [f.name for f in fields(op)]  # type: ignore[arg-type]  # every concrete family is a dataclass
     columns = {name: value for name in names if np.ndim(value := getattr(op, name)) == 1}
     rows = max((len(value) for value in columns.values()), default=1)
-    for start in range(0, rows, CHUNK_ROWS):
-        part = slice(start, start + CHUNK_ROWS)
+    for start in range(0, rows, most):
+        part = slice(start, start + most)
         changed: dict[str, Any] = {name: value[part] for name, value in columns.items()}
         cache = CacheState(
             weight_copies=_slice(conditions.cache.weight_copies, part),

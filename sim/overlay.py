@@ -99,13 +99,10 @@ def _calibration(residual_name: str, calibrated: Calibrated, provenance: Provena
         "date": _text(provenance.date),
         "seed": str(provenance.seed),
         "data": f"[{', '.join(_text(name) for name in provenance.data)}]",
-        "rows": {name: str(group.rows) for name, group in groups.items()},
+        "rows": {name: str(group.rows) for name, group in groups.items() if group.rows},
         "held_out": {
             name: "{"
-            + ", ".join(
-                f"{key}: {value if isinstance(value, int) else format(value, '.4g')}"
-                for key, value in group.held_out.model_dump().items()
-            )
+            + ", ".join(f"{key}: {_figure(value)}" for key, value in group.held_out.model_dump().items())
             + "}"
             for name, group in groups.items()
             if group.held_out is not None
@@ -156,6 +153,13 @@ def _lines(data: Mapping[str, Nested | str | None], depth: int) -> Iterator[str]
                 yield from _lines(value, depth + 1)
         else:
             yield f"{indent}{name}: {'null' if value is None else value}"
+
+
+def _figure(value: int | float | tuple[float, ...]) -> str:
+    """A count as it is, a share in four digits, shares as a list."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_figure, value))}]"
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def _text(value: str) -> str:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from simexplore.archs.residual import Correction, Hull, Trees
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import FloatArray
-from simexplore.sim.residual import Floats32, stacked
+from simexplore.sim.residual import LENGTH, Floats32, stacked
 
 Indices = npt.NDArray[np.intp]
 Columns = dict[str, FloatArray]
@@ -35,6 +35,13 @@ FEWEST_ROWS = 60
 """Groups with fewer training rows get no correction."""
 SCALE_FLOOR = 0.1
 """Smallest residual that the local scale tells apart, over the median one."""
+LENGTHS = 5
+"""Parts of the rows, by how long the physics says they take, that have a width of their own."""
+COMMON_ROWS = 50
+"""Rows that the width of all rows counts for in that of a part: what chance does to a part of so few is more than parts
+differ by."""
+FEW_FOLDS = 2
+"""Of the second cross-validation, which tells how fast errors fall with rows."""
 
 
 class Setting(NamedTuple):
@@ -84,13 +91,16 @@ def fit_correction(rows: TrainingRows, seed: int, progress: Progress | None = No
             progress(CHOOSING_FOLDS * (i + 1), steps)
     best = SETTINGS[int(np.argmin(errors))]
     makers = [partial(booster, best, seeds[0] + bag) for bag in range(BAGS)]
-    guesses = []
+    guesses, poorer = [], []
     for bag, make in enumerate(makers):
         guesses.append(_left_out(x, y, folds, make, range(FOLDS)))
+        poorer.append(_left_out(x, y, folds % FEW_FOLDS, make, range(FEW_FOLDS)))
         if progress is not None:
             progress(CHOOSING_FOLDS * len(SETTINGS) + FOLDS * (bag + 1), steps)
     shift = trees_of([make().fit(x, y) for make in makers], x)
-    spread, factor = _interval(x, y - np.mean(guesses, axis=0), folds, seeds[1])
+    left_out = y - np.mean(guesses, axis=0)
+    spread, knots, widths = _interval(x, left_out, rows.columns[LENGTH], folds, seeds[1])
+    widths = widths * _with_all_rows(np.abs(left_out), np.abs(y - np.mean(poorer, axis=0)))
     if progress is not None:
         progress(steps, steps)
     return Correction(
@@ -98,7 +108,8 @@ def fit_correction(rows: TrainingRows, seed: int, progress: Progress | None = No
         features=names,
         shift=shift,
         spread=spread,
-        half_width=np.array([factor]),
+        half_width=widths,
+        knots=knots,
         coordinates=rows.sizes,
         hull=hull_of(stacked(rows.columns, rows.sizes)),
     )
@@ -134,18 +145,52 @@ def _left_out(x: Floats32, y: FloatArray, folds: Indices, make: Callable[[], Any
     return predicted
 
 
-def _interval(x: Floats32, residual: FloatArray, folds: Indices, seed: int) -> tuple[Trees, float]:
-    """Trees for the log of the local scale of left-out residuals, and the half-width over it that covers 80 % of them.
+def _interval(
+    x: Floats32, residual: FloatArray, length: FloatArray, folds: Indices, seed: int
+) -> tuple[Trees, FloatArray, FloatArray]:
+    """Trees for the log of the local scale of left-out residuals, and the half-widths over it that cover 80 % of them.
 
-    The factor is taken from scales that were themselves learned on other folds, with the (n + 1) / n of conformal
-    prediction.
+    Half-widths are those of knots in `length`. They are taken from scales that were themselves learned on other folds.
     """
     size = np.abs(residual)
     log_size = np.log(np.maximum(size, SCALE_FLOOR * np.median(size) + 1e-9))
     scale = np.exp(_left_out(x, log_size, folds, partial(booster, SCALE, seed, "squared_error"), range(FOLDS)))
-    level = min(COVERAGE * (1.0 + 1.0 / len(size)), 1.0)
-    factor = float(np.quantile(size / scale, level, method="higher"))
-    return trees_of([booster(SCALE, seed, "squared_error").fit(x, log_size)], x), factor
+    trees = trees_of([booster(SCALE, seed, "squared_error").fit(x, log_size)], x)
+    return trees, *_by_length(size / scale, length)
+
+
+def _by_length(scores: FloatArray, length: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Knots, and at each the score that covers 80 % of the rows about as long, drawn towards that of all rows.
+
+    Conformal prediction by categories (Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005, 4.5),
+    so that no size is covered at another's cost; a knot is the middle of its category.
+    """
+    parts = np.array_split(np.argsort(length, kind="stable"), LENGTHS)
+    knots = np.array([np.median(length[part]) for part in parts])
+    common = _covering(scores)
+    if np.any(np.diff(knots) <= 0.0):
+        return np.zeros(1), np.array([common])
+    own = np.array([_covering(scores[part]) for part in parts])
+    weight = np.array([len(part) / (len(part) + COMMON_ROWS) for part in parts])
+    return knots, np.asarray(common * (own / common) ** weight)
+
+
+def _covering(scores: FloatArray) -> float:
+    """The score that 80 % of new ones do not exceed, with the (n + 1) / n of conformal prediction."""
+    level = min(COVERAGE * (1.0 + 1.0 / len(scores)), 1.0)
+    return max(float(np.quantile(scores, level, method="higher")), 1e-9)
+
+
+def _with_all_rows(left_out: FloatArray, poorer: FloatArray) -> float:
+    """Errors of a model of all rows over left-out errors, which are those of models of fewer rows.
+
+    Errors fall as a power of the rows (learning curves: Hestness et al., arXiv 1712.00409), which those of models of
+    half of the rows, `poorer`, tell.
+    """
+    share, half = 1.0 - 1.0 / FOLDS, 1.0 - 1.0 / FEW_FOLDS
+    ratio = max(float(np.mean(poorer)), 1e-12) / max(float(np.mean(left_out)), 1e-12)
+    exponent = np.log(ratio) / np.log(share / half)
+    return float(share ** np.clip(exponent, 0.0, 1.0))
 
 
 def hull_of(coordinates: Floats32) -> Hull:

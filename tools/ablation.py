@@ -56,7 +56,7 @@ def main(directory: str, *machines: str) -> None:
         cells = []
         for name in names:
             error = _held_out(_changed(load_arch(f"{name}@facts"), changes), tables[name], set(changes))
-            cells.append(f"+{100 * (error - whole[name]):.1f}" if name in whole else f"{100 * error:.1f} %")
+            cells.append(f"{100 * (error - whole[name]):+.1f}" if name in whole else f"{100 * error:.1f} %")
             whole.setdefault(name, error)
         print(f"| {mechanism} | " + " | ".join(cells) + " |", flush=True)
 

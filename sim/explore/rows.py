@@ -25,7 +25,7 @@ from simexplore.sim.mapping import algorithms_of
 from simexplore.workloads.operator import Operator
 
 BLOCK_ROWS = 128
-"""As in `estimate`: rows x candidates x 8 bytes should stay in a core's L2 cache."""
+"""Rows x candidates x 8 bytes should stay in a core's L2 cache."""
 
 Work = tuple[Operator, Conditions]
 
@@ -157,8 +157,7 @@ def _choose(demand: KernelDemand, wide: Gpu, conditions: Conditions, rows: int) 
     tried = _worth_trying(demand)
     # A demand that depends on no column has one row; its extra launches carry it to the length of the block.
     many = replace(tried, extra_launches=tried.extra_launches + np.zeros((rows, 1)))
-    alone = all(array.shape[1] == 1 for array in (getattr(many, name) for name in ARRAY_FIELDS))
-    chosen = many.take(np.zeros(rows, np.intp)) if alone else estimate.choose_kernel(many, wide, conditions)
+    chosen = estimate.choose_kernel(many, wide, conditions)
     # A field that all candidates share is one number, or one a row where it follows from the machine.
     shared = {f.name: getattr(chosen, f.name) for f in fields(chosen) if f.name not in ARRAY_FIELDS}
     columns: dict[str, Any] = {

@@ -12,7 +12,7 @@ from simexplore.sim.mapping.attention import prefill_demands
 from simexplore.sim.mapping.collective import collective_demand
 from simexplore.sim.mapping.conv import conv_algorithms
 from simexplore.sim.mapping.decode import decode_algorithms
-from simexplore.sim.mapping.gemm import gemm_demands
+from simexplore.sim.mapping.gemm import gemm_candidates, gemm_demands
 from simexplore.sim.mapping.gemv import gemm_algorithms
 from simexplore.sim.mapping.host import called
 from simexplore.sim.mapping.naive_gemm import naive_gemm_demand
@@ -51,6 +51,18 @@ ALGORITHMS: dict[type[ops.Operator], Callable[[Any, Gpu, Conditions], tuple[Algo
     ops.Gemm: gemm_algorithms,
 }
 """Families for which the library has several algorithms, of different kernels."""
+
+
+CHOICES: dict[type[ops.Operator], Callable[[Any, Gpu], int]] = {
+    ops.Conv2d: gemm_candidates,
+    ops.Gemm: gemm_candidates,
+}
+"""Families whose kernels come with many candidates, and how many at most."""
+
+
+def candidates_of(op: ops.Operator, gpu: Gpu) -> int:
+    """About how many candidates a row of the operator's kernels has at most: how much there is to compute."""
+    return CHOICES[type(op)](op, gpu) if type(op) in CHOICES else 1
 
 
 def algorithms_of(op: ops.Operator, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:

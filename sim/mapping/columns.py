@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,3 +27,18 @@ def constant(value: float) -> FloatArray:
 def ceil_div(amount: FloatArray, unit: FloatArray | float) -> FloatArray:
     """How many units cover the amount."""
     return np.ceil(amount / unit)
+
+
+class Pairs(NamedTuple):
+    """Candidates that are pairs of two choices, the second running faster: arrays (rows, first x second)."""
+
+    first: int
+    second: int
+
+    def of_first(self, x: FloatArray) -> FloatArray:
+        """What follows from the first choice alone; what is the same for all stays one column."""
+        return x if x.shape[1] == 1 else np.repeat(x, self.second, axis=1)
+
+    def of_second(self, y: FloatArray) -> FloatArray:
+        """What follows from the second choice alone."""
+        return y if y.shape[1] == 1 else np.tile(y, (1, self.first))

@@ -7,6 +7,7 @@ shared memory. Split-K CTAs add their partial sums afterwards.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,11 @@ from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import Conditions, FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping import operands
-from simexplore.sim.mapping.columns import ceil_div, column, constant
+from simexplore.sim.mapping.columns import Pairs, ceil_div, column, constant, row
 from simexplore.sim.mapping.rowwise import dynamic_quantize_demands
 from simexplore.sim.mapping.tiles import Tiles, tiles_of
 from simexplore.workloads.dtypes import bytes_of
-from simexplore.workloads.ops import Gemm, Quantize
+from simexplore.workloads.ops import Conv2d, Gemm, Quantize
 
 PARTIAL_SUM_BYTES = 4.0
 """Split-K partial sums are FP32."""
@@ -38,68 +39,71 @@ def gemm_demands(op: Gemm, gpu: Gpu, conditions: Conditions, *, two_stage: bool 
     return (*kernels, _gemm_kernel(op, gpu, conditions, two_stage))
 
 
+def gemm_candidates(op: Gemm | Conv2d, gpu: Gpu) -> int:
+    """How many kernels the menu has for a row: tiles, both ways round for wgmma, times splits of k."""
+    library = gpu.library.gemm
+    if op.dtype not in gpu.sm.tensor_ops_per_clk:
+        return len(library.simt_tiles) * len(library.split_k)
+    return len(library.tiles) * len(library.split_k) * (2 if library.instruction == "wgmma" else 1)
+
+
 def takes_two_stages(op: Gemm, gpu: Gpu) -> NDArray[np.bool_]:
     """Rows for which the library takes its two-stage kernels (`library.gemm.two_stage`); shape (rows,) or (1,)."""
     m, n, k = (column(x)[:, 0] for x in (op.m, op.n, op.k))
     sizes = {"m": m, "n": n, "k": k, "mnk": m * n * k}
     taken = np.zeros(np.broadcast_shapes(m.shape, n.shape, k.shape), dtype=np.bool_)
     if op.dtype in gpu.sm.tensor_ops_per_clk:
-        for range_ in gpu.library.gemm.two_stage:
-            limits = range_._asdict().items()
-            taken |= np.logical_and.reduce(
-                [(sizes[name] >= low) & (sizes[name] <= high) for name, (low, high) in limits]
-            )
+        for shapes in gpu.library.gemm.two_stage:
+            inside = [(sizes[name] >= least) & (sizes[name] <= most) for name, (least, most) in shapes.limits]
+            taken = taken | np.all(np.broadcast_arrays(*inside), axis=0)
     return taken
 
 
 def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) -> KernelDemand:
+    """Candidates are pairs of a tile and a split of k: what follows from one of the two is computed once for each."""
     m, n, k, batch = (column(x) for x in (op.m, op.n, op.k, op.batch))
     library, tiles = gpu.library.gemm, tiles_of(m, n, op.dtype, gpu)
+    element, hit = bytes_of(op.dtype), cache.mean_latency_cycles(gpu)
     within = None if tiles.on_tensor_cores else library.simt_overlap_exponent
     round_trips = library.setup_round_trips
     if two_stage:
         tiles = replace(tiles, stages=constant(2.0))
         within, round_trips = library.two_stage_overlap_exponent, library.two_stage_round_trips
-    element = bytes_of(op.dtype)
     rows, columns = ceil_div(m, tiles.m), ceil_div(n, tiles.n)
-    steps_of_k = ceil_div(k * element, library.k_tile_bytes)
-    steps = ceil_div(steps_of_k, tiles.split_k)
-    splits = ceil_div(steps_of_k, steps)
-    even = splits == np.minimum(tiles.split_k, steps_of_k)  # others repeat a smaller split: they get no room
+    of_k = _splits(op, gpu)
+    pairs = Pairs(np.broadcast_shapes(tiles.m.shape, tiles.n.shape)[1], of_k.splits.shape[1])
+    tile, split = pairs.of_first, pairs.of_second
+    splits, steps, result_bytes = split(of_k.splits), split(of_k.steps), split(of_k.result_bytes)
+    ctas = tile(batch * rows * columns) * splits
+    room = tiles.stages * tiles.stage_bytes
     if library.instruction == "mma_sync":
-        even = even & tiles.suit(m, n)
-    even = even & ((splits == 1.0) | _worth_splitting(m * n * k, k, gpu))
-    ctas = batch * rows * columns * splits
-
-    partial = np.where(splits > 1.0, PARTIAL_SUM_BYTES, bytes_of(op.output_dtype))
-    result = m * n / (rows * columns) * partial
-    reduction = np.where(splits > 1.0, m * n / (rows * columns) * 2.0 * PARTIAL_SUM_BYTES, 0.0)
-    traffic = operands.dram_traffic(
-        op, gpu, conditions.cache, grid=(rows, columns), tile=(tiles.m, tiles.n), splits=splits
-    )
-    operations = 2.0 * tiles.computed * steps * library.k_tile_bytes / element
-    hit = cache.mean_latency_cycles(gpu)
+        room = np.where(tiles.suit(m, n), room, np.inf)
+    results = tile(m * n / (rows * columns))
+    traffic = operands.dram_traffic(op, gpu, conditions.cache, (rows, columns), (tiles.m, tiles.n), of_k.splits, pairs)
+    width = _fetched_width(tiles, (m / rows, n / columns), (rows, columns), gpu)
+    k_of_step = library.k_tile_bytes / element
+    operations = tile(2.0 * tiles.computed * k_of_step) * steps
     nothing = constant(0.0)
     return KernelDemand(
         kernel="gemm",
         ctas=ctas,
-        warps_per_cta=tiles.warps,
-        registers_per_thread=tiles.registers,
-        shared_bytes_per_cta=np.where(even, tiles.stages * tiles.stage_bytes, np.inf),
+        warps_per_cta=tile(tiles.warps),
+        registers_per_thread=tile(tiles.registers),
+        shared_bytes_per_cta=tile(room) * split(np.where(of_k.even, 1.0, np.inf)),
         overlap_exponent=within,
         tensor_dtype=op.dtype,
         fma_dtype="fp32" if tiles.on_tensor_cores else op.dtype,
         tensor_ops=operations if tiles.on_tensor_cores else nothing,
         fma_ops=nothing if tiles.on_tensor_cores else operations,
-        shared_bytes=tiles.shared_bytes_per_k * steps * library.k_tile_bytes / element,
-        l2_read_bytes=_fetched_bytes(tiles, (m / rows, n / columns), (rows, columns), k / splits * element, gpu),
-        l2_write_bytes=result + reduction,
+        shared_bytes=tile(tiles.shared_bytes_per_k * k_of_step) * steps,
+        l2_read_bytes=tile(width) * split(k / of_k.splits * element),
+        l2_write_bytes=results * split(of_k.result_bytes + _of_splits(of_k, 2.0 * PARTIAL_SUM_BYTES)),
         dram_read_bytes=traffic.read / ctas,
         dram_write_bytes=traffic.write / ctas,
-        bytes_in_flight=library.flight_share * (tiles.stages - 1.0) * tiles.stage_bytes,
-        chain_cycles=steps * tiles.chain_cycles,
+        bytes_in_flight=tile(library.flight_share * (tiles.stages - 1.0) * tiles.stage_bytes),
+        chain_cycles=tile(tiles.chain_cycles) * steps,
         exposed_cycles=constant(hit + gpu.library.barrier_cycles),
-        epilogue_bytes=result,
+        epilogue_bytes=results * result_bytes,
         tensor_efficiency=library.tensor_efficiency,
         l2_rate=library.l2_rate,
         dram_rate=library.dram_rate,
@@ -108,11 +112,39 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
         wave_exposure=library.wave_exposure,
         ramp_cycles=library.cold_round_trips * gpu.dram.latency_cycles,
         setup_cycles=constant(round_trips * hit),
-        extra_launches=np.where((splits > 1.0) & (library.split_k_reduction == "kernel"), 1.0, 0.0),
+        extra_launches=split(_of_splits(of_k, float(library.split_k_reduction == "kernel"))),
         reckoned_read_bytes=traffic.unread / ctas,
-        reckoned_cycles=np.where(splits > 1.0, library.split_reluctance_cycles, 0.0),
-        label=(tiles.m, tiles.n, splits),
+        reckoned_cycles=split(_of_splits(of_k, library.split_reluctance_cycles)),
+        label=(tile(tiles.m), tile(tiles.n), splits),
     )
+
+
+class _Splits(NamedTuple):
+    """The ways in which k can be split among CTAs; arrays (rows, splits)."""
+
+    splits: FloatArray
+    steps: FloatArray
+    """Steps of a CTA's main loop."""
+    even: NDArray[np.bool_]
+    """Whether it is one to consider: others repeat a smaller split and get no room."""
+    result_bytes: FloatArray
+    """Of an element of C, or of a partial sum."""
+
+
+def _splits(op: Gemm, gpu: Gpu) -> _Splits:
+    library = gpu.library.gemm
+    m, n, k = (column(x) for x in (op.m, op.n, op.k))
+    menu = row([float(split) for split in library.split_k])
+    steps_of_k = ceil_div(k * bytes_of(op.dtype), library.k_tile_bytes)
+    steps = ceil_div(steps_of_k, menu)
+    splits = ceil_div(steps_of_k, steps)
+    even = (splits == np.minimum(menu, steps_of_k)) & ((splits == 1.0) | _worth_splitting(m * n * k, k, gpu))
+    return _Splits(splits, steps, even, np.where(splits > 1.0, PARTIAL_SUM_BYTES, bytes_of(op.output_dtype)))
+
+
+def _of_splits(of_k: _Splits, value: float | FloatArray) -> FloatArray:
+    """What splitting costs, and nothing where k is not split."""
+    return np.where(of_k.splits > 1.0, value, 0.0)
 
 
 def _worth_splitting(products: FloatArray, depth: FloatArray, gpu: Gpu) -> NDArray[np.bool_]:
@@ -122,14 +154,10 @@ def _worth_splitting(products: FloatArray, depth: FloatArray, gpu: Gpu) -> NDArr
     return worth
 
 
-def _fetched_bytes(
-    tiles: Tiles,
-    covered: tuple[FloatArray, FloatArray],
-    grid: tuple[FloatArray, FloatArray],
-    k_bytes: FloatArray,
-    gpu: Gpu,
+def _fetched_width(
+    tiles: Tiles, covered: tuple[FloatArray, FloatArray], grid: tuple[FloatArray, FloatArray], gpu: Gpu
 ) -> FloatArray:
-    """L2 bytes that a CTA draws for A and B [B]: the rows and columns that exist, the longer side shared in a cluster.
+    """Rows of A and columns of B that a CTA draws from L2: those that exist, the longer side shared in a cluster.
 
     `covered` are the rows and columns of C that a tile has on average; what lies outside C is not fetched.
     """
@@ -137,4 +165,4 @@ def _fetched_bytes(
     high, wide = covered
     share_b = np.where((tiles.n >= tiles.m) & (grid[0] >= cluster), cluster, 1.0)
     share_a = np.where((tiles.n < tiles.m) & (grid[1] >= cluster), cluster, 1.0)
-    return (high / share_a + wide / share_b) * k_bytes
+    return high / share_a + wide / share_b

@@ -12,7 +12,7 @@ from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import ANY_ROW, Algorithm, Conditions, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping import operands
-from simexplore.sim.mapping.columns import ceil_div, column, constant
+from simexplore.sim.mapping.columns import Pairs, ceil_div, column, constant
 from simexplore.sim.mapping.gemm import gemm_demands, takes_two_stages
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Gemm
@@ -50,7 +50,7 @@ def _gemv(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     columns = ceil_div(n, width)
     ctas = batch * columns
     one = 0.0 * columns + 1.0
-    traffic = operands.dram_traffic(op, gpu, conditions.cache, grid=(one, columns), tile=(one, width), splits=one)
+    traffic = operands.dram_traffic(op, gpu, conditions.cache, (one, columns), (one, width), one, Pairs(1, 1))
     hit = cache.mean_latency_cycles(gpu)
     at_once = THREADS * BYTES_OF_LOAD
     covered = n / columns

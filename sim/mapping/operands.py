@@ -9,7 +9,7 @@ import numpy as np
 from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import CacheState, FloatArray
 from simexplore.sim.hardware.cache import hit_share
-from simexplore.sim.mapping.columns import column
+from simexplore.sim.mapping.columns import Pairs, column
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Gemm
 
@@ -30,20 +30,22 @@ def dram_traffic(
     grid: tuple[FloatArray, FloatArray],
     tile: tuple[FloatArray, FloatArray],
     splits: FloatArray,
+    pairs: Pairs,
 ) -> DramTraffic:
     """DRAM bytes of a GEMM whose tiles are visited in square-ish blocks (CUTLASS's threadblock swizzle).
 
     The CTAs that run at once cover `high` x `wide` tiles; A is passed over once for each block of columns, B once for
     each block of rows. The schedule keeps one of them in L2 while it streams the other, so the cheaper order counts;
-    passes after the first hit L2 as far as A and B fit it together.
+    passes after the first hit L2 as far as A and B fit it together. `grid` and `tile` follow from the first of the
+    candidates' `pairs` of choices, `splits` from the second.
     """
     m, n, k, batch = (column(x) for x in (op.m, op.n, op.k, op.batch))
     a = batch * m * k * bytes_of(op.dtype)
     b = batch * n * k * bytes_of(op.weight_dtype or op.dtype)
     c = batch * m * n * bytes_of(op.output_dtype)
-    rows, columns = grid
-    at_once = np.maximum(gpu.sm.count / splits, 1.0)
-    high = np.clip(np.sqrt(at_once * tile[1] / tile[0]), 1.0, rows)
+    rows, columns = (pairs.of_first(count) for count in grid)
+    at_once = pairs.of_second(np.maximum(gpu.sm.count / splits, 1.0))
+    high = np.clip(np.sqrt(pairs.of_first(tile[1] / tile[0]) * at_once), 1.0, rows)
     wide = np.clip(at_once / high, 1.0, columns)
     high = np.clip(at_once / wide, 1.0, rows)
     missing = 1.0 - hit_share(a + b, gpu, gpu.library.gemm.l2_share)

@@ -34,11 +34,10 @@ ADDRESS_REGISTERS = 64.0
 
 @dataclass(frozen=True)
 class Tiles:
-    """Kernels by the tile of C that a CTA computes; arrays broadcast to (rows, candidates)."""
+    """Kernels by the tile of C that a CTA computes; arrays broadcast to (rows, tiles)."""
 
     m: FloatArray
     n: FloatArray
-    split_k: FloatArray
     computed: FloatArray
     """Elements of C that the instructions compute: the tile, at least one instruction high."""
     warps: FloatArray
@@ -62,19 +61,19 @@ _ARRAYS = tuple(field.name for field in fields(Tiles) if field.name != "on_tenso
 
 
 def tiles_of(m: FloatArray, n: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
-    """All kernels for m x n results (columns of shape (rows, 1)) of a type: each tile times each split of k.
+    """All kernels for m x n results (columns of shape (rows, 1)) of a type.
 
     wgmma kernels exist both ways round and for all tile widths in steps of 8 columns; of these the menu's entry stands
     for the narrowest that covers C with as few tiles. Raises SimexploreError where the GPU has no unit for the type.
     """
     library = gpu.library.gemm
     if dtype not in gpu.sm.tensor_ops_per_clk:
-        return _on_fma_pipes(*_menu(library.simt_tiles, library.split_k), dtype, gpu)
-    rows, columns, split_k = _menu(library.tiles, library.split_k)
+        return _on_fma_pipes(*_menu(library.simt_tiles), dtype, gpu)
+    rows, columns = _menu(library.tiles)
     if library.instruction == "mma_sync":
-        return _with_mma_sync(rows, columns, split_k, dtype, gpu)
-    straight = _with_wgmma(rows, _narrowed(columns, n), split_k, dtype, gpu)
-    turned = _with_wgmma(rows, _narrowed(columns, m), split_k, dtype, gpu)
+        return _with_mma_sync(rows, columns, dtype, gpu)
+    straight = _with_wgmma(rows, _narrowed(columns, n), dtype, gpu)
+    turned = _with_wgmma(rows, _narrowed(columns, m), dtype, gpu)
     return _side_by_side(straight, replace(turned, m=turned.n, n=turned.m))
 
 
@@ -84,13 +83,8 @@ def _narrowed(columns: FloatArray, extent: FloatArray) -> FloatArray:
     return WGMMA_COLUMN_STEP * np.ceil(extent / (WGMMA_COLUMN_STEP * tiles))
 
 
-def _menu(tiles: tuple[Tile, ...], splits: tuple[int, ...]) -> tuple[FloatArray, FloatArray, FloatArray]:
-    pairs = [(tile, split) for tile in tiles for split in splits]
-    return (
-        row([float(tile.m) for tile, _ in pairs]),
-        row([float(tile.n) for tile, _ in pairs]),
-        row([float(split) for _, split in pairs]),
-    )
+def _menu(tiles: tuple[Tile, ...]) -> tuple[FloatArray, FloatArray]:
+    return row([float(tile.m) for tile in tiles]), row([float(tile.n) for tile in tiles])
 
 
 def _side_by_side(straight: Tiles, turned: Tiles) -> Tiles:
@@ -113,7 +107,7 @@ def _synchronisation_cycles(gpu: Gpu) -> float:
     return gpu.library.barrier_cycles + gpu.sm.shared_latency_cycles
 
 
-def _with_wgmma(rows: FloatArray, columns: FloatArray, split_k: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
+def _with_wgmma(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
     """Warp-specialised kernels: consumer warp groups of 64 rows each read both operands from shared memory.
 
     A wgmma of n columns occupies the tensor cores for n/2 clocks at 16 bits and reads (64 + n) rows of 32 bytes: with
@@ -131,7 +125,6 @@ def _with_wgmma(rows: FloatArray, columns: FloatArray, split_k: FloatArray, dtyp
     return Tiles(
         m=rows,
         n=columns,
-        split_k=split_k,
         computed=groups * WGMMA_ROWS * columns,
         warps=4.0 * groups + 4.0,  # and a producer group
         registers=np.minimum(rows * columns / (groups * 128.0) + ADDRESS_REGISTERS, 255.0),
@@ -143,7 +136,7 @@ def _with_wgmma(rows: FloatArray, columns: FloatArray, split_k: FloatArray, dtyp
     )
 
 
-def _with_mma_sync(rows: FloatArray, columns: FloatArray, split_k: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
+def _with_mma_sync(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
     """Kernels whose warps load fragments with ldmatrix and multiply from registers; warp tiles of at most 64 x 64."""
     library, sm, element = gpu.library.gemm, gpu.sm, bytes_of(dtype)
     warps = np.where(rows * columns >= 128.0 * 128.0, 8.0, 4.0)
@@ -156,7 +149,6 @@ def _with_mma_sync(rows: FloatArray, columns: FloatArray, split_k: FloatArray, d
     return Tiles(
         m=rows,
         n=columns,
-        split_k=split_k,
         computed=np.maximum(rows, MMA_ROWS) * columns,
         warps=warps,
         registers=np.minimum(rows * columns / (warps * 32.0) + ADDRESS_REGISTERS, 255.0),
@@ -168,7 +160,7 @@ def _with_mma_sync(rows: FloatArray, columns: FloatArray, split_k: FloatArray, d
     )
 
 
-def _on_fma_pipes(rows: FloatArray, columns: FloatArray, split_k: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
+def _on_fma_pipes(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
     """SIMT kernels: a thread computes a patch of at most 8 x 8, k in steps of 8 elements.
 
     Every thread loads its own rows and columns; 16-byte loads are served to eight threads at a time, so those that read
@@ -184,7 +176,6 @@ def _on_fma_pipes(rows: FloatArray, columns: FloatArray, split_k: FloatArray, dt
     return Tiles(
         m=rows,
         n=columns,
-        split_k=split_k,
         computed=rows * columns,
         warps=warps,
         registers=np.minimum(patch * patch + 4.0 * patch + 32.0, 255.0),

@@ -23,6 +23,7 @@ from simexplore.sim.calibration import Calibrated, calibrate
 from simexplore.sim.compare import conditions_in
 from simexplore.sim.estimate import physics, predict
 from simexplore.sim.overlay import Provenance, extends_from, write_overlay
+from simexplore.sim.report.error_charts import held_by_interval
 from simexplore.sim.residual import sum_of_trees
 from simexplore.workloads.ops import Gemm
 
@@ -69,6 +70,35 @@ def test_trees_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(sum_of_trees(residual_fit.trees_of(models, x), x), expected, atol=1e-5)
 
 
+def test_each_length_is_covered_for_itself() -> None:
+    """Scores of long kernels spread five times as wide: one width for all holds too many short ones, too few long."""
+    random = np.random.default_rng(0)
+    length = random.uniform(-20.0, -10.0, 20_000)
+    scores = np.abs(random.normal(size=length.size)) * np.exp((length + 15.0) / 6.0)
+    knots, widths = residual_fit._by_length(scores, length)
+    held = scores <= np.interp(length, knots, widths)
+    common = scores <= residual_fit._covering(scores)
+    for part in (length < -17.0, length > -13.0):
+        assert np.mean(held[part]) == pytest.approx(residual_fit.COVERAGE, abs=0.03)
+        assert abs(np.mean(common[part]) - residual_fit.COVERAGE) > 0.1
+
+
+def test_few_rows_and_equal_lengths_share_one_width() -> None:
+    scores = np.arange(1.0, 101.0)
+    knots, widths = residual_fit._by_length(scores, np.ones(100))
+    assert (knots.tolist(), widths.tolist()) == ([0.0], [81.0])
+    _, few = residual_fit._by_length(scores[:60], np.arange(60.0))
+    own = [residual_fit._covering(part) for part in np.array_split(scores[:60], 5)]
+    common = residual_fit._covering(scores[:60])
+    assert np.all(np.abs(np.log(few / common)) < 0.3 * np.abs(np.log(np.array(own) / common)))
+
+
+def test_left_out_errors_are_scaled_along_the_learning_curve() -> None:
+    errors = {rows: np.full(10, rows**-0.3) for rows in (0.5, 0.9, 1.0)}
+    assert residual_fit._with_all_rows(errors[0.9], errors[0.5]) == pytest.approx(errors[1.0][0] / errors[0.9][0])
+    assert residual_fit._with_all_rows(errors[0.5], errors[0.9]) == 1.0
+
+
 def test_what_was_bent_is_straightened(learned: Calibrated) -> None:
     group = learned.groups[GROUP]
     assert (group.rows, group.op) == (LEARNED, "gemm")
@@ -78,8 +108,16 @@ def test_what_was_bent_is_straightened(learned: Calibrated) -> None:
     assert held.physics_mape > 0.1
     assert NOISE * 0.7 < held.full_mape < 2.0 * NOISE
     assert 0.72 <= held.coverage <= 0.92
+    assert np.mean(held.coverage_by_size) == pytest.approx(held.coverage, abs=1e-3)
+    assert all(0.68 <= share <= 0.95 for share in held.coverage_by_size)
     assert group.sigma_log is not None
     assert 0.1 < group.sigma_log < 0.5
+
+
+def test_coverage_is_told_of_each_third_by_size() -> None:
+    inside = np.array([True, False, True, True, False, False, True])
+    assert calibration.by_thirds(inside, np.array([7.0, 1.0, 5.0, 4.0, 2.0, 3.0, 6.0])) == (0.0, 1.0, 1.0)
+    assert calibration.by_thirds(inside[:2], np.ones(2)) == ()
 
 
 def test_the_same_seed_learns_the_same(base: Gpu, learned: Calibrated, overlay: Path, tmp_path: Path) -> None:
@@ -107,6 +145,9 @@ def test_rows_that_were_fitted_on_are_not_counted(base: Gpu, overlay: Path) -> N
     assert held is not None
     assert result.total.mape == pytest.approx(held.held_out[GROUP].full_mape, rel=0.01)
     assert result.total.interval_coverage == pytest.approx(held.held_out[GROUP].coverage, abs=0.01)
+    assert held.held_out[GROUP].coverage_by_size == pytest.approx(
+        calibration.by_thirds(held_by_interval(result.table), result.table["time_us"].to_numpy()), abs=0.03
+    )
     assert not result.warnings
     alone = simexplore.compare(load_arch(overlay).physics_only(), gemms(base, ROWS))
     assert alone.fitted_rows == LEARNED
@@ -203,6 +244,16 @@ def test_few_rows_learn_no_correction(base: Gpu) -> None:
     assert group.correction is None
     assert group.held_out is not None
     assert group.held_out.full_mape == group.held_out.physics_mape
+
+
+def test_a_calibration_that_fitted_nothing_of_a_group_loads_and_says_nothing_of_it(base: Gpu, tmp_path: Path) -> None:
+    result = calibrate(BASE, gemms(base, 50), rows=0, residual_rows=0)
+    assert result.groups[GROUP].rows == 0
+    path, _ = write_overlay(tmp_path / "mine.yaml", result, Provenance(BASE, ("made up",), 0, 0, "2030-01-02"))
+    told = load_arch(path).calibration
+    assert told is not None
+    assert (told.rows, told.held_out) == ({}, {})
+    assert simexplore.compare(path, gemms(base, 50)).total.rows == 50
 
 
 def test_progress_ends_at_the_end_and_never_goes_back(base: Gpu) -> None:

@@ -5,17 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simexplore.archs.load import load_arch
 from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import WARM, Conditions, KernelDemand
 from simexplore.sim.estimate import predict
 from simexplore.sim.mapping import demands_of
 from simexplore.workloads.ops import Gemm, Quantize
-
-
-@pytest.fixture(scope="module")
-def h200() -> Gpu:
-    return load_arch("nvidia/h200-sxm@facts")
 
 
 def kernel(op: Quantize, gpu: Gpu) -> KernelDemand:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simexplore.archs.load import load_arch
 from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import WARM, Conditions, KernelDemand
 from simexplore.sim.estimate import kernels_of, predict
@@ -15,16 +14,6 @@ from simexplore.sim.mapping import algorithms_of
 from simexplore.workloads.ops import AttentionDecode
 
 MODULE = Conditions(launch="graph", attention_module=True)
-
-
-@pytest.fixture(scope="module")
-def h200() -> Gpu:
-    return load_arch("nvidia/h200-sxm@facts")
-
-
-@pytest.fixture(scope="module")
-def l40s() -> Gpu:
-    return load_arch("nvidia/l40s@facts")
 
 
 def decode(**changed: Any) -> AttentionDecode:

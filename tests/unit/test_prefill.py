@@ -16,16 +16,6 @@ from simexplore.sim.mapping import demands_of
 from simexplore.workloads.ops import AttentionPrefill
 
 
-@pytest.fixture(scope="module")
-def h200() -> Gpu:
-    return load_arch("nvidia/h200-sxm@facts")
-
-
-@pytest.fixture(scope="module")
-def l40s() -> Gpu:
-    return load_arch("nvidia/l40s@facts")
-
-
 def prefill(**changed: Any) -> AttentionPrefill:
     sizes = {"batch": 4, "heads": 32, "kv_heads": 8, "head_dim": 128, "seq_q": 1024, "seq_kv": 1024, **changed}
     return AttentionPrefill(**sizes)

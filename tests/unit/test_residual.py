@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import COLD, CacheState, Conditions
 from simexplore.sim.estimate import physics, predict
 from simexplore.sim.residual import (
+    LENGTH,
     NORMAL_80,
     UNCALIBRATED_SIGMA_LOG,
     corrected,
@@ -176,6 +178,29 @@ def test_the_file_gives_back_every_array() -> None:
     assert read != from_bytes(to_bytes({}, np.array([1], dtype=np.uint64)))
 
 
+def test_half_widths_follow_how_long_the_physics_says_a_kernel_takes() -> None:
+    """Half of them at the knots, in proportion between, and level beyond; the local scale is 0.1."""
+    longer = replace(correction(), half_width=np.array([0.5, 1.0]), knots=np.array([-20.0, -10.0]))
+    read = from_bytes(to_bytes({GROUP: longer}, np.zeros(0, dtype=np.uint64))).corrections[GROUP]
+    times = {-30.0: 0.05, -20.0: 0.05, -15.0: 0.075, -10.0: 0.1, 0.0: 0.1}
+    rows = {**columns(10.0), LENGTH: np.array(list(times))}
+    rows = {name: np.broadcast_to(column, len(times)) for name, column in rows.items()}
+    for one in (longer, read):
+        np.testing.assert_allclose(corrected(one, rows, 0.0)[1], list(times.values()), rtol=1e-6)
+
+
+def test_a_file_that_tells_no_knots_has_one_width_for_all() -> None:
+    data = to_bytes({GROUP: correction()}, np.zeros(0, dtype=np.uint64))
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        kept = {name: file[name] for name in file.files if not name.endswith("knots")}
+    target = io.BytesIO()
+    np.savez(target, **kept)
+    read = from_bytes(target.getvalue()).corrections[GROUP]
+    np.testing.assert_array_equal(
+        corrected(read, columns(10.0), FAR)[1], corrected(correction(), columns(10.0), FAR)[1]
+    )
+
+
 def rewritten(data: bytes, **arrays: Any) -> bytes:
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         kept = {name: file[name] for name in file.files}
@@ -194,9 +219,16 @@ def rewritten(data: bytes, **arrays: Any) -> bytes:
         {"0/shift/feature": np.array([7, -1, -1], dtype=np.int16)},
         {"0/shift/root": np.array([3], dtype=np.int32)},
         {"0/shift/value": np.array([0.0], dtype=np.float32)},
+        {"0/half_width": np.array([0.5, 0.6])},
+        {"0/half_width": np.array([0.0])},
+        {"0/half_width": np.array([0.5, 0.6]), "0/knots": np.array([1.0, 1.0])},
+        {"0/half_width": np.zeros(0), "0/knots": np.zeros(0)},
         {"groups": np.array([GROUP], dtype=object)},
     ],
-    ids=["version", "group", "loop", "beyond", "feature", "root", "lengths", "pickle"],
+    ids=[
+        *("version", "group", "loop", "beyond", "feature", "root", "lengths"),
+        *("knots missing", "no width", "knots level", "no knots", "pickle"),
+    ],
 )
 def test_a_file_that_is_not_one_of_ours_is_refused(arrays: dict[str, Any]) -> None:
     data = to_bytes({GROUP: correction()}, np.zeros(0, dtype=np.uint64))

@@ -26,6 +26,8 @@ class Target(NamedTuple):
     full: float
     physics_status: Status = "enforced"
     full_status: Status = "enforced"
+    thirds_status: Status = "enforced"
+    """Of intervals in each third by size."""
 
 
 TARGETS = (
@@ -64,3 +66,13 @@ def test_errors_on_held_out_rows(target: Target) -> None:
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"{target.arch} {target.group}")
 def test_intervals_hold_four_fifths(target: Target) -> None:
     assert 0.75 <= held_out(target).coverage <= 0.85
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"{target.arch} {target.group}")
+def test_intervals_hold_four_fifths_of_each_third_by_size(target: Target) -> None:
+    thirds = held_out(target).coverage_by_size
+    if not thirds:
+        pytest.skip("calibrated before thirds were told of: tools/calibrate-shipped")
+    assert len(thirds) == 3
+    reached = all(0.75 <= share <= 0.85 for share in thirds)
+    assert reached == (target.thirds_status == "enforced"), f"{thirds}, {target.thirds_status}"
