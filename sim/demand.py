@@ -190,6 +190,13 @@ class LinkDemand:
     steps: FloatArray
     """Dependent messages: each pays the link's latency."""
 
+    def of_rows(self, rows: NDArray[np.intp]) -> LinkDemand:
+        """The same transfer for some of the rows."""
+        some: dict[str, Any] = {
+            name: x[rows] if len(x := getattr(self, name)) > 1 else x for name in ("bytes", "steps")
+        }
+        return replace(self, **some)
+
 
 Demand = KernelDemand | LinkDemand
 

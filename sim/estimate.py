@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simexplore.archs.schema import Gpu
-from simexplore.sim.demand import Algorithm, CacheState, Conditions, Demand, FloatArray, KernelDemand, LinkDemand
+from simexplore.sim.demand import (
+    ANY_ROW,
+    Algorithm,
+    CacheState,
+    Conditions,
+    Demand,
+    FloatArray,
+    KernelDemand,
+    LinkDemand,
+)
 from simexplore.sim.hardware.timing import KernelTiming, kernel_seconds, kernel_timing, launch_seconds
 from simexplore.sim.mapping import algorithms_of, candidates_of
 from simexplore.sim.residual import corrected, correction_of, feature_columns, half_width
@@ -159,19 +168,41 @@ def _chosen(algorithm: Algorithm, gpu: Gpu, conditions: Conditions) -> tuple[Dem
 def _cost_of_chunk(op: Operator, gpu: Gpu, conditions: Conditions, with_traits: bool) -> Cost:
     """The algorithm that is fastest for each row."""
     ways = algorithms_of(op, gpu, conditions)
-    costs = [_together(_chosen(way, gpu, conditions), gpu, conditions, with_traits) for way in ways]
-    if len(costs) == 1:
-        return costs[0]
-    times = [np.where(way.serves, cost.time_s, np.inf) for way, cost in zip(ways, costs, strict=True)]
-    fastest = np.argmin(np.stack(times), axis=0)
+    if len(ways) == 1:
+        return _together(_chosen(ways[0], gpu, conditions), gpu, conditions, with_traits)
+    costs = [_cost_of_served(way, gpu, conditions, with_traits) for way in ways]
+    fastest = np.argmin(np.stack(np.broadcast_arrays(*(cost.time_s for cost in costs))), axis=0)
     rows = np.arange(len(fastest))
+
+    def of_fastest(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+        return np.stack(np.broadcast_arrays(*arrays))[fastest, rows]
+
     return Cost(
-        time_s=np.stack([cost.time_s for cost in costs])[fastest, rows],
-        energy_j=np.stack([cost.energy_j for cost in costs])[fastest, rows],
-        bound_code=np.stack([cost.bound_code for cost in costs])[fastest, rows],
-        traits=np.stack([cost.traits for cost in costs if cost.traits is not None])[fastest, rows]
-        if with_traits
-        else None,
+        time_s=of_fastest([cost.time_s for cost in costs]),
+        energy_j=of_fastest([cost.energy_j for cost in costs]),
+        bound_code=of_fastest([cost.bound_code for cost in costs]),
+        traits=of_fastest([cost.traits for cost in costs if cost.traits is not None]) if with_traits else None,
+    )
+
+
+def _cost_of_served(way: Algorithm, gpu: Gpu, conditions: Conditions, with_traits: bool) -> Cost:
+    """What an algorithm costs; rows that it does not serve are not tried and take infinitely long."""
+    if np.all(way.serves):
+        return _together(_chosen(way, gpu, conditions), gpu, conditions, with_traits)
+    rows = np.flatnonzero(way.serves)
+    some = tuple(demand.of_rows(rows) for demand in way.kernels)
+    cost = _together(_chosen(Algorithm(some, ANY_ROW), gpu, conditions), gpu, conditions, with_traits)
+
+    def spread(values: NDArray[Any], elsewhere: float) -> NDArray[Any]:
+        all_rows = np.full((len(way.serves), *values.shape[1:]), elsewhere, dtype=values.dtype)
+        all_rows[rows] = values
+        return all_rows
+
+    return Cost(
+        time_s=spread(cost.time_s, np.inf),
+        energy_j=spread(cost.energy_j, 0.0),
+        bound_code=spread(cost.bound_code, 0),
+        traits=None if cost.traits is None else spread(cost.traits, 0.0),
     )
 
 
