@@ -113,6 +113,7 @@ Patches = Annotated[tuple[Patch, ...], Field(min_length=1, strict=False)]
 Tiles = Annotated[tuple[Tile, ...], Field(min_length=1, strict=False)]
 ShapeRanges = Annotated[tuple[ShapeRange, ...], Field(strict=False)]
 Splits = Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
+Portion = Annotated[float, Field(ge=0, le=1)]
 Exponent = Annotated[float, Field(ge=1, le=64)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
 Instructions = Annotated[float, Field(ge=0, le=100_000)]
@@ -140,6 +141,9 @@ class GemmLibrary(Spec):
     )
     two_stage_overlap_exponent: Exponent = about("overlap_exponent of these kernels, which wait for each k-step", "1")
     two_stage_round_trips: Trips = about("setup_round_trips of these kernels", "1")
+    dram_overlap_exponent: Exponent = about(
+        "how well DRAM traffic of GEMMs overlaps their other work, as overlap_exponent does", "1"
+    )
     k_tile_bytes: Capacity = about("bytes of k that one pipeline stage holds for each row or column of the tile", "B")
     max_stages: Count = about("most pipeline stages in shared memory", "1")
     split_k: Splits = about("numbers of CTAs among which k may be split", "1")
@@ -149,6 +153,9 @@ class GemmLibrary(Spec):
     split_min_products: Count = about("fewest products m n k for which the library splits k", "1")
     split_always_depth: Count = about("k from which it splits those with fewer products too", "1")
     split_reluctance_cycles: Cycles = about("what the library takes splitting to cost beyond what it does", "clk")
+    reckoned_latency_share: Portion = about(
+        "share of DRAM's latency, beyond an L2 hit's, that the library reckons with when it chooses a kernel", "1"
+    )
     multicast: Count = about("CTAs of a cluster to which one L2 read of an operand is delivered", "1")
     epilogue_efficiency: Share = about("share of the L2's write rate at which tiles of results are written", "1")
     wave_exposure: Share = about(

@@ -83,6 +83,8 @@ class KernelDemand:
 
     overlap_exponent: float | None = None
     """How well the units of an SM overlap within this kernel, where it is not as `library.overlap_exponent` says."""
+    dram_overlap_exponent: float | None = None
+    """How well DRAM traffic overlaps the kernel's other work, where it is not as `library.overlap_exponent` says."""
     tensor_dtype: str = "fp16"
     fma_dtype: str = "fp32"
     tensor_ops: FloatArray = field(default_factory=_nothing)
@@ -112,6 +114,8 @@ class KernelDemand:
     """L2 read rate of this kernel over that of streaming ones: multicast and coalesced requests raise it."""
     dram_rate: float = 1.0
     """DRAM rate of this kernel over that of streaming ones."""
+    miss_latency_share: float = 1.0
+    """Share of what DRAM's latency is beyond an L2 hit's that loads which miss wait for."""
     ramp_cycles: float = 0.0
     """Latency until DRAM serves a kernel at full rate, were all that it loads to come from there."""
     helper_cycles: float = 0.0
@@ -128,6 +132,8 @@ class KernelDemand:
     """DRAM reads per CTA [B] that the library reckons with when it chooses a candidate, beyond those that happen."""
     reckoned_cycles: FloatArray = field(default_factory=_nothing)
     """Latency [clk] that it reckons with beyond what there is."""
+    reckoned_latency_share: float = 1.0
+    """The `miss_latency_share` that it reckons with: 0 where it weighs traffic alone."""
     label: tuple[FloatArray, ...] = ()
     """What the candidates are, for people: (tile_m, tile_n, split_k) of a GEMM."""
 
@@ -165,11 +171,14 @@ class KernelDemand:
 _SCALARS = (
     "kernel",
     "overlap_exponent",
+    "dram_overlap_exponent",
     "tensor_dtype",
     "fma_dtype",
     "tensor_efficiency",
     "l2_rate",
     "dram_rate",
+    "miss_latency_share",
+    "reckoned_latency_share",
     "ramp_cycles",
     "helper_cycles",
     "epilogue_efficiency",

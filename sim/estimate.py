@@ -152,7 +152,11 @@ def choose_kernel(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> Ker
     rows, candidates = demand.shape
     if candidates == 1:
         return demand.take(np.zeros(rows, dtype=np.intp))
-    reckoned = replace(demand, dram_read_bytes=demand.dram_read_bytes + demand.reckoned_read_bytes)
+    reckoned = replace(
+        demand,
+        dram_read_bytes=demand.dram_read_bytes + demand.reckoned_read_bytes,
+        miss_latency_share=demand.reckoned_latency_share,
+    )
     seconds = kernel_seconds(reckoned, gpu) + launch_seconds(demand, gpu, conditions.launch)
     seconds = seconds + demand.reckoned_cycles / gpu.clock.boost_hz
     return demand.take(np.argmin(seconds, axis=1))

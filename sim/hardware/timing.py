@@ -3,7 +3,8 @@
 The SMs work through their CTAs in waves; L2 and DRAM serve all of them. A bandwidth-bound kernel's CTAs drift apart,
 so its traffic is spread evenly over its waves, and the times of SMs, L2 and DRAM overlap as a whole:
 
-    t = setup + (t_sm^p + t_l2^p + t_dram^p)^(1/p)        p: library.overlap_exponent
+    t = setup + ((t_sm^p + t_l2^p)^(r/p) + t_dram^r)^(1/r)
+                                                    p: library.overlap_exponent; r: p, or the kernel's own exponent
 
     t_sm   = floor(B / o) w(o) + w(B mod o) + t_epilogue
                                                     B = ceil(CTAs / SMs) on the busiest SM, o: occupancy
@@ -79,7 +80,7 @@ def kernel_seconds(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """
     parts = _parts(demand, gpu, gpu.sm.count)
     on_clock, dram = throttle(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)[:2]
-    return parts.setup_s + _norm((on_clock, dram), gpu.library.overlap_exponent)
+    return parts.setup_s + _norm((on_clock, dram), demand.dram_overlap_exponent or gpu.library.overlap_exponent)
 
 
 def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray:
@@ -91,7 +92,7 @@ def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray
 def kernel_timing(demand: KernelDemand, gpu: Gpu, sms: float | None = None) -> KernelTiming:
     """Time, waves, busy resources and energy of each kernel on `sms` SMs of the GPU (all of them by default)."""
     parts = _parts(demand, gpu, gpu.sm.count if sms is None else sms)
-    p = gpu.library.overlap_exponent
+    p = demand.dram_overlap_exponent or gpu.library.overlap_exponent
     on_clock, dram, scale, energy = throttle(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)
     run = _norm((on_clock, dram), p)
     waves_s = parts.waves.full * parts.full_s + parts.tail_s
@@ -185,7 +186,8 @@ def _waves(demand: KernelDemand, gpu: Gpu, sms: float) -> Waves:
 def load_latency_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """Latency of a CTA's loads: between an L2 hit and a DRAM access, by the share of its bytes that miss [clk]."""
     hit = cache.mean_latency_cycles(gpu)
-    latency: FloatArray = hit + _miss_share(demand) * np.maximum(gpu.dram.latency_cycles - hit, 0.0)
+    missing = demand.miss_latency_share * _miss_share(demand)
+    latency: FloatArray = hit + missing * np.maximum(gpu.dram.latency_cycles - hit, 0.0)
     return latency
 
 

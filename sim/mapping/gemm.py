@@ -91,6 +91,7 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
         registers_per_thread=tile(tiles.registers),
         shared_bytes_per_cta=tile(room) * split(np.where(of_k.even, 1.0, np.inf)),
         overlap_exponent=within,
+        dram_overlap_exponent=library.dram_overlap_exponent if tiles.on_tensor_cores else None,
         tensor_dtype=op.dtype,
         fma_dtype="fp32" if tiles.on_tensor_cores else op.dtype,
         tensor_ops=operations if tiles.on_tensor_cores else nothing,
@@ -115,6 +116,7 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
         extra_launches=split(_of_splits(of_k, float(library.split_k_reduction == "kernel"))),
         reckoned_read_bytes=traffic.unread / ctas,
         reckoned_cycles=split(_of_splits(of_k, library.split_reluctance_cycles)),
+        reckoned_latency_share=library.reckoned_latency_share,
         label=(tile(tiles.m), tile(tiles.n), splits),
     )
 

@@ -62,6 +62,31 @@ def test_a_reluctant_library_splits_less() -> None:
     assert splits(op, gpu) > splits(op, library(gpu, split_reluctance_cycles=1e6)) == 1
 
 
+def test_a_library_that_reckons_with_bandwidth_alone_splits_less() -> None:
+    gpu = library(load_arch(ADA), flight_share=0.3)  # as fitted: a few CTAs would wait for DRAM's latency
+    op = Gemm(8, 2048, 5120, dtype="bf16")
+    assert gpu.library.gemm.reckoned_latency_share == 0.0
+    assert splits(op, library(gpu, reckoned_latency_share=1.0)) > splits(op, gpu)
+
+
+def test_what_the_library_reckons_with_is_not_in_the_time() -> None:
+    gpu, op = load_arch(ADA), Gemm(4096, 4096, 4096, dtype="bf16")
+    other = library(gpu, reckoned_latency_share=1.0)
+    assert [x.item() for x in chosen(op, gpu).label] == [x.item() for x in chosen(op, other).label]
+    assert predict(op, other).time_s == predict(op, gpu).time_s
+
+
+def test_dram_traffic_that_overlaps_less_takes_longer_unless_there_is_none() -> None:
+    gpu, op = load_arch(ADA), Gemm(512, 4096, 4096, dtype="bf16")
+    worse = library(gpu, dram_overlap_exponent=1.0)
+    cold, warm = (
+        [float(predict(op, one, Conditions(cache=cache)).time_s[0]) for one in (gpu, worse)] for cache in (COLD, WARM)
+    )
+    dram_s = (op.output_bytes + 2.0 * 4096 * 4096) / gpu.dram.bandwidth_bytes_per_s
+    assert cold[1] - cold[0] > 0.3 * dram_s
+    assert warm[1] - warm[0] < 0.1 * dram_s
+
+
 def test_reluctance_is_not_in_the_time() -> None:
     gpu, op = load_arch(HOPPER), Gemm(4096, 4096, 4096, dtype="bf16")
     assert splits(op, gpu) == 1
