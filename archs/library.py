@@ -136,6 +136,9 @@ class GemmLibrary(Spec):
         "overlap_exponent of the kernels on the FMA pipes, whose loads and products take issue slots from each other",
         "1",
     )
+    modest_tiles: ShapeRanges = about(
+        "sizes for which the library takes no tile of more than 128 x 128 elements", "m n k mnk"
+    )
     two_stage: ShapeRanges = about(
         "sizes for which the library takes kernels that fetch one k-step ahead and no more, its older ones", "m n k mnk"
     )
@@ -157,7 +160,7 @@ class GemmLibrary(Spec):
         "share of DRAM's latency, beyond an L2 hit's, that the library reckons with when it chooses a kernel", "1"
     )
     multicast: Count = about("CTAs of a cluster to which one L2 read of an operand is delivered", "1")
-    epilogue_efficiency: Share = about("share of the L2's write rate at which tiles of results are written", "1")
+    epilogue_efficiency: Share = about("share of the L2's rate at which tiles of results are written", "1")
     wave_exposure: Share = about(
         "share of a wave's pipeline fill and epilogue that its neighbours do not hide; small for persistent kernels",
         "1",

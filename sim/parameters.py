@@ -70,7 +70,7 @@ GEMM = Group(
         Parameter("library.gemm.l2_rate", 0.4, 3.0),
         Parameter("library.gemm.dram_rate", 0.6, 1.5),
         Parameter("library.gemm.wave_exposure", 0.05, 4.0, most=1.0),
-        Parameter("library.gemm.epilogue_efficiency", 0.2, 1.2, most=1.0),
+        Parameter("library.gemm.epilogue_efficiency", 0.1, 1.2, most=1.0),
         Parameter("library.gemm.tensor_efficiency", 0.5, 1.2, most=1.0),
         Parameter("sm.l2_port", 0.4, 2.0),
         Parameter("library.gemm.flight_share", 0.1, 1.2, most=1.0),

@@ -164,11 +164,12 @@ def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
 def _epilogue_cycles(demand: KernelDemand, waves: Waves, gpu: Gpu) -> FloatArray:
     """Cycles for which results are written and nothing else is done [clk].
 
-    The SMs of a wave write together, so their ports or the L2 limit them, whichever is slower. Of the last wave's
-    writes nothing is hidden; of the others' all but `wave_exposure`.
+    The SMs of a wave write together, so their ports or the L2 limit them, whichever is slower; nothing is read
+    meanwhile, so `l2.write_cost`, found on reads and writes that take turns, does not count. Of the last wave's writes
+    nothing is hidden; of the others' all but `wave_exposure`.
     """
     port = demand.epilogue_bytes / gpu.sm.l2_port_bytes_per_clk
-    together = demand.ctas * demand.epilogue_bytes * gpu.l2.write_cost / gpu.l2.bandwidth_bytes_per_clk
+    together = demand.ctas * demand.epilogue_bytes / gpu.l2.bandwidth_bytes_per_clk
     last = np.minimum(waves.busiest, waves.per_sm) * port
     cycles: FloatArray = (1.0 - demand.wave_exposure) * last
     cycles = cycles + demand.wave_exposure * np.maximum(waves.busiest * port, together)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from simexplore.archs.library import ShapeRange
 from simexplore.archs.schema import Gpu
 from simexplore.sim.demand import Conditions, FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
@@ -22,6 +23,8 @@ from simexplore.sim.mapping.tiles import Tiles, tiles_of
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Conv2d, Gemm, Quantize
 
+MODEST_TILE = 128.0 * 128.0
+"""Elements of C in the largest tile of which two fit an SM's registers."""
 PARTIAL_SUM_BYTES = 4.0
 """Split-K partial sums are FP32."""
 
@@ -49,14 +52,18 @@ def gemm_candidates(op: Gemm | Conv2d, gpu: Gpu) -> int:
 
 def takes_two_stages(op: Gemm, gpu: Gpu) -> NDArray[np.bool_]:
     """Rows for which the library takes its two-stage kernels (`library.gemm.two_stage`); shape (rows,) or (1,)."""
+    return _within(gpu.library.gemm.two_stage if op.dtype in gpu.sm.tensor_ops_per_clk else (), op)
+
+
+def _within(ranges: tuple[ShapeRange, ...], op: Gemm) -> NDArray[np.bool_]:
+    """Rows whose sizes are in one of the ranges; shape (rows,) or (1,)."""
     m, n, k = (column(x)[:, 0] for x in (op.m, op.n, op.k))
     sizes = {"m": m, "n": n, "k": k, "mnk": m * n * k}
-    taken = np.zeros(np.broadcast_shapes(m.shape, n.shape, k.shape), dtype=np.bool_)
-    if op.dtype in gpu.sm.tensor_ops_per_clk:
-        for shapes in gpu.library.gemm.two_stage:
-            inside = [(sizes[name] >= least) & (sizes[name] <= most) for name, (least, most) in shapes.limits]
-            taken = taken | np.all(np.broadcast_arrays(*inside), axis=0)
-    return taken
+    found = np.zeros(np.broadcast_shapes(m.shape, n.shape, k.shape), dtype=np.bool_)
+    for shapes in ranges:
+        inside = [(sizes[name] >= least) & (sizes[name] <= most) for name, (least, most) in shapes.limits]
+        found = found | np.all(np.broadcast_arrays(*inside), axis=0)
+    return found
 
 
 def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) -> KernelDemand:
@@ -78,6 +85,9 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
     room = tiles.stages * tiles.stage_bytes
     if library.instruction == "mma_sync":
         room = np.where(tiles.suit(m, n), room, np.inf)
+    if library.modest_tiles:
+        modest = _within(library.modest_tiles, op)[:, None]
+        room = np.where(modest & (tiles.m * tiles.n > MODEST_TILE), np.inf, room)
     results = tile(m * n / (rows * columns))
     traffic = operands.dram_traffic(op, gpu, conditions.cache, (rows, columns), (tiles.m, tiles.n), of_k.splits, pairs)
     width = _fetched_width(tiles, (m / rows, n / columns), (rows, columns), gpu)
