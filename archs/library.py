@@ -144,6 +144,7 @@ class GemmLibrary(Spec):
     )
     two_stage_overlap_exponent: Exponent = about("overlap_exponent of these kernels, which wait for each k-step", "1")
     two_stage_round_trips: Trips = about("setup_round_trips of these kernels", "1")
+    overlap_exponent: Exponent = about("overlap_exponent of GEMMs on the tensor cores", "1")
     dram_overlap_exponent: Exponent = about(
         "how well DRAM traffic of GEMMs overlaps their other work, as overlap_exponent does", "1"
     )

@@ -82,9 +82,11 @@ class KernelDemand:
     """Shared memory a CTA reserves [B]; with warps and registers it sets the occupancy."""
 
     overlap_exponent: float | None = None
-    """How well the units of an SM overlap within this kernel, where it is not as `library.overlap_exponent` says."""
+    """How well the units of an SM overlap within this kernel, where it is not as SMs and L2 do."""
+    machine_overlap_exponent: float | None = None
+    """How well SMs and L2 overlap, where it is not as `library.overlap_exponent` says."""
     dram_overlap_exponent: float | None = None
-    """How well DRAM traffic overlaps the kernel's other work, where it is not as `library.overlap_exponent` says."""
+    """How well DRAM traffic overlaps the kernel's other work, where it is not as SMs and L2 do."""
     tensor_dtype: str = "fp16"
     fma_dtype: str = "fp32"
     tensor_ops: FloatArray = field(default_factory=_nothing)
@@ -171,6 +173,7 @@ class KernelDemand:
 _SCALARS = (
     "kernel",
     "overlap_exponent",
+    "machine_overlap_exponent",
     "dram_overlap_exponent",
     "tensor_dtype",
     "fma_dtype",

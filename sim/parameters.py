@@ -76,7 +76,7 @@ GEMM = Group(
         Parameter("library.gemm.flight_share", 0.1, 1.2, most=1.0),
         Parameter("library.gemm.l2_share", 0.1, 1.25),
         Parameter("library.gemm.dirty_share", 0.1, 1.25),
-        Parameter("library.overlap_exponent", 0.4, 3.0, least=1.0, most=12.0),
+        Parameter("library.gemm.overlap_exponent", 0.4, 3.0, least=1.0, most=12.0),
         Parameter("library.gemm.dram_overlap_exponent", 0.3, 3.0, least=1.0, most=12.0),
         Parameter("power.clock_exponent", 0.67, 1.33, most=4.0, least=2.0),
         Parameter("power.burst_headroom", 0.1, 8.0),

@@ -44,7 +44,7 @@ OFF: dict[str, Mapping[str, Any]] = {
     "power-limited clock": {"power.tdp_w": 1e6},
     "headroom of short kernels": {"power.burst_headroom": 0.0},
     "multicast and coalesced L2 reads": {"library.gemm.l2_rate": 1.0, "library.gemm.multicast": 1},
-    "smooth maximum (hard instead)": {"library.overlap_exponent": 16.0},
+    "smooth maximum (hard instead)": {"library.gemm.overlap_exponent": 16.0},
     "exposed epilogue and pipeline fill": {"library.gemm.wave_exposure": 1e-3, "library.gemm.epilogue_efficiency": 1.0},
     "set-up of a kernel (launch only)": {"library.gemm.setup_round_trips": 0.01},
     "latency of a k-step": {"sm.tensor_latency_cycles": 0.1, "library.gemm.flight_share": 1.0},

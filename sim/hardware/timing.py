@@ -4,7 +4,7 @@ The SMs work through their CTAs in waves; L2 and DRAM serve all of them. A bandw
 so its traffic is spread evenly over its waves, and the times of SMs, L2 and DRAM overlap as a whole:
 
     t = setup + ((t_sm^p + t_l2^p)^(r/p) + t_dram^r)^(1/r)
-                                                    p: library.overlap_exponent; r: p, or the kernel's own exponent
+                                                    p: library.overlap_exponent, or the kernel's own; r likewise
 
     t_sm   = floor(B / o) w(o) + w(B mod o) + t_epilogue
                                                     B = ceil(CTAs / SMs) on the busiest SM, o: occupancy
@@ -80,7 +80,7 @@ def kernel_seconds(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """
     parts = _parts(demand, gpu, gpu.sm.count)
     on_clock, dram = throttle(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)[:2]
-    return parts.setup_s + _norm((on_clock, dram), demand.dram_overlap_exponent or gpu.library.overlap_exponent)
+    return parts.setup_s + _norm((on_clock, dram), _dram_exponent(demand, gpu))
 
 
 def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray:
@@ -92,7 +92,7 @@ def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray
 def kernel_timing(demand: KernelDemand, gpu: Gpu, sms: float | None = None) -> KernelTiming:
     """Time, waves, busy resources and energy of each kernel on `sms` SMs of the GPU (all of them by default)."""
     parts = _parts(demand, gpu, gpu.sm.count if sms is None else sms)
-    p = demand.dram_overlap_exponent or gpu.library.overlap_exponent
+    p = _dram_exponent(demand, gpu)
     on_clock, dram, scale, energy = throttle(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)
     run = _norm((on_clock, dram), p)
     waves_s = parts.waves.full * parts.full_s + parts.tail_s
@@ -125,8 +125,16 @@ class _Parts:
     latency_s: FloatArray
 
 
+def _machine_exponent(demand: KernelDemand, gpu: Gpu) -> float:
+    return demand.machine_overlap_exponent or gpu.library.overlap_exponent
+
+
+def _dram_exponent(demand: KernelDemand, gpu: Gpu) -> float:
+    return demand.dram_overlap_exponent or _machine_exponent(demand, gpu)
+
+
 def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
-    p = gpu.library.overlap_exponent
+    p = _machine_exponent(demand, gpu)
     within = demand.overlap_exponent or p
     clk_s = 1.0 / gpu.clock.boost_hz
     waves = _waves(demand, gpu, sms)

@@ -101,6 +101,7 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
         registers_per_thread=tile(tiles.registers),
         shared_bytes_per_cta=tile(room) * split(np.where(of_k.even, 1.0, np.inf)),
         overlap_exponent=within,
+        machine_overlap_exponent=library.overlap_exponent if tiles.on_tensor_cores else None,
         dram_overlap_exponent=library.dram_overlap_exponent if tiles.on_tensor_cores else None,
         tensor_dtype=op.dtype,
         fma_dtype="fp32" if tiles.on_tensor_cores else op.dtype,
