@@ -81,7 +81,8 @@ def fit_physics(
         fit = _Fit(gpu, parameters, sample, measurements.frame[TIME].to_numpy(dtype=np.float64) * 1e-6)
         found, errors = fit.run(progress, group.ops[0])
         gpu = fit.machine(found)
-        uncertainty.update(zip(fit.paths, errors, strict=True))
+        known = zip(fit.paths, errors, strict=True)
+        uncertainty.update({path: error for path, error in known if error is not None or path not in values})
         values.update(fit.values(found, errors))
         used += [column.rows for column in sample]
         families += sorted({column.record.op for column in mine} - set(families))

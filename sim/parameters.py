@@ -6,7 +6,7 @@ which order, decides what each can be seen from: streams first, since everything
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,14 @@ GEMM = Group(
         Parameter("energy.l2", 0.2, 3.0),
     ),
 )
+
+ELEMENTWISE = replace(
+    STREAMS,
+    parameters=tuple(
+        parameter for parameter in STREAMS.parameters if parameter.path.startswith("library.elementwise.")
+    ),
+)
+"""Once more after GEMMs, which may have moved the ports of SMs and the power limit."""
 
 NARROW_GEMM = Group(
     ops=("gemm",),
@@ -167,5 +175,5 @@ CONV = Group(
     ),
 )
 
-GROUPS = (STREAMS, GEMM, NARROW_GEMM, PREFILL, DECODE, NARROW_DECODE, CONV)
+GROUPS = (STREAMS, GEMM, ELEMENTWISE, NARROW_GEMM, PREFILL, DECODE, NARROW_DECODE, CONV)
 """In the order of fitting."""
