@@ -179,7 +179,8 @@ def _cost_of_chunk(op: Operator, gpu: Gpu, conditions: Conditions, with_traits: 
     rows = np.arange(len(fastest))
 
     def of_fastest(arrays: list[NDArray[Any]]) -> NDArray[Any]:
-        return np.stack(np.broadcast_arrays(*arrays))[fastest, rows]
+        chosen: NDArray[Any] = np.stack(np.broadcast_arrays(*arrays))[fastest, rows]
+        return chosen
 
     return Cost(
         time_s=of_fastest([cost.time_s for cost in costs]),

@@ -86,12 +86,7 @@ GEMM = Group(
     ),
 )
 
-ELEMENTWISE = replace(
-    STREAMS,
-    parameters=tuple(
-        parameter for parameter in STREAMS.parameters if parameter.path.startswith("library.elementwise.")
-    ),
-)
+ELEMENTWISE = replace(STREAMS, parameters=tuple(p for p in STREAMS.parameters if p.path.startswith("library.elem")))
 """Once more after GEMMs, which may have moved the ports of SMs and the power limit."""
 
 NARROW_GEMM = Group(
