@@ -128,10 +128,10 @@ def _real_path(data: Any, path: tuple[str, ...]) -> KeyPath:
 
 
 def leaf_paths(data: Any, path: KeyPath = ()) -> list[KeyPath]:
-    """Paths of everything that is neither mapping nor list."""
+    """Paths of everything that is neither mapping nor list, and of empty lists, which say that there is none."""
     if isinstance(data, dict):
         return [leaf for key, value in data.items() for leaf in leaf_paths(value, (*path, key))]
-    if isinstance(data, list):
+    if isinstance(data, list) and data:
         return [leaf for index, value in enumerate(data) for leaf in leaf_paths(value, (*path, index))]
     return [path]
 
