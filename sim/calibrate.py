@@ -39,8 +39,6 @@ EVALUATIONS = 15
 """Most Jacobians of each stage."""
 FEWEST_OF_COLUMN = 30
 """Rows that each source and set of dtypes has in a fit: enough to see its pace."""
-SEEN = 0.75
-"""A parameter whose log is known no better than this is one that the rows cannot see."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def fit_physics(
         families += sorted({column.record.op for column in mine} - set(families))
     if not families:
         raise SimexploreError(f"nothing to calibrate {gpu.name} on: no measured row of a family that has parameters")
-    return PhysicsFit(gpu, values, uncertainty, np.concatenate(used), tuple(families))
+    return PhysicsFit(gpu, values, uncertainty, np.unique(np.concatenate(used)), tuple(families))
 
 
 def _belongs(column: OperatorColumn, group: Group) -> bool:
@@ -135,6 +133,7 @@ class _Fit:
         self._lower = np.log(np.maximum([parameters[i].lower for i in present], least / self._base))
         most = np.array([parameters[i].most for i in present])
         self._upper = np.log(np.minimum([parameters[i].upper for i in present], most / self._base))
+        self._seen = np.array([parameters[i].seen for i in present])
         self._measured = np.log(np.concatenate([times_s[column.rows] for column in sample]))
 
     @property
@@ -157,7 +156,7 @@ class _Fit:
         """The best x, and the relative standard error of each parameter (None: not seen, x put back to 0)."""
         x, jacobian = self._descend(np.ones(len(self._base), dtype=bool), progress, family)
         errors = self._errors(x, jacobian)
-        seen = errors < SEEN
+        seen = errors < self._seen
         x, jacobian = self._descend(seen, progress, family, start=np.where(seen, x, 0.0))
         errors = np.where(seen, self._errors(x, jacobian), np.inf)
         return x, [float(error) if known else None for error, known in zip(errors, seen, strict=True)]
