@@ -124,11 +124,13 @@ Shapes = Annotated[float, Field(ge=1, le=1e9)]
 class GemmLibrary(Spec):
     """The GEMM kernels that the vendor's library picks from; the mapping tries them all and takes the fastest."""
 
-    instruction: Literal["mma_sync", "wgmma"] = about(
-        "tensor instruction: mma_sync reads its operands from registers, wgmma from shared memory", "text"
+    instruction: Literal["mma_sync", "wgmma", "tcgen05"] = about(
+        "tensor instruction: mma_sync reads its operands from registers, wgmma from shared memory, tcgen05 from there "
+        "too, twice as many rows at once, and keeps its sums in tensor memory",
+        "text",
     )
     tiles: Tiles = about(
-        "CTA tiles of the tensor-core kernels; with wgmma also turned, and every narrower one in steps of 8",
+        "CTA tiles of the tensor-core kernels; but for mma_sync also turned, and every narrower one in steps of 8",
         "rows x columns",
     )
     simt_tiles: Tiles = about("CTA tiles of the kernels that run on the FMA pipes", "rows x columns")

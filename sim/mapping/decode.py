@@ -133,7 +133,7 @@ def _variant(op: AttentionDecode, gpu: Gpu) -> _Variant:
         merge_trips=library.narrow_merge_round_trips,
         conversions=library.narrow_conversions,
     )
-    if gpu.library.gemm.instruction != "wgmma":
+    if gpu.library.gemm.instruction == "mma_sync":
         return widening
     rows = ceil_div(column(op.heads) / column(op.kv_heads), WGMMA_QUERIES) * WGMMA_QUERIES
     return widening._replace(

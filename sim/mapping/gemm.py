@@ -47,7 +47,7 @@ def gemm_candidates(op: Gemm | Conv2d, gpu: Gpu) -> int:
     library = gpu.library.gemm
     if op.dtype not in gpu.sm.tensor_ops_per_clk:
         return len(library.simt_tiles) * len(library.split_k)
-    return len(library.tiles) * len(library.split_k) * (2 if library.instruction == "wgmma" else 1)
+    return len(library.tiles) * len(library.split_k) * (1 if library.instruction == "mma_sync" else 2)
 
 
 def takes_two_stages(op: Gemm, gpu: Gpu) -> NDArray[np.bool_]:

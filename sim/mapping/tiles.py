@@ -26,6 +26,8 @@ WGMMA_ROWS = 64.0
 """Rows of C of one wgmma (PTX ISA, wgmma.mma_async: m64nNk16)."""
 WGMMA_COLUMN_STEP = 8.0
 """Columns of a wgmma come in multiples of 8, up to 256."""
+TCGEN05_ROWS = 128.0
+"""Rows of C of one tcgen05.mma at the full rate of an SM's tensor cores (PTX ISA, tcgen05.mma, cta_group::1)."""
 MMA_ROWS = 16.0
 """Rows of C of one mma.sync (PTX ISA, mma.m16n8k16)."""
 ADDRESS_REGISTERS = 64.0
@@ -108,29 +110,31 @@ def _synchronisation_cycles(gpu: Gpu) -> float:
 
 
 def _with_wgmma(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
-    """Warp-specialised kernels: consumer warp groups of 64 rows each read both operands from shared memory.
+    """Warp-specialised kernels: instructions of 64 rows (wgmma) or 128 (tcgen05) read both operands from shared memory.
 
     A wgmma of n columns occupies the tensor cores for n/2 clocks at 16 bits and reads (64 + n) rows of 32 bytes: with
     128 B/clk that gives the measured 128, 64, 32, 24, 20, 18 clocks for n = 256 … 8 (Luo et al., arXiv 2501.12084,
-    Table 9).
+    Table 9). tcgen05 reads the columns once for twice as many rows, and sums up in tensor memory, not in registers.
     """
     library, sm, element = gpu.library.gemm, gpu.sm, bytes_of(dtype)
-    groups = np.maximum(rows / WGMMA_ROWS, 1.0)
+    in_registers = library.instruction == "wgmma"
+    high = WGMMA_ROWS if in_registers else TCGEN05_ROWS
+    groups = np.maximum(rows / high, 1.0)
     stage = (rows + columns) * library.k_tile_bytes
-    operations = 2.0 * WGMMA_ROWS * columns * (INSTRUCTION_K_BYTES / element)
-    reads = (WGMMA_ROWS + columns) * INSTRUCTION_K_BYTES
+    operations = 2.0 * high * columns * (INSTRUCTION_K_BYTES / element)
+    reads = (high + columns) * INSTRUCTION_K_BYTES
     rates: Mapping[Any, float] = sm.tensor_ops_per_clk
     issue = np.maximum(operations / rates[dtype], reads / sm.shared_bandwidth_bytes_per_clk)
     instructions = library.k_tile_bytes / INSTRUCTION_K_BYTES
     return Tiles(
         m=rows,
         n=columns,
-        computed=groups * WGMMA_ROWS * columns,
+        computed=groups * high * columns,
         warps=4.0 * groups + 4.0,  # and a producer group
-        registers=np.minimum(rows * columns / (groups * 128.0) + ADDRESS_REGISTERS, 255.0),
+        registers=np.minimum(in_registers * rows * columns / (groups * 128.0) + ADDRESS_REGISTERS, 255.0),
         stages=_stages(stage, sm.shared_memory_per_cta_bytes, library.max_stages),
         stage_bytes=stage,
-        shared_bytes_per_k=groups * (WGMMA_ROWS + columns) * element,
+        shared_bytes_per_k=groups * (high + columns) * element,
         chain_cycles=_synchronisation_cycles(gpu) + sm.tensor_latency_cycles + instructions * issue,
         on_tensor_cores=True,
     )

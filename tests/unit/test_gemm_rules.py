@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from simexplore.archs.library import ShapeRange
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema import Gpu
-from simexplore.sim.demand import COLD, Conditions, KernelDemand
+from simexplore.sim.demand import COLD, Conditions, Demand, KernelDemand
 from simexplore.sim.estimate import choose_kernel, predict
 from simexplore.sim.mapping.gemm import MODEST_TILE, gemm_demands, takes_two_stages
 from simexplore.workloads.ops import Gemm
@@ -80,3 +80,23 @@ def test_tiles_are_modest_where_the_machine_says(k: int, modest: bool) -> None:
     assert isinstance(kernel, KernelDemand)
     high, wide = (x.item() for x in choose_kernel(kernel, gpu, conditions).label[:2])
     assert (high * wide <= MODEST_TILE) == modest
+
+
+def test_tcgen05_reads_columns_half_as_often_as_wgmma() -> None:
+    gpu, conditions = load_arch("nvidia/b200@facts"), Conditions(cache=COLD)
+    assert gpu.library.gemm.instruction == "tcgen05"
+    gemm = gpu.library.gemm.model_copy(update={"instruction": "wgmma"})
+    older = gpu.model_copy(update={"library": gpu.library.model_copy(update={"gemm": gemm})})
+    large = Gemm(8192, 8192, 8192, dtype="bf16")
+    now, before = (_large_tile(gemm_demands(large, machine, conditions)[0]) for machine in (gpu, older))
+    assert now.tensor_ops == before.tensor_ops
+    assert now.shared_bytes * (2 * 64 + 2 * 256) == before.shared_bytes * (128 + 256)
+    assert predict(large, gpu, conditions).time_s < predict(large, older, conditions).time_s
+
+
+def _large_tile(kernel: Demand) -> KernelDemand:
+    """The unsplit 128 x 256 candidate."""
+    assert isinstance(kernel, KernelDemand)
+    high, wide, splits = np.broadcast_arrays(*kernel.label)
+    index = int(np.flatnonzero((high[0] == 128) & (wide[0] == 256) & (splits[0] == 1))[0])
+    return kernel.take(np.array([index]))
