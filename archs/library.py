@@ -7,19 +7,40 @@ dependent memory round trips. The mappings turn it into demands.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from math import inf
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 from simexplore.archs.quantities import Bytes, Capacity, Count, Cycles, Seconds, Share, Spec, about, mistake
 
+Parsed = TypeVar("Parsed")
 _TILE_PATTERN = r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$"
 _PATCH_PATTERN = r"^[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){2}$"
 _RANGE_PATTERN = r"^(m|n|k|mnk) \d{1,15}-\d{0,15}( (m|n|k|mnk) \d{1,15}-\d{0,15}){0,3}$"
 
 
+def written(pattern: str, example: str) -> Callable[[type[Parsed]], type[Parsed]]:
+    """Make a class with a classmethod `parse` one that YAML writes as text; the arguments are for the JSON schema."""
+
+    def core(cls: Any, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ARG001 - pydantic's signature
+        return core_schema.no_info_plain_validator_function(cls.parse)
+
+    def told(cls: Any, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:  # noqa: ARG001
+        return {"type": "string", "pattern": pattern, "examples": [example]}
+
+    def add(cls: type[Parsed]) -> type[Parsed]:
+        hooks: dict[str, Any] = {"__get_pydantic_core_schema__": core, "__get_pydantic_json_schema__": told}
+        for name, hook in hooks.items():
+            setattr(cls, name, classmethod(hook))
+        return cls
+
+    return add
+
+
+@written(_TILE_PATTERN, "128x256")
 class Tile(NamedTuple):
     """Rows and columns of the output that one CTA computes; `128x256` in YAML."""
 
@@ -36,15 +57,8 @@ class Tile(NamedTuple):
             raise mistake("a tile, rows x columns such as '128x256'", repr(value))
         return cls(int(rows), int(columns))
 
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls.parse)
 
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "pattern": _TILE_PATTERN, "examples": ["128x256"]}
-
-
+@written(_PATCH_PATTERN, "4x8x4")
 class Patch(NamedTuple):
     """Outputs that one CTA of a convolution computes, by image, row and column; `4x8x4` in YAML."""
 
@@ -62,15 +76,8 @@ class Patch(NamedTuple):
             raise mistake("a patch, images x rows x columns such as '4x8x4'", repr(value))
         return cls(*(int(side) for side in sides))
 
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls.parse)
 
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "pattern": _PATCH_PATTERN, "examples": ["4x8x4"]}
-
-
+@written(_RANGE_PATTERN, "m 8-16 n 2048- k 512-768")
 class ShapeRange(NamedTuple):
     """GEMMs of some sizes, from the least to the most of m, n, k and of m n k; `m 8-16 n 2048- k 512-768` in YAML."""
 
@@ -89,7 +96,7 @@ class ShapeRange(NamedTuple):
         """A range from its text."""
         if isinstance(value, ShapeRange):
             return value
-        words = value.split(" ") if isinstance(value, str) and re.match(_RANGE_PATTERN, value) else []
+        words = value.split(" ") if isinstance(value, str) and re.fullmatch(_RANGE_PATTERN, value) else []
         bounds = [word.split("-") for word in words[1::2]]
         limits = {
             name: (float(least), float(most or inf)) for name, (least, most) in zip(words[::2], bounds, strict=True)
@@ -99,14 +106,6 @@ class ShapeRange(NamedTuple):
                 "sizes of m, n, k and mnk from least to most, such as 'm 8-16 n 2048- k 512-768'", repr(value)
             )
         return cls(**limits)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls.parse)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "pattern": _RANGE_PATTERN, "examples": ["m 8-16 n 2048- k 512-768"]}
 
 
 Patches = Annotated[tuple[Patch, ...], Field(min_length=1, strict=False)]

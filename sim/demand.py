@@ -204,10 +204,8 @@ class LinkDemand:
 
     def of_rows(self, rows: NDArray[np.intp]) -> LinkDemand:
         """The same transfer for some of the rows."""
-        some: dict[str, Any] = {
-            name: x[rows] if len(x := getattr(self, name)) > 1 else x for name in ("bytes", "steps")
-        }
-        return replace(self, **some)
+        sent, steps = (x[rows] if len(x) > 1 else x for x in (self.bytes, self.steps))
+        return replace(self, bytes=sent, steps=steps)
 
 
 Demand = KernelDemand | LinkDemand

@@ -88,7 +88,8 @@ GEMM = Group(
     ),
 )
 
-ELEMENTWISE = replace(STREAMS, parameters=tuple(p for p in STREAMS.parameters if p.path.startswith("library.elem")))
+_OF_KERNELS = tuple(parameter for parameter in STREAMS.parameters if parameter.path.startswith("library.elementwise."))
+ELEMENTWISE = replace(STREAMS, parameters=_OF_KERNELS)
 """Once more after GEMMs, which may have moved the ports of SMs and the power limit."""
 
 NARROW_GEMM = Group(

@@ -120,6 +120,7 @@ def _with_wgmma(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -> 
     in_registers = library.instruction == "wgmma"
     high = WGMMA_ROWS if in_registers else TCGEN05_ROWS
     groups = np.maximum(rows / high, 1.0)
+    sums = rows * columns / (groups * 128.0) if in_registers else constant(0.0)
     stage = (rows + columns) * library.k_tile_bytes
     operations = 2.0 * high * columns * (INSTRUCTION_K_BYTES / element)
     reads = (high + columns) * INSTRUCTION_K_BYTES
@@ -131,7 +132,7 @@ def _with_wgmma(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -> 
         n=columns,
         computed=groups * high * columns,
         warps=4.0 * groups + 4.0,  # and a producer group
-        registers=np.minimum(in_registers * rows * columns / (groups * 128.0) + ADDRESS_REGISTERS, 255.0),
+        registers=np.minimum(sums + ADDRESS_REGISTERS, 255.0),
         stages=_stages(stage, sm.shared_memory_per_cta_bytes, library.max_stages),
         stage_bytes=stage,
         shared_bytes_per_k=groups * (high + columns) * element,
