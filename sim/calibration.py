@@ -25,7 +25,7 @@ from simexplore.sim.calibrate import fit_physics
 from simexplore.sim.compare import conditions_in
 from simexplore.sim.demand import FloatArray
 from simexplore.sim.estimate import physics
-from simexplore.sim.residual import NORMAL_80, corrected, feature_columns, group_of, size_names
+from simexplore.sim.residual import NORMAL_80, by_thirds, corrected, feature_columns, group_of, size_names
 from simexplore.sim.residual_fit import COVERAGE, TrainingRows, fit_correction
 
 Progress = Callable[[int, int], None]
@@ -284,12 +284,6 @@ def _errors(rows: TrainingRows, measured_s: FloatArray, correction: Correction |
         coverage=float(np.mean(inside)),
         coverage_by_size=by_thirds(inside, measured_s),
     )
-
-
-def by_thirds(inside: npt.NDArray[np.bool_], size: FloatArray) -> tuple[float, ...]:
-    """Share of each third of the rows by size, smallest first; nothing where there are fewer than three rows."""
-    thirds = np.array_split(np.argsort(size, kind="stable"), 3)
-    return tuple(float(np.mean(inside[part])) for part in thirds) if len(inside) >= 3 else ()
 
 
 def _mape(log_error: FloatArray) -> float:

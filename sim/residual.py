@@ -143,6 +143,12 @@ def _of_waves(op: Gemm, gpu: Gpu) -> dict[str, FloatArray]:
     return columns
 
 
+def by_thirds(inside: npt.NDArray[np.bool_], size: FloatArray) -> tuple[float, ...]:
+    """Share of each third of the rows by size, smallest first; nothing where there are fewer than three rows."""
+    thirds = np.array_split(np.argsort(size, kind="stable"), 3)
+    return tuple(float(np.mean(inside[part])) for part in thirds) if len(inside) >= 3 else ()
+
+
 def size_names(op: Operator) -> list[str]:
     """The counts of an operator: what its hull is made of."""
     return [name for name, (_, parameter) in parameters_of(op).items() if parameter.kind == "count"]

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from simexplore.sim.report.page import label, percent, rounded
+from simexplore.sim.residual import by_thirds
 
 INTERVAL = 0.8
 """Share of rows that a prediction's interval promises to hold."""
@@ -223,17 +224,15 @@ def coverage(table: pd.DataFrame, groups: dict[str, NDArray[np.bool_]]) -> Spec:
     thirds = (("shortest third", "circle"), ("middle third", "diamond"), ("longest third", "square"))
     names = list(groups)[::-1]
     time = table["time_us"].to_numpy(dtype=np.float64)
-    shares: dict[str, list[float]] = {name: [] for name, _ in thirds}
-    for group in names:
-        order = np.flatnonzero(groups[group])[np.argsort(time[groups[group]], kind="stable")]
-        for (name, _), part in zip(thirds, np.array_split(order, 3), strict=True):
-            shares[name].append(float(inside[part].mean()) if len(part) else float("nan"))
+    shares = np.full((len(names), len(thirds)), np.nan)
+    for i, group in enumerate(names):
+        shares[i] = by_thirds(inside[groups[group]], time[groups[group]]) or np.nan
     dots = [
         {
             "type": "scatter",
             "mode": "markers",
             "name": name,
-            "x": rounded(shares[name], 4),
+            "x": rounded(shares[:, index], 4),
             "y": [label(group) for group in names],
             "marker": {"size": 10, "symbol": symbol, "color": colour(index)},
             "hovertemplate": f"%{{y}}, {name}: %{{x:.1%}}<extra></extra>",

@@ -24,7 +24,7 @@ from simexplore.sim.compare import conditions_in
 from simexplore.sim.estimate import physics, predict
 from simexplore.sim.overlay import Provenance, extends_from, write_overlay
 from simexplore.sim.report.error_charts import held_by_interval
-from simexplore.sim.residual import sum_of_trees
+from simexplore.sim.residual import by_thirds, sum_of_trees
 from simexplore.workloads.ops import Gemm
 
 pytest.importorskip("sklearn", reason="the extra [calibrate] is not installed")
@@ -116,8 +116,8 @@ def test_what_was_bent_is_straightened(learned: Calibrated) -> None:
 
 def test_coverage_is_told_of_each_third_by_size() -> None:
     inside = np.array([True, False, True, True, False, False, True])
-    assert calibration.by_thirds(inside, np.array([7.0, 1.0, 5.0, 4.0, 2.0, 3.0, 6.0])) == (0.0, 1.0, 1.0)
-    assert calibration.by_thirds(inside[:2], np.ones(2)) == ()
+    assert by_thirds(inside, np.array([7.0, 1.0, 5.0, 4.0, 2.0, 3.0, 6.0])) == (0.0, 1.0, 1.0)
+    assert by_thirds(inside[:2], np.ones(2)) == ()
 
 
 def test_the_same_seed_learns_the_same(base: Gpu, learned: Calibrated, overlay: Path, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_rows_that_were_fitted_on_are_not_counted(base: Gpu, overlay: Path) -> N
     assert result.total.mape == pytest.approx(held.held_out[GROUP].full_mape, rel=0.01)
     assert result.total.interval_coverage == pytest.approx(held.held_out[GROUP].coverage, abs=0.01)
     assert held.held_out[GROUP].coverage_by_size == pytest.approx(
-        calibration.by_thirds(held_by_interval(result.table), result.table["time_us"].to_numpy()), abs=0.03
+        by_thirds(held_by_interval(result.table), result.table["time_us"].to_numpy()), abs=0.03
     )
     assert not result.warnings
     alone = simexplore.compare(load_arch(overlay).physics_only(), gemms(base, ROWS))
