@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from simexplore.archs import units
-from simexplore.archs.quantities import Quantity
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.quantities import Quantity
 from simexplore.archs.units import Dimension, nearest, show
 from simexplore.errors import SimexploreError
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from simexplore.archs.explain import at, explain
 from simexplore.archs.merge import KeyPath, Layer, dotted, overlay, override
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.units import nearest, one_line, show
 from simexplore.errors import SimexploreError
 

@@ -11,20 +11,22 @@ import click
 from simexplore.errors import SimexploreError
 
 COMMANDS = {
-    "arch": "Machines: list, show, validate, schema, import.",
-    "workload": "Work: list, show.",
-    "run": "Run a workload or one operator on a machine.",
-    "devices": "What kernels can be measured on here, and what is missing.",
-    "measure": "Run real kernels and write their times.",
-    "import": "Turn a profile of Nsight or PyTorch into measurements.",
-    "sweep": "Evaluate many machines and workloads; continues where it stopped.",
-    "pareto": "The Pareto front of a sweep.",
-    "report": "A sweep as one HTML page: trade-offs, sensitivity, bottlenecks, every point.",
-    "calibrate": "Fit a machine to measured kernels, and say how far off it still is.",
-    "compare": "Hold a machine's predictions against measured kernels.",
-    "reproduce": "Published results beside simulated ones.",
+    "model.arch": "Machines: list, show, validate, schema, import.",
+    "model.workload": "Work: list, show.",
+    "model.run": "Run a workload or one operator on a machine.",
+    "measured.devices": "What kernels can be measured on here, and what is missing.",
+    "measured.measure": "Run real kernels and write their times.",
+    "measured.import": "Turn a profile of Nsight or PyTorch into measurements.",
+    "explore.sweep": "Evaluate many machines and workloads; continues where it stopped.",
+    "explore.pareto": "The Pareto front of a sweep.",
+    "explore.report": "A sweep as one HTML page: trade-offs, sensitivity, bottlenecks, every point.",
+    "measured.calibrate": "Fit a machine to measured kernels, and say how far off it still is.",
+    "measured.compare": "Hold a machine's predictions against measured kernels.",
+    "model.reproduce": "Published results beside simulated ones.",
 }
-"""Each is the function of the same name in the module of the same name (`import_` where Python keeps the word)."""
+"""By module; each is the function of the same name in it (`import_` where Python keeps the word)."""
+
+_MODULES = {module.rpartition(".")[2]: module for module in COMMANDS}
 
 
 class Failure(click.ClickException):
@@ -40,18 +42,19 @@ class LazyGroup(click.Group):
     """Imports a command's module when the command is asked for, not before."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(COMMANDS)
+        return list(_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
+        if cmd_name not in _MODULES:
             return None
-        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
-        command: click.Command = getattr(importlib.import_module(f"simexplore.cli.{name}"), name)
+        ending = "_" if iskeyword(cmd_name) else ""
+        module = importlib.import_module(f"simexplore.cli.{_MODULES[cmd_name]}{ending}")
+        command: click.Command = getattr(module, f"{cmd_name}{ending}")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, COMMANDS[module]) for name, module in _MODULES.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

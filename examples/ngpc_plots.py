@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from simexplore.sim.studies.ngpc import APPLICATIONS, ENCODINGS, SCALES, Frames
-from simexplore.workloads.neural_graphics import WIDTHS
+from simexplore.workloads.families.neural_graphics import WIDTHS
 
 COLOURS = dict(zip(APPLICATIONS, ("#1b6ca8", "#d1495b", "#3a7d44", "#8f5fa8"), strict=True))
 VARIANTS: dict[str, tuple[dict[str, str], ...]] = {

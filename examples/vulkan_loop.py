@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 import simexplore
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.kernels.measurement import TIME
 from simexplore.kernels.measuring import out_of_step, reference_s
 from simexplore.kernels.runner import Effort

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from simexplore.kernels.measurement import Measurements
 from simexplore.kernels.records import OperatorColumn
-from simexplore.workloads.parameters import parameters_of
+from simexplore.workloads.operators.parameters import parameters_of
 
 Fingerprints = npt.NDArray[np.uint64]
 

@@ -18,8 +18,8 @@ import pandas as pd
 
 from simexplore.errors import SimexploreError
 from simexplore.workloads.hints import did_you_mean
+from simexplore.workloads.operators.parameters import MAX_COUNT, parameters_of
 from simexplore.workloads.ops import FAMILIES
-from simexplore.workloads.parameters import MAX_COUNT, parameters_of
 
 KEYS = ("source", "device", "op", "dtype")
 """Text columns that every table has."""

@@ -12,9 +12,9 @@ import pandas as pd
 
 from simexplore.kernels.measurement import EARLIER_SHAPES, Conditions, Measurements
 from simexplore.workloads.dtypes import DTYPES, bytes_of
-from simexplore.workloads.operator import Operator
+from simexplore.workloads.operators.base import Operator
+from simexplore.workloads.operators.parameters import ParameterError, parameters_of
 from simexplore.workloads.ops import FAMILIES
-from simexplore.workloads.parameters import ParameterError, parameters_of
 
 WEIGHT_ONLY = {"int8_wo": ("bf16", "int8"), "int4_wo": ("bf16", "int4")}
 """Tables' names for a GEMM whose weights alone are quantised → (dtype multiplied, dtype of the weights)."""

@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simexplore.archs.load import load_arch, read_document
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import Measurements, join
 from simexplore.kernels.measuring import measure_suite
-from simexplore.sim import compare as comparing
-from simexplore.sim.closed_form import Estimate, estimate_graph
+from simexplore.sim.compare import comparison as comparing
 from simexplore.sim.demand import CacheState, Conditions, Launch
-from simexplore.sim.execute import execute
-from simexplore.sim.probes import Probe
-from simexplore.sim.result import Run
+from simexplore.sim.estimate.graphs import Estimate, estimate_graph
+from simexplore.sim.play.execute import execute
+from simexplore.sim.play.probes import Probe
+from simexplore.sim.play.result import Run
 from simexplore.workloads import catalog
 from simexplore.workloads.graph import Graph, single
 from simexplore.workloads.graph_data import GraphDataError, from_data
 from simexplore.workloads.ops import FAMILIES, Operator, parse_operator
 
 if TYPE_CHECKING:
-    from simexplore.sim.calibration import Calibrated
+    from simexplore.sim.learn.calibration import Calibrated
 
 AnyArch = Gpu | str | Path
 AnyWork = Graph | Operator | str | Path
@@ -161,8 +161,8 @@ def calibrate(
     Raises:
         SimexploreError: no row can be predicted, a package is missing, or the files cannot be written.
     """
-    from simexplore.sim.calibration import calibrate as fit
-    from simexplore.sim.overlay import Provenance, write_family, write_overlay
+    from simexplore.sim.learn.calibration import calibrate as fit
+    from simexplore.sim.learn.overlay import Provenance, write_family, write_overlay
 
     several = [measured] if isinstance(measured, Measurements | str | Path) else list(measured)
     tables = [table if isinstance(table, Measurements) else read_measurements(table) for table in several]

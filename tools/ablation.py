@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from simexplore.archs.load import load_arch
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import Measurements
-from simexplore.sim import calibrate, parameters
-from simexplore.sim.compare import compare
+from simexplore.sim.compare.comparison import compare
+from simexplore.sim.learn import parameters
+from simexplore.sim.learn import physics as calibrate
 
 TABLES = {
     "nvidia/h200-sxm": "aic_h200_sxm_gemm.csv",

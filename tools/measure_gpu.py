@@ -26,7 +26,7 @@ from typing import Any
 import pandas as pd
 
 import simexplore
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels.backend import backend_of
 from simexplore.kernels.suites import suites_of

@@ -13,10 +13,10 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-from simexplore.sim.explore import executor
-from simexplore.sim.explore.report import sweep_html
+from simexplore.sim.explore.evaluation import executor
 from simexplore.sim.explore.store import Store
 from simexplore.sim.explore.study import Sweep
+from simexplore.sim.report.sweep import sweep_html
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = {"hopper-memory": "report-sweep.png", "ada-diffusion": "sweep-ada.png", "ngpc": "sweep-ngpc.png"}

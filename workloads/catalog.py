@@ -7,10 +7,10 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from simexplore.errors import SimexploreError
-from simexplore.workloads import llm, neural_graphics
+from simexplore.workloads.families import llm, neural_graphics
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.hints import did_you_mean
-from simexplore.workloads.parameters import from_values, parameters_of
+from simexplore.workloads.operators.parameters import from_values, parameters_of
 from simexplore.workloads.workload import Workload
 
 _SOURCES = (llm.WORKLOADS, neural_graphics.WORKLOADS)  # a new domain: one more line here

@@ -9,7 +9,7 @@ import networkx as nx
 
 from simexplore.errors import SimexploreError
 from simexplore.workloads.hints import did_you_mean
-from simexplore.workloads.operator import Operator
+from simexplore.workloads.operators.base import Operator
 
 
 class GraphError(SimexploreError):

@@ -8,9 +8,9 @@ from typing import Any
 
 from simexplore.workloads.graph import Graph, GraphError, Node, find_cycle
 from simexplore.workloads.hints import did_you_mean, found, in_words
-from simexplore.workloads.operator_text import OperatorSyntaxError
+from simexplore.workloads.operators.parameters import ParameterError, integer
+from simexplore.workloads.operators.text import OperatorSyntaxError
 from simexplore.workloads.ops import FAMILIES, Operator, make_operator, parse_operator
-from simexplore.workloads.parameters import ParameterError, integer
 
 MAX_OPERATORS = 100_000
 """Most operators in a user's graph, repeats included."""

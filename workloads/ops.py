@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from simexplore.workloads.collectives import AllGather, AllReduce, AllToAll, Collective, ReduceScatter
-from simexplore.workloads.conv_ops import Conv2d
 from simexplore.workloads.hints import did_you_mean, found
-from simexplore.workloads.matmul_ops import Attention, AttentionDecode, AttentionPrefill, Gemm, causal_pairs
-from simexplore.workloads.memory_ops import (
+from simexplore.workloads.operators.base import Amount, Count, Operator
+from simexplore.workloads.operators.collectives import AllGather, AllReduce, AllToAll, Collective, ReduceScatter
+from simexplore.workloads.operators.conv import Conv2d
+from simexplore.workloads.operators.matmul import Attention, AttentionDecode, AttentionPrefill, Gemm, causal_pairs
+from simexplore.workloads.operators.memory import (
     Add,
     Copy,
     Elementwise,
@@ -30,11 +31,10 @@ from simexplore.workloads.memory_ops import (
     SiluMul,
     Softmax,
 )
-from simexplore.workloads.naive_ops import NaiveTiledGemm
-from simexplore.workloads.neural_ops import FusedMlp, GridEncoding, HostRead, RayKernel
-from simexplore.workloads.operator import Amount, Count, Operator
-from simexplore.workloads.operator_text import parse_call
-from simexplore.workloads.parameters import ParameterError, from_values
+from simexplore.workloads.operators.naive import NaiveTiledGemm
+from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
+from simexplore.workloads.operators.parameters import ParameterError, from_values
+from simexplore.workloads.operators.text import parse_call
 
 __all__ = [
     "FAMILIES",

@@ -20,7 +20,7 @@ from simexplore.errors import SimexploreError
 from simexplore.kernels.profiles.tally import Tally
 from simexplore.kernels.profiles.torch_calls import DTYPES, MATCHES, Call, UnmatchedError, operator_of
 from simexplore.workloads import ops
-from simexplore.workloads.operator import Operator
+from simexplore.workloads.operators.base import Operator
 
 Event = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ import re
 
 from simexplore.errors import SimexploreError
 from simexplore.kernels.profiles.torch_calls import MATCHES, Call, UnmatchedError, operator_of
-from simexplore.workloads.operator import Operator
+from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.ops import FAMILIES, parse_operator
 
 NO_SHAPES = (

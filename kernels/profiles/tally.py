@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from simexplore.kernels.measurement import TIME
-from simexplore.workloads.operator import Operator
-from simexplore.workloads.parameters import parameters_of
+from simexplore.workloads.operators.base import Operator
+from simexplore.workloads.operators.parameters import parameters_of
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from simexplore.workloads import ops
-from simexplore.workloads.operator import Operator
-from simexplore.workloads.parameters import ParameterError
+from simexplore.workloads.operators.base import Operator
+from simexplore.workloads.operators.parameters import ParameterError
 
 Dims = Sequence[Sequence[int]]
 

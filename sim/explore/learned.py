@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.closed_form import estimate_graph
-from simexplore.sim.explore.problem import Problem
+from simexplore.sim.estimate.graphs import estimate_graph
+from simexplore.sim.explore.spec.problem import Problem
 
 
 def left_out(problem: Problem) -> dict[str, float]:

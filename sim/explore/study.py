@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 
 from simexplore.archs.load import resolved
-from simexplore.sim.explore import executor as executors
-from simexplore.sim.explore.evaluate import Evaluator
-from simexplore.sim.explore.executor import FIRST_POINTS, Pool, evaluate_all
+from simexplore.sim.explore.evaluation import executor as executors
+from simexplore.sim.explore.evaluation.executor import FIRST_POINTS, Pool, evaluate_all
+from simexplore.sim.explore.evaluation.points import Evaluator
 from simexplore.sim.explore.learned import left_out
 from simexplore.sim.explore.sampler import BATCH, SEARCHES, Results, Sampler, make_sampler, population
-from simexplore.sim.explore.spec import Options, Spec, read_spec
+from simexplore.sim.explore.spec.file import Options, Spec, read_spec
 from simexplore.sim.explore.store import Chunk, Header, Store, gaps
 from simexplore.sim.explore.table import FloatArray
 

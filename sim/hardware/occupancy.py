@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import FloatArray, KernelDemand
 
 

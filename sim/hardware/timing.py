@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import FloatArray, KernelDemand, Launch
 from simexplore.sim.hardware import cache
 from simexplore.sim.hardware.occupancy import ctas_per_sm

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import ANY_ROW, Algorithm, Conditions, Demand
-from simexplore.sim.mapping.attention import prefill_demands
+from simexplore.sim.mapping.attention.decode import decode_algorithms
+from simexplore.sim.mapping.attention.prefill import prefill_demands
 from simexplore.sim.mapping.collective import collective_demand
-from simexplore.sim.mapping.conv import conv_algorithms
-from simexplore.sim.mapping.decode import decode_algorithms
-from simexplore.sim.mapping.gemm import gemm_candidates, gemm_demands
-from simexplore.sim.mapping.gemv import gemm_algorithms
+from simexplore.sim.mapping.conv.algorithms import conv_algorithms
 from simexplore.sim.mapping.host import called
-from simexplore.sim.mapping.naive_gemm import naive_gemm_demand
+from simexplore.sim.mapping.matmul.gemm import gemm_candidates, gemm_demands
+from simexplore.sim.mapping.matmul.gemv import gemm_algorithms
+from simexplore.sim.mapping.matmul.naive import naive_gemm_demand
 from simexplore.sim.mapping.neural import (
     fused_mlp_demands,
     grid_encoding_demands,

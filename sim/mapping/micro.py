@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from simexplore.archs.instructions import Instructions
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.instructions import Instructions
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.hardware.cache import hit_share
-from simexplore.sim.mapping.tiles import INSTRUCTION_K_BYTES, WGMMA_ROWS
+from simexplore.sim.mapping.matmul.tiles import INSTRUCTION_K_BYTES, WGMMA_ROWS
 from simexplore.workloads.dtypes import bytes_of
 
 ITERATIONS = 2.0**24

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import CacheState, Conditions, FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.hardware.occupancy import ctas_per_sm

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping.columns import constant

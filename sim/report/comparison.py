@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from simexplore.archs.schema import Gpu
-from simexplore.sim.compare import Comparison
-from simexplore.sim.estimate import BOUNDS
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.sim.compare.comparison import Comparison
+from simexplore.sim.estimate.operators import BOUNDS
 from simexplore.sim.report import error_charts as charts
 from simexplore.sim.report.page import (
     Page,
@@ -30,8 +30,8 @@ from simexplore.sim.report.page import (
     tiles,
     versions,
 )
+from simexplore.workloads.operators.parameters import parameters_of
 from simexplore.workloads.ops import FAMILIES
-from simexplore.workloads.parameters import parameters_of
 
 DRAWN_POINTS = 5000
 """Points of the parity plot; more are no clearer and slow a phone."""

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from simexplore.sim.estimate.correction import by_thirds
 from simexplore.sim.report.page import label, percent, rounded
-from simexplore.sim.residual import by_thirds
 
 INTERVAL = 0.8
 """Share of rows that a prediction's interval promises to hold."""

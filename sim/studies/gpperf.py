@@ -17,15 +17,15 @@ import numpy.typing as npt
 import pandas as pd
 
 import simexplore.workloads
-from simexplore.archs.library import Tile
 from simexplore.archs.load import load_arch, read_document
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.library import Tile
 from simexplore.kernels.datasets import gpperf, read_measurements
 from simexplore.kernels.measurement import TIME
+from simexplore.sim.compare.predictors import forest
 from simexplore.sim.demand import COLD, WARM, CacheState, Conditions
-from simexplore.sim.estimate import predict
-from simexplore.sim.mapping.conv_transforms import with_simt_tiles
-from simexplore.sim.predictors import forest
+from simexplore.sim.estimate.operators import predict
+from simexplore.sim.mapping.conv.transforms import with_simt_tiles
 from simexplore.workloads.ops import Gemm, NaiveTiledGemm, Operator
 
 PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "gpperf.yaml"

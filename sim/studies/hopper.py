@@ -16,16 +16,16 @@ import numpy as np
 
 import simexplore.workloads
 from simexplore.archs.load import load_arch, read_document
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import RESOURCES, Conditions, KernelDemand
-from simexplore.sim.engine import Clock, seconds
-from simexplore.sim.estimate import predict
-from simexplore.sim.flows import FlowNetwork
-from simexplore.sim.hardware.sm_array import SmArray
+from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping import micro
-from simexplore.sim.mapping.tiles import INSTRUCTION_K_BYTES, WGMMA_ROWS
-from simexplore.sim.plan import GpuKernel
-from simexplore.sim.probes import Activity, Probes
+from simexplore.sim.mapping.matmul.tiles import INSTRUCTION_K_BYTES, WGMMA_ROWS
+from simexplore.sim.play.engine import Clock, seconds
+from simexplore.sim.play.flows import FlowNetwork
+from simexplore.sim.play.plan import GpuKernel
+from simexplore.sim.play.probes import Activity, Probes
+from simexplore.sim.play.sm_array import SmArray
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Gemm
 

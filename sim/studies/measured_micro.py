@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.studies import hopper
 

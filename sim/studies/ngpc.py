@@ -17,12 +17,12 @@ from typing import Any
 
 import simexplore.workloads
 from simexplore.archs.load import load_arch, read_document
-from simexplore.archs.schema import Gpu
-from simexplore.sim.closed_form import estimate_graph
-from simexplore.sim.execute import execute
-from simexplore.sim.field_run import Plan, plan_frame
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.sim.estimate.graphs import estimate_graph
 from simexplore.sim.hardware.ngpc.area import area_shares, power_shares
-from simexplore.sim.result import Run
+from simexplore.sim.play.execute import execute
+from simexplore.sim.play.ngpc.frame import Plan, plan_frame
+from simexplore.sim.play.result import Run
 from simexplore.workloads import catalog
 from simexplore.workloads.graph import Graph
 

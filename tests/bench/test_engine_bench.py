@@ -13,10 +13,10 @@ import pytest
 import simpy
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from simexplore.sim.engine import Clock, Event
-from simexplore.sim.flows import FlowNetwork
-from simexplore.sim.hardware.sm_array import GridTiming, SmArray
-from simexplore.sim.probes import Activity, Probe, Probes
+from simexplore.sim.play.engine import Clock, Event
+from simexplore.sim.play.flows import FlowNetwork
+from simexplore.sim.play.probes import Activity, Probe, Probes
+from simexplore.sim.play.sm_array import GridTiming, SmArray
 
 STREAMS = 8
 SMS_PER_STREAM = 16

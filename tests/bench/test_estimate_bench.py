@@ -12,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from simexplore.archs.load import load_arch
 from simexplore.sim.demand import Conditions
-from simexplore.sim.estimate import predict
+from simexplore.sim.estimate.operators import predict
 from simexplore.workloads.ops import AttentionDecode, Gemm, Operator
 
 LEAST_PER_S = 10_000

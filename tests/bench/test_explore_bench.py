@@ -19,9 +19,9 @@ import pytest
 from alone import Usage, measured, resident_bytes
 from sweeps import GEMM, killed_again_and_again, write
 
-from simexplore.sim.explore import executor as executors
+from simexplore.sim.explore.evaluation import executor as executors
 from simexplore.sim.explore.pareto import choose_objectives, hypervolume, losses, reference_point
-from simexplore.sim.explore.spec import Options, read_spec
+from simexplore.sim.explore.spec.file import Options, read_spec
 from simexplore.sim.explore.store import Chunk, Store
 from simexplore.sim.explore.study import Sweep
 

@@ -13,8 +13,8 @@ from pages import until
 from reports import make_comparison, make_store
 
 import simexplore
-from simexplore.sim.explore.report import sweep_html
 from simexplore.sim.report.comparison import comparison_html
+from simexplore.sim.report.sweep import sweep_html
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ("--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update")

@@ -12,9 +12,9 @@ import pytest
 from pages import canvas_of, point_of, rows_shown, until
 from reports import COLUMNS, FAILED, make_store, metadata
 
-from simexplore.sim.explore.report import sweep_html
 from simexplore.sim.explore.store import Chunk, Header, Store
 from simexplore.sim.explore.table import Column
+from simexplore.sim.report.sweep import sweep_html
 
 POINTS = 600 - FAILED
 """Points with a result in the sweep's page."""

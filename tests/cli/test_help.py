@@ -12,12 +12,12 @@ import click
 import pytest
 from click.testing import Result
 
-from simexplore.cli.main import COMMANDS, main
+from simexplore.cli.main import main
 
 
 def every_command() -> list[tuple[str, ...]]:
     paths: list[tuple[str, ...]] = [()]
-    for name in COMMANDS:
+    for name in main.list_commands(click.Context(main)):
         paths.append((name,))
         command = main.get_command(click.Context(main), name)
         if isinstance(command, click.Group):
@@ -35,7 +35,7 @@ def test_every_help_ends_with_an_example(command: Callable[..., Result], path: t
 
 def test_help_lists_what_there_is(command: Callable[..., Result]) -> None:
     listed = command("--help").stdout
-    assert all(name in listed for name in COMMANDS)
+    assert all(name in listed for name in main.list_commands(click.Context(main)))
 
 
 def test_version(command: Callable[..., Result]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from simexplore.cli import reproduce as command_module
+from simexplore.cli.model import reproduce as command_module
 from simexplore.errors import SimexploreError
 
 RECORD = {

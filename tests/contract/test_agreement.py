@@ -9,10 +9,10 @@ from functools import cache
 import pytest
 
 from simexplore.archs.load import load_arch
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import CacheState, Conditions
-from simexplore.sim.estimate import predict
-from simexplore.sim.execute import execute
+from simexplore.sim.estimate.operators import predict
+from simexplore.sim.play.execute import execute
 from simexplore.workloads.graph import single
 from simexplore.workloads.ops import FAMILIES, Operator, make_operator
 

@@ -9,10 +9,11 @@ import jsonschema
 import pytest
 import yaml
 
-from simexplore.archs import quantities, units
+from simexplore.archs import units
 from simexplore.archs.load import HERE, arch_path, list_archs, load_arch, read_document, resolved
 from simexplore.archs.merge import leaf_paths
-from simexplore.archs.schema import Gpu, json_schema
+from simexplore.archs.schema import quantities
+from simexplore.archs.schema.gpu import Gpu, json_schema
 
 FACTS = Path(__file__).resolve().parents[2].parent / "shared" / "facts" / "gpus.yaml"
 NAMES = {

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_machines import machines, with_values
 
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import COLD, SERVING, WARM, CacheState, Conditions
-from simexplore.sim.estimate import predict
+from simexplore.sim.estimate.operators import predict
 from simexplore.workloads.ops import Conv2d, NaiveTiledGemm, Operator
 
 STATES = st.sampled_from([COLD, SERVING, WARM])

@@ -20,9 +20,9 @@ import pytest
 from sweeps import GEMM, write
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore import executor as executors
-from simexplore.sim.explore.executor import Chunks, InProcess, Pool, evaluate_all
-from simexplore.sim.explore.spec import read_spec
+from simexplore.sim.explore.evaluation import executor as executors
+from simexplore.sim.explore.evaluation.executor import Chunks, InProcess, Pool, evaluate_all
+from simexplore.sim.explore.spec.file import read_spec
 from simexplore.sim.explore.store import Chunk, Store
 from simexplore.sim.explore.study import Sweep
 

@@ -9,11 +9,12 @@ import pytest
 from nfp_clock import play_clock_by_clock
 from numpy.typing import NDArray
 
-from simexplore.archs.cluster import EncodingEngines, MlpEngine, Ngpc
 from simexplore.archs.load import load_arch
+from simexplore.archs.schema.ngpc import EncodingEngines, MlpEngine, Ngpc
 from simexplore.sim.hardware.ngpc.nfp import Field, bank_trace, inputs_in_parallel, level_banks, play
-from simexplore.sim.offload import frame_of
-from simexplore.workloads import catalog, neural_scene
+from simexplore.sim.play.ngpc.offload import frame_of
+from simexplore.workloads import catalog
+from simexplore.workloads.families import neural_scene
 
 TOLERANCE = 0.05
 SLICES = 4

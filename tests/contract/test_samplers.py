@@ -8,10 +8,10 @@ from sweeps import GEMM, need, write
 
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore import sampler as samplers
-from simexplore.sim.explore.evaluate import Evaluator
+from simexplore.sim.explore.evaluation.points import Evaluator
 from simexplore.sim.explore.pareto import hypervolume, losses, reference_point
 from simexplore.sim.explore.sampler import KINDS, SEARCHES, Results, Sampler, check_budget, make_sampler
-from simexplore.sim.explore.spec import Options, read_spec
+from simexplore.sim.explore.spec.file import Options, read_spec
 from simexplore.sim.explore.study import Sweep
 from simexplore.sim.explore.table import FloatArray
 

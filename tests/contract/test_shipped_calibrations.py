@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simexplore.archs.load import arch_path, is_as_calibrated, list_archs, load_arch
-from simexplore.archs.residual import from_bytes, to_bytes
+from simexplore.archs.schema.residual import from_bytes, to_bytes
 
 MOST_ROWS = 1000
 MOST_BYTES = 200_000

@@ -10,11 +10,11 @@ import yaml
 
 from simexplore.errors import SimexploreError
 from simexplore.workloads import catalog
+from simexplore.workloads.families.llm_shapes import SHAPES, ModelShape
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.graph_data import from_data, to_data
-from simexplore.workloads.llm_shapes import SHAPES, ModelShape
+from simexplore.workloads.operators.parameters import signature
 from simexplore.workloads.ops import FAMILIES, AllGather, AllReduce, AttentionDecode, Embedding, Gemm, SiluMul
-from simexplore.workloads.parameters import signature
 
 WORKLOADS = [name for name in catalog.list_workloads() if name.startswith("llm/")]
 EVERY_WORKLOAD = catalog.list_workloads()

@@ -12,12 +12,12 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from simexplore.sim.engine import Clock, Event
-from simexplore.sim.flows import FlowNetwork
-from simexplore.sim.hardware.link import Transfer
-from simexplore.sim.hardware.sm_array import GridTiming, SmArray
-from simexplore.sim.probes import Activity, Probes
-from simexplore.sim.trace import Trace
+from simexplore.sim.play.engine import Clock, Event
+from simexplore.sim.play.flows import FlowNetwork
+from simexplore.sim.play.probes import Activity, Probes
+from simexplore.sim.play.sm_array import GridTiming, SmArray
+from simexplore.sim.play.trace import Trace
+from simexplore.sim.play.transfer import Transfer
 
 GOLDEN = Path(__file__).with_name("two_streams.trace.json")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.kernels.measurement import Measurements
 from simexplore.sim.demand import WARM, Conditions
-from simexplore.sim.estimate import physics
+from simexplore.sim.estimate.operators import physics
 from simexplore.workloads.ops import Gemm
 
 NOISE = 0.03

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from simexplore.archs.cluster import EncodingEngines, MlpEngine
+from simexplore.archs.schema.ngpc import EncodingEngines, MlpEngine
 
 Requests = list[list[list[int]]]
 """Bank of every request: [query][engine][request]."""

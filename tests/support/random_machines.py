@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from simexplore.archs.load import list_archs, load_arch
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.workloads import ops
 
 GPUS: list[Gpu] = [load_arch(name) for name in list_archs() if not name.startswith("cpu/")]

@@ -9,8 +9,8 @@ import numpy as np
 
 import simexplore
 from simexplore.kernels.datasets import read_measurements
-from simexplore.sim.compare import Comparison, compare
-from simexplore.sim.estimate import BOUNDS
+from simexplore.sim.compare.comparison import Comparison, compare
+from simexplore.sim.estimate.operators import BOUNDS
 from simexplore.sim.explore.store import Chunk, Header, Store
 from simexplore.sim.explore.table import Column
 

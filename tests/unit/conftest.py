@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simexplore.archs.load import load_arch
-from simexplore.archs.schema import Gpu
+from simexplore.archs.schema.gpu import Gpu
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,23 @@ MAY_IMPORT = {
     "sim": {"archs", "workloads", "kernels", "sim"},
     "cli": {"archs", "workloads", "kernels", "sim", "cli"},
 }
-LEVELS = {"demand": 0, "mapping": 1, "hardware": 1, "estimate": 2, "engine": 0, "flows": 1, "execute": 3, "compare": 4}
+LEVELS = {
+    "demand": 0,
+    "conditions": 0,
+    "hardware": 1,
+    "libraries": 2,
+    "mapping": 3,
+    "estimate": 4,
+    "play": 5,
+    "learn": 6,
+    "compare": 6,
+    "serve": 7,
+    "explore": 7,
+    "studies": 7,
+    "report": 8,
+}
 """Inside sim, a module imports none of a higher level."""
-HOMES = {"yaml": {"archs/load.py"}, "simpy": {"sim/engine.py"}}
+HOMES = {"yaml": {"archs/load.py"}, "simpy": {"sim/play/engine.py"}}
 FORBIDDEN = {"pycuda"}
 RUNTIMES = {"vulkan": "kernels/vulkan/", "torch": "kernels/torch_/", "cupy": "kernels/cuda/", "cuda": "kernels/cuda/"}
 """A runtime is imported only in its backend's folder, and there lazily: `import_module` in a function."""
@@ -54,9 +68,8 @@ def test_arrows(path: Path) -> None:
         if parts[0] == "simexplore" and len(parts) > 1 and parts[1] in ROOMS:
             assert parts[1] in MAY_IMPORT[room], f"{room} imports {name}"
             if room == "sim" and parts[1] == "sim" and len(parts) > 2:
-                mine, its = LEVELS.get(Path(inside[0]).stem), LEVELS.get(parts[2])
-                if mine is not None and its is not None:
-                    assert its <= mine, f"{path.name} imports {name}"
+                mine, its = LEVELS[Path(inside[0]).stem], LEVELS[parts[2]]
+                assert its <= mine, f"{path.name} imports {name}"
         elif room != "cli" and parts[:2] in (["simexplore", "api"], ["simexplore", "cli"]):
             pytest.fail(f"{room} imports the public face")
         home = HOMES.get(parts[0])

@@ -12,8 +12,8 @@ import pytest
 
 import simexplore
 from simexplore.kernels.datasets import read_measurements
-from simexplore.sim.calibration import calibrate
-from simexplore.sim.overlay import Provenance, write_overlay
+from simexplore.sim.learn.calibration import calibrate
+from simexplore.sim.learn.overlay import Provenance, write_overlay
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "measured"
 

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 
 import pytest
 
-from simexplore.archs.calibration import HeldOut
 from simexplore.archs.load import load_arch
+from simexplore.archs.schema.calibration import HeldOut
 
 Status = Literal["enforced", "known_gap"]
 MODULE = "graph attention_module"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simexplore.archs.cluster import Ngpc
+from simexplore.archs.schema.ngpc import Ngpc
 
 ACTIVATION_BYTES = 2.0
 ACTIVATION_BUFFERS = 2.0

@@ -21,7 +21,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from simexplore.archs.cluster import EncodingEngines, MlpEngine
+from simexplore.archs.schema.ngpc import EncodingEngines, MlpEngine
 from simexplore.errors import SimexploreError
 from simexplore.sim.hardware.ngpc.addresses import request_banks
 

@@ -1,0 +1,47 @@
+"""What measurements have taught about a machine beyond its data sheets: errors, intervals, and a learned correction."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from simexplore.archs.schema.quantities import Count, Spec, about
+from simexplore.archs.schema.residual import Residual
+
+Spread = Annotated[float, Field(gt=0, le=5)]
+Pace = Annotated[float, Field(ge=0.2, le=5)]
+Shares = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False)]
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+
+
+class HeldOut(Spec):
+    """Errors of one group on rows that nothing was fitted on; shares, not per cent."""
+
+    rows: Count = about("rows", "1")
+    physics_mape: float = about("mean absolute error of the fitted physics alone", "1")
+    full_mape: float = about("mean absolute error with the learned correction", "1")
+    coverage: float = about("share of the rows within their 80 % interval", "1")
+    coverage_by_size: Shares = about("the same of each third by measured time, shortest first", "1", default=())
+
+
+class Calibration(Spec):
+    """How a machine was calibrated. A family file may give `sigma_log` alone."""
+
+    date: str = about("day of the fit", "text", default="")
+    seed: int | None = about("seed that chose the rows", "1", default=None)
+    data: Names = about("data sets", "text", default=())
+    rows: dict[str, Count] = about("rows that anything was fitted on, by group", "1", default_factory=dict)
+    held_out: dict[str, HeldOut] = about("errors on the other rows, by group", "mapping", default_factory=dict)
+    sigma_log: dict[str, Spread] = about(
+        "spread of the log error of the physics, by group, operator family or `default`: its 80 % quantile over 1.28",
+        "1",
+        default_factory=dict,
+    )
+    pace: dict[str, dict[str, Pace]] = about(
+        "time of each source's runs over that of all sources', by group: their boards run at clocks of their own",
+        "1",
+        default_factory=dict,
+    )
+    machine: str = about("digest of the values that the correction belongs to", "text", default="")
+    residual: Residual | None = about("file beside this one with the learned correction", "text", default=None)

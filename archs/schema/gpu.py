@@ -1,0 +1,311 @@
+"""What a GPU is: the records that an arch file fills, each field with its meaning and unit.
+
+A YAML key is the Python name without its unit: `l2.capacity: 50 MiB` becomes `gpu.l2.capacity_bytes == 52428800.0`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from simexplore.archs import units
+from simexplore.archs.schema.calibration import Calibration
+from simexplore.archs.schema.instructions import Instructions
+from simexplore.archs.schema.library import Library
+from simexplore.archs.schema.ngpc import Ngpc
+from simexplore.archs.schema.quantities import (
+    Bytes,
+    BytesPerClk,
+    BytesPerSecond,
+    Capacity,
+    Count,
+    Cycles,
+    Hertz,
+    JoulesPerByte,
+    JoulesPerOp,
+    OpsPerClk,
+    OpsPerSecond,
+    Seconds,
+    Share,
+    Spec,
+    Watts,
+    about,
+    mistake,
+)
+from simexplore.errors import SimexploreError
+
+DType = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8", "int4"]
+
+
+class Clock(Spec):
+    """Clocks of the SM array."""
+
+    base_hz: Hertz | None = about("guaranteed clock", "Hz", default=None)
+    boost_hz: Hertz = about("highest clock that the vendor specifies", "Hz")
+    tensor_spec_hz: Hertz | None = about(
+        "clock at which the datasheet's tensor peaks hold; absent: boost", "Hz", default=None
+    )
+
+    @model_validator(mode="after")
+    def _base_is_slowest(self) -> Self:
+        if self.base_hz is not None and self.base_hz > self.boost_hz:
+            boost, base = (units.format(hz, units.HERTZ) for hz in (self.boost_hz, self.base_hz))
+            raise mistake(f"at most clock.boost, {boost!r}", repr(base), key="base")
+        return self
+
+
+class StreamingMultiprocessors(Spec):
+    """The SM array: what one SM holds, does per clock and how long it takes."""
+
+    count: Count = about("SMs that are enabled", "1")
+    warp_size: Count = about("threads per warp", "1", default=32)
+    schedulers: Count = about("warp schedulers (sub-cores) per SM", "1")
+    max_warps: Count = about("resident warps per SM", "1")
+    max_ctas: Count = about("resident CTAs (thread blocks) per SM", "1")
+    registers: Count = about("32-bit registers per SM", "1")
+    shared_memory_bytes: Capacity = about("shared memory that the CTAs of one SM can hold together", "B")
+    shared_memory_per_cta_bytes: Capacity = about("shared memory that one CTA can ask for (opt-in limit)", "B")
+    shared_memory_reserved_bytes: Bytes = about("shared memory that the driver takes per CTA", "B")
+    tensor_ops_per_clk: dict[DType, OpsPerClk] = about(
+        "dense tensor-core operations per SM and clock by operand type; an FMA is two; FP32 accumulate", "op/clk"
+    )
+    fma_ops_per_clk: dict[DType, OpsPerClk] = about(
+        "operations of the ordinary FMA pipes per SM and clock; an FMA is two", "op/clk"
+    )
+    special_function_ops_per_clk: OpsPerClk = about("exp2, rsqrt, … per SM and clock", "op/clk")
+    shared_bandwidth_bytes_per_clk: BytesPerClk = about("shared-memory bytes per SM and clock", "B/clk")
+    l1_bandwidth_bytes_per_clk: BytesPerClk = about("L1 bytes per SM and clock, 16-byte loads", "B/clk")
+    l2_port_bytes_per_clk: BytesPerClk = about("bytes that one SM can draw from L2 per clock", "B/clk")
+    shared_latency_cycles: Cycles = about("load from shared memory", "clk")
+    l1_latency_cycles: Cycles = about("load that hits L1", "clk")
+    fma_latency_cycles: Cycles = about("dependent FP32 FMA", "clk")
+    special_function_latency_cycles: Cycles = about("dependent special-function operation", "clk")
+    tensor_latency_cycles: Cycles = about(
+        "tensor instruction from issue to result, beyond the clocks that it occupies the pipe", "clk"
+    )
+
+    @model_validator(mode="after")
+    def _limits_agree(self) -> Self:
+        room = self.shared_memory_bytes
+        for key, asked in (
+            ("shared_memory_per_cta", self.shared_memory_per_cta_bytes),
+            ("shared_memory_reserved", self.shared_memory_reserved_bytes),
+        ):
+            if asked > room:
+                written = [units.format(value, units.BYTES) for value in (room, asked)]
+                raise mistake(f"at most sm.shared_memory, {written[0]!r}", repr(written[1]), key=key)
+        if self.max_warps % self.schedulers:
+            raise mistake(f"a multiple of sm.schedulers, {self.schedulers}", str(self.max_warps), key="max_warps")
+        return self
+
+
+class L2(Spec):
+    """The cache that the SMs share. Each partition is near to a part of them and far from the others."""
+
+    capacity_bytes: Capacity = about("capacity", "B")
+    partitions: Count = about("partitions with a latency of their own", "1")
+    bandwidth_bytes_per_clk: BytesPerClk = about("bytes read by all SMs together per SM clock", "B/clk")
+    write_cost: Annotated[float, Field(ge=0.5, le=8)] = about(
+        "time that a written byte keeps the L2 busy, over that of a byte read", "1"
+    )
+    near_latency_cycles: Cycles = about("load that hits the partition of its own SM", "clk")
+    far_latency_cycles: Cycles = about("load that hits another partition", "clk")
+    usable_share: Share = about(
+        "share of the capacity that a rotating working set can use without evicting itself", "1"
+    )
+    eviction_sharpness: Annotated[float, Field(ge=1, le=100)] = about(
+        "steepness of the fall from hit to miss over the log of the working set", "1"
+    )
+    sector_bytes: Capacity = about("smallest transfer", "B", default=32.0)
+
+    @model_validator(mode="after")
+    def _near_is_nearer(self) -> Self:
+        if self.near_latency_cycles > self.far_latency_cycles:
+            far, near = (units.format(clk, units.CYCLES) for clk in (self.far_latency_cycles, self.near_latency_cycles))
+            raise mistake(f"at most l2.far_latency, {far!r}", repr(near), key="near_latency")
+        return self
+
+
+class Dram(Spec):
+    """Device memory."""
+
+    technology: str = about("HBM3e, GDDR6, …", "text")
+    capacity_bytes: Capacity = about("capacity", "B")
+    bandwidth_bytes_per_s: BytesPerSecond = about("peak bandwidth, reads and writes together", "B/s")
+    efficiency: Share = about("share of the peak that streaming kernels reach", "1")
+    latency_cycles: Cycles = about("whole latency of a load that misses L2, in SM clocks", "clk")
+
+
+class Launch(Spec):
+    """What starting a kernel costs."""
+
+    stream_s: Seconds = about("between kernels launched back to back on a stream", "s")
+    graph_s: Seconds = about("between kernels of a graph", "s")
+    eager_s: Seconds = about("host time of a framework's eager call on an idle stream, up to its launch", "s")
+
+    @model_validator(mode="after")
+    def _graph_is_cheaper(self) -> Self:
+        if self.graph_s > self.stream_s:
+            stream, graph = (units.format(s, units.SECONDS) for s in (self.stream_s, self.graph_s))
+            raise mistake(f"at most launch.stream, {stream!r}", repr(graph), key="graph")
+        return self
+
+
+class Link(Spec):
+    """A connection to the host or to other GPUs."""
+
+    bandwidth_bytes_per_s: BytesPerSecond = about("bandwidth in each direction", "B/s")
+    latency_s: Seconds = about("of one small message", "s")
+
+
+class Links(Spec):
+    """Connections of the GPU."""
+
+    nvlink: Link | None = about("to the other GPUs of the node; absent: they talk over PCIe", "mapping", default=None)
+    pcie: Link = about("to the host", "mapping")
+
+
+class Power(Spec):
+    """Electrical limits of the board."""
+
+    tdp_w: Watts = about("power limit", "W")
+    idle_w: Watts = about("drawn with nothing to do, clocks up", "W")
+    clock_exponent: Annotated[float, Field(ge=2, le=4)] = about(
+        "x of dynamic power proportional to clock^x, voltage following the clock", "1"
+    )
+    burst_headroom: Annotated[float, Field(ge=0, le=2)] = about(
+        "share above the power limit that a short kernel may draw before the regulator holds it", "1"
+    )
+    burst_s: Seconds = about("kernel time at which half of that headroom is gone", "s")
+
+    @model_validator(mode="after")
+    def _idle_is_least(self) -> Self:
+        if self.idle_w > self.tdp_w:
+            tdp, idle = (units.format(w, units.WATTS) for w in (self.tdp_w, self.idle_w))
+            raise mistake(f"at most power.tdp, {tdp!r}", repr(idle), key="idle")
+        return self
+
+
+class Energy(Spec):
+    """Dynamic energy of the whole GPU per unit of work, above idle."""
+
+    tensor_j_per_op: dict[DType, JoulesPerOp] = about("per tensor-core operation; an FMA is two", "J/op")
+    fma_j_per_op: dict[DType, JoulesPerOp] = about("per operation of the FMA pipes; an FMA is two", "J/op")
+    special_function_j_per_op: JoulesPerOp = about("per special-function operation", "J/op")
+    shared_j_per_byte: JoulesPerByte = about("per byte of shared memory or L1", "J/B")
+    l2_j_per_byte: JoulesPerByte = about("per byte between L2 and SM", "J/B")
+    dram_j_per_byte: JoulesPerByte = about("per byte of DRAM, memory controller and device", "J/B")
+
+
+class Datasheet(Spec):
+    """What the vendor prints. Tests compare it with what the rest of the file implies; no model reads it."""
+
+    tensor_ops_per_s: dict[DType, OpsPerSecond] = about("dense tensor peaks", "op/s", default_factory=dict)
+    fma_ops_per_s: dict[DType, OpsPerSecond] = about("peaks of the FMA pipes", "op/s", default_factory=dict)
+    dram_bandwidth_bytes_per_s: BytesPerSecond | None = about("peak DRAM bandwidth", "B/s", default=None)
+
+
+class Gpu(Spec):
+    """A GPU: hardware, launch costs, energy, and the kernels that its libraries choose from."""
+
+    kind: Literal["gpu"] = about("what the file describes", "text")
+    abstract: bool = about("true in a family file, which others extend and nothing runs on", "text", default=False)
+    name: str = about("name for people", "text")
+    description: str = about("one sentence", "text", default="")
+    vendor: str = about("who makes it", "text")
+    generation: str = about("architecture generation", "text")
+    chip: str = about("die", "text")
+    compute_capability: str = about("CUDA compute capability, quoted: '9.0'", "text")
+    clock: Clock = about("clocks", "mapping")
+    sm: StreamingMultiprocessors = about("the SM array", "mapping")
+    l2: L2 = about("the cache that the SMs share", "mapping")
+    dram: Dram = about("device memory", "mapping")
+    launch: Launch = about("what starting a kernel costs", "mapping")
+    links: Links = about("connections", "mapping")
+    power: Power = about("electrical limits", "mapping")
+    energy: Energy = about("energy per unit of work", "mapping")
+    library: Library = about("kernels of the vendor's libraries", "mapping")
+    ngpc: Ngpc | None = about("a neural-graphics cluster beside the SMs; absent: none", "mapping", default=None)
+    instructions: Instructions | None = about(
+        "what single instructions cost, for published micro-benchmarks", "mapping", default=None
+    )
+    datasheet: Datasheet | None = about("the vendor's figures, for tests", "mapping", default=None)
+    calibration: Calibration | None = about("what measurements have taught about it", "mapping", default=None)
+    sources: dict[str, str] = about("dotted key prefix -> where its numbers come from", "text", default_factory=dict)
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        if self.dram.latency_cycles < self.l2.near_latency_cycles:
+            l2, dram = (
+                units.format(clk, units.CYCLES) for clk in (self.l2.near_latency_cycles, self.dram.latency_cycles)
+            )
+            raise mistake(f"at least l2.near_latency, {l2!r}", repr(dram), key="dram.latency")
+        for part, rates, energies in (
+            ("tensor", self.sm.tensor_ops_per_clk, self.energy.tensor_j_per_op),
+            ("fma", self.sm.fma_ops_per_clk, self.energy.fma_j_per_op),
+        ):
+            for dtype in rates:
+                if dtype not in energies:
+                    raise mistake(f"an energy, since sm.{part} has {dtype}", "nothing", key=f"energy.{part}.{dtype}")
+        return self
+
+    def tensor_peak_ops_per_s(self, dtype: str) -> float:
+        """Dense tensor peak [op/s] = SMs x rate x the clock that the datasheet's peaks hold at."""
+        clock_hz = self.clock.tensor_spec_hz or self.clock.boost_hz
+        return self.sm.count * self._rate(self.sm.tensor_ops_per_clk, "tensor", dtype) * clock_hz
+
+    def fma_peak_ops_per_s(self, dtype: str) -> float:
+        """Peak of the FMA pipes [op/s] = SMs x rate x boost clock."""
+        return self.sm.count * self._rate(self.sm.fma_ops_per_clk, "FMA", dtype) * self.clock.boost_hz
+
+    def digest(self) -> str:
+        """What a learned correction belongs to: the same for GPUs whose values, names apart, are the same.
+
+        What stands beside a GPU changes none of its kernels.
+        """
+        told = {"abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc"}
+        values = self.model_dump(mode="json", exclude=told, exclude_defaults=True)
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+    def physics_only(self) -> Self:
+        """The machine without its learned correction; it still knows which rows it was fitted on."""
+        if self.calibration is None or self.calibration.residual is None:
+            return self
+        residual = self.calibration.residual.without_corrections()
+        return self.model_copy(update={"calibration": self.calibration.model_copy(update={"residual": residual})})
+
+    def source_of(self, key: str) -> str | None:
+        """The citation that covers a dotted YAML key: that of its longest prefix in `sources`, or None."""
+        parts = key.split(".")
+        prefixes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+        return next((self.sources[prefix] for prefix in prefixes if prefix in self.sources), None)
+
+    def _rate(self, rates: dict[DType, float], unit: str, dtype: str) -> float:
+        for known, rate in rates.items():
+            if known == dtype:
+                return rate
+        raise SimexploreError(f"{self.name} has no {unit} rate for {dtype}; expected one of {', '.join(sorted(rates))}")
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of arch files, for editors: any key may come from the file that `extends` names, so inner keys
+    are all optional, and the top-level ones are required only of a file that stands alone."""
+    schema = Gpu.model_json_schema(by_alias=True)
+    required = schema.pop("required")
+    for definition in schema.get("$defs", {}).values():
+        definition.pop("required", None)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "simexplore machine"
+    name = {
+        "type": "string",
+        "description": "name of a machine, or path of a file relative to this one, whose keys this file overrides",
+        "examples": ["nvidia/h200-sxm", "_family.yaml"],
+    }
+    several = {"type": "array", "items": name, "minItems": 1, "description": "later ones override earlier ones"}
+    schema["properties"]["extends"] = {"anyOf": [name, several]}
+    partial = [{"required": ["extends"]}, {"required": ["abstract"]}]
+    schema["if"], schema["else"] = {"anyOf": partial}, {"required": required}
+    return schema

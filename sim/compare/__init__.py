@@ -1,0 +1,1 @@
+"""Errors against measurements, and predictors side by side."""

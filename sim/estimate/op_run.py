@@ -1,0 +1,68 @@
+"""What a workload's result says of each operator, and the interval of the whole."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from math import exp, hypot
+from typing import Any
+
+from simexplore.sim.estimate.correction import NORMAL_80, UNCALIBRATED_SIGMA_LOG
+
+
+@dataclass(frozen=True)
+class OpRun:
+    """One node of the graph in a run."""
+
+    name: str
+    """The node's name."""
+    op: str
+    """The operator, as on the command line."""
+    start_s: float
+    """When its first launch began [s]."""
+    time_s: float
+    """From its first launch to its last store [s]."""
+    bound: str
+    """What bounds it alone: one of `estimate.BOUNDS`."""
+    energy_j: float
+    """Dynamic energy, above idle [J]."""
+    kernel: str
+    """Its kernels in order, joined by `+`."""
+    interval_ratio: float = exp(NORMAL_80 * UNCALIBRATED_SIGMA_LOG)
+    """Upper end of the 80 % interval of its time over the time, and the time over the lower end."""
+
+    @property
+    def time_low_s(self) -> float:
+        """Lower end of the 80 % interval of its time [s]."""
+        return self.time_s / self.interval_ratio
+
+    @property
+    def time_high_s(self) -> float:
+        """Upper end of the 80 % interval of its time [s]."""
+        return self.time_s * self.interval_ratio
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data with stable keys."""
+        told = {key: value for key, value in asdict(self).items() if key != "interval_ratio"}
+        return {**told, "time_low_s": self.time_low_s, "time_high_s": self.time_high_s}
+
+
+def time_interval(time_s: float, ops: Iterable[OpRun]) -> tuple[float, float]:
+    """80 % interval of the time of a whole made of `ops` [s].
+
+    Errors of one family are taken as common to all its operators, so they add up; those of different families as
+    independent, so their squares do. Where operators overlap, the whole is as uncertain as their sum.
+    """
+    below: dict[str, float] = defaultdict(float)
+    above: dict[str, float] = defaultdict(float)
+    total_s = 0.0
+    for op in ops:
+        family = op.op.partition("(")[0]
+        below[family] += op.time_s - op.time_low_s
+        above[family] += op.time_high_s - op.time_s
+        total_s += op.time_s
+    if total_s <= 0.0:
+        return time_s, time_s
+    down, up = (hypot(*sums.values()) / total_s for sums in (below, above))
+    return time_s * (1.0 - down), time_s * (1.0 + up)

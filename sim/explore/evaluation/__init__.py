@@ -1,0 +1,1 @@
+"""From points to results: many machines and operators in one call."""

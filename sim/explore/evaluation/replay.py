@@ -1,0 +1,126 @@
+"""Kernels played as events, each different one once.
+
+A kernel alone on a GPU is its grid on the SM array. Two kernels whose grid, timing and launch are the same take the
+same time, on whatever machine and in whatever workload they occur.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from simexplore.sim.demand import RESOURCES, Demand, KernelDemand
+from simexplore.sim.explore.evaluation.rows import Costs, Kernels, choose_ways, costs_of
+from simexplore.sim.hardware.occupancy import ctas_per_sm
+from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
+from simexplore.sim.play.engine import Clock, Event, seconds
+from simexplore.sim.play.flows import FlowNetwork
+from simexplore.sim.play.meters import LoadMeter
+from simexplore.sim.play.probes import Activity, Probes
+from simexplore.sim.play.sm_array import GridTiming, SmArray
+
+_AMOUNTS = (*RESOURCES, "power")
+_REMEMBERED = 200_000
+"""Kernels kept in mind; some hundred bytes each."""
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """A kernel as the SM array sees it."""
+
+    ctas: int
+    ctas_per_sm: int
+    alone: GridTiming
+
+    def timing(self, ctas: int, sms: float) -> GridTiming:  # noqa: ARG002 - a kernel alone has all SMs from the start
+        return self.alone
+
+
+class Player:
+    """Plays kernels and remembers them. `played` counts those that were simulated."""
+
+    def __init__(self) -> None:
+        self.played = 0
+        self._known: dict[tuple[float, ...], tuple[float, ...]] = {}
+
+    def costs(self, kernels: Kernels, rows: int) -> Costs:
+        """As `rows.costs`, with kernels played as events; links are idle, so their closed form stands."""
+        closed = [costs_of(demands, kernels, rows) for demands in kernels.ways]
+        played = [self._costs_of(demands, kernels, alone) for demands, alone in zip(kernels.ways, closed, strict=True)]
+        return choose_ways(kernels, played)
+
+    def _costs_of(self, demands: tuple[Demand, ...], kernels: Kernels, closed: Costs) -> Costs:
+        rows = len(closed.time_s)
+        time, dynamic, busy = np.zeros(rows), np.zeros(rows), np.zeros((len(RESOURCES), rows))
+        for demand in demands:
+            if isinstance(demand, KernelDemand):
+                played = np.array([self._play(key) for key in _keys(demand, kernels, rows)]).T
+                time += played[0]
+                dynamic += played[1]
+                busy += played[2:]
+            else:
+                time += costs_of((demand,), kernels, rows).time_s
+        return Costs(time, dynamic, closed.bound_code, busy)
+
+    def _play(self, key: tuple[float, ...]) -> tuple[float, ...]:
+        if key not in self._known:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = _simulate(key)
+            self.played += 1
+        return self._known[key]
+
+
+def _keys(demand: KernelDemand, kernels: Kernels, rows: int) -> list[tuple[float, ...]]:
+    """Everything that the time of a kernel alone depends on, a tuple a row."""
+    gpu = kernels.machine
+    timing = kernel_timing(demand, gpu)
+    columns = [
+        gpu.sm.count,
+        gpu.sm.max_ctas,
+        demand.ctas,
+        ctas_per_sm(demand, gpu),
+        launch_seconds(demand, gpu, kernels.conditions.launch),
+        timing.setup_s,
+        timing.run_s,
+        timing.waves.full,
+        timing.full_wave_share,
+        timing.tail_share,
+        *({**timing.busy_s, "power": timing.energy_j}[name] for name in _AMOUNTS),
+    ]
+    table = np.stack([np.broadcast_to(np.asarray(column, dtype=np.float64), (rows,)) for column in columns])
+    return [tuple(row) for row in table.T.tolist()]
+
+
+def _simulate(key: tuple[float, ...]) -> tuple[float, ...]:
+    """Time, dynamic energy and busy times of one kernel, launch included; NaN where no candidate fits the machine."""
+    sms, max_ctas, ctas, per_sm, launch_s, setup_s, run_s, full, full_share, tail_share, *amounts = key
+    if not run_s < inf or per_sm < 1.0:
+        return (float("nan"),) * (2 + len(RESOURCES))
+    demands = {name: amount / ctas for name, amount in zip(_AMOUNTS, amounts, strict=True)}
+    timing = GridTiming(setup_s, run_s, int(full), full_share, tail_share, demands)
+    clock, loads = Clock(), LoadMeter()
+    probes = Probes([loads])
+    network = FlowNetwork(
+        clock,
+        {**dict.fromkeys(RESOURCES, 1.0), "power": inf},
+        lambda rates: probes.on_rates(clock.now_fs, rates),
+        probes.watch_waves,
+    )
+    array = SmArray(clock, network, round(sms), round(max_ctas), probes)
+    ended: list[int] = []
+
+    def play() -> Generator[Event, Any, None]:
+        yield clock.sleep(launch_s)
+        yield array.launch(_Grid(round(ctas), round(per_sm), timing), Activity("", 0, ""))
+        ended.append(clock.now_fs)
+
+    clock.process(play())
+    clock.run()
+    time_s = seconds(ended[0])
+    shares = loads.utilization(ended[0])
+    return (time_s, loads.dynamic_energy_j(ended[0]), *(shares.get(name, 0.0) * time_s for name in RESOURCES))

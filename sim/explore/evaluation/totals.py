@@ -1,0 +1,120 @@
+"""What workloads cost in all at each point, and the columns that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simexplore.sim.demand import RESOURCES
+from simexplore.sim.estimate.operators import BOUNDS
+from simexplore.sim.explore.evaluation.rows import Costs
+from simexplore.sim.explore.evaluation.work import Variant
+from simexplore.sim.explore.spec.problem import UNITS
+from simexplore.sim.explore.table import FloatArray, Index
+
+
+@dataclass
+class Totals:
+    """What a workload, or all of them by weight, costs at each point; arrays (points,)."""
+
+    time_s: FloatArray
+    energy_j: FloatArray
+    bound_s: FloatArray
+    """Shape (bounds, points): time spent in operators that this bounds."""
+    busy_s: FloatArray
+    """Shape (resources, points)."""
+    peak_bytes: FloatArray
+    tokens: FloatArray
+    spread_s: dict[str, FloatArray]
+    """By operator family, how far the time may lie below and above; shape (2, points)."""
+
+    @classmethod
+    def empty(cls, points: int) -> Totals:
+        """Nothing yet."""
+        time, energy, peak, tokens = (np.zeros(points) for _ in range(4))
+        return cls(time, energy, np.zeros((len(BOUNDS), points)), np.zeros((len(RESOURCES), points)), peak, tokens, {})
+
+    def add(self, other: Totals, weight: float) -> None:
+        """Add another workload's; the largest peak counts."""
+        self.time_s += weight * other.time_s
+        self.energy_j += weight * other.energy_j
+        self.bound_s += weight * other.bound_s
+        self.busy_s += weight * other.busy_s
+        self.tokens += weight * other.tokens
+        self.peak_bytes = np.maximum(self.peak_bytes, other.peak_bytes)
+        for family, spread in other.spread_s.items():
+            self.spread_s[family] = self.spread_s.get(family, 0.0) + weight * spread
+
+    @property
+    def interval_s(self) -> tuple[FloatArray, FloatArray]:
+        """Ends of the 80 % interval of the time, as of `result.time_interval`: families err independently."""
+        squares = sum((spread**2 for spread in self.spread_s.values()), np.zeros((2, len(self.time_s))))
+        down, up = np.sqrt(squares)
+        return self.time_s - down, self.time_s + up
+
+
+def chain_totals(variant: Variant, found: Costs, rows: Index) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Time, dynamic energy, time by bound and busy time of a variant's operators; `rows` has shape (works, points)."""
+    points = rows.shape[1]
+    time, dynamic = np.zeros(points), np.zeros(points)
+    bound, busy = np.zeros((len(BOUNDS), points)), np.zeros((len(RESOURCES), points))
+    for count, row in zip(variant.counts, rows, strict=True):
+        seconds = count * found.time_s[row]
+        time += seconds
+        dynamic += count * found.dynamic_j[row]
+        bound[found.bound_code[row], np.arange(points)] += seconds
+        busy += count * found.busy_s[:, row]
+    if variant.graph is not None:
+        time = _longest_chain(variant, found.time_s[rows])
+    return time, dynamic, bound, busy
+
+
+def spreads(
+    variant: Variant, ratios: Sequence[float], found: Costs, rows: Index, time_s: FloatArray
+) -> dict[str, FloatArray]:
+    """How far a variant's time may lie below and above by operator family; errors of one family add up.
+
+    `ratios` are the upper end of each work's interval over its time. Where operators overlap, the whole is as uncertain
+    as their sum.
+    """
+    sums: dict[str, FloatArray] = {}
+    total = np.zeros(rows.shape[1])
+    for (op, _), count, ratio, row in zip(variant.works, variant.counts, ratios, rows, strict=True):
+        seconds = count * found.time_s[row]
+        total += seconds
+        ends = np.stack([seconds * (1.0 - 1.0 / ratio), seconds * (ratio - 1.0)])
+        sums[op.op] = sums.get(op.op, 0.0) + ends
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {family: ends * np.where(total > 0.0, time_s / total, 0.0) for family, ends in sums.items()}
+
+
+def tabulate(table: dict[str, FloatArray], prefix: str, totals: Totals) -> None:
+    """Metrics of a workload under their names."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        power = totals.energy_j / totals.time_s
+        metrics = [totals.time_s, totals.energy_j, power, totals.peak_bytes, totals.tokens / totals.time_s]
+        for name, values in zip(UNITS, metrics, strict=True):
+            table[prefix + name] = values
+        for index, name in enumerate(RESOURCES):
+            # Sums of many rounded parts may pass a full resource's 1 by some 1e-16.
+            table[f"{prefix}utilization.{name}"] = np.minimum(totals.busy_s[index] / totals.time_s, 1.0)
+    table[f"{prefix}time_low_s"], table[f"{prefix}time_high_s"] = totals.interval_s
+    table[f"{prefix}bound"] = np.argmax(totals.bound_s, axis=0).astype(np.float64)
+
+
+def _longest_chain(variant: Variant, times: FloatArray) -> FloatArray:
+    """Length of a graph's critical path at each point [s]; `times` has shape (works, points)."""
+    assert variant.graph is not None
+    ends: dict[str, FloatArray] = {}
+    zero = np.zeros(times.shape[1])
+    for node, work in zip(variant.graph.nodes, variant.order, strict=True):
+        start = zero
+        for name in node.after:
+            start = np.maximum(start, ends[name])
+        ends[node.name] = start + times[work]
+    longest = zero
+    for end in ends.values():
+        longest = np.maximum(longest, end)
+    return longest

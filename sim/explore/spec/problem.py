@@ -1,0 +1,125 @@
+"""A sweep ready to be evaluated anywhere: plain values that go to worker processes as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Literal
+
+from simexplore.archs.fields import Machine, field_of
+from simexplore.archs.load import load_arch
+from simexplore.sim.demand import RESOURCES, Launch
+from simexplore.sim.estimate.operators import BOUNDS
+from simexplore.sim.explore.evaluation.work import Workload
+from simexplore.sim.explore.spec.axes import Axis
+from simexplore.sim.explore.spec.expression import Amount, Condition, Expression, Powers, powers_of
+from simexplore.sim.explore.table import Column, Direction, interval_name
+
+Fidelity = Literal["estimate", "execute"]
+
+UNITS = {"time_s": "s", "energy_j": "J", "power_w": "W", "peak_memory_bytes": "B", "tokens_per_s": "1/s"}
+"""What every sweep measures, in SI units; tokens where a workload has any."""
+ENDS = ("low", "high")
+"""Of an interval."""
+BEST: Mapping[str, Direction] = {"tokens_per_s": "max"}
+"""Which way is better, where it is not less; more of a utilisation is better too."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A column of the user's own."""
+
+    name: str
+    expression: Expression
+    unit: str
+    scale: float
+    """The column's unit in SI: values are divided by it."""
+    powers: Powers
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What to evaluate, and what to make of it."""
+
+    arch: str
+    """A machine's name, or the absolute path of its file."""
+    workloads: tuple[Workload, ...]
+    axes: tuple[Axis, ...]
+    """Those that the sampler chooses first, then expressions, each behind those that it needs."""
+    definitions: tuple[Definition, ...]
+    constraints: tuple[Condition, ...]
+    objectives: Mapping[str, Direction]
+    fidelity: Fidelity
+    launch: Launch
+    allow_overflow: bool
+    has_tokens: bool
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Workers get what the sweep's file says, and make of it themselves what is remembered here."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def machine(self) -> Machine:
+        """The machine that axes vary."""
+        return load_arch(self.arch)
+
+    @property
+    def free(self) -> tuple[Axis, ...]:
+        """The axes that the sampler chooses."""
+        return tuple(axis for axis in self.axes if axis.expression is None)
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns of the table in order."""
+        found = [axis.column for axis in self.axes]
+        for prefix in self.prefixes:
+            found += self._metrics(prefix)
+        for definition in self.definitions:
+            found.append(self._column(definition.name, definition.unit))
+        units = {column.name: column.unit for column in found}
+        found += [Column(interval_name(name, end), "interval", units[name]) for name in self.timed for end in ENDS]
+        found.append(Column("feasible", "feasible", "1", "bool"))
+        return tuple(found)
+
+    @cached_property
+    def timed(self) -> tuple[str, ...]:
+        """Objectives that follow from times, which themselves have intervals: theirs follow too."""
+        times = {f"{prefix}time_s" for prefix in self.prefixes}
+        following = {f"{prefix}tokens_per_s" for prefix in self.prefixes}
+        for definition in self.definitions:
+            if definition.expression.names & (times | following):
+                following.add(definition.name)
+        return tuple(name for name in self.objectives if name in following)
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What the names of results begin with: nothing for those of all workloads, else the workload."""
+        return ("", *(f"{workload.name}." for workload in self.workloads if len(self.workloads) > 1))
+
+    def _metrics(self, prefix: str) -> list[Column]:
+        names = [name for name in UNITS if name != "tokens_per_s" or self.has_tokens]
+        found = [self._column(prefix + name, UNITS[name]) for name in names]
+        found += [self._column(f"{prefix}utilization.{name}", "1") for name in RESOURCES]
+        found += [Column(interval_name(f"{prefix}time_s", end), "interval", "s") for end in ENDS]
+        return [*found, Column(f"{prefix}bound", "bound", "text", "text", BOUNDS)]
+
+    def _column(self, name: str, unit: str) -> Column:
+        if name in self.objectives:
+            return Column(name, "objective", unit, direction=self.objectives[name])
+        return Column(name, "metric", unit)
+
+    def amount(self, name: str) -> Amount:
+        """The machine's own value of a path, with its unit."""
+        field = field_of(name, self.machine)
+        return Amount(float(field.read(self.machine)), powers_of(field.unit))
+
+
+def metric_units(workloads: tuple[Workload, ...], has_tokens: bool) -> dict[str, str]:
+    """Every result's name and unit, before definitions."""
+    prefixes = ["", *(f"{workload.name}." for workload in workloads if len(workloads) > 1)]
+    found: dict[str, str] = {}
+    for prefix in prefixes:
+        found |= {f"{prefix}{name}": unit for name, unit in UNITS.items() if name != "tokens_per_s" or has_tokens}
+        found |= {f"{prefix}utilization.{name}": "1" for name in RESOURCES}
+    return found

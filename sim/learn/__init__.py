@@ -1,0 +1,1 @@
+"""What measurements teach: parameters of the physics, and a correction of what remains."""

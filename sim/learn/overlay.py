@@ -1,0 +1,167 @@
+"""A calibration as files: an overlay in YAML that extends the machine it began with, and one .npz beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from simexplore.archs.load import arch_path, load_arch
+from simexplore.archs.merge import dotted
+from simexplore.archs.schema.residual import to_bytes
+from simexplore.errors import SimexploreError
+from simexplore.sim.learn.calibration import Calibrated, sigma_by_name
+
+OF_THE_BOARD = ("dram.", "launch.", "clock.")
+"""Beginnings of values that a board's memory, host and cooling set, not its generation."""
+
+Nested = dict[str, "Nested | str | None"]
+"""YAML as it is written here: mappings, and text that is already a scalar."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the overlay says of where its numbers come from."""
+
+    arch: str
+    """The machine that the calibration began with: a name or a file."""
+    data: tuple[str, ...]
+    """Data sets."""
+    rows: int
+    seed: int
+    date: str
+
+
+def write_overlay(path: Path, calibrated: Calibrated, provenance: Provenance) -> tuple[Path, Path]:
+    """Write the overlay and, beside it, `<name>.residual.npz`; returns both paths.
+
+    Raises SimexploreError where they cannot be written.
+    """
+    beside = path.with_name(f"{path.stem}.residual.npz")
+    corrections = {name: group.correction for name, group in calibrated.groups.items() if group.correction is not None}
+    text = overlay_text(path, beside.name, calibrated, provenance)
+    try:
+        beside.write_bytes(to_bytes(corrections, calibrated.fitted))
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SimexploreError(f"{path}: the overlay can't be written: {error.strerror}") from None
+    return path, beside
+
+
+def overlay_text(path: Path, residual_name: str, calibrated: Calibrated, provenance: Provenance) -> str:
+    """The overlay: `extends`, fitted values with their units, their sources, and the calibration itself."""
+    data: Nested = {"extends": _text(extends_from(path, provenance.arch))}
+    for key, value in calibrated.values.items():
+        _put(data, key, value)
+    data["calibration"] = _calibration(residual_name, calibrated, provenance)
+    data["sources"] = _sources(calibrated, provenance)
+    unseen = [key for key, error in calibrated.uncertainty.items() if error is None]
+    head = ["# Written by simexplore calibrate."]
+    head += [f"# The rows cannot see {', '.join(unseen)}: sourced values are kept."] if unseen else []
+    return "\n".join([*head, *_lines(data, 0)]) + "\n"
+
+
+def write_family(path: Path, calibrated: Calibrated, provenance: Provenance) -> Path:
+    """Write what a machine's generation shares of its calibration: values, and how far off such values are.
+
+    A file to extend beside the facts of a machine that was never measured, `extends: [_family.yaml, _calibrated.yaml]`.
+    What belongs to one board (`OF_THE_BOARD`) and the learned correction stay out.
+    Raises SimexploreError where it cannot be written.
+    """
+    shared = {key: value for key, value in calibrated.values.items() if not key.startswith(OF_THE_BOARD)}
+    data: Nested = {"abstract": "true"}
+    for key, value in shared.items():
+        _put(data, key, value)
+    sigmas = {name: f"{sigma:.4g}" for name, sigma in sigma_by_name(calibrated.groups)}
+    data["calibration"] = {"date": _text(provenance.date), "seed": str(provenance.seed), "sigma_log": {**sigmas}}
+    data["sources"] = _sources(replace(calibrated, values=shared), provenance)
+    head = f"# What {provenance.arch} taught of its generation. Written by simexplore calibrate --family."
+    try:
+        path.write_text("\n".join([head, *_lines(data, 0)]) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SimexploreError(f"{path}: the family can't be written: {error.strerror}") from None
+    return path
+
+
+def extends_from(path: Path, arch: str) -> str:
+    """What `extends` must say in `path` for a machine: its name, or its file as seen from there."""
+    file = arch_path(arch)
+    if not arch.endswith((".yaml", ".yml")):
+        return arch
+    return Path(os.path.relpath(file.resolve(), path.resolve().parent)).as_posix()
+
+
+def _calibration(residual_name: str, calibrated: Calibrated, provenance: Provenance) -> Nested:
+    groups = calibrated.groups
+    written: Nested = {
+        "date": _text(provenance.date),
+        "seed": str(provenance.seed),
+        "data": f"[{', '.join(_text(name) for name in provenance.data)}]",
+        "rows": {name: str(group.rows) for name, group in groups.items() if group.rows},
+        "held_out": {
+            name: "{"
+            + ", ".join(f"{key}: {_figure(value)}" for key, value in group.held_out.model_dump().items())
+            + "}"
+            for name, group in groups.items()
+            if group.held_out is not None
+        },
+        "sigma_log": {name: f"{sigma:.4g}" for name, sigma in sigma_by_name(groups)},
+        "pace": {
+            name: {source: f"{pace:.4g}" for source, pace in paces.items()} for name, paces in calibrated.pace.items()
+        },
+        "machine": _text(calibrated.gpu.digest()),
+        "residual": _text(residual_name),
+    }
+    old = load_arch(provenance.arch).calibration
+    for key in ("rows", "held_out"):  # what an earlier calibration said of other groups held of its own values
+        for name in getattr(old, key, {}):
+            section = written[key]
+            assert isinstance(section, dict)
+            section.setdefault(name, None)
+    return written
+
+
+def _sources(calibrated: Calibrated, provenance: Provenance) -> Nested:
+    what = f"{', '.join(provenance.data)}, at most {provenance.rows} rows a family"
+    origin = f"calibrated: {what}, seed {provenance.seed}, {provenance.date}"
+    sources: Nested = {"calibration": _text(origin)}
+    for key in calibrated.values:
+        error = calibrated.uncertainty.get(key)
+        sources[key] = _text(f"{origin}; ± {100.0 * error:.2g} %" if error is not None else origin)
+    return sources
+
+
+def _put(data: Nested, key: str, value: str) -> None:
+    """Set a dotted path in nested mappings."""
+    *above, last = key.split(".")
+    for step in above:
+        inner = data.setdefault(step, {})
+        assert isinstance(inner, dict), f"{dotted(tuple(above))} is a value and a mapping"
+        data = inner
+    data[last] = value
+
+
+def _lines(data: Mapping[str, Nested | str | None], depth: int) -> Iterator[str]:
+    indent = "  " * depth
+    for key, value in data.items():
+        name = key if key.replace("_", "").replace(".", "").isalnum() else _text(key)
+        if isinstance(value, dict):
+            if value:
+                yield f"{indent}{name}:"
+                yield from _lines(value, depth + 1)
+        else:
+            yield f"{indent}{name}: {'null' if value is None else value}"
+
+
+def _figure(value: int | float | tuple[float, ...]) -> str:
+    """A count as it is, a share in four digits, shares as a list."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_figure, value))}]"
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
+
+
+def _text(value: str) -> str:
+    """A quoted scalar: JSON's strings are YAML's."""
+    return json.dumps(value, ensure_ascii=False)

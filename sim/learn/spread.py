@@ -1,0 +1,55 @@
+"""Rows that stand for a table: one from each cell of a k-d tree over the logs of their sizes.
+
+Fitting on rows spread like this depends less on luck than on as many drawn from the whole table: large, small, deep
+and flat kernels are all among them, each as likely as any other (stratified sampling; the tree is Bentley's, 1975).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from simexplore.sim.estimate.correction import size_names
+from simexplore.workloads.operators.base import Operator
+
+Positions = npt.NDArray[np.intp]
+Floats = npt.NDArray[np.float64]
+
+
+def log_sizes(record: Operator, rows: int) -> Floats:
+    """log2 of the counts of an operator record whose columns have `rows` entries; shape (rows, counts)."""
+    counts = [np.broadcast_to(np.asarray(getattr(record, name), dtype=np.float64), rows) for name in size_names(record)]
+    return np.log2(np.maximum(np.column_stack(counts), 0.5))
+
+
+def spread_rows(points: Floats, most: int, random: np.random.Generator) -> Positions:
+    """Positions, in order, of at most `most` points of shape (rows, dimensions): one a cell, all cells alike large.
+
+    A cell is halved along the dimension in which it is the widest, relative to the whole table's width.
+    """
+    width = np.ptp(points, axis=0)
+    scaled = points[:, width > 0.0] / width[width > 0.0]
+    cells = [(np.arange(len(points)), min(most, len(points)))]
+    chosen: list[int] = []
+    while cells:
+        rows, wanted = cells.pop()
+        if wanted == len(rows):
+            chosen += rows.tolist()
+        elif wanted == 1:
+            chosen.append(int(random.choice(rows)))
+        elif wanted > 1:
+            cells += _halves(rows, wanted, scaled, random)
+    return np.sort(np.array(chosen, dtype=np.intp))
+
+
+def _halves(rows: Positions, wanted: int, scaled: Floats, random: np.random.Generator) -> list[tuple[Positions, int]]:
+    """Two cells of the rows, and how many of each are wanted; equal sizes fall to either side at random."""
+    ties = random.random(len(rows))
+    if scaled.shape[1]:
+        widest = int(np.argmax(np.ptp(scaled[rows], axis=0)))
+        order = rows[np.lexsort((ties, scaled[rows, widest]))]
+    else:
+        order = rows[np.argsort(ties)]
+    of_left = wanted // 2
+    cut = round(len(rows) * of_left / wanted)
+    return [(order[:cut], of_left), (order[cut:], wanted - of_left)]

@@ -1,0 +1,1 @@
+"""Convolutions, by the algorithms that a library has."""

@@ -1,0 +1,167 @@
+"""Convolutions that multiply less: Winograd's minimal filtering and Fourier transforms, on the FMA pipes.
+
+Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, arXiv 1509.09308: F(m x m, 3 x 3) computes a patch of
+m**2 outputs from (m + 2)**2 products for each pair of channels; the products of all patches are (m + 2)**2 GEMMs.
+Mathieu, Henaff and LeCun, arXiv 1312.5851, for the Fourier transforms. cuDNN has the transforms as kernels of their
+own (`WINOGRAD_NONFUSED`, with m = 4; `FFT`, `FFT_TILING`), and F(2 x 2, 3 x 3) in one kernel with them (`WINOGRAD`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.library import Tile
+from simexplore.sim.demand import WARM, Algorithm, Conditions, FloatArray, KernelDemand
+from simexplore.sim.hardware import cache
+from simexplore.sim.mapping.columns import ceil_div, column, constant, row
+from simexplore.sim.mapping.matmul.gemm import gemm_demands
+from simexplore.sim.mapping.streaming import Stream, stream_demand
+from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.ops import Conv2d, Gemm
+
+TAPS = 3.0
+"""Rows and columns of the filters that cuDNN's Winograd kernels take."""
+FUSED_OUTPUTS = 2.0
+"""m of the fused kernel, F(2 x 2, 3 x 3)."""
+SEPARATE_OUTPUTS = 4.0
+"""m of the kernels with separate transforms, F(4 x 4, 3 x 3)."""
+CHANNELS_OF_STEP = 8.0
+"""Input channels of one step of the fused kernel's main loop."""
+COMPLEX_PARTS = 2
+"""A complex product is a real one of matrices twice as deep and twice as wide."""
+
+
+def with_simt_tiles(gpu: Gpu, *tiles: Tile) -> Gpu:
+    """The GPU with these tiles as its library's only kernels on the FMA pipes, k not split."""
+    gemm = gpu.library.gemm.model_copy(update={"simt_tiles": tiles, "split_k": (1,)})
+    return gpu.model_copy(update={"library": gpu.library.model_copy(update={"gemm": gemm})})
+
+
+class _Separate(NamedTuple):
+    """How a library computes products between transforms that are kernels of their own."""
+
+    tiles: tuple[Tile, ...]
+    efficiency: float
+    """Share of the FMA peak that the products reach."""
+    use: float
+    """Share of the bytes that transforms move which is of use."""
+    parts: int
+    """Real numbers of one value."""
+
+
+def winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
+    """Transforms of filters and image, 36 products for each pair of channels and patch, and the transform back."""
+    conv = gpu.library.conv
+    points = (SEPARATE_OUTPUTS + TAPS - 1.0) ** 2
+    batch = ceil_div(column(op.batch), conv.image_group) * conv.image_group
+    patches = batch * ceil_div(column(op.out), SEPARATE_OUTPUTS) ** 2
+    way = _Separate((conv.product_tile,), conv.product_efficiency, conv.transform_efficiency, parts=1)
+    return Algorithm(_separate(op, gpu, conditions, way, patches, points), _has_three_taps(op))
+
+
+def fft(op: Conv2d, gpu: Gpu, conditions: Conditions, points: int) -> Algorithm:
+    """Transforms of `points` x `points` pixels (half of them redundant), complex products, and the transform back."""
+    conv = gpu.library.conv
+    frequencies = float(points * (points // 2 + 1))
+    reach = np.maximum(points - column(op.ksize) + 1.0, 1.0)
+    patches = column(op.batch) * ceil_div(column(op.out), reach) ** 2
+    way = _Separate(conv.fft_tiles, conv.fft_efficiency, conv.fft_transform_efficiency, COMPLEX_PARTS)
+    kernels = _separate(op, gpu, conditions, way, patches, frequencies)
+    return Algorithm(kernels, np.atleast_1d((np.asarray(op.ksize) < points) & (np.asarray(op.stride) == 1)))
+
+
+def fused_winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
+    """The transform of the filters, then one kernel: a CTA computes a patch of one image for some output channels."""
+    conv, sm, element = gpu.library.conv, gpu.sm, bytes_of(op.dtype)
+    points = (FUSED_OUTPUTS + TAPS - 1.0) ** 2
+    deep, high, wide = (row([float(patch[side]) for patch in conv.winograd_patches]) for side in range(3))
+    channels, cin, out = float(conv.winograd_channels), column(op.cin), column(op.out)
+    patches = ceil_div(column(op.batch), deep) * ceil_div(out, high) * ceil_div(out, wide)
+    whole = column(op.batch) % deep == 0.0  # a kernel that takes images in groups takes no part of one
+    ctas = patches * ceil_div(column(op.cout), channels)
+    depth = ceil_div(cin, CHANNELS_OF_STEP) * CHANNELS_OF_STEP
+    per_channel = points * deep * high * wide / FUSED_OUTPUTS**2
+    image, result = column(op.image_bytes), column(op.output_bytes)
+    filters = points * column(op.cout) * cin * element
+    touched = image + filters + result
+    cold = 1.0 - cache.hit_share(
+        np.minimum(column(conditions.cache.activation_copies), 1e9) * image + filters + result, gpu
+    )
+    hit = cache.mean_latency_cycles(gpu)
+    stage = (per_channel + points * channels) * CHANNELS_OF_STEP * element
+    kernel = KernelDemand(
+        kernel="winograd",
+        ctas=ctas,
+        warps_per_cta=constant(8.0),
+        registers_per_thread=constant(255.0),
+        shared_bytes_per_cta=np.where(whole, np.minimum(2.0 * stage, sm.shared_memory_per_cta_bytes), np.inf),
+        fma_dtype=op.dtype,
+        fma_ops=2.0 * per_channel * channels * depth / conv.winograd_efficiency,
+        shared_bytes=(per_channel + points * channels) * 2.0 * depth * element,
+        l2_read_bytes=(deep * (high + TAPS - 1.0) * (wide + TAPS - 1.0) + points * channels) * depth * element,
+        l2_write_bytes=result / ctas,
+        dram_read_bytes=(image * cold + filters * (1.0 - cache.hit_share(touched, gpu))) / ctas,
+        dram_write_bytes=result * (1.0 - cache.hit_share(touched, gpu)) / ctas,
+        bytes_in_flight=stage,
+        chain_cycles=depth / CHANNELS_OF_STEP * (gpu.library.barrier_cycles + sm.shared_latency_cycles),
+        exposed_cycles=constant(conv.winograd_round_trips * hit),
+        epilogue_bytes=result / ctas,
+        setup_cycles=constant(gpu.library.gemm.setup_round_trips * hit),
+    )
+    moved, copies = (column(op.filter_bytes), filters), conditions.cache.weight_copies
+    transform = _transform("filters", moved, gpu, copies, conv.transform_efficiency)
+    return Algorithm((transform, kernel), _has_three_taps(op))
+
+
+def _separate(
+    op: Conv2d, gpu: Gpu, conditions: Conditions, way: _Separate, patches: FloatArray, points: float
+) -> tuple[KernelDemand, ...]:
+    """All kernels: `points` values for each patch and input channel, pair of channels, patch and output channel."""
+    size = points * way.parts * bytes_of(op.dtype)
+    cin, cout, state = column(op.cin), column(op.cout), conditions.cache
+
+    def transform(what: str, read: FloatArray, write: FloatArray, copies: float | FloatArray) -> KernelDemand:
+        return _transform(what, (read, write), gpu, copies, way.use)
+
+    return (
+        transform("filters", column(op.filter_bytes), size * cin * cout, state.weight_copies),
+        transform("image", column(op.image_bytes), size * patches * cin, state.activation_copies),
+        _products(op, gpu, conditions, way, patches, points),
+        transform("back", size * patches * cout, column(op.output_bytes), 1.0),
+    )
+
+
+def _products(
+    op: Conv2d, gpu: Gpu, conditions: Conditions, way: _Separate, patches: FloatArray, points: float
+) -> KernelDemand:
+    """The GEMMs of patches x cout over cin, one for each point of the transform, on operands just written."""
+    rows = patches[:, 0].astype(np.int64)
+    gemm = Gemm(m=rows, n=way.parts * op.cout, k=way.parts * op.cin, batch=int(points), dtype=op.dtype)
+    (demand,) = gemm_demands(gemm, with_simt_tiles(gpu, *way.tiles), replace(conditions, cache=WARM))
+    return replace(demand, fma_ops=demand.fma_ops / way.efficiency)
+
+
+def _transform(
+    what: str, moved: tuple[FloatArray, FloatArray], gpu: Gpu, copies: float | FloatArray, use: float
+) -> KernelDemand:
+    """A kernel that reads and writes each value once, scattered: of the bytes that move only a share is of use."""
+    read, write = moved
+    stream = Stream(
+        read_bytes=read / use,
+        write_bytes=write / use,
+        flops=0.0 * read,
+        special_ops=0.0 * read,
+        warm_share=cache.hit_share(np.minimum(column(copies), 1e9) * read + write, gpu),
+        written_back_share=1.0 - cache.hit_share(read + write, gpu),
+    )
+    return stream_demand(f"transform_{what}", stream, gpu)
+
+
+def _has_three_taps(op: Conv2d) -> NDArray[np.bool_]:
+    """Rows that Winograd's kernels serve."""
+    return np.atleast_1d((np.asarray(op.ksize) == TAPS) & (np.asarray(op.stride) == 1))

@@ -1,0 +1,1 @@
+"""Matrix products: tiled, matrix-vector, and as a textbook writes them."""

@@ -1,0 +1,64 @@
+"""Where a GEMM's operands come from: what L2 still holds, what DRAM must bring, and what is brought twice."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.sim.demand import CacheState, FloatArray
+from simexplore.sim.hardware.cache import hit_share
+from simexplore.sim.mapping.columns import Pairs, column
+from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.ops import Gemm
+
+
+class DramTraffic(NamedTuple):
+    """Bytes between L2 and DRAM of a whole kernel."""
+
+    read: FloatArray
+    write: FloatArray
+    unread: FloatArray
+    """First reads of the operands that L2 saves."""
+
+
+def dram_traffic(
+    op: Gemm,
+    gpu: Gpu,
+    state: CacheState,
+    grid: tuple[FloatArray, FloatArray],
+    tile: tuple[FloatArray, FloatArray],
+    splits: FloatArray,
+    pairs: Pairs,
+) -> DramTraffic:
+    """DRAM bytes of a GEMM whose tiles are visited in square-ish blocks (CUTLASS's threadblock swizzle).
+
+    The CTAs that run at once cover `high` x `wide` tiles; A is passed over once for each block of columns, B once for
+    each block of rows. The schedule keeps one of them in L2 while it streams the other, so the cheaper order counts;
+    passes after the first hit L2 as far as A and B fit it together. `grid` and `tile` follow from the first of the
+    candidates' `pairs` of choices, `splits` from the second.
+    """
+    m, n, k, batch = (column(x) for x in (op.m, op.n, op.k, op.batch))
+    a = batch * m * k * bytes_of(op.dtype)
+    b = batch * n * k * bytes_of(op.weight_dtype or op.dtype)
+    c = batch * m * n * bytes_of(op.output_dtype)
+    rows, columns = (pairs.of_first(count) for count in grid)
+    at_once = pairs.of_second(np.maximum(gpu.sm.count / splits, 1.0))
+    high = np.clip(np.sqrt(pairs.of_first(tile[1] / tile[0]) * at_once), 1.0, rows)
+    wide = np.clip(at_once / high, 1.0, columns)
+    high = np.clip(at_once / wide, 1.0, rows)
+    missing = 1.0 - hit_share(a + b, gpu, gpu.library.gemm.l2_share)
+    more_of_a = a * (columns / wide - 1.0) * missing
+    more_of_b = b * (rows / high - 1.0) * missing
+
+    warm_a = hit_share(_copies(state.activation_copies) * a + b + c, gpu, gpu.library.gemm.l2_share)
+    warm_b = hit_share(_copies(state.weight_copies) * b + a + c, gpu, gpu.library.gemm.l2_share)
+    written_back = 1.0 - hit_share(a + b + c, gpu, gpu.library.gemm.dirty_share)
+    read = a * (1.0 - warm_a) + b * (1.0 - warm_b) + np.minimum(more_of_a, more_of_b)
+    return DramTraffic(read=read, write=c * written_back, unread=a * warm_a + b * warm_b)
+
+
+def _copies(copies: float | FloatArray) -> FloatArray:
+    """Copies as a column; unbounded ones become a number that no cache holds, so that zero bytes stay zero."""
+    return np.minimum(column(copies), 1e9)

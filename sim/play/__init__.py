@@ -1,0 +1,1 @@
+"""Events: devices that play demands, and what watches them."""

@@ -1,0 +1,1 @@
+"""Neural-graphics frames on a GPU with a cluster for them."""

@@ -1,0 +1,43 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from simexplore.sim.estimate.op_run import OpRun, time_interval
+
+
+@dataclass(frozen=True)
+class Run:
+    """A workload played on a machine."""
+
+    time_s: float
+    """From the first launch to the last store [s]."""
+    energy_j: float
+    """Dynamic energy of all kernels, and idle power over the time [J]."""
+    peak_memory_bytes: float
+    """The most device memory held at once [B]."""
+    utilization: Mapping[str, float]
+    """Mean share of each shared resource in use (0..1), and of the SM array held by CTAs (`sm`)."""
+    ops: tuple[OpRun, ...]
+    """The nodes in the order in which they started."""
+
+    @property
+    def mean_power_w(self) -> float:
+        """Energy over time [W]; 0 for an empty run."""
+        return self.energy_j / self.time_s if self.time_s > 0.0 else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data with stable keys; units are in the keys."""
+        low_s, high_s = time_interval(self.time_s, self.ops)
+        return {
+            "time_s": self.time_s,
+            "time_low_s": low_s,
+            "time_high_s": high_s,
+            "energy_j": self.energy_j,
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "utilization": dict(self.utilization),
+            "ops": [op.to_json() for op in self.ops],
+        }

@@ -1,0 +1,186 @@
+"""Points of a sweep: what the closed form and the events give for each alone, computed once where it is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sweeps import SMALL, write
+
+import simexplore
+from simexplore.sim.explore.evaluation.points import Evaluator
+from simexplore.sim.explore.sampler import make_sampler
+from simexplore.sim.explore.spec.file import Options, read_spec
+from simexplore.sim.explore.spec.problem import Problem
+from simexplore.sim.explore.study import Sweep
+from simexplore.sim.explore.table import FloatArray
+
+
+def grid(problem: Problem) -> FloatArray:
+    levels = [len(axis.levels or ()) for axis in problem.free]
+    points = make_sampler("grid", levels, 0, 0).ask()
+    assert points is not None
+    return points
+
+
+def rows(problem: Problem, values: FloatArray) -> list[Mapping[str, Any]]:
+    names = [column.name for column in problem.columns]
+    return [dict(zip(names, point, strict=True)) for point in values.T]
+
+
+@pytest.mark.parametrize("fidelity", ["estimate", "execute"])
+def test_a_point_is_what_run_gives(tmp_path: Path, fidelity: str) -> None:
+    problem = read_spec(write(tmp_path), Options(fidelity=fidelity)).problem
+    chunk = Evaluator(problem).evaluate(0, grid(problem))
+    assert chunk.failures == {}
+    decode, multiply = problem.workloads
+    run = simexplore.estimate if fidelity == "estimate" else simexplore.simulate
+    for row in rows(problem, chunk.values)[::5]:
+        fields = {axis.path: axis.target.field for axis in problem.axes}
+        gpu = simexplore.load_arch(problem.arch, {path: f.write(row[path]) for path, f in fields.items() if f})
+        first = run(decode.source, gpu, {**decode.parameters, "context": int(row["decode.context"])})
+        second = run(multiply.source, gpu)
+        assert row["decode.time_s"] == pytest.approx(first.time_s, rel=1e-12)
+        assert row["multiply.energy_j"] == pytest.approx(second.energy_j, rel=1e-9)
+        assert row["time_s"] == pytest.approx(2 * first.time_s + second.time_s, rel=1e-12)
+        assert row["energy_j"] == pytest.approx(2 * first.energy_j + second.energy_j, rel=1e-9)
+        assert row["power_w"] == pytest.approx(row["energy_j"] / row["time_s"])
+        assert row["decode.time_low_s"] == pytest.approx(first.to_json()["time_low_s"], rel=1e-9)
+        assert row["decode.time_high_s"] == pytest.approx(first.to_json()["time_high_s"], rel=1e-9)
+        assert row["time_low_s"] < row["time_s"] < row["time_high_s"]
+        assert row["decode.tokens_per_s"] == pytest.approx(8 / first.time_s)
+        area = 294 + 2.5 * row["sm.count"] + 20 * row["dram.bandwidth"] / 0.8e12
+        assert row["area_mm2"] == pytest.approx(area)
+        assert row["feasible"] == (area <= 800)
+        if isinstance(first, simexplore.sim.play.result.Run):
+            assert row["decode.peak_memory_bytes"] == first.peak_memory_bytes
+            assert row["decode.utilization.dram"] == pytest.approx(first.utilization["dram"], rel=1e-9)
+
+
+def test_what_is_the_same_is_computed_once(tmp_path: Path) -> None:
+    problem = read_spec(write(tmp_path)).problem
+    evaluator = Evaluator(problem)
+    evaluator.evaluate(0, grid(problem))
+    machines, contexts = 12, 2
+    decode = 9  # operators of two layers, of which the attention alone depends on the context
+    assert evaluator.rows == machines * (decode + contexts + 1)
+    again = Evaluator(problem)
+    again.evaluate(0, np.repeat(grid(problem), 3, axis=0))
+    assert again.rows == evaluator.rows
+
+
+def test_a_kernel_is_played_once(tmp_path: Path) -> None:
+    problem = read_spec(write(tmp_path), Options(fidelity="execute")).problem
+    evaluator = Evaluator(problem)
+    first = evaluator.evaluate(0, grid(problem))
+    played = evaluator.player.played
+    assert 0 < played <= evaluator.rows
+    np.testing.assert_array_equal(evaluator.evaluate(0, grid(problem)).values, first.values)
+    assert evaluator.player.played == played
+
+
+@pytest.mark.parametrize("fidelity", ["estimate", "execute"])
+def test_results_do_not_depend_on_the_chunks(tmp_path: Path, fidelity: str) -> None:
+    problem = read_spec(write(tmp_path), Options(fidelity=fidelity)).problem
+    u = np.random.default_rng(5).random((60, 3))
+    whole = Evaluator(problem).evaluate(0, u).values
+    cuts = [0, 1, 8, 9, 40, 60]
+    parts = [Evaluator(problem).evaluate(a, u[a:b]).values for a, b in pairwise(cuts)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+def test_points_that_cannot_be_fail_alone(tmp_path: Path) -> None:
+    text = (
+        "arch: nvidia/h200-sxm\nworkload: {name: llm/llama-3-8b/decode, parameters: {layers: 1}}\nparameters:\n"
+        "  workload.dtype: [bf16, fp4]\n  dram.capacity: [1 GB, 141 GB]\n  power.idle: [70 W, 800 W]\n"
+        "  workload.tensor_parallel: [1, 3]\n"
+    )
+    problem = read_spec(write(tmp_path, text)).problem
+    chunk = Evaluator(problem).evaluate(100, grid(problem))
+    by_row = dict(enumerate(rows(problem, chunk.values), start=100))
+    assert len(chunk.failures) == 15
+    said = " ".join(chunk.failures.values())
+    for part in ("fp4", "needs", "power.tdp", "tensor_parallel=3"):
+        assert part in said
+    for point, row in by_row.items():
+        assert np.isnan(row["time_s"]) == (point in chunk.failures)
+        assert not np.isnan(row["dram.capacity"])
+    (fine,) = by_row.keys() - chunk.failures.keys()
+    assert by_row[fine]["power.idle"] == 70
+
+
+def test_values_that_are_no_columns_are_machines_of_their_own(tmp_path: Path) -> None:
+    text = (
+        "arch: nvidia/h200-sxm@facts\nworkload: gemm(m=512,n=1024,k=4096)\nparameters:\n  workload.dtype: [bf16, fp8]\n"
+        "  library.gemm.instruction: [mma_sync, wgmma]\n  sm.max_warps: [32, 64]\n  workload.m: [16, 512]\n"
+    )
+    problem = read_spec(write(tmp_path, text)).problem
+    chunk = Evaluator(problem).evaluate(0, grid(problem))
+    for row in rows(problem, chunk.values)[::3]:
+        words = {axis.path: axis.write(row[axis.path]) for axis in problem.axes}
+        gpu = simexplore.load_arch(problem.arch, {key: words[key] for key in words if "workload" not in key})
+        alone = simexplore.estimate(f"gemm(m={words['workload.m']},n=1024,k=4096,dtype={words['workload.dtype']})", gpu)
+        assert row["time_s"] == pytest.approx(alone.time_s, rel=1e-12)
+
+
+@pytest.mark.parametrize("fidelity", ["estimate", "execute"])
+def test_operators_side_by_side(tmp_path: Path, fidelity: str) -> None:
+    (tmp_path / "work.yaml").write_text(
+        "- {name: a, op: 'gemm(m=256,n=256,k=256)'}\n- {name: b, op: 'gelu(elements=1000000)', after: []}\n"
+        "- {name: c, op: 'gelu(elements=65536)', after: [a, b]}\n"
+    )
+    text = "arch: nvidia/t4\nworkload: work.yaml\nparameters:\n  sm.count: [20, 40]\n"
+    text = text.replace("nvidia/t4", "nvidia/a100-sxm-80gb")
+    problem = read_spec(write(tmp_path, text), Options(fidelity=fidelity)).problem
+    chunk = Evaluator(problem).evaluate(0, grid(problem))
+    run = simexplore.estimate if fidelity == "estimate" else simexplore.simulate
+    for row in rows(problem, chunk.values):
+        gpu = simexplore.load_arch(problem.arch, {"sm.count": str(int(row["sm.count"]))})
+        alone = run(tmp_path / "work.yaml", gpu)
+        assert row["time_s"] == pytest.approx(alone.time_s, rel=1e-12)
+        assert row["energy_j"] == pytest.approx(alone.energy_j, rel=1e-9)
+
+
+def test_overflow_can_be_allowed(tmp_path: Path) -> None:
+    problem = read_spec(write(tmp_path, SMALL.replace("name: small", "allow_overflow: true"))).problem
+    tiny = replace(problem, arch="nvidia/rtx-3070", definitions=(), constraints=(), objectives={"time_s": "min"})
+    whole = replace(tiny.workloads[0], parameters={"batch": 8})
+    u = grid(problem)[:2]
+    assert Evaluator(replace(tiny, workloads=(whole,))).evaluate(0, u).failures == {}
+    refused = Evaluator(replace(tiny, workloads=(whole,), allow_overflow=False)).evaluate(0, u).failures
+    assert set(refused) == {0, 1}
+    assert "GB of device memory" in refused[0]
+
+
+def test_from_python(tmp_path: Path) -> None:
+    table = simexplore.Sweep.from_yaml(write(tmp_path)).run()
+    assert len(table) == 24
+    assert table["time_s"].min() > 0
+    assert set(table["bound"]) <= {"tensor", "dram", "l2", "latency", "launch", "shared"}
+    forecast = Sweep.from_yaml(write(tmp_path)).forecast()
+    assert forecast.points == 24
+    assert forecast.time_s(2) == pytest.approx(forecast.time_s(1) / 2)
+
+
+def test_what_follows_from_a_time_has_its_interval(tmp_path: Path) -> None:
+    more = """\
+  cents: 3 * decode.time_s / 1 ms
+  twice: 2 * time_s
+  tokens_a_square: tokens_per_s / twice
+objectives: {tokens_per_s: max, tokens_a_square: max, cents: min, area_mm2: min}"""
+    path = write(tmp_path, SMALL, ("objectives: [time_s, area_mm2]", more))
+    problem = read_spec(path).problem
+    assert problem.timed == ("tokens_per_s", "tokens_a_square", "cents")
+    assert "twice_low" not in {column.name for column in problem.columns}, "it is no objective"
+    for row in rows(problem, Evaluator(problem).evaluate(0, grid(problem)).values)[::5]:
+        tokens = row["tokens_per_s"] * row["time_s"]
+        assert row["tokens_per_s_low"] == pytest.approx(tokens / row["time_high_s"])
+        assert row["tokens_per_s_high"] == pytest.approx(tokens / row["time_low_s"])
+        assert row["cents_high"] == pytest.approx(3e3 * row["decode.time_high_s"])
+        assert row["tokens_a_square_low"] == pytest.approx(tokens / row["time_high_s"] ** 2 / 2)
+        assert row["cents_low"] < row["cents"] < row["cents_high"]

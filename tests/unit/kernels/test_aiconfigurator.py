@@ -1,0 +1,126 @@
+"""The tables of aiconfigurator-core: found, named, and read as ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from simexplore.errors import SimexploreError
+from simexplore.kernels.datasets import aiconfigurator, read_measurements
+
+SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "measured"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package folder of the same layout with two versions of a GEMM table and one of attention."""
+    pytest.importorskip("pyarrow")
+    root = tmp_path / "data"
+
+    def write(where: str, name: str, **columns: object) -> None:
+        folder = root / where
+        folder.mkdir(parents=True)
+        pd.DataFrame(columns).to_parquet(folder / f"{name}_perf.parquet")
+
+    shape = {"m": [1, 2], "n": [32, 32], "k": [64, 64], "device": "NVIDIA X1", "kernel_source": "torch_flow"}
+    for version, latency in (("1.3.0rc9", 0.5), ("1.3.0rc20", 0.25)):
+        write(f"x1/gemm/trtllm/{version}", "gemm", gemm_dtype=["bfloat16", "nvfp4"], latency=[latency] * 2, **shape)
+    attention = {
+        "device": "NVIDIA X1",
+        "batch_size": [2],
+        "num_heads": [8],
+        "num_key_value_heads": [4],
+        "head_dim": [64],
+        "attn_dtype": ["bfloat16"],
+        "kv_cache_dtype": ["fp8"],
+    }
+    write("x1/attention/vllm/1.0", "context_attention", isl=[16], step=[0], latency=[0.01], **attention)
+    generation = pd.DataFrame({**attention, "isl": [1], "step": [31], "window_size": [128], "latency": [0.02]})
+    generation.to_parquet(root / "x1/attention/vllm/1.0/generation_attention_perf.parquet")
+    (root / "empty").mkdir()
+    monkeypatch.setattr(aiconfigurator, "data_folder", lambda: root)
+    return root
+
+
+def test_gemm_rows_of_the_newest_version(package: Path) -> None:
+    frame = read_measurements("aiconfigurator:x1/gemm/trtllm").frame
+    assert frame["source"].tolist() == ["aic/trtllm1.3.0rc20"] * 2
+    assert frame["dtype"].tolist() == ["bf16", "fp4"]
+    assert frame["time_us"].tolist() == [250.0, 250.0]
+    assert frame["device"].tolist() == ["NVIDIA X1"] * 2
+
+
+def test_a_version_can_be_named(package: Path) -> None:
+    assert read_measurements("aiconfigurator:x1/gemm/trtllm/1.3.0rc9").frame["time_us"].tolist() == [500.0, 500.0]
+
+
+def test_attention_is_prefill_and_decode_and_steps_are_earlier_tokens(package: Path) -> None:
+    frame = read_measurements("aiconfigurator:x1/attention/vllm").frame
+    assert frame["op"].tolist() == ["attention_prefill", "attention_decode"]
+    assert frame["seq_q"].tolist() == [16.0, 1.0]
+    assert frame["seq_kv"].tolist() == [16.0, 32.0]
+    assert frame["kv_dtype"].tolist() == ["fp8", "fp8"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("x1", "expected system/operator/framework"),
+        ("x2/gemm/trtllm", "expected as system one of x1, found 'x2'"),
+        ("empty/gemm/trtllm", "expected as system one of x1"),
+        ("x1/moe/trtllm", "expected as operator one of attention, gemm, found 'moe'"),
+        ("x1/gemm/vllm", "expected as framework one of trtllm"),
+        ("x1/gemm/trtllm/2.0", "expected as version one of 1.3.0rc20, 1.3.0rc9"),
+        ("../data/x1/gemm/trtllm", "expected system/operator/framework"),
+        ("../gemm/trtllm", "expected as system one of x1"),
+    ],
+)
+def test_what_is_not_there_is_answered_with_what_is(package: Path, name: str, said: str) -> None:
+    with pytest.raises(SimexploreError) as raised:
+        read_measurements(f"aiconfigurator:{name}")
+    assert said in str(raised.value)
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aiconfigurator.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SimexploreError, match=r"pip install 'simexplore\[measured\]'"):
+        read_measurements("aiconfigurator:h200_sxm/gemm/trtllm")
+
+
+def test_versions_grow_older_as_people_mean_it() -> None:
+    versions = ["0.9.1", "1.3.0rc9", "1.3.0rc20", "1.3.0", "1.3.0.post1", "1.10"]
+    shuffled = sorted(versions)
+    assert sorted(shuffled, key=aiconfigurator._age) == versions
+
+
+KEYS = {
+    "gemm": ["dtype", "m", "n", "k"],
+    "attention": ["op", "dtype", "kv_dtype", "batch", "heads", "kv_heads", "head_dim", "seq_q", "seq_kv", "window"],
+    "quantize": ["dtype", "rows", "cols"],
+}
+
+
+@pytest.mark.parametrize(
+    ("exported", "name", "operator"),
+    [
+        ("aic_h200_sxm_gemm.csv", "h200_sxm/gemm/trtllm", "gemm"),
+        ("aic_h200_sxm_attention_prefill.csv", "h200_sxm/attention/trtllm", "attention"),
+        ("aic_h200_sxm_attention_decode.csv", "h200_sxm/attention/trtllm", "attention"),
+        ("aic_h200_sxm_quantize.csv", "h200_sxm/quantize/trtllm", "quantize"),
+        ("aic_l40s_gemm.csv", "l40s/gemm/trtllm", "gemm"),
+    ],
+)
+def test_rows_exported_by_others_have_the_same_times(exported: str, name: str, operator: str) -> None:
+    pytest.importorskip("aiconfigurator_core", reason="the extra [measured] is not installed")
+    if not (SHARED / exported).is_file():
+        pytest.skip(f"no {exported} beside the checkout")
+    theirs = read_measurements(SHARED / exported).frame
+    ours = read_measurements(f"aiconfigurator:{name}").frame
+    if set(theirs["source"]) - set(ours["source"]):
+        pytest.skip("the installed package holds another version than was exported")
+    both = theirs.merge(ours, on=KEYS[operator], suffixes=("_theirs", "_ours"))
+    assert len(both) == len(theirs)
+    np.testing.assert_allclose(both["time_us_ours"], both["time_us_theirs"], rtol=1e-4)

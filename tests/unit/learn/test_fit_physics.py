@@ -1,0 +1,51 @@
+"""Fitting physics to rows made up with other values of a machine: what they show is found, what they hide is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from simexplore.archs.load import load_arch
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.kernels.measurement import Measurements
+from simexplore.sim.demand import WARM, Conditions
+from simexplore.sim.estimate.operators import physics
+from simexplore.sim.learn.physics import fit_physics
+from simexplore.workloads.ops import Add
+
+pytest.importorskip("scipy", reason="the extra [calibrate] is not installed")
+
+MACHINE = load_arch("nvidia/h200-sxm@facts")
+EFFICIENCY = "dram.efficiency"
+
+
+def additions(gpu: Gpu, elements: np.ndarray) -> Measurements:
+    """Times that `gpu` would take for sums of two vectors of so many elements, 1 % apart at random."""
+    op = Add(elements=elements, dtype="fp32")
+    seconds = physics(op, gpu, Conditions(cache=WARM, launch="stream")).time_s
+    noisy = seconds * np.exp(0.01 * np.random.default_rng(1).normal(size=len(elements)))
+    text = {"source": "made up", "device": gpu.name, "op": "add", "dtype": "fp32"}
+    return Measurements(pd.DataFrame({**text, "elements": elements.astype(np.float64), "time_us": noisy * 1e6}))
+
+
+def with_efficiency(share: float) -> Gpu:
+    return MACHINE.model_copy(update={"dram": MACHINE.dram.model_copy(update={"efficiency": share})})
+
+
+def test_what_long_rows_show_is_found() -> None:
+    rows = additions(with_efficiency(0.7), np.unique(np.geomspace(1e5, 1e9, 120).astype(np.int64)))
+    fit = fit_physics(MACHINE, rows, rows=100)
+    assert fit.values[EFFICIENCY] == pytest.approx(0.7, rel=0.03)
+    assert fit.gpu.dram.efficiency == fit.values[EFFICIENCY]
+    assert fit.uncertainty[EFFICIENCY] is not None
+    assert fit.uncertainty[EFFICIENCY] < 0.05
+    assert len(fit.fitted_rows) == len(set(fit.fitted_rows.tolist())) == 100
+
+
+def test_what_short_rows_hide_keeps_its_sourced_value() -> None:
+    rows = additions(with_efficiency(0.7), np.unique(np.geomspace(1e3, 1e6, 120).astype(np.int64)))
+    fit = fit_physics(MACHINE, rows, rows=100)
+    assert EFFICIENCY not in fit.values
+    assert fit.uncertainty[EFFICIENCY] is None
+    assert fit.gpu.dram.efficiency == MACHINE.dram.efficiency

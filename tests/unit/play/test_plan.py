@@ -1,0 +1,78 @@
+"""Operators as they will be played."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from simexplore.archs.load import load_arch
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.sim.demand import Conditions, KernelDemand
+from simexplore.sim.estimate.operators import BOUNDS, link_seconds, predict
+from simexplore.sim.mapping import demands_of
+from simexplore.sim.play.plan import GpuKernel, LinkTransfer, Planner
+from simexplore.workloads.ops import Gemm, parse_operator
+
+
+@cache
+def gpu() -> Gpu:
+    return load_arch("nvidia/h200-sxm")
+
+
+def kernel(ctas: int, ctas_per_sm: int) -> GpuKernel:
+    def one(value: float) -> np.ndarray:
+        return np.array([float(value)])
+
+    room = gpu().sm.shared_memory_bytes / ctas_per_sm - gpu().sm.shared_memory_reserved_bytes
+    demand = KernelDemand(
+        kernel="test",
+        ctas=one(ctas),
+        warps_per_cta=one(1),
+        registers_per_thread=one(32),
+        shared_bytes_per_cta=one(room - 1),
+        fma_ops=one(1e6),
+        exposed_cycles=one(1000),
+    )
+    return GpuKernel(demand, gpu(), Conditions())
+
+
+@pytest.mark.parametrize(
+    ("ctas_per_sm", "slots", "waves"), [(3, 13, 5), (3, 26, 5), (7, 29, 3), (1, 132, 9)], ids=lambda value: str(value)
+)
+def test_whole_waves_on_a_fraction_of_the_sms_stay_whole(ctas_per_sm: int, slots: int, waves: int) -> None:
+    timing = kernel(waves * slots, ctas_per_sm).timing(waves * slots, slots / ctas_per_sm)
+    assert (timing.full_waves, timing.tail_share) == (waves, 0.0)
+    more = kernel(waves * slots + 1, ctas_per_sm).timing(waves * slots + 1, slots / ctas_per_sm)
+    assert more.run_s > timing.run_s
+
+
+def test_shares_of_the_waves_add_up_and_demands_are_per_cta() -> None:
+    grid = kernel(500, 2)
+    timing = grid.timing(500, 132.0)
+    assert timing.full_waves * timing.full_wave_share + timing.tail_share == pytest.approx(1.0)
+    assert timing.demands["fma"] * 500 <= timing.run_s
+    few = grid.timing(100, 132.0)
+    assert few.demands["fma"] == pytest.approx(timing.demands["fma"])
+    assert grid.timing(500, 132.0) is timing, "asked for once"
+
+
+def test_a_transfer_is_the_latency_and_the_bandwidth_part_of_the_closed_form() -> None:
+    op = parse_operator("all_reduce(elements=1048576,num_gpus=8,dtype=bf16)")
+    (demand,) = demands_of(op, gpu(), Conditions())
+    transfer = LinkTransfer.of(demand, gpu())  # type: ignore[arg-type]
+    assert transfer.link == "nvlink"
+    assert transfer.latency_s > 0.0
+    assert transfer.latency_s + transfer.transfer_s == pytest.approx(link_seconds(demand, gpu()).item())  # type: ignore[arg-type]
+
+
+def test_an_operator_is_mapped_once_for_each_set_of_conditions() -> None:
+    planner = Planner(gpu())
+    op = Gemm(m=512, n=512, k=512)
+    plan = planner.plan(op, Conditions())
+    assert planner.plan(Gemm(m=512, n=512, k=512), Conditions()) is plan
+    assert planner.plan(op, Conditions(launch="stream")) is not plan
+    assert plan.kernel == "gemm"
+    assert plan.bound == predict(op, gpu()).bound[0]
+    assert plan.bound in BOUNDS

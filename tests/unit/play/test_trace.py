@@ -1,0 +1,193 @@
+"""The Chrome trace: the rules of the Trace Event Format, and what the trace tells of a run."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simexplore.archs.load import load_arch
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.sim.play.execute import execute
+from simexplore.sim.play.probes import Activity
+from simexplore.sim.play.result import Run
+from simexplore.sim.play.trace import Trace
+from simexplore.workloads.graph import Graph, Node
+from simexplore.workloads.ops import Gemm, RmsNorm, parse_operator
+
+PHASES = {"M", "X", "C"}
+METADATA = {"process_name": "name", "thread_name": "name", "thread_sort_index": "sort_index"}
+
+
+def violations(trace: dict[str, Any]) -> list[str]:
+    """What breaks the Trace Event Format, or what viewers make of it; empty for a good trace."""
+    found: list[str] = []
+    if not isinstance(trace.get("traceEvents"), list):
+        return ["traceEvents is not a list"]
+    if trace.get("displayTimeUnit") not in ("ms", "ns"):
+        found.append("displayTimeUnit is neither ms nor ns")
+    for event in trace["traceEvents"]:
+        found += [f"{problem}: {event}" for problem in _event_violations(event)]
+    if found:
+        return found
+    timed = [event["ts"] for event in trace["traceEvents"] if event["ph"] != "M"]
+    if any(after < before for before, after in pairwise(timed)):
+        found.append("events are not in the order of time")
+    return found + _slice_violations(trace["traceEvents"])
+
+
+def _event_violations(event: dict[str, Any]) -> list[str]:
+    found = []
+    phase = event.get("ph")
+    if phase not in PHASES:
+        return [f"unknown phase {phase}"]
+    if not isinstance(event.get("name"), str) or not event["name"]:
+        found.append("no name")
+    if not isinstance(event.get("pid"), int) or event["pid"] < 1:
+        found.append("no process")
+    if not isinstance(event.get("args"), dict) or not event["args"]:
+        found.append("no args")
+    if phase == "M" and METADATA.get(event["name"]) not in event["args"]:
+        found.append("metadata without its argument")
+    if phase != "M" and (not isinstance(event.get("ts"), int | float) or event["ts"] < 0.0):
+        found.append("no time stamp")
+    if phase == "X" and (not isinstance(event.get("dur"), int | float) or event["dur"] < 0.0):
+        found.append("a slice without duration")
+    if phase == "X" and not isinstance(event.get("tid"), int):
+        found.append("a slice without thread")
+    if phase == "C" and not all(type(value) in (int, float) for value in event["args"].values()):
+        found.append("a counter that is not a number")
+    return found
+
+
+def _slice_violations(events: list[dict[str, Any]]) -> list[str]:
+    """Slices of one thread must not overlap in the nanoseconds that viewers keep, and threads must be named."""
+    found = []
+    named = {(event["pid"], event["tid"]) for event in events if event["name"] == "thread_name"}
+    ends: dict[tuple[int, int], int] = {}
+    for event in events:
+        if event["ph"] != "X":
+            continue
+        thread = (event["pid"], event["tid"])
+        start_ns, dur_ns = round(event["ts"] * 1000), round(event["dur"] * 1000)
+        if thread not in named:
+            found.append(f"thread {thread} has no name")
+        if start_ns < ends.get(thread, 0):
+            found.append(f"slice {event['name']} overlaps the one before it")
+        ends[thread] = start_ns + dur_ns
+    return found
+
+
+@cache
+def gpu() -> Gpu:
+    return load_arch("nvidia/h200-sxm")
+
+
+@cache
+def recorded() -> tuple[Trace, Run]:
+    """Three streams, an all-reduce among them."""
+    norm, gemm = RmsNorm(rows=64, cols=4096), Gemm(m=4096, n=4096, k=4096)
+    reduce = parse_operator("all_reduce(elements=16777216,num_gpus=8,dtype=bf16)")
+    nodes = (
+        Node.of("norm", norm),
+        Node.of("gate", gemm, ["norm"]),
+        Node.of("up", gemm, ["norm"]),
+        Node.of("reduce", reduce, ["norm"]),
+        Node.of("join", norm, ["gate", "up", "reduce"]),
+    )
+    trace = Trace(gpu().name, gpu().power.idle_w)
+    run = execute(Graph("test", nodes, {"weights": 1e9}), gpu(), probes=[trace])
+    return trace, run
+
+
+def events(phase: str) -> list[dict[str, Any]]:
+    return [event for event in recorded()[0].to_json()["traceEvents"] if event["ph"] == phase]
+
+
+def test_the_trace_keeps_the_rules_of_the_format() -> None:
+    assert violations(recorded()[0].to_json()) == []
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"ph": "Q", "name": "a", "pid": 1, "args": {"x": 1}},
+        {"ph": "X", "name": "a", "pid": 1, "tid": 1, "ts": 1.0, "args": {"x": 1}},
+        {"ph": "X", "name": "a", "pid": 1, "tid": 1, "ts": 1.0, "dur": 1.0, "args": {"x": 1}},
+        {"ph": "C", "name": "a", "pid": 1, "ts": 1.0, "args": {"x": "high"}},
+        {"ph": "C", "name": "a", "pid": 1, "ts": -1.0, "args": {"x": 1.0}},
+        {"ph": "M", "name": "process_name", "pid": 1, "args": {}},
+    ],
+    ids=["phase", "no duration", "unnamed thread", "text", "negative time", "metadata"],
+)
+def test_the_rules_find_what_is_broken(broken: dict[str, Any]) -> None:
+    assert violations({"displayTimeUnit": "ns", "traceEvents": [broken]})
+
+
+def test_every_kernel_is_a_slice_on_its_stream_with_what_there_is_to_know() -> None:
+    slices = events("X")
+    run = recorded()[1]
+    assert {event["name"] for event in slices} == {op.name for op in run.ops}
+    assert len({event["tid"] for event in slices}) == 3
+    gate = next(event for event in slices if event["name"] == "gate")
+    op = next(op for op in run.ops if op.name == "gate")
+    assert gate["args"]["op"] == op.op
+    assert gate["args"]["bound"] == op.bound
+    assert "x" in gate["args"]["tile"]
+    assert gate["ts"] + gate["dur"] == pytest.approx((op.start_s + op.time_s) * 1e6, abs=0.002)
+
+
+def test_the_launch_comes_before_the_slice() -> None:
+    first = events("X")[0]
+    assert (first["name"], first["ts"]) == ("norm", pytest.approx(gpu().launch.graph_s * 1e6, abs=0.002))
+
+
+def test_counters_of_shared_resources_are_shares_that_close_to_zero() -> None:
+    run = recorded()[1]
+    for name in run.utilization:
+        series = [event for event in events("C") if event["name"] == name]
+        values = [event["args"]["share"] for event in series]
+        assert all(0.0 <= value <= 1.0 for value in values), name
+        assert values[-1] == 0.0, name
+        assert series[-1]["ts"] <= run.time_s * 1e6
+    assert max(event["args"]["share"] for event in events("C") if event["name"] == "nvlink") == pytest.approx(1.0)
+
+
+def test_the_area_under_a_counter_is_the_utilization() -> None:
+    run = recorded()[1]
+    series = [(event["ts"], event["args"]["share"]) for event in events("C") if event["name"] == "l2"]
+    area = sum(level * (end - start) for (start, level), (end, _) in pairwise(series))
+    assert area / (run.time_s * 1e6) == pytest.approx(run.utilization["l2"], rel=1e-3)
+
+
+def test_memory_and_power_are_counted_in_bytes_and_watts() -> None:
+    memory = [event["args"]["bytes"] for event in events("C") if event["name"] == "memory"]
+    power = [event["args"]["W"] for event in events("C") if event["name"] == "power"]
+    assert memory[0] == 1e9
+    assert max(memory) == recorded()[1].peak_memory_bytes
+    assert min(power[:-1]) >= gpu().power.idle_w
+    assert memory[-1] == power[-1] == 0.0
+
+
+def test_slices_that_follow_within_a_nanosecond_do_not_overlap() -> None:
+    trace = Trace("tiny")
+    for start_fs, end_fs in ((0, 1_999_999), (1_999_999, 2_000_001), (2_000_001, 5_700_000)):
+        activity = Activity("a", 0, "kernel")
+        trace.on_kernel_start(start_fs, activity)
+        trace.on_kernel_end(end_fs, activity)
+    assert violations(trace.to_json()) == []
+
+
+def test_a_trace_is_written_as_json(tmp_path: Path) -> None:
+    trace = recorded()[0]
+    path = tmp_path / "trace.json"
+    trace.write(path)
+    assert json.loads(path.read_text(encoding="utf-8")) == trace.to_json()
+
+
+def test_a_trace_of_nothing_is_still_a_trace() -> None:
+    assert violations(Trace("idle").to_json()) == []

@@ -1,0 +1,106 @@
+"""Studies: records with the promised keys, statuses that hold, and GPPerf on its own rows and on a twin of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from simexplore.archs.load import load_arch, read_document
+from simexplore.errors import SimexploreError
+from simexplore.kernels.datasets import gpperf as tables
+from simexplore.sim.demand import WARM, Conditions
+from simexplore.sim.estimate.operators import predict
+from simexplore.sim.mapping.conv.transforms import with_simt_tiles
+from simexplore.sim.studies import STUDIES, gpperf, reproduce
+from simexplore.workloads.ops import Gemm, NaiveTiledGemm
+
+SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "measured"
+KEYS = {"paper", "quantity", "unit", "published", "simulated", "ratio", "status", "source"}
+
+
+def twin(folder: Path) -> None:
+    """GPPerf's tables with made-up rows: times that the simulator predicts, 5 % too long."""
+    rng = np.random.default_rng(0)
+    m, n, k = (rng.choice([512, 1024, 2048], 400).astype(np.int64) for _ in range(3))
+    gpu = with_simt_tiles(load_arch("nvidia/rtx-4070"), gpperf.Tile(128, 128))
+    seconds = predict(Gemm(m, n, k, dtype="fp32"), gpu, Conditions(cache=WARM, launch="stream")).time_s * 1.05
+    flops = 2.0 * m * n * k
+    power = np.where(np.arange(400) % 4 == 0, np.nan, 50.0 + 100.0 * flops / flops.max())
+    columns = {"m": m, "n": n, "k": k, "blocksize1": 64, "blocksize2": 64, "blocksize3": 32, "runtime": seconds * 1e3}
+    columns |= {"power": power, "Energy": power * seconds, "TFlops": flops / seconds / 1e9}
+    pd.DataFrame(columns).to_csv(folder / gpperf.CUTLASS, index=False)
+    tile = np.tile([1, 4, 8, 16, 32], 4)
+    side = np.full(20, 8192)
+    naive = predict(NaiveTiledGemm(side, side, side, tile), load_arch("nvidia/rtx-4070"), Conditions(launch="stream"))
+    rows = {"source": "gpperf/twin", "device": "RTX4070", "op": "gemm_naive_tiled", "dtype": "fp32"}
+    rows |= {"m": side, "n": side, "k": side, "tile": tile, "time_us": naive.time_s * 1e6}
+    pd.DataFrame(rows).to_csv(folder / gpperf.TILED, index=False)
+
+
+def test_an_unknown_study_names_the_nearest() -> None:
+    with pytest.raises(SimexploreError, match=r"study: expected .*gpperf.*did you mean 'gpperf'"):
+        reproduce("gpper")
+
+
+def test_missing_tables_say_where_they_come_from(tmp_path: Path) -> None:
+    for folder in (None, tmp_path):
+        with pytest.raises(SimexploreError, match=r"gpperf: expected gpperf_RTX4070_\w+.csv .*github.com/pavlyhalim"):
+            reproduce("gpperf", folder)
+
+
+def test_every_study_has_a_module_and_published_figures() -> None:
+    for name, study in STUDIES.items():
+        assert study.title
+        assert (Path(gpperf.PUBLISHED).parent / f"{name}.yaml").is_file()
+        assert bool(study.files) == bool(study.where)
+
+
+def test_gpperf_on_a_twin_of_its_tables(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="the extra [forest] is not installed")
+    twin(tmp_path)
+    records = {record["quantity"]: record for record in reproduce("gpperf", tmp_path)}
+    assert all(set(record) == KEYS for record in records.values())
+    simulated = {quantity: record["simulated"] for quantity, record in records.items()}
+    own = next(value for quantity, value in simulated.items() if quantity.startswith("simulator, nothing fitted"))
+    naive = next(value for quantity, value in simulated.items() if "held-out rows" in quantity)
+    assert own == pytest.approx(100 * (1 - 1 / 1.05), rel=1e-6)
+    assert naive == pytest.approx(0.0, abs=1e-6)
+    assert simulated["random forest: R2 of runtime"] > 0.9
+
+
+def test_preparing_clips_before_it_drops_and_keeps_rows_with_a_power() -> None:
+    frame = pd.DataFrame({name: np.arange(1.0, 201.0) for name in tables.CUTLASS_COLUMNS})
+    frame.loc[100:, "power"] = np.nan
+    rows = gpperf.prepared(frame)
+    assert len(rows) == 100
+    assert rows["runtime"].min() == pytest.approx(frame["runtime"].quantile(0.01))
+    assert rows["Energy"].max() == pytest.approx(frame["Energy"][:100].quantile(0.99))
+
+
+def test_rows_beside_another_job_are_left_out() -> None:
+    frame = pd.DataFrame({"m": [128256, 128256, 512], "n": [2048, 2048, 2048], "k": [512, 1024, 1024]})
+    assert tables.ran_alone(frame).tolist() == [True, False, True]
+
+
+def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("m,n\n1,2\n", encoding="utf-8")
+    with pytest.raises(SimexploreError, match="found none named 'k'"):
+        tables.read_cutlass(path)
+    with pytest.raises(SimexploreError, match="expected GPPerf's table"):
+        tables.read_cutlass(tmp_path / "absent.csv")
+
+
+def test_gpperf_on_its_own_rows() -> None:
+    if not (SHARED / gpperf.CUTLASS).is_file():
+        pytest.skip(f"no {gpperf.CUTLASS} beside the checkout")
+    pytest.importorskip("sklearn", reason="the extra [forest] is not installed")
+    bounds = [figure["ratio"] for figure in read_document(gpperf.PUBLISHED).data["figures"]]
+    records = reproduce("gpperf", SHARED)
+    assert len(records) == len(bounds)
+    for record, (least, most) in zip(records, bounds, strict=True):
+        inside = least <= record["ratio"] <= most
+        assert record["status"] == ("enforced" if inside else "known_gap"), record

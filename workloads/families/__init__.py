@@ -1,0 +1,1 @@
+"""Model families, one file each, their configurations as data."""

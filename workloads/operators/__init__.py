@@ -1,0 +1,1 @@
+"""Operator records, one file a domain."""
