@@ -1,63 +1,23 @@
-"""What one kernel launch asks of a machine: the meeting point of operator physics and machine physics.
+"""What one launch asks of one device: the meeting point of operator physics and machine physics.
 
-A `KernelDemand` is a grid of identical CTAs. Mappings (operator → demand) make them, machine physics (`sim.hardware`)
-times them, in closed form (`sim.estimate`) and as events (`sim.execute`).
+A `KernelDemand` is a grid of identical CTAs; a `LinkDemand` is bytes over a link. Mappings (operator → demand) make
+them. Each kind knows two things: how long it takes alone (`sim.estimate`), and how a device plays it (`sim.play`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-Launch = Literal["graph", "stream", "profiled"]
-"""What a kernel's time includes of its launch; `profiled`: nothing, as in a profiler's durations of kernels."""
+BoolArray = NDArray[np.bool_]
 
 RESOURCES = ("tensor", "fma", "special", "shared", "l2", "dram")
 """What kernels share on a GPU; each is 1.0 when the whole machine's is in use."""
-
-
-@dataclass(frozen=True)
-class CacheState:
-    """What the runs before left: in L2, by the number of copies of an operand that they rotated through, and in the
-    library, by the number of other shapes that it keeps plans of.
-
-    One copy is re-read each run and so is warm where it fits; infinitely many are never warm.
-    Weights are the operand that a framework keeps (a GEMM's B, an attention's KV cache), activations the one it makes.
-    Each is a number or an array of shape (rows,).
-    """
-
-    weight_copies: float | FloatArray = np.inf
-    activation_copies: float | FloatArray = np.inf
-    earlier_shapes: float | FloatArray = 0.0
-
-
-COLD = CacheState()
-"""Nothing is in L2."""
-WARM = CacheState(weight_copies=1.0, activation_copies=1.0)
-"""The same operands are read again and again."""
-SERVING = CacheState(weight_copies=np.inf, activation_copies=1.0)
-"""In a network: weights come from DRAM, activations were just written by the kernel before."""
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """How a kernel is run: what is warm, how it is launched, and whether attention is the serving module around it."""
-
-    cache: CacheState = COLD
-    launch: Launch = "graph"
-    attention_module: bool = False
-    """True: attention includes RoPE, the append to the KV cache and merging partial results, as engines time it."""
-    sustained: bool = False
-    """True: kernels run for so long that the board's power limit holds from the start of each."""
-    eager: bool = False
-    """True: a framework is called on an idle stream, and the time the host takes up to the first launch is told too."""
-    pace: float = 1.0
-    """Time of these runs over that of most: a measured GPU of its own, whose clock settles elsewhere."""
 
 
 def _nothing() -> FloatArray:
@@ -65,104 +25,196 @@ def _nothing() -> FloatArray:
     return np.zeros((1, 1))
 
 
+def _always() -> BoolArray:
+    return np.ones((1, 1), dtype=np.bool_)
+
+
 @dataclass(frozen=True)
-class KernelDemand:
-    """One kernel launch; every array broadcasts to one shape, (rows, candidates) while tiles are being chosen.
+class Part:
+    """A record whose fields are arrays, or numbers and names that all rows and candidates share."""
 
-    Work is per CTA and counts what the hardware does, padding included. Latencies are in cycles of the SM clock.
-    """
+    def map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> Self:
+        """The same with `function` applied to each array, also to those in tuples and in parts of it."""
+        changed: dict[str, Any] = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, np.ndarray):
+                changed[each.name] = function(value)
+            elif isinstance(value, Part):
+                changed[each.name] = value.map(function)
+            elif isinstance(value, tuple) and value:
+                changed[each.name] = tuple(function(array) for array in value)
+        return replace(self, **changed)
 
-    kernel: str
-    """What runs, e.g. `gemm`, `split_kv`, `merge`."""
+    def arrays(self) -> list[NDArray[Any]]:
+        """Every array of it."""
+        found: list[NDArray[Any]] = []
+
+        def seen(array: NDArray[Any]) -> NDArray[Any]:
+            found.append(array)
+            return array
+
+        self.map(seen)
+        return found
+
+    def of_rows(self, rows: NDArray[np.intp]) -> Self:
+        """The same for some of the rows."""
+        return self.map(lambda x: x[rows] if len(x) > 1 else x)
+
+
+@dataclass(frozen=True)
+class Grid(Part):
+    """The CTAs of a kernel, and what each of them reserves of an SM: together these set the occupancy."""
+
     ctas: FloatArray
-    """CTAs in the grid."""
     warps_per_cta: FloatArray
     registers_per_thread: FloatArray
     shared_bytes_per_cta: FloatArray
-    """Shared memory a CTA reserves [B]; with warps and registers it sets the occupancy."""
+    """Shared memory that a CTA reserves [B]."""
 
-    overlap_exponent: float | None = None
-    """How well the units of an SM overlap within this kernel, where it is not as SMs and L2 do."""
-    machine_overlap_exponent: float | None = None
-    """How well SMs and L2 overlap, where it is not as `library.overlap_exponent` says."""
-    dram_overlap_exponent: float | None = None
-    """How well DRAM traffic overlaps the kernel's other work, where it is not as SMs and L2 do."""
+
+@dataclass(frozen=True)
+class Work(Part):
+    """What one CTA does on each resource; it counts what the hardware does, padding included."""
+
     tensor_dtype: str = "fp16"
     fma_dtype: str = "fp32"
     tensor_ops: FloatArray = field(default_factory=_nothing)
-    """Tensor-core operations per CTA (a multiply-add is two)."""
+    """Tensor-core operations (a multiply-add is two)."""
     fma_ops: FloatArray = field(default_factory=_nothing)
     special_ops: FloatArray = field(default_factory=_nothing)
-    """Special-function operations per CTA (exponentials, reciprocals)."""
+    """Special-function operations (exponentials, reciprocals)."""
     shared_bytes: FloatArray = field(default_factory=_nothing)
-    """Shared-memory traffic per CTA [B]."""
+    """Shared-memory traffic [B]."""
     l2_read_bytes: FloatArray = field(default_factory=_nothing)
     l2_write_bytes: FloatArray = field(default_factory=_nothing)
-    """Traffic between SM and L2 per CTA [B]."""
+    """Traffic between SM and L2 [B]."""
     dram_read_bytes: FloatArray = field(default_factory=_nothing)
     dram_write_bytes: FloatArray = field(default_factory=_nothing)
-    """Traffic between L2 and DRAM per CTA [B]: what misses, and what is written back."""
+    """Traffic between L2 and DRAM [B]: what misses, and what is written back."""
+    epilogue_bytes: FloatArray = field(default_factory=_nothing)
+    """Part of `l2_write_bytes` that is written after the main loop has ended, so not overlapped with it [B]."""
+
+    @property
+    def l2_bytes(self) -> FloatArray:
+        """All traffic between SM and L2 [B]."""
+        return self.l2_read_bytes + self.l2_write_bytes
+
+    @property
+    def dram_bytes(self) -> FloatArray:
+        """All traffic between L2 and DRAM [B]."""
+        return self.dram_read_bytes + self.dram_write_bytes
+
+
+@dataclass(frozen=True)
+class Latency(Part):
+    """What a kernel waits for, in cycles of the SM clock, and what it keeps in flight meanwhile."""
+
     bytes_in_flight: FloatArray = field(default_factory=_nothing)
-    """Loads a CTA keeps outstanding [B] (Little's law); 0 where it does not load."""
+    """Loads that a CTA keeps outstanding [B] (Little's law); 0 where it does not load."""
     chain_cycles: FloatArray = field(default_factory=_nothing)
     """Dependent latency inside a CTA that its own throughput overlaps (k-steps waiting for one another)."""
     exposed_cycles: FloatArray = field(default_factory=_nothing)
     """Latency per wave that nothing overlaps: pipeline fill, barriers, the last store."""
-    epilogue_bytes: FloatArray = field(default_factory=_nothing)
-    """Part of `l2_write_bytes` written after the main loop has ended, so not overlapped with it [B per CTA]."""
+    setup_cycles: FloatArray = field(default_factory=_nothing)
+    """Latency once a kernel before its first CTA computes: parameters, descriptors, instructions."""
+    straggler_share: FloatArray = field(default_factory=_nothing)
+    """What the longest CTA takes beyond the others, over what one alone takes: waited for once, at the end."""
+    extra_launches: FloatArray = field(default_factory=_nothing)
+    """Helper kernels launched with this one (e.g. a split-K reduction), each costing one more launch."""
+    helper_cycles: float = 0.0
+    """Latency of each of `extra_launches` beside its launch."""
+    ramp_cycles: float = 0.0
+    """Latency until DRAM serves a kernel at full rate, were all that it loads to come from there."""
+    miss_share: float = 1.0
+    """Share of what DRAM's latency is beyond an L2 hit's that loads which miss wait for."""
+    host_s: FloatArray | float = 0.0
+    """Time of the host before the launch, during which the GPU waits [s]."""
+
+
+@dataclass(frozen=True)
+class Overlap(Part):
+    """How near a kernel comes to the machine's rates, and how well its parts hide one another.
+
+    An exponent that is None is `library.overlap_exponent`; see `hardware.timing` for the equations.
+    """
+
+    within_sm: float | None = None
+    """Exponent of the units of an SM within this kernel, where it is not as SMs and L2 do."""
+    sm_l2: float | None = None
+    """Exponent of SMs and L2."""
+    dram: float | None = None
+    """Exponent of DRAM traffic and the kernel's other work, where it is not as SMs and L2 do."""
+    wave_exposure: float = 1.0
+    """Share of each further wave's fill, exposed latency and epilogue that the waves around it do not hide."""
     tensor_efficiency: float = 1.0
     """Share of the tensor cores' rate at which a main loop that nothing else limits runs."""
+    epilogue_efficiency: float = 1.0
+    """Share of the write rates at which `epilogue_bytes` are written."""
     l2_rate: float = 1.0
     """L2 read rate of this kernel over that of streaming ones: multicast and coalesced requests raise it."""
     dram_rate: float = 1.0
     """DRAM rate of this kernel over that of streaming ones."""
-    miss_latency_share: float = 1.0
-    """Share of what DRAM's latency is beyond an L2 hit's that loads which miss wait for."""
-    ramp_cycles: float = 0.0
-    """Latency until DRAM serves a kernel at full rate, were all that it loads to come from there."""
-    helper_cycles: float = 0.0
-    """Latency of each of `extra_launches` beside its launch."""
-    epilogue_efficiency: float = 1.0
-    """Share of the write rates at which `epilogue_bytes` are written."""
-    wave_exposure: float = 1.0
-    """Share of each further wave's fill, exposed latency and epilogue that the waves around it do not hide."""
-    setup_cycles: FloatArray = field(default_factory=_nothing)
-    """Latency once a kernel before its first CTA computes: parameters, descriptors, instructions."""
-    extra_launches: FloatArray = field(default_factory=_nothing)
-    """Helper kernels launched with this one (e.g. a split-K reduction), each costing one more launch."""
+
+
+@dataclass(frozen=True)
+class Choice(Part):
+    """What a library goes by when it chooses among the candidates, where that is not what happens then."""
+
+    offered: BoolArray = field(default_factory=_always)
+    """Whether the library has this candidate for the row at all."""
     reckoned_read_bytes: FloatArray = field(default_factory=_nothing)
-    """DRAM reads per CTA [B] that the library reckons with when it chooses a candidate, beyond those that happen."""
+    """DRAM reads per CTA [B] that it reckons with beyond those that happen."""
     reckoned_cycles: FloatArray = field(default_factory=_nothing)
     """Latency [clk] that it reckons with beyond what there is."""
-    reckoned_latency_share: float = 1.0
-    """The `miss_latency_share` that it reckons with: 0 where it weighs traffic alone."""
+    reckoned_miss_share: float = 1.0
+    """The `Latency.miss_share` that it reckons with: 0 where it weighs traffic alone."""
     label: tuple[FloatArray, ...] = ()
     """What the candidates are, for people: (tile_m, tile_n, split_k) of a GEMM."""
 
-    def map(self, function: Callable[[FloatArray], FloatArray]) -> KernelDemand:
-        """The same demand with `function` applied to each array."""
-        changed: dict[str, Any] = {name: function(getattr(self, name)) for name in ARRAY_FIELDS}
-        return replace(self, **changed, label=tuple(function(x) for x in self.label))
+
+@dataclass(frozen=True)
+class KernelDemand(Part):
+    """One kernel launch; its arrays broadcast to one shape, (rows, candidates) while tiles are being chosen."""
+
+    kernel: str
+    """What runs, e.g. `gemm`, `split_kv`, `merge`."""
+    grid: Grid
+    work: Work = field(default_factory=Work)
+    latency: Latency = field(default_factory=Latency)
+    overlap: Overlap = field(default_factory=Overlap)
+    choice: Choice = field(default_factory=Choice)
+
+    def but(
+        self,
+        *,
+        grid: dict[str, Any] | None = None,
+        work: dict[str, Any] | None = None,
+        latency: dict[str, Any] | None = None,
+    ) -> KernelDemand:
+        """The same kernel with some fields of its parts changed."""
+        return replace(
+            self,
+            grid=replace(self.grid, **grid or {}),
+            work=replace(self.work, **work or {}),
+            latency=replace(self.latency, **latency or {}),
+        )
 
     def with_extra_launches(self, count: float) -> KernelDemand:
         """The same kernel with `count` more launches of negligible kernels beside it."""
-        return replace(self, extra_launches=self.extra_launches + count)
+        return self.but(latency={"extra_launches": self.latency.extra_launches + count})
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and candidates, while tiles are being chosen."""
-        rows, candidates = np.broadcast_shapes(*(getattr(self, name).shape for name in ARRAY_FIELDS))
+        rows, candidates = np.broadcast_shapes(*(array.shape for array in self.arrays()))
         return rows, candidates
-
-    def of_rows(self, rows: NDArray[np.intp]) -> KernelDemand:
-        """The same candidates for some of the rows."""
-        return self.map(lambda x: x[rows] if len(x) > 1 else x)
 
     def take(self, candidate: NDArray[np.intp]) -> KernelDemand:
         """The chosen candidate of each row: arrays (rows, candidates) → (rows,)."""
         rows = np.arange(len(candidate))
 
-        def chosen(x: FloatArray) -> FloatArray:
+        def chosen(x: NDArray[Any]) -> NDArray[Any]:
             if x.shape[1] > 1:
                 return x[rows, candidate] if len(x) > 1 else x[0, candidate]
             return x[:, 0] if len(x) > 1 else np.full(len(rows), x[0, 0])
@@ -170,29 +222,8 @@ class KernelDemand:
         return self.map(chosen)
 
 
-_SCALARS = (
-    "kernel",
-    "overlap_exponent",
-    "machine_overlap_exponent",
-    "dram_overlap_exponent",
-    "tensor_dtype",
-    "fma_dtype",
-    "tensor_efficiency",
-    "l2_rate",
-    "dram_rate",
-    "miss_latency_share",
-    "reckoned_latency_share",
-    "ramp_cycles",
-    "helper_cycles",
-    "epilogue_efficiency",
-    "wave_exposure",
-    "label",
-)
-ARRAY_FIELDS = tuple(f.name for f in fields(KernelDemand) if f.name not in _SCALARS)
-
-
 @dataclass(frozen=True)
-class LinkDemand:
+class LinkDemand(Part):
     """Bytes over a path of links: a copy, or one GPU's share of a collective. Arrays have shape (rows,)."""
 
     kernel: str
@@ -202,11 +233,6 @@ class LinkDemand:
     steps: FloatArray
     """Dependent messages: each pays the link's latency."""
 
-    def of_rows(self, rows: NDArray[np.intp]) -> LinkDemand:
-        """The same transfer for some of the rows."""
-        sent, steps = (x[rows] if len(x) > 1 else x for x in (self.bytes, self.steps))
-        return replace(self, bytes=sent, steps=steps)
-
 
 Demand = KernelDemand | LinkDemand
 
@@ -215,7 +241,7 @@ class Algorithm(NamedTuple):
     """One way in which a library computes an operator: its kernels in order, and which rows it can serve at all."""
 
     kernels: tuple[Demand, ...]
-    serves: NDArray[np.bool_]
+    serves: BoolArray
     """Shape (rows,), or (1,) where all rows are alike."""
 
 

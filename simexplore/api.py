@@ -13,7 +13,7 @@ from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import Measurements, join
 from simexplore.kernels.measuring import measure_suite
 from simexplore.sim.compare import comparison as comparing
-from simexplore.sim.demand import CacheState, Conditions, Launch
+from simexplore.sim.conditions import CacheState, Conditions, Launch
 from simexplore.sim.estimate.graphs import Estimate, estimate_graph
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.probes import Probe

@@ -121,6 +121,12 @@ class L2(Spec):
     )
     sector_bytes: Capacity = about("smallest transfer", "B", default=32.0)
 
+    @property
+    def mean_latency_cycles(self) -> float:
+        """Latency of a hit averaged over near and far partitions [clk]; lines are spread evenly over them."""
+        near = 1.0 / self.partitions
+        return near * self.near_latency_cycles + (1.0 - near) * self.far_latency_cycles
+
     @model_validator(mode="after")
     def _near_is_nearer(self) -> Self:
         if self.near_latency_cycles > self.far_latency_cycles:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simexplore.sim.demand import RESOURCES, Demand, FloatArray, LinkDemand
+from simexplore.sim.demand import RESOURCES, FloatArray, KernelDemand
 from simexplore.sim.hardware.timing import KernelTiming
 
 _SECONDS = (*RESOURCES, "latency", "launch")
@@ -33,14 +33,16 @@ class KernelTraits(NamedTuple):
     dram_bytes: FloatArray
 
 
-def kernel_traits(
-    demand: Demand, timing: KernelTiming | None, launch_s: FloatArray, time_s: FloatArray
-) -> KernelTraits:
-    """Traits of one kernel, each row's candidate chosen; a transfer over a link (no timing) has none."""
+def no_traits(time_s: FloatArray) -> KernelTraits:
+    """Of what is no kernel, such as a transfer over a link: its time alone."""
     rows = len(time_s)
-    if isinstance(demand, LinkDemand) or timing is None:
-        nothing = np.zeros(rows)
-        return KernelTraits(np.zeros((len(_SECONDS), rows)), np.zeros((len(_SHAPE), rows)), time_s, nothing, nothing)
+    nothing = np.zeros(rows)
+    return KernelTraits(np.zeros((len(_SECONDS), rows)), np.zeros((len(_SHAPE), rows)), time_s, nothing, nothing)
+
+
+def kernel_traits(demand: KernelDemand, timing: KernelTiming, launch_s: FloatArray, time_s: FloatArray) -> KernelTraits:
+    """Traits of one kernel, each row's candidate chosen."""
+    rows = len(time_s)
     seconds = np.empty((len(_SECONDS), rows))
     for i, name in enumerate(RESOURCES):
         seconds[i] = timing.busy_s[name]
@@ -48,10 +50,10 @@ def kernel_traits(
     waves = timing.waves
     count = np.maximum(waves.full + (waves.rest > 0.0), 1.0)
     shape = np.zeros((len(_SHAPE), rows))
-    shape[0], shape[1], shape[2] = demand.ctas, waves.per_sm, count
+    shape[0], shape[1], shape[2] = demand.grid.ctas, waves.per_sm, count
     shape[3] = waves.busiest / (waves.per_sm * count)
     shape[4], shape[5] = timing.tail_share, timing.clock_scale
-    for i, part in enumerate(demand.label[:3]):
+    for i, part in enumerate(demand.choice.label[:3]):
         shape[6 + i] = part
     for logarithmic in (0, 1, 2, 6, 7, 8):
         shape[logarithmic] = np.log2(np.maximum(shape[logarithmic], 0.5))
@@ -59,8 +61,8 @@ def kernel_traits(
         seconds=seconds,
         shape=shape,
         time_s=time_s,
-        operations=demand.ctas * (demand.tensor_ops + demand.fma_ops) + np.zeros(rows),
-        dram_bytes=demand.ctas * (demand.dram_read_bytes + demand.dram_write_bytes) + np.zeros(rows),
+        operations=demand.grid.ctas * (demand.work.tensor_ops + demand.work.fma_ops) + np.zeros(rows),
+        dram_bytes=demand.grid.ctas * demand.work.dram_bytes + np.zeros(rows),
     )
 
 

@@ -20,9 +20,3 @@ def hit_share(
     fill = np.maximum(working_set_bytes, 1.0) / (share * gpu.l2.usable_share * gpu.l2.capacity_bytes)
     slope = gpu.l2.eviction_sharpness if sharpness is None else sharpness
     return 1.0 / (1.0 + np.exp(np.clip(slope * np.log(fill), -60.0, 60.0)))
-
-
-def mean_latency_cycles(gpu: Gpu) -> float:
-    """Latency of an L2 hit averaged over near and far partitions [clk]; lines are spread evenly over them."""
-    near = 1.0 / gpu.l2.partitions
-    return near * gpu.l2.near_latency_cycles + (1.0 - near) * gpu.l2.far_latency_cycles

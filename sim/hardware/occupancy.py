@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import FloatArray, KernelDemand
+from simexplore.sim.demand import BoolArray, FloatArray, KernelDemand
 
 
 def ctas_per_sm(demand: KernelDemand, gpu: Gpu) -> FloatArray:
@@ -13,13 +13,19 @@ def ctas_per_sm(demand: KernelDemand, gpu: Gpu) -> FloatArray:
 
     As NVIDIA's occupancy calculator counts, without its allocation granularity of registers per warp.
     """
-    sm = gpu.sm
-    registers = demand.registers_per_thread * demand.warps_per_cta * sm.warp_size
-    shared = demand.shared_bytes_per_cta + sm.shared_memory_reserved_bytes
+    sm, grid = gpu.sm, demand.grid
+    registers = grid.registers_per_thread * grid.warps_per_cta * sm.warp_size
+    shared = grid.shared_bytes_per_cta + sm.shared_memory_reserved_bytes
     limits = (
-        sm.max_warps / demand.warps_per_cta,
+        sm.max_warps / grid.warps_per_cta,
         sm.registers / np.maximum(registers, 1.0),
         sm.shared_memory_bytes / np.maximum(shared, 1.0),
     )
     slots = np.floor(np.minimum(np.minimum(limits[0], limits[1]), np.minimum(limits[2], sm.max_ctas)))
-    return np.where(demand.shared_bytes_per_cta > sm.shared_memory_per_cta_bytes, 0.0, slots)
+    return np.where(grid.shared_bytes_per_cta > sm.shared_memory_per_cta_bytes, 0.0, slots)
+
+
+def can_run(demand: KernelDemand, gpu: Gpu) -> BoolArray:
+    """Whether each candidate is one that the library offers, and an SM has room for a CTA of it."""
+    fits: BoolArray = demand.choice.offered & (ctas_per_sm(demand, gpu) > 0.0)
+    return fits

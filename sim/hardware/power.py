@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
@@ -10,18 +13,22 @@ from simexplore.sim.demand import FloatArray, KernelDemand
 
 def dynamic_energy_j(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """Energy above idle at the boost clock [J]: all CTAs' work times energy per unit of work (`energy` in YAML)."""
-    energy = gpu.energy
-    l2_bytes = demand.l2_read_bytes + demand.l2_write_bytes
+    energy, work = gpu.energy, demand.work
     per_cta = (
-        demand.tensor_ops * energy.tensor_j_per_op.get(demand.tensor_dtype, 0.0)  # type: ignore[call-overload]
-        + demand.fma_ops * energy.fma_j_per_op.get(demand.fma_dtype, 0.0)  # type: ignore[call-overload]
-        + demand.special_ops * energy.special_function_j_per_op
-        + demand.shared_bytes * energy.shared_j_per_byte
-        + l2_bytes * energy.l2_j_per_byte
-        + (demand.dram_read_bytes + demand.dram_write_bytes) * energy.dram_j_per_byte
+        work.tensor_ops * _of_dtype(energy.tensor_j_per_op, work.tensor_dtype)
+        + work.fma_ops * _of_dtype(energy.fma_j_per_op, work.fma_dtype)
+        + work.special_ops * energy.special_function_j_per_op
+        + work.shared_bytes * energy.shared_j_per_byte
+        + work.l2_bytes * energy.l2_j_per_byte
+        + work.dram_bytes * energy.dram_j_per_byte
     )
-    total: FloatArray = demand.ctas * per_cta
+    total: FloatArray = demand.grid.ctas * per_cta
     return total
+
+
+def _of_dtype(energies: Mapping[Any, float], dtype: str) -> float:
+    """A machine has an energy for each type that it has a rate for; work of no type takes none."""
+    return energies.get(dtype, 0.0)
 
 
 def throttle(

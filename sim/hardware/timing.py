@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import FloatArray, KernelDemand, Launch
-from simexplore.sim.hardware import cache
+from simexplore.sim.conditions import Launch
+from simexplore.sim.demand import FloatArray, KernelDemand
+from simexplore.sim.hardware.norms import norm, power, power_sum, root
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.hardware.power import dynamic_energy_j, throttle
 
@@ -80,13 +81,14 @@ def kernel_seconds(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """
     parts = _parts(demand, gpu, gpu.sm.count)
     on_clock, dram = throttle(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)[:2]
-    return parts.setup_s + _norm((on_clock, dram), _dram_exponent(demand, gpu))
+    return parts.setup_s + norm((on_clock, dram), _dram_exponent(demand, gpu))
 
 
 def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray:
     """Launch latency of the kernel, and launch and latency of its helper kernels [s]."""
     each_s = {"graph": gpu.launch.graph_s, "stream": gpu.launch.stream_s, "profiled": 0.0}[launch]
-    return each_s + demand.extra_launches * (each_s + demand.helper_cycles / gpu.clock.boost_hz)
+    latency = demand.latency
+    return each_s + latency.extra_launches * (each_s + latency.helper_cycles / gpu.clock.boost_hz)
 
 
 def kernel_timing(demand: KernelDemand, gpu: Gpu, sms: float | None = None) -> KernelTiming:
@@ -94,7 +96,7 @@ def kernel_timing(demand: KernelDemand, gpu: Gpu, sms: float | None = None) -> K
     parts = _parts(demand, gpu, gpu.sm.count if sms is None else sms)
     p = _dram_exponent(demand, gpu)
     on_clock, dram, scale, energy = throttle(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)
-    run = _norm((on_clock, dram), p)
+    run = norm((on_clock, dram), p)
     waves_s = parts.waves.full * parts.full_s + parts.tail_s
     busy = {name: seconds / scale for name, seconds in _machine_seconds(demand, gpu).items()}
     busy["dram"] = np.broadcast_to(parts.dram_s, run.shape)
@@ -125,48 +127,68 @@ class _Parts:
     latency_s: FloatArray
 
 
+def _within_exponent(demand: KernelDemand, gpu: Gpu) -> float:
+    """How well the units of an SM overlap within this kernel."""
+    return demand.overlap.within_sm or _machine_exponent(demand, gpu)
+
+
 def _machine_exponent(demand: KernelDemand, gpu: Gpu) -> float:
-    return demand.machine_overlap_exponent or gpu.library.overlap_exponent
+    return demand.overlap.sm_l2 or gpu.library.overlap_exponent
 
 
 def _dram_exponent(demand: KernelDemand, gpu: Gpu) -> float:
-    return demand.dram_overlap_exponent or _machine_exponent(demand, gpu)
+    return demand.overlap.dram or _machine_exponent(demand, gpu)
 
 
 def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
-    p = _machine_exponent(demand, gpu)
-    within = demand.overlap_exponent or p
+    work, latency, exposure = demand.work, demand.latency, demand.overlap.wave_exposure
+    p, within = _machine_exponent(demand, gpu), _within_exponent(demand, gpu)
     clk_s = 1.0 / gpu.clock.boost_hz
     waves = _waves(demand, gpu, sms)
     load = load_latency_cycles(demand, gpu)
-    flight = np.where(
-        demand.bytes_in_flight > 0.0, demand.l2_read_bytes * load / np.maximum(demand.bytes_in_flight, 1.0), 0.0
-    )
-    throughput = _power_sum(_cycles_per_cta(demand, gpu), within)
-    latency = _power_sum((demand.chain_cycles, flight), within)
-    fill = np.where(demand.l2_read_bytes > 0.0, load, 0.0)
+    flight = _flight_cycles(demand, load)
+    throughput = power_sum(_cycles_per_cta(demand, gpu), within)
+    waiting = power_sum((latency.chain_cycles, flight), within)
+    fill = np.where(work.l2_read_bytes > 0.0, load, 0.0)
+    count = waves.full + (waves.rest > 0.0)
+    exposed = latency.exposed_cycles + _straggler_cycles(demand, gpu) / count
 
     def wave_cycles(ctas: FloatArray) -> FloatArray:
-        body = _root(_power(ctas, within) * throughput + latency, within)
-        return np.where(ctas > 0.0, body + demand.wave_exposure * (demand.exposed_cycles + fill), 0.0)
+        body = root(power(ctas, within) * throughput + waiting, within)
+        return np.where(ctas > 0.0, body + exposure * (exposed + fill), 0.0)
 
     full_s = wave_cycles(waves.per_sm) * clk_s
     tail_s = wave_cycles(waves.rest) * clk_s
-    last = (1.0 - demand.wave_exposure) * demand.exposed_cycles - demand.wave_exposure * fill  # the first fill: set-up
+    last = (1.0 - exposure) * exposed - exposure * fill  # the first fill is part of the set-up
     sm_s = waves.full * full_s + tail_s + (last + _epilogue_cycles(demand, waves, gpu)) * clk_s
-    l2_s = demand.ctas * _l2_cycles(demand, gpu) * clk_s
-    dram_bytes = demand.ctas * (demand.dram_read_bytes + demand.dram_write_bytes)
-    count = waves.full + (waves.rest > 0.0)
+    l2_s = demand.grid.ctas * _l2_cycles(demand, gpu) * clk_s
+    dram_rate = gpu.dram.bandwidth_bytes_per_s * np.minimum(gpu.dram.efficiency * demand.overlap.dram_rate, 1.0)
     return _Parts(
         waves=waves,
-        setup_s=(demand.setup_cycles + demand.ramp_cycles * _miss_share(demand) + fill) * clk_s,
+        setup_s=(latency.setup_cycles + latency.ramp_cycles * _miss_share(demand) + fill) * clk_s + latency.host_s,
         full_s=full_s,
         tail_s=tail_s,
         sm_s=sm_s,
-        on_clock_s=_norm((sm_s, l2_s), p),
-        dram_s=dram_bytes / (gpu.dram.bandwidth_bytes_per_s * np.minimum(gpu.dram.efficiency * demand.dram_rate, 1.0)),
-        latency_s=count * (np.maximum(demand.chain_cycles, flight) + demand.exposed_cycles + fill) * clk_s,
+        on_clock_s=norm((sm_s, l2_s), p),
+        dram_s=demand.grid.ctas * work.dram_bytes / dram_rate,
+        latency_s=count * (np.maximum(latency.chain_cycles, flight) + exposed + fill) * clk_s,
     )
+
+
+def _flight_cycles(demand: KernelDemand, load_cycles: FloatArray) -> FloatArray:
+    """Cycles for which a CTA waits for its loads, by Little's law; none where it keeps no loads in flight [clk]."""
+    held = demand.latency.bytes_in_flight
+    return np.where(held > 0.0, demand.work.l2_read_bytes * load_cycles / np.maximum(held, 1.0), 0.0)
+
+
+def _straggler_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:
+    """What is waited for once, at the end: the longest CTA runs on alone when the others have ended [clk]."""
+    share = demand.latency.straggler_share
+    if not np.any(share):
+        return share
+    tensor, fma, special, *_ = _cycles_per_cta(demand, gpu)
+    terms = (demand.latency.chain_cycles, tensor * demand.overlap.tensor_efficiency, fma, special)
+    return share * norm(terms, _within_exponent(demand, gpu))
 
 
 def _epilogue_cycles(demand: KernelDemand, waves: Waves, gpu: Gpu) -> FloatArray:
@@ -176,53 +198,54 @@ def _epilogue_cycles(demand: KernelDemand, waves: Waves, gpu: Gpu) -> FloatArray
     meanwhile, so `l2.write_cost`, found on reads and writes that take turns, does not count. Of the last wave's writes
     nothing is hidden; of the others' all but `wave_exposure`.
     """
-    port = demand.epilogue_bytes / gpu.sm.l2_port_bytes_per_clk
-    together = demand.ctas * demand.epilogue_bytes / gpu.l2.bandwidth_bytes_per_clk
+    written, exposure = demand.work.epilogue_bytes, demand.overlap.wave_exposure
+    port = written / gpu.sm.l2_port_bytes_per_clk
+    together = demand.grid.ctas * written / gpu.l2.bandwidth_bytes_per_clk
     last = np.minimum(waves.busiest, waves.per_sm) * port
-    cycles: FloatArray = (1.0 - demand.wave_exposure) * last
-    cycles = cycles + demand.wave_exposure * np.maximum(waves.busiest * port, together)
-    return cycles / demand.epilogue_efficiency
+    cycles: FloatArray = (1.0 - exposure) * last
+    cycles = cycles + exposure * np.maximum(waves.busiest * port, together)
+    return cycles / demand.overlap.epilogue_efficiency
 
 
 def _waves(demand: KernelDemand, gpu: Gpu, sms: float) -> Waves:
     per_sm = ctas_per_sm(demand, gpu)
     fits = np.maximum(per_sm, 1.0)
-    busiest = np.ceil(demand.ctas / sms)
+    busiest = np.ceil(demand.grid.ctas / sms)
     full = np.where(per_sm > 0.0, np.floor(busiest / fits), np.inf)
     return Waves(per_sm=fits, full=full, busiest=busiest, rest=busiest - np.floor(busiest / fits) * fits)
 
 
 def load_latency_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """Latency of a CTA's loads: between an L2 hit and a DRAM access, by the share of its bytes that miss [clk]."""
-    hit = cache.mean_latency_cycles(gpu)
-    missing = demand.miss_latency_share * _miss_share(demand)
+    hit = gpu.l2.mean_latency_cycles
+    missing = demand.latency.miss_share * _miss_share(demand)
     latency: FloatArray = hit + missing * np.maximum(gpu.dram.latency_cycles - hit, 0.0)
     return latency
 
 
 def _miss_share(demand: KernelDemand) -> FloatArray:
     """Share of the bytes loaded that L2 does not have."""
-    share: FloatArray = np.minimum(demand.dram_read_bytes / np.maximum(demand.l2_read_bytes, 1.0), 1.0)
+    work = demand.work
+    share: FloatArray = np.minimum(work.dram_read_bytes / np.maximum(work.l2_read_bytes, 1.0), 1.0)
     return share
 
 
 def _cycles_per_cta(demand: KernelDemand, gpu: Gpu) -> tuple[FloatArray, ...]:
     """Cycles for which one CTA alone keeps each resource of its SM busy."""
-    sm = gpu.sm
-    l2_bytes = demand.l2_read_bytes + demand.l2_write_bytes - demand.epilogue_bytes
+    sm, work = gpu.sm, demand.work
     return (
-        _over(demand.tensor_ops, sm.tensor_ops_per_clk, demand.tensor_dtype) / demand.tensor_efficiency,
-        _over(demand.fma_ops, sm.fma_ops_per_clk, demand.fma_dtype),
-        demand.special_ops / sm.special_function_ops_per_clk,
-        demand.shared_bytes / sm.shared_bandwidth_bytes_per_clk,
-        l2_bytes / sm.l2_port_bytes_per_clk,
+        _over(work.tensor_ops, sm.tensor_ops_per_clk, work.tensor_dtype) / demand.overlap.tensor_efficiency,
+        _over(work.fma_ops, sm.fma_ops_per_clk, work.fma_dtype),
+        work.special_ops / sm.special_function_ops_per_clk,
+        work.shared_bytes / sm.shared_bandwidth_bytes_per_clk,
+        (work.l2_bytes - work.epilogue_bytes) / sm.l2_port_bytes_per_clk,
     )
 
 
 def _l2_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """Cycles for which one CTA's traffic keeps the whole L2 busy; reads and writes take turns."""
-    reads = demand.l2_read_bytes / demand.l2_rate
-    return (reads + gpu.l2.write_cost * demand.l2_write_bytes) / gpu.l2.bandwidth_bytes_per_clk
+    reads = demand.work.l2_read_bytes / demand.overlap.l2_rate
+    return (reads + gpu.l2.write_cost * demand.work.l2_write_bytes) / gpu.l2.bandwidth_bytes_per_clk
 
 
 def _over(ops: FloatArray, rates: Mapping[Any, float], dtype: str) -> FloatArray:
@@ -233,34 +256,12 @@ def _over(ops: FloatArray, rates: Mapping[Any, float], dtype: str) -> FloatArray
 def _machine_seconds(demand: KernelDemand, gpu: Gpu) -> dict[str, FloatArray]:
     """Seconds at boost for which the kernel's whole work keeps every SM's unit, or the L2, busy."""
     tensor, fma, special, shared, _ = _cycles_per_cta(demand, gpu)
+    ctas = demand.grid.ctas
     sm_clk_s = 1.0 / (gpu.sm.count * gpu.clock.boost_hz)
     return {
-        "tensor": demand.ctas * tensor * sm_clk_s,
-        "fma": demand.ctas * fma * sm_clk_s,
-        "special": demand.ctas * special * sm_clk_s,
-        "shared": demand.ctas * shared * sm_clk_s,
-        "l2": demand.ctas * _l2_cycles(demand, gpu) / gpu.clock.boost_hz,
+        "tensor": ctas * tensor * sm_clk_s,
+        "fma": ctas * fma * sm_clk_s,
+        "special": ctas * special * sm_clk_s,
+        "shared": ctas * shared * sm_clk_s,
+        "l2": ctas * _l2_cycles(demand, gpu) / gpu.clock.boost_hz,
     }
-
-
-def _norm(terms: tuple[FloatArray, ...], p: float) -> FloatArray:
-    return _root(_power_sum(terms, p), p)
-
-
-def _power_sum(terms: tuple[FloatArray, ...], p: float) -> FloatArray:
-    first, *others = (_power(term, p) for term in terms)
-    for other in others:
-        first = first + other
-    return first
-
-
-def _power(x: FloatArray, p: float) -> FloatArray:
-    """x^p; the default 4 by two squarings, which tile search spends most of its time in."""
-    if p == 4.0:
-        square = x * x
-        return square * square
-    return np.power(x, p)
-
-
-def _root(x: FloatArray, p: float) -> FloatArray:
-    return np.sqrt(np.sqrt(x)) if p == 4.0 else np.power(x, 1.0 / p)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simexplore.sim.demand import FloatArray
+
+Values = TypeVar("Values", bound=NDArray[Any])
 
 
 def column(value: Any) -> FloatArray:
@@ -35,10 +38,10 @@ class Pairs(NamedTuple):
     first: int
     second: int
 
-    def of_first(self, x: FloatArray) -> FloatArray:
+    def of_first(self, x: Values) -> Values:
         """What follows from the first choice alone; what is the same for all stays one column."""
-        return x if x.shape[1] == 1 else np.repeat(x, self.second, axis=1)
+        return x if x.shape[1] == 1 else cast(Values, np.repeat(x, self.second, axis=1))
 
-    def of_second(self, y: FloatArray) -> FloatArray:
+    def of_second(self, y: Values) -> Values:
         """What follows from the second choice alone."""
-        return y if y.shape[1] == 1 else np.tile(y, (1, self.first))
+        return y if y.shape[1] == 1 else cast(Values, np.tile(y, (1, self.first)))

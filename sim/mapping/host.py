@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import singledispatch
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import Algorithm, Conditions, FloatArray, KernelDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import Algorithm, Demand, FloatArray, KernelDemand
 from simexplore.sim.mapping.columns import column, constant
 from simexplore.workloads.ops import Conv2d, Operator
 
 
 def called(algorithm: Algorithm, op: Operator, gpu: Gpu, conditions: Conditions) -> Algorithm:
     """The algorithm as it is called: of an eager call the host's time is part, during which the GPU waits."""
-    first, *others = algorithm.kernels
-    if not conditions.eager or not isinstance(first, KernelDemand):
+    if not conditions.eager:
         return algorithm
-    waited = first.setup_cycles + host_seconds(op, gpu, conditions) * gpu.clock.boost_hz
-    return algorithm._replace(kernels=(replace(first, setup_cycles=waited), *others))
+    first, *others = algorithm.kernels
+    return algorithm._replace(kernels=(_after(first, host_seconds(op, gpu, conditions)), *others))
+
+
+@singledispatch
+def _after(demand: Demand, host_s: FloatArray) -> Demand:  # noqa: ARG001 - only a kernel's launch waits for the host
+    return demand
+
+
+@_after.register
+def _(demand: KernelDemand, host_s: FloatArray) -> KernelDemand:
+    return demand.but(latency={"host_s": host_s})
 
 
 def host_seconds(op: Operator, gpu: Gpu, conditions: Conditions) -> FloatArray:

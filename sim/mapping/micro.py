@@ -15,7 +15,7 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.instructions import Instructions
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import FloatArray, KernelDemand
+from simexplore.sim.demand import FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.hardware.cache import hit_share
 from simexplore.sim.mapping.matmul.tiles import INSTRUCTION_K_BYTES, WGMMA_ROWS
 from simexplore.workloads.dtypes import bytes_of
@@ -24,6 +24,9 @@ ITERATIONS = 2.0**24
 """Of every loop: half a second and more, so that clocks and power have settled."""
 SHARP = 24.0
 """Overlap exponent of a loop of one instruction: its slowest resource alone decides."""
+
+REGISTERS = 32.0
+"""Of a thread; no loop needs so many that fewer would fit."""
 
 Operands = Literal["SS", "RS"]
 """Where wgmma reads A: shared memory or registers. B is always in shared memory."""
@@ -153,19 +156,19 @@ def _done(operations: float, sparse: bool) -> float:
 
 
 def _loop(
-    gpu: Gpu, kernel: str, warps: int, iteration_cycles: float, ctas: float | None = None, **work: Any
+    gpu: Gpu, kernel: str, warps: int, iteration_cycles: float, ctas: float | None = None, **amounts: Any
 ) -> KernelDemand:
-    """A loop by what one iteration of a CTA asks for; by default one CTA on each SM."""
-    dtype = work.pop("tensor_dtype", "fp16")
-    amounts: dict[str, Any] = {name: np.array([ITERATIONS * amount]) for name, amount in work.items()}
+    """A loop by what one iteration of a CTA asks for (`demand.Work`); by default one CTA on each SM."""
+    work = {name: x if isinstance(x, str) else np.array([ITERATIONS * x]) for name, x in amounts.items()}
     return KernelDemand(
         kernel=kernel,
-        ctas=np.array([float(gpu.sm.count) if ctas is None else ctas]),
-        warps_per_cta=np.array([float(warps)]),
-        registers_per_thread=np.array([32.0]),
-        shared_bytes_per_cta=np.array([0.0]),
-        overlap_exponent=SHARP,
-        tensor_dtype=dtype,
-        chain_cycles=np.array([ITERATIONS * iteration_cycles]),
-        **amounts,
+        grid=Grid(
+            ctas=np.array([float(gpu.sm.count) if ctas is None else ctas]),
+            warps_per_cta=np.array([float(warps)]),
+            registers_per_thread=np.array([REGISTERS]),
+            shared_bytes_per_cta=np.array([0.0]),
+        ),
+        work=Work(**work),
+        latency=Latency(chain_cycles=np.array([ITERATIONS * iteration_cycles])),
+        overlap=Overlap(within_sm=SHARP),
     )

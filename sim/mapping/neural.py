@@ -15,9 +15,11 @@ from __future__ import annotations
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import Conditions, FloatArray, KernelDemand, LinkDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import FloatArray, Grid, KernelDemand, Latency, LinkDemand, Work
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping.columns import ceil_div, column, constant
+from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import FusedMlp, GridEncoding, HostRead, RayKernel
 
@@ -75,36 +77,41 @@ def grid_encoding_demands(op: GridEncoding, gpu: Gpu, conditions: Conditions) ->
 
     stride, written = column(op.stride_bytes), features * bytes_of(op.dtype)
     points = queries * stride
-    copies = np.minimum(column(conditions.cache.activation_copies), 1e9)
-    first_miss = 1.0 - cache.hit_share(copies * points + queries * levels * written, gpu)
+    first_miss = 1.0 - warm_share(points, conditions.cache.activation_copies, queries * levels * written, gpu)
     again_miss = 1.0 - cache.hit_share(points, gpu)
     points_missed = stride * (first_miss + (levels - 1.0) * again_miss) / levels
     ctas = ceil_div(queries, ENCODING_THREADS) * levels
     threads = queries * levels / ctas
     gather = gathered.sum(axis=1, keepdims=True) / levels
-    hit = cache.mean_latency_cycles(gpu)
+    hit = gpu.l2.mean_latency_cycles
     return (
         KernelDemand(
             kernel="encode",
-            ctas=ctas,
-            warps_per_cta=constant(ENCODING_THREADS / warp),
-            registers_per_thread=constant(40.0),
-            shared_bytes_per_cta=constant(0.0),
-            fma_ops=threads * instructions * OPS_PER_INSTRUCTION,
-            special_ops=threads * (1.0 + corners * MODULO_SPECIAL_OPS),
-            shared_bytes=threads
-            * LINE_BYTES
-            * corners
-            * np.maximum(1.0, entry / 16.0)
-            * np.where(here, line_share, 0.0).sum(axis=1, keepdims=True)
-            / levels,
-            l2_read_bytes=threads * (gather + stride),
-            l2_write_bytes=threads * written,
-            dram_read_bytes=threads * (missed.sum(axis=1, keepdims=True) / levels + points_missed),
-            dram_write_bytes=threads * written * _written_back(queries * levels * written, gpu),
-            bytes_in_flight=threads * np.maximum(gather, stride),
-            exposed_cycles=constant(hit),
-            setup_cycles=constant(hit),
+            grid=Grid(
+                ctas=ctas,
+                warps_per_cta=constant(ENCODING_THREADS / warp),
+                registers_per_thread=constant(40.0),
+                shared_bytes_per_cta=constant(0.0),
+            ),
+            work=Work(
+                fma_ops=threads * instructions * OPS_PER_INSTRUCTION,
+                special_ops=threads * (1.0 + corners * MODULO_SPECIAL_OPS),
+                shared_bytes=threads
+                * LINE_BYTES
+                * corners
+                * np.maximum(1.0, entry / 16.0)
+                * np.where(here, line_share, 0.0).sum(axis=1, keepdims=True)
+                / levels,
+                l2_read_bytes=threads * (gather + stride),
+                l2_write_bytes=threads * written,
+                dram_read_bytes=threads * (missed.sum(axis=1, keepdims=True) / levels + points_missed),
+                dram_write_bytes=threads * written * written_back_share(queries * levels * written, gpu),
+            ),
+            latency=Latency(
+                bytes_in_flight=threads * np.maximum(gather, stride),
+                exposed_cycles=constant(hit),
+                setup_cycles=constant(hit),
+            ),
         ),
     )
 
@@ -132,33 +139,38 @@ def fused_mlp_demands(op: FusedMlp, gpu: Gpu, conditions: Conditions) -> tuple[K
     inner = inputs + (layers - 1.0) * width
     activations = warps * inner + layers * width  # read by every warp, written once
     read, write = inputs * element, outputs * element
-    copies = np.minimum(column(conditions.cache.activation_copies), 1e9)
-    warm = cache.hit_share(copies * queries * read + queries * write, gpu)
+    warm = warm_share(queries * read, conditions.cache.activation_copies, queries * write, gpu)
     steps = inner / 16.0
     barriers = layers * (2.0 * gpu.library.barrier_cycles + gpu.sm.l1_latency_cycles + gpu.sm.shared_latency_cycles)
-    hit = cache.mean_latency_cycles(gpu)
+    hit = gpu.l2.mean_latency_cycles
     on_tensor = op.dtype in gpu.sm.tensor_ops_per_clk
     operations = 2.0 * MLP_ROWS * weights
     return (
         KernelDemand(
             kernel="mlp_fused",
-            ctas=ctas,
-            warps_per_cta=warps + 0.0 * ctas,
-            registers_per_thread=constant(MLP_REGISTERS),
-            shared_bytes_per_cta=MLP_ROWS * (width + MLP_ROW_PADDING) * element,
-            tensor_dtype=op.dtype,
-            tensor_ops=operations if on_tensor else constant(0.0),
-            fma_ops=constant(0.0) if on_tensor else operations,
-            shared_bytes=(MLP_ROWS * activations + weights) * element,
-            l2_read_bytes=MLP_ROWS * read + 0.0 * ctas,
-            l2_write_bytes=MLP_ROWS * write,
-            dram_read_bytes=MLP_ROWS * read * (1.0 - warm) * queries / (ctas * MLP_ROWS),
-            dram_write_bytes=MLP_ROWS * write * _written_back(queries * (read + write), gpu),
-            bytes_in_flight=MLP_ROWS * read,
-            chain_cycles=barriers + steps * gpu.sm.tensor_latency_cycles,
-            exposed_cycles=constant(hit),
-            epilogue_bytes=MLP_ROWS * write,
-            setup_cycles=constant(hit),
+            grid=Grid(
+                ctas=ctas,
+                warps_per_cta=warps + 0.0 * ctas,
+                registers_per_thread=constant(MLP_REGISTERS),
+                shared_bytes_per_cta=MLP_ROWS * (width + MLP_ROW_PADDING) * element,
+            ),
+            work=Work(
+                tensor_dtype=op.dtype,
+                tensor_ops=operations if on_tensor else constant(0.0),
+                fma_ops=constant(0.0) if on_tensor else operations,
+                shared_bytes=(MLP_ROWS * activations + weights) * element,
+                l2_read_bytes=MLP_ROWS * read + 0.0 * ctas,
+                l2_write_bytes=MLP_ROWS * write,
+                dram_read_bytes=MLP_ROWS * read * (1.0 - warm) * queries / (ctas * MLP_ROWS),
+                dram_write_bytes=MLP_ROWS * write * written_back_share(queries * (read + write), gpu),
+                epilogue_bytes=MLP_ROWS * write,
+            ),
+            latency=Latency(
+                bytes_in_flight=MLP_ROWS * read,
+                chain_cycles=barriers + steps * gpu.sm.tensor_latency_cycles,
+                exposed_cycles=constant(hit),
+                setup_cycles=constant(hit),
+            ),
         ),
     )
 
@@ -168,25 +180,30 @@ def ray_kernel_demands(op: RayKernel, gpu: Gpu, conditions: Conditions) -> tuple
     rays, read, write = column(op.rays), column(op.read_bytes), column(op.write_bytes)
     ctas = ceil_div(rays, RAY_THREADS)
     threads = rays / ctas
-    copies = np.minimum(column(conditions.cache.activation_copies), 1e9)
-    warm = cache.hit_share(copies * rays * read + rays * write, gpu)
-    hit = cache.mean_latency_cycles(gpu)
+    warm = warm_share(rays * read, conditions.cache.activation_copies, rays * write, gpu)
+    hit = gpu.l2.mean_latency_cycles
     return (
         KernelDemand(
             kernel=op.function,
-            ctas=ctas,
-            warps_per_cta=constant(RAY_THREADS / gpu.sm.warp_size),
-            registers_per_thread=constant(RAY_REGISTERS),
-            shared_bytes_per_cta=constant(0.0),
-            fma_ops=threads * column(op.instructions) * OPS_PER_INSTRUCTION,
-            l2_read_bytes=threads * read,
-            l2_write_bytes=threads * write,
-            dram_read_bytes=threads * read * (1.0 - warm),
-            dram_write_bytes=threads * write * _written_back(rays * (read + write), gpu),
-            bytes_in_flight=threads * read,
-            chain_cycles=column(op.dependent_loads) * gpu.sm.l1_latency_cycles,
-            exposed_cycles=constant(hit),
-            setup_cycles=constant(hit),
+            grid=Grid(
+                ctas=ctas,
+                warps_per_cta=constant(RAY_THREADS / gpu.sm.warp_size),
+                registers_per_thread=constant(RAY_REGISTERS),
+                shared_bytes_per_cta=constant(0.0),
+            ),
+            work=Work(
+                fma_ops=threads * column(op.instructions) * OPS_PER_INSTRUCTION,
+                l2_read_bytes=threads * read,
+                l2_write_bytes=threads * write,
+                dram_read_bytes=threads * read * (1.0 - warm),
+                dram_write_bytes=threads * write * written_back_share(rays * (read + write), gpu),
+            ),
+            latency=Latency(
+                bytes_in_flight=threads * read,
+                chain_cycles=column(op.dependent_loads) * gpu.sm.l1_latency_cycles,
+                exposed_cycles=constant(hit),
+                setup_cycles=constant(hit),
+            ),
         ),
     )
 
@@ -195,8 +212,3 @@ def host_read_demands(op: HostRead, gpu: Gpu, conditions: Conditions) -> tuple[L
     """A copy over PCIe that the host waits for, and its answer."""
     size = column(op.output_bytes)[:, 0]
     return (LinkDemand(kernel=op.op, link="pcie", bytes=size, steps=HOST_STEPS + 0.0 * size),)
-
-
-def _written_back(size_bytes: FloatArray, gpu: Gpu) -> FloatArray:
-    """Share of what is written that reaches DRAM within the kernel's time."""
-    return 1.0 - cache.hit_share(size_bytes, gpu)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import CacheState, Conditions, FloatArray, KernelDemand
+from simexplore.sim.conditions import CacheState, Conditions
+from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.mapping.columns import column, constant
 from simexplore.sim.mapping.streaming import REGISTERS, Stream, stream_demand
+from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Elementwise, Embedding, LayerNorm, Operator, Quantize, RmsNorm, Softmax
 
@@ -46,13 +46,11 @@ def _conversion(op: Quantize, stream: Stream, gpu: Gpu) -> KernelDemand:
     library = gpu.library.elementwise
     ctas = float(library.conversion_ctas)
     elements = column(op.rows) * column(op.cols) / ctas
-    chain = constant(library.conversion_round_trips * cache.mean_latency_cycles(gpu))
+    chain = constant(library.conversion_round_trips * gpu.l2.mean_latency_cycles)
     in_flight = CONVERSION_UNROLL * CONVERSION_THREADS * bytes_of(op.input_dtype)
-    return replace(
-        stream_demand(op.op, stream, gpu, ctas=constant(ctas), chain_cycles=chain),
-        fma_ops=2.0 * library.conversion_instructions * elements,
-        bytes_in_flight=in_flight + 0.0 * elements,
-        exposed_cycles=constant(0.0),
+    return stream_demand(op.op, stream, gpu, ctas=constant(ctas), chain_cycles=chain).but(
+        work={"fma_ops": 2.0 * library.conversion_instructions * elements},
+        latency={"bytes_in_flight": in_flight + 0.0 * elements, "exposed_cycles": constant(0.0)},
     )
 
 
@@ -81,12 +79,15 @@ def rowwise_demand(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Cond
     shuffles = np.log2(sm.warp_size) + np.log2(threads / sm.warp_size)
     reduction = shuffles * sm.shared_latency_cycles + np.where(held, 0.0, 2.0 * gpu.library.barrier_cycles)
     loads = threads * library.bytes_per_thread * library.loads_in_flight
-    demand = replace(
-        demand,
-        warps_per_cta=threads / sm.warp_size,
-        registers_per_thread=REGISTERS + np.where(held, row_bytes / (REGISTER_BYTES * sm.warp_size), 0.0),
-        bytes_in_flight=np.where(held, row_bytes, np.minimum(row_bytes, loads)),
-        chain_cycles=REDUCTIONS[op.op] * reduction,
+    demand = demand.but(
+        grid={
+            "warps_per_cta": threads / sm.warp_size,
+            "registers_per_thread": REGISTERS + np.where(held, row_bytes / (REGISTER_BYTES * sm.warp_size), 0.0),
+        },
+        latency={
+            "bytes_in_flight": np.where(held, row_bytes, np.minimum(row_bytes, loads)),
+            "chain_cycles": REDUCTIONS[op.op] * reduction,
+        },
     )
     passes = float(library.layernorm_passes) if op.op == "layernorm" else PASSES[op.op]
     return (_read_again(demand, np.where(held, 1.0, passes), row_bytes, VECTORS[op.op], gpu),)
@@ -104,16 +105,19 @@ def _read_again(
     library, sm = gpu.library.elementwise, gpu.sm
     again = (passes - 1.0) * row_bytes
     from_l1 = vectors * row_bytes + (again if library.rows_from == "l1" else 0.0)
-    demand = replace(demand, shared_bytes=from_l1 * sm.shared_bandwidth_bytes_per_clk / sm.l1_bandwidth_bytes_per_clk)
+    demand = demand.but(
+        work={"shared_bytes": from_l1 * sm.shared_bandwidth_bytes_per_clk / sm.l1_bandwidth_bytes_per_clk},
+    )
     if library.rows_from == "l1":
         return demand
-    resident = np.minimum(sm.count * ctas_per_sm(demand, gpu), demand.ctas)
-    touched = resident * (row_bytes + demand.l2_write_bytes) / passes
+    resident = np.minimum(sm.count * ctas_per_sm(demand, gpu), demand.grid.ctas)
+    touched = resident * (row_bytes + demand.work.l2_write_bytes) / passes
     missing = 1.0 - cache.hit_share(touched, gpu, library.row_share, library.row_sharpness)
-    return replace(
-        demand,
-        l2_read_bytes=demand.l2_read_bytes + again,
-        dram_read_bytes=demand.dram_read_bytes + again * missing,
+    return demand.but(
+        work={
+            "l2_read_bytes": demand.work.l2_read_bytes + again,
+            "dram_read_bytes": demand.work.dram_read_bytes + again * missing,
+        },
     )
 
 
@@ -138,12 +142,11 @@ def _stream(op: Operator, gpu: Gpu, state: CacheState) -> Stream:
     write = column(op.output_bytes)
     read = column(op.min_bytes) - write
     special = column(op.special_ops)
-    copies = np.minimum(column(state.activation_copies), 1e9)
     return Stream(
         read_bytes=read,
         write_bytes=write,
         flops=column(op.flops) - special,
         special_ops=special,
-        warm_share=cache.hit_share(copies * read + write, gpu),
-        written_back_share=1.0 - cache.hit_share(read + write, gpu),
+        warm_share=warm_share(read, state.activation_copies, write, gpu),
+        written_back_share=written_back_share(read + write, gpu),
     )

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import FloatArray, KernelDemand
-from simexplore.sim.hardware import cache
+from simexplore.sim.demand import FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.mapping.columns import constant
 
 REGISTERS = 32.0
@@ -41,23 +40,31 @@ def stream_demand(
     at_once = threads * library.bytes_per_thread * library.loads_in_flight
     moved = np.maximum(stream.read_bytes, stream.write_bytes)
     grid = np.maximum(np.ceil(moved / at_once), 1.0) if ctas is None else ctas
-    hit = cache.mean_latency_cycles(gpu)
+    hit = gpu.l2.mean_latency_cycles
     read, write = stream.read_bytes / grid, stream.write_bytes / grid
     return KernelDemand(
         kernel=kernel,
-        ctas=grid,
-        warps_per_cta=constant(threads / gpu.sm.warp_size),
-        registers_per_thread=constant(REGISTERS),
-        shared_bytes_per_cta=constant(0.0),
-        l2_rate=library.l2_rate,
-        fma_ops=stream.flops / grid,
-        special_ops=stream.special_ops / grid,
-        l2_read_bytes=read,
-        l2_write_bytes=write,
-        dram_read_bytes=read * (1.0 - stream.warm_share),
-        dram_write_bytes=write * stream.written_back_share,
-        bytes_in_flight=np.minimum(read, at_once),
-        chain_cycles=constant(0.0) if chain_cycles is None else chain_cycles,
-        exposed_cycles=constant(hit),
-        setup_cycles=constant(library.setup_round_trips * hit),
+        grid=Grid(
+            ctas=grid,
+            warps_per_cta=constant(threads / gpu.sm.warp_size),
+            registers_per_thread=constant(REGISTERS),
+            shared_bytes_per_cta=constant(0.0),
+        ),
+        work=Work(
+            fma_ops=stream.flops / grid,
+            special_ops=stream.special_ops / grid,
+            l2_read_bytes=read,
+            l2_write_bytes=write,
+            dram_read_bytes=read * (1.0 - stream.warm_share),
+            dram_write_bytes=write * stream.written_back_share,
+        ),
+        latency=Latency(
+            bytes_in_flight=np.minimum(read, at_once),
+            chain_cycles=constant(0.0) if chain_cycles is None else chain_cycles,
+            exposed_cycles=constant(hit),
+            setup_cycles=constant(library.setup_round_trips * hit),
+        ),
+        overlap=Overlap(
+            l2_rate=library.l2_rate,
+        ),
     )

@@ -9,8 +9,10 @@ from typing import TypeAlias
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import CacheState, Conditions, KernelDemand, LinkDemand
-from simexplore.sim.estimate.operators import kernels_of, link_seconds, predict
+from simexplore.sim.conditions import CacheState, Conditions
+from simexplore.sim.demand import KernelDemand, LinkDemand
+from simexplore.sim.estimate.operators import kernels_of, predict
+from simexplore.sim.hardware.links import link_seconds
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
 from simexplore.sim.play.sm_array import GridTiming
@@ -25,10 +27,10 @@ class GpuKernel:
 
     def __init__(self, demand: KernelDemand, gpu: Gpu, conditions: Conditions, correction: float = 1.0) -> None:
         self.kernel = demand.kernel
-        self.ctas = int(demand.ctas.item())
+        self.ctas = int(demand.grid.ctas.item())
         self.ctas_per_sm = int(ctas_per_sm(demand, gpu).item())
         self.launch_s = float(launch_seconds(demand, gpu, conditions.launch).item()) * correction
-        self.tile = "x".join(f"{part.item():g}" for part in demand.label)
+        self.tile = "x".join(f"{part.item():g}" for part in demand.choice.label)
         self._demand = demand
         self._gpu = gpu
         self._correction = correction
@@ -49,7 +51,7 @@ class GpuKernel:
 
     def _time(self, ctas: int, sms: float) -> GridTiming:
         # A hair more than the slots have: rounding of a fraction of an SM must not make five full waves six.
-        timing = kernel_timing(replace(self._demand, ctas=np.array([float(ctas)])), self._gpu, sms * (1.0 + 1e-12))
+        timing = kernel_timing(self._demand.but(grid={"ctas": np.array([float(ctas)])}), self._gpu, sms * (1.0 + 1e-12))
         busy = {name: seconds * self._correction for name, seconds in timing.busy_s.items()}
         taken = {**busy, "power": timing.energy_j}
         return GridTiming(

@@ -16,13 +16,14 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import RESOURCES
+from simexplore.sim.estimate.alone import BOUNDS
 from simexplore.sim.estimate.correction import half_width
+from simexplore.sim.estimate.cost import Cost
 from simexplore.sim.estimate.op_run import time_interval
-from simexplore.sim.estimate.operators import BOUNDS
 from simexplore.sim.explore.evaluation.frames import add_frame
 from simexplore.sim.explore.evaluation.groups import Group, Grouping, distinct
 from simexplore.sim.explore.evaluation.replay import Player
-from simexplore.sim.explore.evaluation.rows import Costs, Machines, Work, costs, evaluate, signature
+from simexplore.sim.explore.evaluation.rows import Machines, Work, costs, evaluate, signature
 from simexplore.sim.explore.evaluation.totals import Totals, chain_totals, spreads, tabulate
 from simexplore.sim.explore.evaluation.work import Variant, Workload, variant_of
 from simexplore.sim.explore.spec.expression import Amount, powers_of
@@ -186,7 +187,7 @@ class Evaluator:
         return self._variants[key]
 
     def _add_variant(
-        self, group: Group, variant: Variant, inside: Index, found: Costs, rows: Index, totals: Totals
+        self, group: Group, variant: Variant, inside: Index, found: Cost, rows: Index, totals: Totals
     ) -> None:
         """Put the times of a workload's operators together; `rows` has shape (works, points)."""
         points = group.points[inside]

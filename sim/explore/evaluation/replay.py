@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import singledispatch
 from math import inf
 from typing import Any
 
 import numpy as np
 
 from simexplore.sim.demand import RESOURCES, Demand, KernelDemand
-from simexplore.sim.explore.evaluation.rows import Costs, Kernels, choose_ways, costs_of
+from simexplore.sim.estimate.cost import Cost
+from simexplore.sim.explore.evaluation.rows import Kernels, choose_ways, costs_of
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
 from simexplore.sim.play.engine import Clock, Event, seconds
@@ -23,6 +25,7 @@ from simexplore.sim.play.meters import LoadMeter
 from simexplore.sim.play.probes import Activity, Probes
 from simexplore.sim.play.sm_array import GridTiming, SmArray
 
+Key = tuple[float, ...]
 _AMOUNTS = (*RESOURCES, "power")
 _REMEMBERED = 200_000
 """Kernels kept in mind; some hundred bytes each."""
@@ -45,28 +48,29 @@ class Player:
 
     def __init__(self) -> None:
         self.played = 0
-        self._known: dict[tuple[float, ...], tuple[float, ...]] = {}
+        self._known: dict[Key, Key] = {}
 
-    def costs(self, kernels: Kernels, rows: int) -> Costs:
+    def costs(self, kernels: Kernels, rows: int) -> Cost:
         """As `rows.costs`, with kernels played as events; links are idle, so their closed form stands."""
         closed = [costs_of(demands, kernels, rows) for demands in kernels.ways]
         played = [self._costs_of(demands, kernels, alone) for demands, alone in zip(kernels.ways, closed, strict=True)]
         return choose_ways(kernels, played)
 
-    def _costs_of(self, demands: tuple[Demand, ...], kernels: Kernels, closed: Costs) -> Costs:
+    def _costs_of(self, demands: tuple[Demand, ...], kernels: Kernels, closed: Cost) -> Cost:
         rows = len(closed.time_s)
         time, dynamic, busy = np.zeros(rows), np.zeros(rows), np.zeros((len(RESOURCES), rows))
         for demand in demands:
-            if isinstance(demand, KernelDemand):
-                played = np.array([self._play(key) for key in _keys(demand, kernels, rows)]).T
-                time += played[0]
-                dynamic += played[1]
-                busy += played[2:]
-            else:
+            keys = _keys(demand, kernels, rows)
+            if keys is None:
                 time += costs_of((demand,), kernels, rows).time_s
-        return Costs(time, dynamic, closed.bound_code, busy)
+                continue
+            played = np.array([self._play(key) for key in keys]).T
+            time += played[0]
+            dynamic += played[1]
+            busy += played[2:]
+        return Cost(time, dynamic, closed.bound_code, busy)
 
-    def _play(self, key: tuple[float, ...]) -> tuple[float, ...]:
+    def _play(self, key: Key) -> Key:
         if key not in self._known:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
@@ -75,14 +79,20 @@ class Player:
         return self._known[key]
 
 
-def _keys(demand: KernelDemand, kernels: Kernels, rows: int) -> list[tuple[float, ...]]:
-    """Everything that the time of a kernel alone depends on, a tuple a row."""
+@singledispatch
+def _keys(demand: Demand, kernels: Kernels, rows: int) -> list[Key] | None:  # noqa: ARG001
+    """Everything that the time of a kernel alone depends on, a tuple a row; None for what is no kernel."""
+    return None
+
+
+@_keys.register
+def _(demand: KernelDemand, kernels: Kernels, rows: int) -> list[Key] | None:
     gpu = kernels.machine
     timing = kernel_timing(demand, gpu)
     columns = [
         gpu.sm.count,
         gpu.sm.max_ctas,
-        demand.ctas,
+        demand.grid.ctas,
         ctas_per_sm(demand, gpu),
         launch_seconds(demand, gpu, kernels.conditions.launch),
         timing.setup_s,
@@ -96,7 +106,7 @@ def _keys(demand: KernelDemand, kernels: Kernels, rows: int) -> list[tuple[float
     return [tuple(row) for row in table.T.tolist()]
 
 
-def _simulate(key: tuple[float, ...]) -> tuple[float, ...]:
+def _simulate(key: Key) -> Key:
     """Time, dynamic energy and busy times of one kernel, launch included; NaN where no candidate fits the machine."""
     sms, max_ctas, ctas, per_sm, launch_s, setup_s, run_s, full, full_share, tail_share, *amounts = key
     if not run_s < inf or per_sm < 1.0:

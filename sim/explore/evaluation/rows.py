@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import singledispatch
 from typing import Any, cast
 
 import numpy as np
@@ -17,34 +18,19 @@ from numpy.typing import NDArray
 from simexplore.archs.fields import Field, with_columns
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import ARRAY_FIELDS, RESOURCES, Conditions, Demand, KernelDemand, LinkDemand
-from simexplore.sim.estimate import operators as estimate
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import RESOURCES, Demand, KernelDemand
+from simexplore.sim.estimate.alone import alone
+from simexplore.sim.estimate.cost import Cost, fastest, one_after_another
 from simexplore.sim.explore.table import FloatArray
-from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
 from simexplore.sim.mapping import algorithms_of
+from simexplore.sim.mapping.choice import choose
 from simexplore.workloads.operators.base import Operator
 
 BLOCK_ROWS = 128
 """Rows x candidates x 8 bytes should stay in a core's L2 cache."""
 
 Work = tuple[Operator, Conditions]
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What rows cost alone on an idle machine; arrays of shape (rows,)."""
-
-    time_s: FloatArray
-    dynamic_j: FloatArray
-    """Energy above idle."""
-    bound_code: NDArray[np.int64]
-    """Index into `estimate.BOUNDS`."""
-    busy_s: FloatArray
-    """Shape (resources, rows): time for which each of `demand.RESOURCES` of the whole machine is busy."""
-
-    def take(self, rows: Any) -> Costs:
-        """Some of the rows."""
-        return Costs(self.time_s[rows], self.dynamic_j[rows], self.bound_code[rows], self.busy_s[:, rows])
 
 
 @dataclass(frozen=True)
@@ -83,10 +69,7 @@ class Machines:
         narrow = cast(Gpu, with_columns(self.base, flat))
         algorithms = algorithms_of(op, wide, conditions)
         ways = tuple(
-            tuple(
-                demand if isinstance(demand, LinkDemand) else _choose(demand, wide, conditions, len(works))
-                for demand in algorithm.kernels
-            )
+            tuple(_chosen(demand, wide, conditions, len(works)) for demand in algorithm.kernels)
             for algorithm in algorithms
         )
         serves = tuple(np.broadcast_to(algorithm.serves, (len(works),)) for algorithm in algorithms)
@@ -114,68 +97,60 @@ def as_columns(ops: Sequence[Operator]) -> Operator:
     return record
 
 
-def costs(kernels: Kernels, rows: int) -> Costs:
+def costs(kernels: Kernels, rows: int) -> Cost:
     """The closed form of one block, by the fastest algorithm of each row; its energy is dynamic energy only."""
-    ways = [costs_of(demands, kernels, rows) for demands in kernels.ways]
-    return choose_ways(kernels, ways)
+    return choose_ways(kernels, [costs_of(demands, kernels, rows) for demands in kernels.ways])
 
 
-def costs_of(demands: tuple[Demand, ...], kernels: Kernels, rows: int) -> Costs:
-    """Kernels that run one after another; what bounds the longest of them bounds all."""
-    parts = [_cost(demand, kernels, rows) for demand in demands]
-    times = np.stack([part.time_s for part in parts])
-    codes = np.stack([part.bound_code for part in parts])
-    return Costs(
-        time_s=np.sum(times, axis=0),
-        dynamic_j=np.sum([part.dynamic_j for part in parts], axis=0),
-        bound_code=codes[np.argmax(times, axis=0), np.arange(rows)],
-        busy_s=np.sum([part.busy_s for part in parts], axis=0),
-    )
+def costs_of(demands: tuple[Demand, ...], kernels: Kernels, rows: int) -> Cost:
+    """The closed form of one algorithm."""
+    parts = [alone(demand, kernels.machine, kernels.conditions) for demand in demands]
+    return one_after_another(parts, rows)
 
 
-def choose_ways(kernels: Kernels, ways: Sequence[Costs]) -> Costs:
+def choose_ways(kernels: Kernels, ways: Sequence[Cost]) -> Cost:
     """Of each row the algorithm that takes least time, among those that serve it."""
     if len(ways) == 1:
         return ways[0]
-    times = [np.where(serves, way.time_s, np.inf) for serves, way in zip(kernels.serves, ways, strict=True)]
-    fastest = np.argmin(np.stack(times), axis=0)
-    rows = np.arange(len(fastest))
-    return Costs(
-        time_s=np.stack([way.time_s for way in ways])[fastest, rows],
-        dynamic_j=np.stack([way.dynamic_j for way in ways])[fastest, rows],
-        bound_code=np.stack([way.bound_code for way in ways])[fastest, rows],
-        busy_s=np.stack([way.busy_s for way in ways])[fastest, :, rows].T,
-    )
+    return fastest([way.only_where(serves) for serves, way in zip(kernels.serves, ways, strict=True)])
 
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _choose(demand: KernelDemand, wide: Gpu, conditions: Conditions, rows: int) -> KernelDemand:
-    """The fastest candidate of each row, arrays of shape (rows,)."""
-    tried = _worth_trying(demand)
-    # A demand that depends on no column has one row; its extra launches carry it to the length of the block.
-    many = replace(tried, extra_launches=tried.extra_launches + np.zeros((rows, 1)))
-    chosen = estimate.choose_kernel(many, wide, conditions)
-    # A field that all candidates share is one number, or one a row where it follows from the machine.
-    shared = {f.name: getattr(chosen, f.name) for f in fields(chosen) if f.name not in ARRAY_FIELDS}
-    columns: dict[str, Any] = {
-        name: value[:, 0] for name, value in shared.items() if isinstance(value, np.ndarray) and value.ndim == 2
-    }
-    return replace(chosen, **columns)
+def _chosen(demand: Demand, wide: Gpu, conditions: Conditions, rows: int) -> Demand:
+    """The candidate that the library picks for each row of a block, arrays of shape (rows,)."""
+    return choose(_narrowed(demand, rows), wide, conditions)
+
+
+@singledispatch
+def _narrowed(demand: Demand, rows: int) -> Demand:  # noqa: ARG001 - only kernels have candidates
+    """The demand without candidates that need not be tried."""
+    return demand
+
+
+@_narrowed.register
+def _(demand: KernelDemand, rows: int) -> KernelDemand:
+    """Without candidates that no row can have, and those that are the same kernel as one before them.
+
+    A demand that depends on no column has one row; its extra launches carry it to the length of the block.
+    """
+    kept = _worth_trying(demand)
+    return kept.but(latency={"extra_launches": kept.latency.extra_launches + np.zeros((rows, 1))})
 
 
 def _worth_trying(demand: KernelDemand) -> KernelDemand:
-    """Without candidates that have no room in any row, and those that are the same kernel as one before them."""
-    room = np.any(np.isfinite(demand.shared_bytes_per_cta), axis=0)
-    arrays = [*(getattr(demand, name) for name in ARRAY_FIELDS), *demand.label]
-    told = [array[0] for array in arrays if array.shape == (1, len(room))]
-    if len(room) == 1 or not np.any(room) or not told:
+    room = np.any(demand.choice.offered, axis=0)
+    arrays = demand.arrays()
+    candidates = demand.shape[1]
+    room = np.broadcast_to(room, (candidates,))
+    told = [array[0] for array in arrays if array.shape == (1, candidates)]
+    if candidates == 1 or not np.any(room) or not told:
         return demand
     _, first, kind = np.unique(np.stack(told), axis=1, return_index=True, return_inverse=True)
     like = first[np.reshape(kind, -1)]  # of each candidate, the first that no field of one row tells from it
-    again = like < np.arange(len(room))
+    again = like < np.arange(candidates)
     for array in arrays:
         if array.shape[0] > 1 and array.shape[1] > 1:
             again &= np.all(array == array[:, like], axis=0)
@@ -183,34 +158,15 @@ def _worth_trying(demand: KernelDemand) -> KernelDemand:
     return demand.map(lambda array: array[:, kept] if array.shape[1] > 1 else array)
 
 
-def _cost(demand: Demand, kernels: Kernels, rows: int) -> Costs:
-    machine = kernels.machine
-    if isinstance(demand, LinkDemand):
-        alone = estimate.kernel_cost(demand, machine, kernels.conditions)
-        bound = np.broadcast_to(alone.bound_code, rows)
-        return Costs(_full(alone.time_s, rows), _full(alone.energy_j, rows), bound, np.zeros((len(RESOURCES), rows)))
-    timing = kernel_timing(demand, machine)
-    launch_s = launch_seconds(demand, machine, kernels.conditions.launch)
-    busy = np.stack([_full(timing.busy_s[name], rows) for name in RESOURCES])
-    bound = np.broadcast_to(estimate.bound_code(timing, launch_s), rows)
-    return Costs(_full(launch_s + timing.time_s, rows), _full(timing.energy_j, rows), bound, busy)
-
-
-def _full(values: FloatArray, rows: int) -> FloatArray:
-    return np.broadcast_to(np.asarray(values, dtype=np.float64), (rows,))
-
-
 def evaluate(
     machines: Machines, works: Sequence[Work], pairs: NDArray[np.int64], cost: Any = costs
-) -> tuple[Costs, dict[int, str]]:
+) -> tuple[Cost, dict[int, str]]:
     """Costs of pairs (index of a work, index of a machine), shape (rows, 2), and errors by work.
 
     `cost` turns the kernels of a block into costs: the closed form, or events.
     """
     rows = len(pairs)
-    out = Costs(
-        np.full(rows, np.nan), np.full(rows, np.nan), np.zeros(rows, np.int64), np.zeros((len(RESOURCES), rows))
-    )
+    out = Cost(np.full(rows, np.nan), np.full(rows, np.nan), np.zeros(rows, np.int64), np.zeros((len(RESOURCES), rows)))
     errors: dict[int, str] = {}
     groups: dict[tuple[Any, ...], list[int]] = {}
     for index, work in enumerate(works):
@@ -229,8 +185,8 @@ def evaluate(
     return out, errors
 
 
-def _put(out: Costs, rows: NDArray[np.int64], part: Costs) -> None:
+def _put(out: Cost, rows: NDArray[np.int64], part: Cost) -> None:
     out.time_s[rows] = part.time_s
-    out.dynamic_j[rows] = part.dynamic_j
+    out.energy_j[rows] = part.energy_j
     out.bound_code[rows] = part.bound_code
     out.busy_s[:, rows] = part.busy_s

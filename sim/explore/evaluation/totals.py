@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from simexplore.sim.demand import RESOURCES
-from simexplore.sim.estimate.operators import BOUNDS
-from simexplore.sim.explore.evaluation.rows import Costs
+from simexplore.sim.estimate.alone import BOUNDS
+from simexplore.sim.estimate.cost import Cost
 from simexplore.sim.explore.evaluation.work import Variant
 from simexplore.sim.explore.spec.problem import UNITS
 from simexplore.sim.explore.table import FloatArray, Index
@@ -55,7 +55,7 @@ class Totals:
         return self.time_s - down, self.time_s + up
 
 
-def chain_totals(variant: Variant, found: Costs, rows: Index) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+def chain_totals(variant: Variant, found: Cost, rows: Index) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Time, dynamic energy, time by bound and busy time of a variant's operators; `rows` has shape (works, points)."""
     points = rows.shape[1]
     time, dynamic = np.zeros(points), np.zeros(points)
@@ -63,7 +63,7 @@ def chain_totals(variant: Variant, found: Costs, rows: Index) -> tuple[FloatArra
     for count, row in zip(variant.counts, rows, strict=True):
         seconds = count * found.time_s[row]
         time += seconds
-        dynamic += count * found.dynamic_j[row]
+        dynamic += count * found.energy_j[row]
         bound[found.bound_code[row], np.arange(points)] += seconds
         busy += count * found.busy_s[:, row]
     if variant.graph is not None:
@@ -72,7 +72,7 @@ def chain_totals(variant: Variant, found: Costs, rows: Index) -> tuple[FloatArra
 
 
 def spreads(
-    variant: Variant, ratios: Sequence[float], found: Costs, rows: Index, time_s: FloatArray
+    variant: Variant, ratios: Sequence[float], found: Cost, rows: Index, time_s: FloatArray
 ) -> dict[str, FloatArray]:
     """How far a variant's time may lie below and above by operator family; errors of one family add up.
 

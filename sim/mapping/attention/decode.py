@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import Algorithm, Conditions, FloatArray, KernelDemand
-from simexplore.sim.hardware import cache
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import Algorithm, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.mapping.attention.prefill import rotate_and_append, tensor_dtype
 from simexplore.sim.mapping.columns import ceil_div, column, constant
 from simexplore.sim.mapping.matmul.gemm import PARTIAL_SUM_BYTES
 from simexplore.sim.mapping.matmul.tiles import MMA_ROWS
+from simexplore.sim.mapping.traffic import warm_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import AttentionDecode
 
@@ -169,7 +170,7 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
     ctas = column(op.batch) * column(op.kv_heads) * reach.splits
     rows = ceil_div(group, MMA_ROWS) * MMA_ROWS
     keys = ceil_div(reach.tokens, WARP_KEYS) * WARP_KEYS / reach.splits  # of the last tile, the warps that have keys
-    hit = cache.mean_latency_cycles(gpu)
+    hit = gpu.l2.mean_latency_cycles
     partial = group * column(op.head_dim) * np.where(reach.splits > 1.0, PARTIAL_SUM_BYTES, element)
     merge = variant.merge_trips + library.merge_step_round_trips * reach.splits
     trips = variant.fixed_trips * (rows / MMA_ROWS + 1.0) / 2.0
@@ -178,30 +179,40 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
     room = np.minimum(library.grouped_load_bytes, width * cached)
     return KernelDemand(
         kernel="attention",
-        ctas=ctas,
-        warps_per_cta=constant(variant.warps),
-        registers_per_thread=np.minimum(sm.registers / (variant.warps * sm.warp_size * variant.ctas_per_sm), 255.0),
-        shared_bytes_per_cta=np.minimum(
-            sm.shared_memory_bytes / variant.ctas_per_sm - sm.shared_memory_reserved_bytes,
-            sm.shared_memory_per_cta_bytes,
+        grid=Grid(
+            ctas=ctas,
+            warps_per_cta=constant(variant.warps),
+            registers_per_thread=np.minimum(sm.registers / (variant.warps * sm.warp_size * variant.ctas_per_sm), 255.0),
+            shared_bytes_per_cta=np.minimum(
+                sm.shared_memory_bytes / variant.ctas_per_sm - sm.shared_memory_reserved_bytes,
+                sm.shared_memory_per_cta_bytes,
+            ),
         ),
-        overlap_exponent=library.decode_overlap_exponent,
-        l2_rate=library.decode_l2_rate,
-        dram_rate=library.decode_dram_rate,
-        tensor_dtype=tensor_dtype(op.dtype, gpu),
-        tensor_ops=4.0 * rows * keys * width,
-        fma_ops=2.0 * (library.softmax_instructions * rows * keys + outside),
-        special_ops=rows * keys + 2.0 * variant.conversions * keys * width,
-        shared_bytes=4.0 * keys * width * cached,
-        l2_read_bytes=2.0 * reach.tokens / reach.splits * column(op.head_dim) * cached + partial,
-        l2_write_bytes=partial,
-        dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
-        bytes_in_flight=variant.flight_share * 2.0 * variant.tile * room,
-        chain_cycles=reach.steps * variant.step_trips * hit,
-        exposed_cycles=_fixed_cycles(trips, ctas / (sm.count * variant.ctas_per_sm), reach, gpu),
-        epilogue_bytes=partial,
-        setup_cycles=_serial_cycles(merge, reach, gpu),
-        label=(reach.splits,),
+        work=Work(
+            tensor_dtype=tensor_dtype(op.dtype, gpu),
+            tensor_ops=4.0 * rows * keys * width,
+            fma_ops=2.0 * (library.softmax_instructions * rows * keys + outside),
+            special_ops=rows * keys + 2.0 * variant.conversions * keys * width,
+            shared_bytes=4.0 * keys * width * cached,
+            l2_read_bytes=2.0 * reach.tokens / reach.splits * column(op.head_dim) * cached + partial,
+            l2_write_bytes=partial,
+            dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
+            epilogue_bytes=partial,
+        ),
+        latency=Latency(
+            bytes_in_flight=variant.flight_share * 2.0 * variant.tile * room,
+            chain_cycles=reach.steps * variant.step_trips * hit,
+            exposed_cycles=_fixed_cycles(trips, ctas / (sm.count * variant.ctas_per_sm), reach, gpu),
+            setup_cycles=_serial_cycles(merge, reach, gpu),
+        ),
+        overlap=Overlap(
+            within_sm=library.decode_overlap_exponent,
+            l2_rate=library.decode_l2_rate,
+            dram_rate=library.decode_dram_rate,
+        ),
+        choice=Choice(
+            label=(reach.splits,),
+        ),
     )
 
 
@@ -231,7 +242,7 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
     reach = _head_reach(op, gpu, threads, at_once * UNROLL)
     ctas = column(op.batch) * column(op.heads) * reach.splits
     keys = reach.tokens / reach.splits
-    hit = cache.mean_latency_cycles(gpu)
+    hit = gpu.l2.mean_latency_cycles
     partial = column(op.head_dim) * np.where(reach.splits > 1.0, PARTIAL_SUM_BYTES, element)
     trips = library.narrow_head_round_trips if cached < 2.0 else library.head_round_trips
     unrolled = at_once * KEY_UNROLL
@@ -239,25 +250,35 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
     work = 4.0 * done * column(op.head_dim)
     return KernelDemand(
         kernel="attention",
-        ctas=ctas,
-        warps_per_cta=threads / gpu.sm.warp_size,
-        registers_per_thread=constant(HEAD_REGISTERS),
-        shared_bytes_per_cta=np.minimum(4.0 * keys, gpu.sm.shared_memory_per_cta_bytes),
-        overlap_exponent=library.decode_overlap_exponent,
-        l2_rate=library.decode_l2_rate,
-        dram_rate=library.decode_dram_rate,
-        tensor_dtype=tensor_dtype(op.dtype, gpu),
-        fma_ops=library.head_instructions * work,
-        special_ops=keys + (2.0 * library.narrow_head_conversions * done * width if cached < 2.0 else 0.0),
-        l2_read_bytes=2.0 * keys * column(op.head_dim) * cached + partial,
-        l2_write_bytes=partial,
-        dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
-        bytes_in_flight=threads * LOAD_BYTES * KEY_UNROLL,
-        chain_cycles=(reach.steps - 1.0) * library.head_step_round_trips * hit,
-        exposed_cycles=_fixed_cycles(trips + 0.0 * ctas, ctas * threads / (LARGEST_CTA * gpu.sm.count), reach, gpu),
-        epilogue_bytes=partial,
-        setup_cycles=_serial_cycles(library.head_merge_round_trips, reach, gpu),
-        label=(reach.splits,),
+        grid=Grid(
+            ctas=ctas,
+            warps_per_cta=threads / gpu.sm.warp_size,
+            registers_per_thread=constant(HEAD_REGISTERS),
+            shared_bytes_per_cta=np.minimum(4.0 * keys, gpu.sm.shared_memory_per_cta_bytes),
+        ),
+        work=Work(
+            tensor_dtype=tensor_dtype(op.dtype, gpu),
+            fma_ops=library.head_instructions * work,
+            special_ops=keys + (2.0 * library.narrow_head_conversions * done * width if cached < 2.0 else 0.0),
+            l2_read_bytes=2.0 * keys * column(op.head_dim) * cached + partial,
+            l2_write_bytes=partial,
+            dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
+            epilogue_bytes=partial,
+        ),
+        latency=Latency(
+            bytes_in_flight=threads * LOAD_BYTES * KEY_UNROLL,
+            chain_cycles=(reach.steps - 1.0) * library.head_step_round_trips * hit,
+            exposed_cycles=_fixed_cycles(trips + 0.0 * ctas, ctas * threads / (LARGEST_CTA * gpu.sm.count), reach, gpu),
+            setup_cycles=_serial_cycles(library.head_merge_round_trips, reach, gpu),
+        ),
+        overlap=Overlap(
+            within_sm=library.decode_overlap_exponent,
+            l2_rate=library.decode_l2_rate,
+            dram_rate=library.decode_dram_rate,
+        ),
+        choice=Choice(
+            label=(reach.splits,),
+        ),
     )
 
 
@@ -293,14 +314,14 @@ def _fixed_cycles(trips: FloatArray, fill: FloatArray, reach: _Reach, gpu: Gpu) 
     """
     queued = gpu.library.attention.queued_share
     busy = 1.0 - queued + queued * np.minimum(fill, 1.0)
-    cycles: FloatArray = trips * cache.mean_latency_cycles(gpu) * busy
+    cycles: FloatArray = trips * gpu.l2.mean_latency_cycles * busy
     return cycles * (reach.active + gpu.library.attention.idle_cta_share * (1.0 - reach.active))
 
 
 def _serial_cycles(merge_trips: FloatArray | float, reach: _Reach, gpu: Gpu) -> FloatArray:
     """Before the first CTA, and after the last: where a sequence was split, one CTA merges all its partial results."""
     trips = gpu.library.attention.setup_round_trips + np.where(reach.splits > 1.0, merge_trips, 0.0)
-    cycles: FloatArray = trips * cache.mean_latency_cycles(gpu)
+    cycles: FloatArray = trips * gpu.l2.mean_latency_cycles
     return cycles
 
 
@@ -322,9 +343,6 @@ def _missing_bytes(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Flo
     """
     state = conditions.cache
     kv, queries = column(op.kv_bytes), column(op.output_bytes)
-    of_cache, of_queries = (
-        np.minimum(column(copies), 1e9) for copies in (state.weight_copies, state.activation_copies)
-    )
     others = queries * (2.0 if not conditions.attention_module else 3.0 + 2.0 * column(op.kv_heads) / column(op.heads))
-    missing: FloatArray = kv * (1.0 - cache.hit_share(of_cache * kv + others, gpu))
-    return missing + queries * (1.0 - cache.hit_share(of_queries * queries + kv, gpu))
+    missing: FloatArray = kv * (1.0 - warm_share(kv, state.weight_copies, others, gpu))
+    return missing + queries * (1.0 - warm_share(queries, state.activation_copies, kv, gpu))

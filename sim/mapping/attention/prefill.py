@@ -6,7 +6,6 @@ The kernels are FlashAttention's (Dao et al., arXiv 2205.14135 and 2307.08691), 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +13,12 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import Tile
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import Conditions, FloatArray, KernelDemand
-from simexplore.sim.hardware import cache
-from simexplore.sim.hardware.occupancy import ctas_per_sm
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.mapping.columns import ceil_div, column, constant
 from simexplore.sim.mapping.matmul.tiles import INSTRUCTION_K_BYTES, MMA_ROWS, WGMMA_ROWS
 from simexplore.sim.mapping.streaming import Stream, stream_demand
+from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import AttentionDecode, AttentionPrefill
 
@@ -50,8 +49,8 @@ def rotate_and_append(
         write_bytes=write,
         flops=(queries + keys) * FLOPS_OF_ROTATION,
         special_ops=0.0 * queries,
-        warm_share=cache.hit_share(read + write, gpu),
-        written_back_share=1.0 - cache.hit_share(read + write, gpu),
+        warm_share=warm_share(read, 1.0, write, gpu),
+        written_back_share=written_back_share(read + write, gpu),
     )
     demand = stream_demand("rotate_append", stream, gpu)
     return demand.with_extra_launches(helpers)
@@ -113,8 +112,8 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
     queries_of_cta = np.minimum(cta.queries, seq_q)
     result = queries_of_cta * width * element
     kv, queries = column(op.kv_bytes), column(op.output_bytes)
-    warm = cache.hit_share(np.minimum(column(conditions.cache.activation_copies), 1e9) * (kv + queries) + queries, gpu)
-    hit = cache.mean_latency_cycles(gpu)
+    warm = warm_share(kv + queries, conditions.cache.activation_copies, queries, gpu)
+    hit = gpu.l2.mean_latency_cycles
     steps, scores = cta.keys / cta.keys_at_once, cta.rows * cta.keys
     step_cycles = _step_cycles(width * element, gpu)
     registers = cta.queries * (width + cta.keys_at_once) / (np.maximum(cta.queries / 16.0, 4.0) * 32.0) + 64.0
@@ -122,35 +121,44 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
     fixed_trips = (
         library.prefill_round_trips * (2.0 + queries_of_cta / cta.queries) / 3.0 * (2.0 + cta.width / 128.0) / 3.0
     )
-    demand = KernelDemand(
+    return KernelDemand(
         kernel="attention",
-        ctas=ctas,
-        warps_per_cta=cta.warps,
-        registers_per_thread=np.minimum(registers, np.minimum(255.0, sm.registers / (cta.warps * sm.warp_size))),
-        shared_bytes_per_cta=cta.held_bytes,
-        overlap_exponent=library.overlap_exponent,
-        tensor_efficiency=library.tensor_efficiency,
-        l2_rate=library.l2_rate,
-        dram_rate=library.dram_rate,
-        helper_cycles=2.0 * hit,
-        tensor_dtype=tensor_dtype(op.dtype, gpu),
-        tensor_ops=4.0 * scores * cta.width * slower,
-        fma_ops=2.0 * library.softmax_instructions * scores,
-        special_ops=scores + 2.0 * widened * cta.keys * cta.width,
-        shared_bytes=cta.shared_bytes,
-        l2_read_bytes=result + 2.0 * np.minimum(cta.keys, column(op.seq_kv)) * width * cached,
-        l2_write_bytes=result,
-        dram_read_bytes=(kv + queries) * (1.0 - warm) / ctas,
-        dram_write_bytes=queries * (1.0 - cache.hit_share(kv + 2.0 * queries, gpu)) / ctas,
-        bytes_in_flight=2.0 * cta.keys_at_once * width * cached,
-        chain_cycles=steps * step_cycles,
-        exposed_cycles=fixed_trips * hit,
-        epilogue_bytes=result,
-        setup_cycles=constant(library.setup_round_trips * hit),
-        label=(cta.queries, cta.keys_at_once),
+        grid=Grid(
+            ctas=ctas,
+            warps_per_cta=cta.warps,
+            registers_per_thread=np.minimum(registers, np.minimum(255.0, sm.registers / (cta.warps * sm.warp_size))),
+            shared_bytes_per_cta=cta.held_bytes,
+        ),
+        work=Work(
+            tensor_dtype=tensor_dtype(op.dtype, gpu),
+            tensor_ops=4.0 * scores * cta.width * slower,
+            fma_ops=2.0 * library.softmax_instructions * scores,
+            special_ops=scores + 2.0 * widened * cta.keys * cta.width,
+            shared_bytes=cta.shared_bytes,
+            l2_read_bytes=result + 2.0 * np.minimum(cta.keys, column(op.seq_kv)) * width * cached,
+            l2_write_bytes=result,
+            dram_read_bytes=(kv + queries) * (1.0 - warm) / ctas,
+            dram_write_bytes=queries * written_back_share(kv + 2.0 * queries, gpu) / ctas,
+            epilogue_bytes=result,
+        ),
+        latency=Latency(
+            helper_cycles=2.0 * hit,
+            bytes_in_flight=2.0 * cta.keys_at_once * width * cached,
+            chain_cycles=steps * step_cycles,
+            exposed_cycles=fixed_trips * hit,
+            straggler_share=library.prefill_tail_share * np.maximum(cta.longest - 1.0, 0.0),
+            setup_cycles=constant(library.setup_round_trips * hit),
+        ),
+        overlap=Overlap(
+            within_sm=library.overlap_exponent,
+            tensor_efficiency=library.tensor_efficiency,
+            l2_rate=library.l2_rate,
+            dram_rate=library.dram_rate,
+        ),
+        choice=Choice(
+            label=(cta.queries, cta.keys_at_once),
+        ),
     )
-    waves = np.ceil(ctas / (gpu.sm.count * np.maximum(ctas_per_sm(demand, gpu), 1.0)))
-    return replace(demand, exposed_cycles=demand.exposed_cycles + _tail_cycles(demand, cta.longest, gpu) / waves)
 
 
 def _widening(op: AttentionPrefill, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
@@ -168,27 +176,13 @@ def _step_cycles(row_bytes: FloatArray, gpu: Gpu) -> FloatArray:
     """Latency of a step: scores, softmax and weighted values wait for one another; rows of keys have `row_bytes`."""
     library, sm = gpu.library.attention, gpu.sm
     cycles: FloatArray = (
-        library.step_round_trips * cache.mean_latency_cycles(gpu)
+        library.step_round_trips * gpu.l2.mean_latency_cycles
         + 2.0 * (sm.tensor_latency_cycles + row_bytes / INSTRUCTION_K_BYTES)
         + 2.0 * (sm.shared_latency_cycles + gpu.library.barrier_cycles)
         + library.softmax_instructions * sm.fma_latency_cycles
         + sm.special_function_latency_cycles
     )
     return cycles
-
-
-def _tail_cycles(demand: KernelDemand, longest: FloatArray, gpu: Gpu) -> FloatArray:
-    """What is waited for at the end, once: the CTA whose queries see most keys runs on when the others have ended."""
-    library, sm = gpu.library.attention, gpu.sm
-    terms = (
-        demand.chain_cycles,
-        demand.tensor_ops / sm.tensor_ops_per_clk[demand.tensor_dtype],  # type: ignore[index]
-        demand.fma_ops / sm.fma_ops_per_clk["fp32"],
-        demand.special_ops / sm.special_function_ops_per_clk,
-    )
-    q = library.overlap_exponent
-    alone: FloatArray = sum(np.power(term, q) for term in terms) ** (1.0 / q)
-    return library.prefill_tail_share * alone * np.maximum(longest - 1.0, 0.0)
 
 
 def _tile(width: FloatArray, keys: FloatArray, gpu: Gpu) -> tuple[FloatArray, FloatArray]:

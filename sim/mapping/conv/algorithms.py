@@ -11,11 +11,13 @@ from dataclasses import replace
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import ANY_ROW, Algorithm, CacheState, Conditions, FloatArray, KernelDemand
+from simexplore.sim.conditions import CacheState, Conditions
+from simexplore.sim.demand import ANY_ROW, Algorithm, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping.columns import ceil_div, column, constant
 from simexplore.sim.mapping.conv.transforms import fft, fused_winograd, winograd, with_simt_tiles
 from simexplore.sim.mapping.matmul.tiles import tiles_of
+from simexplore.sim.mapping.traffic import passes, warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Conv2d
 
@@ -65,31 +67,41 @@ def implicit_gemm(op: Conv2d, gpu: Gpu, state: CacheState) -> KernelDemand:
     operations = 2.0 * tiles.computed * steps * k_step
     on_tensor_cores, nothing = tiles.on_tensor_cores, constant(0.0)
     read, write = _dram_bytes(op, gpu, state, rows, columns)
-    hit = cache.mean_latency_cycles(gpu)
+    hit = gpu.l2.mean_latency_cycles
     fetched = _patch_pixels(op, m / rows) * column(op.cin) * element + n / columns * k * element
     return KernelDemand(
         kernel="implicit_gemm",
-        ctas=ctas,
-        warps_per_cta=tiles.warps,
-        registers_per_thread=tiles.registers,
-        shared_bytes_per_cta=tiles.stages * tiles.stage_bytes,
-        overlap_exponent=None if tiles.on_tensor_cores else library.simt_overlap_exponent,
-        tensor_dtype=op.dtype,
-        fma_dtype="fp32" if on_tensor_cores else op.dtype,
-        tensor_ops=operations if on_tensor_cores else nothing,
-        fma_ops=nothing if on_tensor_cores else operations / conv.implicit_efficiency,
-        shared_bytes=tiles.shared_bytes_per_k * steps * k_step,
-        l2_read_bytes=fetched,
-        l2_write_bytes=result,
-        dram_read_bytes=read / ctas,
-        dram_write_bytes=write / ctas,
-        bytes_in_flight=(tiles.stages - 1.0) * tiles.stage_bytes,
-        chain_cycles=k / (library.k_tile_bytes / element) * tiles.chain_cycles,
-        exposed_cycles=constant(hit + gpu.library.barrier_cycles),
-        epilogue_bytes=result,
-        wave_exposure=library.wave_exposure,
-        setup_cycles=constant(library.setup_round_trips * hit),
-        label=(tiles.m, tiles.n),
+        grid=Grid(
+            ctas=ctas,
+            warps_per_cta=tiles.warps,
+            registers_per_thread=tiles.registers,
+            shared_bytes_per_cta=tiles.stages * tiles.stage_bytes,
+        ),
+        work=Work(
+            tensor_dtype=op.dtype,
+            fma_dtype="fp32" if on_tensor_cores else op.dtype,
+            tensor_ops=operations if on_tensor_cores else nothing,
+            fma_ops=nothing if on_tensor_cores else operations / conv.implicit_efficiency,
+            shared_bytes=tiles.shared_bytes_per_k * steps * k_step,
+            l2_read_bytes=fetched,
+            l2_write_bytes=result,
+            dram_read_bytes=read / ctas,
+            dram_write_bytes=write / ctas,
+            epilogue_bytes=result,
+        ),
+        latency=Latency(
+            bytes_in_flight=(tiles.stages - 1.0) * tiles.stage_bytes,
+            chain_cycles=k / (library.k_tile_bytes / element) * tiles.chain_cycles,
+            exposed_cycles=constant(hit + gpu.library.barrier_cycles),
+            setup_cycles=constant(library.setup_round_trips * hit),
+        ),
+        overlap=Overlap(
+            within_sm=None if tiles.on_tensor_cores else library.simt_overlap_exponent,
+            wave_exposure=library.wave_exposure,
+        ),
+        choice=Choice(
+            label=(tiles.m, tiles.n),
+        ),
     )
 
 
@@ -115,10 +127,9 @@ def _dram_bytes(
     image, filters, result = (column(x) for x in (op.image_bytes, op.filter_bytes, op.output_bytes))
     missing = 1.0 - cache.hit_share(image + filters, gpu)
     at_once = np.maximum(gpu.sm.count, 1.0)
-    filters_again = filters * np.maximum(rows / np.maximum(at_once / columns, 1.0) - 1.0, 0.0)
-    image_again = image * np.maximum(columns / np.maximum(at_once / rows, 1.0) - 1.0, 0.0)
-    activations, weights = (np.minimum(column(x), 1e9) for x in (state.activation_copies, state.weight_copies))
-    cold_image = 1.0 - cache.hit_share(activations * image + filters + result, gpu)
-    cold_filters = 1.0 - cache.hit_share(weights * filters + image + result, gpu)
+    filters_again = filters * (passes(rows, columns, at_once) - 1.0)
+    image_again = image * (passes(columns, rows, at_once) - 1.0)
+    cold_image = 1.0 - warm_share(image, state.activation_copies, filters + result, gpu)
+    cold_filters = 1.0 - warm_share(filters, state.weight_copies, image + result, gpu)
     read = image * cold_image + filters * cold_filters + np.minimum(filters_again, image_again) * missing
-    return read, result * (1.0 - cache.hit_share(image + filters + result, gpu))
+    return read, result * written_back_share(image + filters + result, gpu)

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import Tile
-from simexplore.sim.demand import WARM, Algorithm, Conditions, FloatArray, KernelDemand
-from simexplore.sim.hardware import cache
+from simexplore.sim.conditions import WARM, Conditions
+from simexplore.sim.demand import Algorithm, Choice, FloatArray, Grid, KernelDemand, Latency, Work
 from simexplore.sim.mapping.columns import ceil_div, column, constant, row
 from simexplore.sim.mapping.matmul.gemm import gemm_demands
 from simexplore.sim.mapping.streaming import Stream, stream_demand
+from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Conv2d, Gemm
 
@@ -89,29 +90,35 @@ def fused_winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
     image, result = column(op.image_bytes), column(op.output_bytes)
     filters = points * column(op.cout) * cin * element
     touched = image + filters + result
-    cold = 1.0 - cache.hit_share(
-        np.minimum(column(conditions.cache.activation_copies), 1e9) * image + filters + result, gpu
-    )
-    hit = cache.mean_latency_cycles(gpu)
+    cold = 1.0 - warm_share(image, conditions.cache.activation_copies, filters + result, gpu)
+    spilled = written_back_share(touched, gpu)
+    hit = gpu.l2.mean_latency_cycles
     stage = (per_channel + points * channels) * CHANNELS_OF_STEP * element
     kernel = KernelDemand(
         kernel="winograd",
-        ctas=ctas,
-        warps_per_cta=constant(8.0),
-        registers_per_thread=constant(255.0),
-        shared_bytes_per_cta=np.where(whole, np.minimum(2.0 * stage, sm.shared_memory_per_cta_bytes), np.inf),
-        fma_dtype=op.dtype,
-        fma_ops=2.0 * per_channel * channels * depth / conv.winograd_efficiency,
-        shared_bytes=(per_channel + points * channels) * 2.0 * depth * element,
-        l2_read_bytes=(deep * (high + TAPS - 1.0) * (wide + TAPS - 1.0) + points * channels) * depth * element,
-        l2_write_bytes=result / ctas,
-        dram_read_bytes=(image * cold + filters * (1.0 - cache.hit_share(touched, gpu))) / ctas,
-        dram_write_bytes=result * (1.0 - cache.hit_share(touched, gpu)) / ctas,
-        bytes_in_flight=stage,
-        chain_cycles=depth / CHANNELS_OF_STEP * (gpu.library.barrier_cycles + sm.shared_latency_cycles),
-        exposed_cycles=constant(conv.winograd_round_trips * hit),
-        epilogue_bytes=result / ctas,
-        setup_cycles=constant(gpu.library.gemm.setup_round_trips * hit),
+        grid=Grid(
+            ctas=ctas,
+            warps_per_cta=constant(8.0),
+            registers_per_thread=constant(255.0),
+            shared_bytes_per_cta=np.minimum(2.0 * stage, sm.shared_memory_per_cta_bytes),
+        ),
+        work=Work(
+            fma_dtype=op.dtype,
+            fma_ops=2.0 * per_channel * channels * depth / conv.winograd_efficiency,
+            shared_bytes=(per_channel + points * channels) * 2.0 * depth * element,
+            l2_read_bytes=(deep * (high + TAPS - 1.0) * (wide + TAPS - 1.0) + points * channels) * depth * element,
+            l2_write_bytes=result / ctas,
+            dram_read_bytes=(image * cold + filters * spilled) / ctas,
+            dram_write_bytes=result * spilled / ctas,
+            epilogue_bytes=result / ctas,
+        ),
+        latency=Latency(
+            bytes_in_flight=stage,
+            chain_cycles=depth / CHANNELS_OF_STEP * (gpu.library.barrier_cycles + sm.shared_latency_cycles),
+            exposed_cycles=constant(conv.winograd_round_trips * hit),
+            setup_cycles=constant(gpu.library.gemm.setup_round_trips * hit),
+        ),
+        choice=Choice(offered=whole),
     )
     moved, copies = (column(op.filter_bytes), filters), conditions.cache.weight_copies
     transform = _transform("filters", moved, gpu, copies, conv.transform_efficiency)
@@ -143,7 +150,9 @@ def _products(
     rows = patches[:, 0].astype(np.int64)
     gemm = Gemm(m=rows, n=way.parts * op.cout, k=way.parts * op.cin, batch=int(points), dtype=op.dtype)
     (demand,) = gemm_demands(gemm, with_simt_tiles(gpu, *way.tiles), replace(conditions, cache=WARM))
-    return replace(demand, fma_ops=demand.fma_ops / way.efficiency)
+    return demand.but(
+        work={"fma_ops": demand.work.fma_ops / way.efficiency},
+    )
 
 
 def _transform(
@@ -156,8 +165,8 @@ def _transform(
         write_bytes=write / use,
         flops=0.0 * read,
         special_ops=0.0 * read,
-        warm_share=cache.hit_share(np.minimum(column(copies), 1e9) * read + write, gpu),
-        written_back_share=1.0 - cache.hit_share(read + write, gpu),
+        warm_share=warm_share(read, copies, write, gpu),
+        written_back_share=written_back_share(read + write, gpu),
     )
     return stream_demand(f"transform_{what}", stream, gpu)
 

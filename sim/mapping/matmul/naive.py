@@ -13,9 +13,11 @@ import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import Conditions, FloatArray, KernelDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping.columns import ceil_div, column, constant
+from simexplore.sim.mapping.traffic import passes, warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import NaiveTiledGemm
 
@@ -51,29 +53,39 @@ def naive_gemm_demand(op: NaiveTiledGemm, gpu: Gpu, conditions: Conditions) -> t
     turns = 2.0 * (products + steps) + 2.0 * steps * lines
     loaded = 2.0 * steps * tile * row_bytes
     read, write = _dram_bytes(op, gpu, conditions, rows, columns)
-    hit = cache.mean_latency_cycles(gpu)
+    hit = gpu.l2.mean_latency_cycles
     return (
         KernelDemand(
             kernel=op.op,
-            ctas=ctas,
-            warps_per_cta=warps,
-            registers_per_thread=constant(REGISTERS),
-            shared_bytes_per_cta=2.0 * tile**2 * element,
-            overlap_exponent=TURNS,
-            fma_dtype=op.dtype,
-            fma_ops=slots * 2.0 * sm.warp_size,
-            shared_bytes=warps * turns * sm.shared_bandwidth_bytes_per_clk,
-            l2_read_bytes=loaded,
-            l2_write_bytes=tile * row_bytes,
-            dram_read_bytes=read / ctas,
-            dram_write_bytes=write / ctas,
-            bytes_in_flight=2.0 * tile * row_bytes,
-            chain_cycles=steps * _waiting_cycles(op, gpu)
-            + steps * 2.0 * (gpu.library.barrier_cycles + sm.shared_latency_cycles)
-            + products * sm.fma_latency_cycles,
-            epilogue_bytes=tile * row_bytes,
-            setup_cycles=constant(hit),
-            label=(tile,),
+            grid=Grid(
+                ctas=ctas,
+                warps_per_cta=warps,
+                registers_per_thread=constant(REGISTERS),
+                shared_bytes_per_cta=2.0 * tile**2 * element,
+            ),
+            work=Work(
+                fma_dtype=op.dtype,
+                fma_ops=slots * 2.0 * sm.warp_size,
+                shared_bytes=warps * turns * sm.shared_bandwidth_bytes_per_clk,
+                l2_read_bytes=loaded,
+                l2_write_bytes=tile * row_bytes,
+                dram_read_bytes=read / ctas,
+                dram_write_bytes=write / ctas,
+                epilogue_bytes=tile * row_bytes,
+            ),
+            latency=Latency(
+                bytes_in_flight=2.0 * tile * row_bytes,
+                chain_cycles=steps * _waiting_cycles(op, gpu)
+                + steps * 2.0 * (gpu.library.barrier_cycles + sm.shared_latency_cycles)
+                + products * sm.fma_latency_cycles,
+                setup_cycles=constant(hit),
+            ),
+            overlap=Overlap(
+                within_sm=TURNS,
+            ),
+            choice=Choice(
+                label=(tile,),
+            ),
         ),
     )
 
@@ -82,7 +94,7 @@ def _waiting_cycles(op: NaiveTiledGemm, gpu: Gpu) -> FloatArray:
     """Latency of a step beyond that of L2 [clk]: neighbouring CTAs walk in step and wait for the same lines of B, so
     where B is too large for L2 all of them wait for DRAM, though few of their bytes come from there."""
     b = column(op.k) * column(op.n) * bytes_of(op.dtype)
-    return (1.0 - cache.hit_share(b, gpu)) * (gpu.dram.latency_cycles - cache.mean_latency_cycles(gpu))
+    return (1.0 - cache.hit_share(b, gpu)) * (gpu.dram.latency_cycles - gpu.l2.mean_latency_cycles)
 
 
 def _dram_bytes(
@@ -97,8 +109,6 @@ def _dram_bytes(
     a, b, c = m * k * element, k * n * element, m * n * element
     warps = ceil_div(tile**2, float(gpu.sm.warp_size))
     at_once = gpu.sm.count * np.maximum(np.minimum(np.floor(gpu.sm.max_warps / warps), gpu.sm.max_ctas), 1.0)
-    passes = np.maximum(rows / np.maximum(at_once / columns, 1.0), 1.0)
-    copies = np.minimum(column(conditions.cache.activation_copies), 1e9)
-    cold = 1.0 - cache.hit_share(copies * (a + b) + c, gpu)
-    again = b * (passes - 1.0) * (1.0 - cache.hit_share(b, gpu))
-    return (a + b) * cold + again, c * (1.0 - cache.hit_share(a + b + c, gpu))
+    cold = 1.0 - warm_share(a + b, conditions.cache.activation_copies, c, gpu)
+    again = b * (passes(rows, columns, at_once) - 1.0) * (1.0 - cache.hit_share(b, gpu))
+    return (a + b) * cold + again, c * written_back_share(a + b + c, gpu)

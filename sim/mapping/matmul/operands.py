@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import CacheState, FloatArray
+from simexplore.sim.conditions import CacheState
+from simexplore.sim.demand import FloatArray
 from simexplore.sim.hardware.cache import hit_share
 from simexplore.sim.mapping.columns import Pairs, column
+from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Gemm
 
@@ -52,13 +54,9 @@ def dram_traffic(
     more_of_a = a * (columns / wide - 1.0) * missing
     more_of_b = b * (rows / high - 1.0) * missing
 
-    warm_a = hit_share(_copies(state.activation_copies) * a + b + c, gpu, gpu.library.gemm.l2_share)
-    warm_b = hit_share(_copies(state.weight_copies) * b + a + c, gpu, gpu.library.gemm.l2_share)
-    written_back = 1.0 - hit_share(a + b + c, gpu, gpu.library.gemm.dirty_share)
+    room = gpu.library.gemm.l2_share
+    warm_a = warm_share(a, state.activation_copies, b + c, gpu, room)
+    warm_b = warm_share(b, state.weight_copies, a + c, gpu, room)
+    written_back = written_back_share(a + b + c, gpu, gpu.library.gemm.dirty_share)
     read = a * (1.0 - warm_a) + b * (1.0 - warm_b) + np.minimum(more_of_a, more_of_b)
     return DramTraffic(read=read, write=c * written_back, unread=a * warm_a + b * warm_b)
-
-
-def _copies(copies: float | FloatArray) -> FloatArray:
-    """Copies as a column; unbounded ones become a number that no cache holds, so that zero bytes stay zero."""
-    return np.minimum(column(copies), 1e9)

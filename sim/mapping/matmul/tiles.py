@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import Tile
@@ -53,10 +52,6 @@ class Tiles:
     chain_cycles: FloatArray
     """Latency of one k-step in a CTA that has its SM to itself."""
     on_tensor_cores: bool
-
-    def suit(self, m: FloatArray, n: FloatArray) -> NDArray[np.bool_]:
-        """Whether a kernel is one to consider for m x n: no tile is twice as large as C if the menu has a smaller."""
-        return (self.m < 2.0 * np.maximum(m, np.min(self.m))) & (self.n < 2.0 * np.maximum(n, np.min(self.n)))
 
 
 _ARRAYS = tuple(field.name for field in fields(Tiles) if field.name != "on_tensor_cores")

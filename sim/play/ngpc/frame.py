@@ -8,9 +8,9 @@ from math import inf
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.ngpc import Ngpc
-from simexplore.sim.demand import RESOURCES, Launch
+from simexplore.sim.conditions import Launch
+from simexplore.sim.demand import RESOURCES
 from simexplore.sim.estimate.op_run import OpRun
-from simexplore.sim.hardware import cache
 from simexplore.sim.hardware.ngpc.cluster import LONGEST_PLAYED, Stages, period_of, schedule
 from simexplore.sim.hardware.ngpc.nfp import SteadyRate, steady_rate
 from simexplore.sim.hardware.timing import KernelTiming, kernel_timing
@@ -67,7 +67,7 @@ def plan_frame(graph: Graph, gpu: Gpu, launch: Launch = "graph") -> Plan | None:
     rate = steady_rate(frame.field, ngpc.encoding, ngpc.mlp)
     ngpc_s, takes, bound = _ngpc_batch(frame, gpu, ngpc, rate)
     launch_s = gpu.launch.graph_s if launch == "graph" else gpu.launch.stream_s
-    trip_s = cache.mean_latency_cycles(gpu) / gpu.clock.boost_hz
+    trip_s = gpu.l2.mean_latency_cycles / gpu.clock.boost_hz
     busy = {name: float(timing.busy_s[name].item()) * full for name in RESOURCES}
     stages = Stages(
         gpu_s=max(float(timing.run_s.item()) * full, *busy.values()),

@@ -15,7 +15,7 @@ import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.ngpc import Ngpc
-from simexplore.sim.demand import FloatArray, KernelDemand
+from simexplore.sim.demand import FloatArray, Grid, KernelDemand, Latency, Work
 from simexplore.sim.hardware import cache
 from simexplore.sim.hardware.ngpc.nfp import Field, Layer, Level
 from simexplore.workloads.dtypes import bytes_of
@@ -154,18 +154,24 @@ def fused_kernel(frame: Frame, gpu: Gpu, ngpc: Ngpc) -> KernelDemand:
     one = np.ones(1)
     demand = KernelDemand(
         kernel="rest_fused",
-        ctas=np.array([float(ctas)]),
-        warps_per_cta=one * CTA_THREADS / gpu.sm.warp_size,
-        registers_per_thread=one * PERSISTENT_REGISTERS,
-        shared_bytes_per_cta=one * 0.0,
-        fma_ops=per_cta(2.0 * frame.instructions),
-        l2_read_bytes=per_cta(answered),
-        l2_write_bytes=per_cta(asked + frame.frame_bytes),
-        dram_read_bytes=per_cta(answered * missing),
-        dram_write_bytes=per_cta(asked * missing + frame.frame_bytes),
-        bytes_in_flight=one * CTA_THREADS * frame.result_bytes,
-        chain_cycles=one * frame.dependent_loads / frame.threads * gpu.sm.l1_latency_cycles,
-        setup_cycles=one * cache.mean_latency_cycles(gpu),
+        grid=Grid(
+            ctas=np.array([float(ctas)]),
+            warps_per_cta=one * CTA_THREADS / gpu.sm.warp_size,
+            registers_per_thread=one * PERSISTENT_REGISTERS,
+            shared_bytes_per_cta=one * 0.0,
+        ),
+        work=Work(
+            fma_ops=per_cta(2.0 * frame.instructions),
+            l2_read_bytes=per_cta(answered),
+            l2_write_bytes=per_cta(asked + frame.frame_bytes),
+            dram_read_bytes=per_cta(answered * missing),
+            dram_write_bytes=per_cta(asked * missing + frame.frame_bytes),
+        ),
+        latency=Latency(
+            bytes_in_flight=one * CTA_THREADS * frame.result_bytes,
+            chain_cycles=one * frame.dependent_loads / frame.threads * gpu.sm.l1_latency_cycles,
+            setup_cycles=one * gpu.l2.mean_latency_cycles,
+        ),
     )
     return demand.map(np.ravel)
 

@@ -12,7 +12,7 @@ from simexplore.archs.fields import Field, field_of, leaf_fields, with_columns
 from simexplore.archs.load import list_archs, load_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import COLD, SERVING, Conditions
+from simexplore.sim.conditions import COLD, SERVING, Conditions
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.explore.evaluation.rows import BLOCK_ROWS, Machines, as_columns, evaluate, signature
 from simexplore.workloads.ops import parse_operator
@@ -65,7 +65,7 @@ def test_a_column_of_machines_is_each_machine(name: str) -> None:
                 continue
             alone = predict(works[work][0], one, works[work][1])
             np.testing.assert_allclose(found.time_s[row], alone.time_s[0], rtol=1e-12)
-            energy = found.dynamic_j[row] + one.power.idle_w * found.time_s[row]
+            energy = found.energy_j[row] + one.power.idle_w * found.time_s[row]
             np.testing.assert_allclose(energy, alone.energy_j[0], rtol=1e-9)
             assert found.bound_code[row] == alone.bound_code[0]
     assert len(errors) < len(works) / 2

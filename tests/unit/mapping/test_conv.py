@@ -17,10 +17,12 @@ from simexplore.archs.schema.library import Patch
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import conditions_of, read_measurements
 from simexplore.kernels.measurement import Measurements
-from simexplore.sim.demand import COLD, Conditions, KernelDemand
+from simexplore.sim.conditions import COLD, Conditions
+from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.graphs import estimate_graph
-from simexplore.sim.estimate.operators import choose_kernel, kernels_of, predict
+from simexplore.sim.estimate.operators import kernels_of, predict
 from simexplore.sim.mapping import algorithms_of
+from simexplore.sim.mapping.choice import choose_kernel
 from simexplore.sim.mapping.conv.algorithms import implicit_gemm
 from simexplore.sim.play.execute import execute
 from simexplore.workloads.ops import Conv2d, Gemm, parse_operator
@@ -59,15 +61,15 @@ def test_a_filter_larger_than_the_image_is_a_mistake() -> None:
 def test_dram_brings_the_image_and_not_its_patches(gpu: Gpu) -> None:
     op = Conv2d(batch=8, cin=64, cout=64, ksize=3, hw=56, pad=1, dtype="fp32")  # 6.4 MB each: fits L2
     demand = implicit_gemm(op, gpu, COLD)
-    read = demand.ctas * demand.dram_read_bytes
+    read = demand.grid.ctas * demand.work.dram_read_bytes
     np.testing.assert_allclose(read, op.image_bytes + op.filter_bytes, rtol=1e-3)
     patches = op.image_bytes * op.ksize**2
-    assert np.all(demand.ctas * demand.l2_read_bytes < patches + demand.ctas * op.filter_bytes)
+    assert np.all(demand.grid.ctas * demand.work.l2_read_bytes < patches + demand.grid.ctas * op.filter_bytes)
 
 
 def test_k_is_filled_up_to_the_step_of_the_main_loop(gpu: Gpu) -> None:
     ops = [replace(VGG, cin=cin, ksize=1, pad=0) for cin in (1, 8, 9, 16)]
-    work = [implicit_gemm(op, gpu, COLD).fma_ops for op in ops]
+    work = [implicit_gemm(op, gpu, COLD).work.fma_ops for op in ops]
     np.testing.assert_array_equal(work[0], work[1])
     np.testing.assert_array_equal(work[2], work[3])
     assert np.all(work[2] == 2 * work[1])
@@ -97,8 +99,8 @@ def test_separate_transforms_fill_the_batch_up_to_a_group(gpu: Gpu) -> None:
         assert isinstance(demand, KernelDemand)
         return demand
 
-    np.testing.assert_array_equal(products(17).ctas, products(32).ctas)
-    assert np.all(products(33).ctas > products(32).ctas)
+    np.testing.assert_array_equal(products(17).grid.ctas, products(32).grid.ctas)
+    assert np.all(products(33).grid.ctas > products(32).grid.ctas)
 
 
 def test_images_are_taken_in_groups_only_where_they_fill_them(gpu: Gpu) -> None:
@@ -110,8 +112,8 @@ def test_images_are_taken_in_groups_only_where_they_fill_them(gpu: Gpu) -> None:
         return choose_kernel(demand, gpu, Conditions())
 
     channels = VGG.cout / gpu.library.conv.winograd_channels
-    np.testing.assert_array_equal(fused(64).ctas, 64 / 4 * 2 * channels)
-    np.testing.assert_array_equal(fused(63).ctas, 63 * channels)
+    np.testing.assert_array_equal(fused(64).grid.ctas, 64 / 4 * 2 * channels)
+    np.testing.assert_array_equal(fused(63).grid.ctas, 63 * channels)
 
 
 @pytest.mark.parametrize("text", ["8x16", "0x8x16", "1x8x16x2", "1xax2", 4, None])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import WARM, Conditions, KernelDemand
+from simexplore.sim.conditions import WARM, Conditions
+from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping import demands_of
 from simexplore.workloads.ops import Gemm, Quantize
@@ -21,14 +22,14 @@ def kernel(op: Quantize, gpu: Gpu) -> KernelDemand:
 @pytest.mark.parametrize("rows", [1, 4096])
 def test_the_grid_is_the_same_for_all_sizes(rows: int, h200: Gpu) -> None:
     one = kernel(Quantize(rows, 4096), h200)
-    assert one.ctas.item() == 1024
-    assert one.l2_read_bytes.item() == rows * 4096 * 2 / 1024
-    assert one.l2_write_bytes.item() == rows * 4096 / 1024
+    assert one.grid.ctas.item() == 1024
+    assert one.work.l2_read_bytes.item() == rows * 4096 * 2 / 1024
+    assert one.work.l2_write_bytes.item() == rows * 4096 / 1024
 
 
 def test_instructions_grow_with_elements(h200: Gpu) -> None:
     """16 of them for each element, and an FMA counts as two operations."""
-    assert kernel(Quantize(512, 2048), h200).fma_ops.item() == 2 * 16 * 1024
+    assert kernel(Quantize(512, 2048), h200).work.fma_ops.item() == 2 * 16 * 1024
 
 
 def test_shapes_of_as_many_elements_take_as_long(h200: Gpu) -> None:
@@ -47,4 +48,4 @@ def test_narrow_gemms_convert_their_activations_with_it(h200: Gpu) -> None:
     op = Gemm(64, 128, 256, dtype="fp8", activation_dtype="bf16")
     convert = demands_of(op, h200, Conditions())[1]
     assert isinstance(convert, KernelDemand)
-    assert (convert.kernel, convert.ctas.item()) == ("quant_scale_matrix", 1024)
+    assert (convert.kernel, convert.grid.ctas.item()) == ("quant_scale_matrix", 1024)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import WARM, Conditions, KernelDemand
+from simexplore.sim.conditions import WARM, Conditions
+from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.operators import kernels_of, predict
 from simexplore.sim.mapping import algorithms_of
 from simexplore.workloads.ops import AttentionDecode
@@ -30,11 +31,11 @@ def attention(op: AttentionDecode, gpu: Gpu, conditions: Conditions | None = Non
 
 def grouped(op: AttentionDecode, gpu: Gpu) -> bool:
     """Whether a CTA computes all query heads of a KV head."""
-    return bool(np.any(attention(op, gpu).tensor_ops > 0.0))
+    return bool(np.any(attention(op, gpu).work.tensor_ops > 0.0))
 
 
 def splits(op: AttentionDecode, gpu: Gpu) -> float:
-    return attention(op, gpu).label[0].item()
+    return attention(op, gpu).choice.label[0].item()
 
 
 def test_one_kernel_serves_each_row(h200: Gpu) -> None:
@@ -69,27 +70,27 @@ def test_grouped_splits_as_the_engine_counts_them(batch: int, seq_kv: int, expec
 
 def test_a_grouped_cta_reads_keys_once_and_computes_whole_warps(h200: Gpu) -> None:
     kernel = attention(decode(batch=512, seq_kv=100), h200)
-    assert kernel.ctas.item() == 512 * 8
+    assert kernel.grid.ctas.item() == 512 * 8
     partial = 4 * 128 * 2
-    assert kernel.l2_read_bytes.item() == 2 * 100 * 128 * 2 + partial
-    assert kernel.tensor_ops.item() == 4 * 16 * 128 * 128  # a row of 16 queries, two warps of 64 keys
+    assert kernel.work.l2_read_bytes.item() == 2 * 100 * 128 * 2 + partial
+    assert kernel.work.tensor_ops.item() == 4 * 16 * 128 * 128  # a row of 16 queries, two warps of 64 keys
 
 
 def test_heads_of_192_cost_what_256_do(h200: Gpu) -> None:
     odd, even = (attention(decode(batch=512, head_dim=width), h200) for width in (192, 256))
-    assert odd.tensor_ops.item() == even.tensor_ops.item()
-    assert odd.l2_read_bytes.item() < even.l2_read_bytes.item()
+    assert odd.work.tensor_ops.item() == even.work.tensor_ops.item()
+    assert odd.work.l2_read_bytes.item() < even.work.l2_read_bytes.item()
 
 
 def test_a_window_skips_whole_tiles(h200: Gpu) -> None:
     whole, part = (attention(decode(batch=512, seq_kv=4096, window=window), h200) for window in (0, 128))
-    assert whole.chain_cycles.item() == 16 * part.chain_cycles.item()
-    assert part.l2_read_bytes.item() < whole.l2_read_bytes.item() / 30
+    assert whole.latency.chain_cycles.item() == 16 * part.latency.chain_cycles.item()
+    assert part.work.l2_read_bytes.item() < whole.work.l2_read_bytes.item() / 30
 
 
 @pytest.mark.parametrize(("sequences", "warps"), [(1, 32), (132, 32), (200, 16), (400, 16), (528, 8), (4000, 8)])
 def test_ctas_of_one_head_are_large_while_sms_are_unfilled(sequences: int, warps: int, h200: Gpu) -> None:
-    assert attention(decode(batch=sequences, heads=1, kv_heads=1), h200).warps_per_cta.item() == warps
+    assert attention(decode(batch=sequences, heads=1, kv_heads=1), h200).grid.warps_per_cta.item() == warps
 
 
 @pytest.mark.parametrize(("seq_kv", "expected"), [(511, 1), (512, 2), (2000, 4), (100_000, 17), (200_000, 17)])
@@ -106,7 +107,9 @@ def test_scores_must_fit_shared_memory(l40s: Gpu) -> None:
 
 def test_unrolled_loops_run_to_their_end(h200: Gpu) -> None:
     """256 threads take 16 keys at once, four times: 65 keys cost what 128 do, 4 keys a quarter of 16."""
-    work = [attention(decode(batch=512, heads=8, seq_kv=keys), h200).fma_ops.item() for keys in (4, 16, 64, 65, 128)]
+    work = [
+        attention(decode(batch=512, heads=8, seq_kv=keys), h200).work.fma_ops.item() for keys in (4, 16, 64, 65, 128)
+    ]
     assert np.array(work) / work[1] == pytest.approx([0.25, 1, 1, 2, 2])
 
 
@@ -123,20 +126,20 @@ def test_ada_neither_splits_an_8_bit_cache_nor_multiplies_it(l40s: Gpu, h200: Gp
     op = decode(batch=1, seq_kv=8192, kv_dtype="fp8")
     assert (splits(op, l40s), splits(op, h200)) == (1, 23)
     keys = attention(op, l40s)
-    assert keys.special_ops.item() == 8192 * 16 + 2 * 2 * 8192 * 128  # scores, and two conversions an element
+    assert keys.work.special_ops.item() == 8192 * 16 + 2 * 2 * 8192 * 128  # scores, and two conversions an element
 
 
 def test_idle_ctas_of_hopper_s_8_bit_kernel_return(h200: Gpu) -> None:
     op = decode(batch=1, seq_kv=8192, window=128, kv_dtype="fp8")
     assert splits(op, h200) == 2  # tiles of 64 keys in the window
-    assert attention(decode(batch=1, seq_kv=8192, window=128), h200).label[0].item() == 23
+    assert attention(decode(batch=1, seq_kv=8192, window=128), h200).choice.label[0].item() == 23
 
 
 def test_queries_and_results_push_the_cache_out(l40s: Gpu) -> None:
     """64 heads of 2,048 sequences are 33 MB that come, are rotated, and leave: with 17 MB of keys more than 96 MB."""
     op = decode(batch=2048, heads=64, seq_kv=2)
     inside, alone = (attention(op, l40s, Conditions(attention_module=module, cache=WARM)) for module in (True, False))
-    assert inside.dram_read_bytes.item() > 5 * alone.dram_read_bytes.item()
+    assert inside.work.dram_read_bytes.item() > 5 * alone.work.dram_read_bytes.item()
 
 
 def test_columns_are_their_rows(h200: Gpu) -> None:

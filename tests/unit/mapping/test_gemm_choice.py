@@ -9,9 +9,11 @@ import pytest
 
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import COLD, WARM, CacheState, Conditions, KernelDemand
-from simexplore.sim.estimate.operators import choose_kernel, predict
+from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions
+from simexplore.sim.demand import KernelDemand
+from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping import demands_of
+from simexplore.sim.mapping.choice import choose_kernel
 from simexplore.workloads.ops import Gemm
 
 ADA, HOPPER = "nvidia/l40s@facts", "nvidia/h200-sxm@facts"
@@ -31,14 +33,16 @@ def chosen(op: Gemm, gpu: Gpu, cache: CacheState = COLD) -> KernelDemand:
 
 
 def splits(op: Gemm, gpu: Gpu, cache: CacheState = COLD) -> int:
-    return int(chosen(op, gpu, cache).label[2].item())
+    return int(chosen(op, gpu, cache).choice.label[2].item())
 
 
 @pytest.mark.parametrize("name", [ADA, HOPPER, "nvidia/a100-sxm-80gb@facts"])
 @pytest.mark.parametrize("shape", [(8, 1024, 4096), (8, 4096, 4096), (512, 2048, 2048), (64, 256, 8192)])
 def test_the_choice_does_not_depend_on_what_is_in_the_cache(name: str, shape: tuple[int, int, int]) -> None:
     gpu, op = load_arch(name), Gemm(*shape, dtype="bf16")
-    assert [x.item() for x in chosen(op, gpu, COLD).label] == [x.item() for x in chosen(op, gpu, WARM).label]
+    assert [x.item() for x in chosen(op, gpu, COLD).choice.label] == [
+        x.item() for x in chosen(op, gpu, WARM).choice.label
+    ]
 
 
 def test_few_products_are_not_split_on_ada() -> None:
@@ -72,7 +76,7 @@ def test_a_library_that_reckons_with_bandwidth_alone_splits_less() -> None:
 def test_what_the_library_reckons_with_is_not_in_the_time() -> None:
     gpu, op = load_arch(ADA), Gemm(4096, 4096, 4096, dtype="bf16")
     other = library(gpu, reckoned_latency_share=1.0)
-    assert [x.item() for x in chosen(op, gpu).label] == [x.item() for x in chosen(op, other).label]
+    assert [x.item() for x in chosen(op, gpu).choice.label] == [x.item() for x in chosen(op, other).choice.label]
     assert predict(op, other).time_s == predict(op, gpu).time_s
 
 
@@ -98,7 +102,7 @@ def test_results_are_written_back_where_they_no_longer_fit() -> None:
     gpu = load_arch(ADA)
     op = Gemm(4096, 8192, 64, dtype="bf16")  # 64 MiB of results beside 1.5 MiB of operands; the L2 has 96
     written = [
-        float((kernel.ctas * kernel.dram_write_bytes).item())
+        float((kernel.grid.ctas * kernel.work.dram_write_bytes).item())
         for share in (0.9, 0.3)
         for kernel in [chosen(op, library(gpu, dirty_share=share), WARM)]
     ]

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import ShapeRange
-from simexplore.sim.demand import COLD, Conditions, Demand, KernelDemand
-from simexplore.sim.estimate.operators import choose_kernel, predict
-from simexplore.sim.mapping.matmul.gemm import MODEST_TILE, gemm_demands, takes_two_stages
+from simexplore.sim.conditions import COLD, Conditions
+from simexplore.sim.demand import Demand, KernelDemand
+from simexplore.sim.estimate.operators import predict
+from simexplore.sim.libraries.cublas import MODEST_TILE, takes_two_stages
+from simexplore.sim.mapping.choice import choose_kernel
+from simexplore.sim.mapping.matmul.gemm import gemm_demands
 from simexplore.workloads.ops import Gemm
 
 ADA, AMPERE = "nvidia/l40s@facts", "nvidia/a100-sxm-80gb@facts"
@@ -78,7 +81,7 @@ def test_tiles_are_modest_where_the_machine_says(k: int, modest: bool) -> None:
     gpu, conditions = load_arch(ADA), Conditions(cache=COLD)
     (kernel,) = gemm_demands(Gemm(8192, 8192, k, dtype="bf16"), gpu, conditions)
     assert isinstance(kernel, KernelDemand)
-    high, wide = (x.item() for x in choose_kernel(kernel, gpu, conditions).label[:2])
+    high, wide = (x.item() for x in choose_kernel(kernel, gpu, conditions).choice.label[:2])
     assert (high * wide <= MODEST_TILE) == modest
 
 
@@ -89,14 +92,14 @@ def test_tcgen05_reads_columns_half_as_often_as_wgmma() -> None:
     older = gpu.model_copy(update={"library": gpu.library.model_copy(update={"gemm": gemm})})
     large = Gemm(8192, 8192, 8192, dtype="bf16")
     now, before = (_large_tile(gemm_demands(large, machine, conditions)[0]) for machine in (gpu, older))
-    assert now.tensor_ops == before.tensor_ops
-    assert now.shared_bytes * (2 * 64 + 2 * 256) == before.shared_bytes * (128 + 256)
+    assert now.work.tensor_ops == before.work.tensor_ops
+    assert now.work.shared_bytes * (2 * 64 + 2 * 256) == before.work.shared_bytes * (128 + 256)
     assert predict(large, gpu, conditions).time_s < predict(large, older, conditions).time_s
 
 
 def _large_tile(kernel: Demand) -> KernelDemand:
     """The unsplit 128 x 256 candidate."""
     assert isinstance(kernel, KernelDemand)
-    high, wide, splits = np.broadcast_arrays(*kernel.label)
+    high, wide, splits = np.broadcast_arrays(*kernel.choice.label)
     index = int(np.flatnonzero((high[0] == 128) & (wide[0] == 256) & (splits[0] == 1))[0])
     return kernel.take(np.array([index]))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 import simexplore
 from simexplore.archs.load import load_arch
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import Conditions, KernelDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping import demands_of
 from simexplore.workloads.ops import NaiveTiledGemm
@@ -32,13 +33,13 @@ def test_counts_by_hand() -> None:
 
 def test_the_grid_has_a_thread_for_each_result() -> None:
     for tile in TILES:
-        assert demand(tile).ctas.item() == (256 / tile) ** 2
-        assert demand(tile).warps_per_cta.item() == max(tile * tile / 32, 1)
+        assert demand(tile).grid.ctas.item() == (256 / tile) ** 2
+        assert demand(tile).grid.warps_per_cta.item() == max(tile * tile / 32, 1)
 
 
 def test_a_step_loads_two_tiles_in_whole_sectors() -> None:
-    assert demand(32).l2_read_bytes.item() == 2 * 256 * 32 * 4
-    assert demand(1).l2_read_bytes.item() == 2 * 256 * 32  # a sector for each element
+    assert demand(32).work.l2_read_bytes.item() == 2 * 256 * 32 * 4
+    assert demand(1).work.l2_read_bytes.item() == 2 * 256 * 32  # a sector for each element
 
 
 def test_small_tiles_are_slow_and_the_best_has_many_ctas() -> None:

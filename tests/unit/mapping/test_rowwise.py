@@ -12,7 +12,8 @@ from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import Measurements
-from simexplore.sim.demand import COLD, Conditions, KernelDemand
+from simexplore.sim.conditions import COLD, Conditions
+from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping import demands_of
 from simexplore.workloads.ops import parse_operator
@@ -34,7 +35,7 @@ def kernel(text: str, gpu: Gpu) -> KernelDemand:
 def dram_reads(text: str, gpu: Gpu) -> float:
     """Times that a row is read from DRAM."""
     demand, op = kernel(text, gpu), parse_operator(text)
-    return (demand.ctas * demand.dram_read_bytes).item() / float(op.output_bytes)
+    return (demand.grid.ctas * demand.work.dram_read_bytes).item() / float(op.output_bytes)
 
 
 @pytest.mark.parametrize(("name", "passes"), [("softmax", 3.0), ("layernorm", 2.0), ("rmsnorm", 2.0)])
@@ -46,14 +47,16 @@ def test_rows_that_no_cache_holds_are_read_in_every_pass(gpu: Gpu, name: str, pa
 def test_a_few_rows_are_read_again_from_l2(gpu: Gpu, name: str, vectors: int) -> None:
     text = f"{name}(rows=8,cols=8192,dtype=fp32)"
     assert dram_reads(text, gpu) == pytest.approx(1.0 + vectors / 8, rel=0.01)
-    assert kernel(text, gpu).l2_read_bytes.item() >= 2 * 8192 * 4
+    assert kernel(text, gpu).work.l2_read_bytes.item() >= 2 * 8192 * 4
 
 
 def test_a_softmax_of_short_rows_reads_them_once(gpu: Gpu) -> None:
     once, again = (kernel(f"softmax(rows=100000,cols={cols},dtype=fp32)", gpu) for cols in (1024, 1025))
-    np.testing.assert_allclose(once.l2_read_bytes, 4 * 1024)
-    np.testing.assert_allclose(again.l2_read_bytes, 3 * 4 * 1025)
-    np.testing.assert_array_equal((once.warps_per_cta, again.warps_per_cta), (np.ones((1, 1)), np.full((1, 1), 8.0)))
+    np.testing.assert_allclose(once.work.l2_read_bytes, 4 * 1024)
+    np.testing.assert_allclose(again.work.l2_read_bytes, 3 * 4 * 1025)
+    np.testing.assert_array_equal(
+        (once.grid.warps_per_cta, again.grid.warps_per_cta), (np.ones((1, 1)), np.full((1, 1), 8.0))
+    )
 
 
 def test_more_rows_in_flight_miss_more(gpu: Gpu) -> None:
@@ -64,9 +67,9 @@ def test_more_rows_in_flight_miss_more(gpu: Gpu) -> None:
 def test_a_machine_whose_l1_holds_rows_reads_dram_once() -> None:
     cpu = load_arch("cpu/lavapipe")
     demand = kernel("layernorm(rows=4096,cols=2048,dtype=fp32)", cpu)
-    np.testing.assert_allclose(demand.dram_read_bytes, 2048 * 4, rtol=0.01)
+    np.testing.assert_allclose(demand.work.dram_read_bytes, 2048 * 4, rtol=0.01)
     scale = cpu.sm.shared_bandwidth_bytes_per_clk / cpu.sm.l1_bandwidth_bytes_per_clk
-    np.testing.assert_allclose(demand.shared_bytes, (2 + 2) * 2048 * 4 * scale)  # two more passes, two vectors
+    np.testing.assert_allclose(demand.work.shared_bytes, (2 + 2) * 2048 * 4 * scale)  # two more passes, two vectors
 
 
 def test_an_eager_call_waits_for_the_host(gpu: Gpu) -> None:

@@ -9,8 +9,11 @@ import pytest
 
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import Conditions, KernelDemand
-from simexplore.sim.estimate.operators import BOUNDS, link_seconds, predict
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import Grid, KernelDemand, Latency, Work
+from simexplore.sim.estimate.alone import BOUNDS
+from simexplore.sim.estimate.operators import predict
+from simexplore.sim.hardware.links import link_seconds
 from simexplore.sim.mapping import demands_of
 from simexplore.sim.play.plan import GpuKernel, LinkTransfer, Planner
 from simexplore.workloads.ops import Gemm, parse_operator
@@ -28,12 +31,18 @@ def kernel(ctas: int, ctas_per_sm: int) -> GpuKernel:
     room = gpu().sm.shared_memory_bytes / ctas_per_sm - gpu().sm.shared_memory_reserved_bytes
     demand = KernelDemand(
         kernel="test",
-        ctas=one(ctas),
-        warps_per_cta=one(1),
-        registers_per_thread=one(32),
-        shared_bytes_per_cta=one(room - 1),
-        fma_ops=one(1e6),
-        exposed_cycles=one(1000),
+        grid=Grid(
+            ctas=one(ctas),
+            warps_per_cta=one(1),
+            registers_per_thread=one(32),
+            shared_bytes_per_cta=one(room - 1),
+        ),
+        work=Work(
+            fma_ops=one(1e6),
+        ),
+        latency=Latency(
+            exposed_cycles=one(1000),
+        ),
     )
     return GpuKernel(demand, gpu(), Conditions())
 
