@@ -16,7 +16,6 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import RESOURCES, FloatArray, KernelDemand, LinkDemand, Part
 from simexplore.sim.estimate.traits import KernelTraits, kernel_traits, no_traits
 from simexplore.sim.hardware.links import link_seconds
-from simexplore.sim.hardware.occupancy import can_run
 from simexplore.sim.hardware.timing import KernelTiming, kernel_timing, launch_seconds
 
 BOUNDS = (*RESOURCES, "latency", "launch", "link", "encode", "mlp")
@@ -62,8 +61,8 @@ def _(demand: KernelDemand, gpu: Gpu, conditions: Conditions, with_traits: bool 
     time = launch + timing.time_s
     told = kernel_traits(demand, timing, launch, time) if with_traits else None
     busy = np.stack(np.broadcast_arrays(*(timing.busy_s[name] for name in RESOURCES)))
-    able = can_run(demand, gpu)
-    time = time if np.all(able) else np.where(able, time, np.inf)
+    if not np.all(demand.choice.offered):
+        time = np.where(demand.choice.offered, time, np.inf)
     return Alone(time, timing.energy_j, _bound_code(timing, launch), busy, told)
 
 

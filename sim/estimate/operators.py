@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand, FloatArray
 from simexplore.sim.estimate.alone import BOUNDS, alone
@@ -64,11 +65,13 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
     """Predict an operator record whose fields are numbers or columns of shape (rows,).
 
     The physics, times the learned correction where the machine has one for such rows. Raises SimexploreError where
-    the GPU cannot run the operator.
+    the GPU cannot run the operator, or no kernel for it fits an SM.
     """
     conditions = Conditions() if conditions is None else conditions
     correction = correction_of(op, gpu, conditions)
     cost = physics(op, gpu, conditions, with_traits=correction is not None)
+    if not np.all(np.isfinite(cost.time_s)):
+        raise SimexploreError(_nothing_fits(op, gpu, cost.time_s))
     factor = np.ones(len(cost.time_s))
     if correction is None or cost.traits is None:
         ratio = np.full(len(cost.time_s), np.exp(half_width(op, gpu, conditions)))
@@ -82,6 +85,15 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
         energy_j=cost.energy_j + gpu.power.idle_w * (time - cost.time_s),
         bound_code=cost.bound_code,
         correction=factor,
+    )
+
+
+def _nothing_fits(op: Operator, gpu: Gpu, time_s: FloatArray) -> str:
+    first = int(np.flatnonzero(~np.isfinite(time_s))[0])
+    row = f", row {first}" if len(time_s) > 1 else ""
+    return (
+        f"{op.op}{row}: an SM of {gpu.name} has no room for a CTA of any kernel that its libraries have; "
+        "see sm.shared_memory_per_cta, sm.registers and sm.max_warps"
     )
 
 

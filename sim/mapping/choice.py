@@ -13,7 +13,6 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import Algorithm, Demand, FloatArray, KernelDemand
-from simexplore.sim.hardware.occupancy import can_run
 from simexplore.sim.hardware.timing import kernel_seconds, launch_seconds
 
 
@@ -30,14 +29,15 @@ def choose(demand: Demand, gpu: Gpu, conditions: Conditions) -> Demand:  # noqa:
 
 @choose.register
 def choose_kernel(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> KernelDemand:
-    """The candidate of each row that can run and that the library reckons to be the fastest, launch included.
+    """The candidate of each row that the library has, and reckons to be the fastest, launch included.
 
-    Rows of `demand` have a column a candidate. Where none can run, the first is returned, and `can_run` says so.
+    Rows of `demand` have a column a candidate. Those that no SM has room for take infinitely long; where that holds
+    for all, the first is returned, and `occupancy.can_run` says so.
     """
     rows, candidates = demand.shape
     if candidates == 1:
         return demand.take(np.zeros(rows, dtype=np.intp))
-    seconds = np.where(can_run(demand, gpu), reckoned_seconds(demand, gpu, conditions), np.inf)
+    seconds = np.where(demand.choice.offered, reckoned_seconds(demand, gpu, conditions), np.inf)
     return demand.take(np.argmin(seconds, axis=1))
 
 
