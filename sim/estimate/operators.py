@@ -90,9 +90,9 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
 
 def _nothing_fits(op: Operator, gpu: Gpu, time_s: FloatArray) -> str:
     first = int(np.flatnonzero(~np.isfinite(time_s))[0])
-    row = f", row {first}" if len(time_s) > 1 else ""
+    row = f" (row {first})" if len(time_s) > 1 else ""
     return (
-        f"{op.op}{row}: an SM of {gpu.name} has no room for a CTA of any kernel that its libraries have; "
+        f"an SM of {gpu.name} has no room for a CTA of any {op.op} kernel that its libraries have{row}; "
         "see sm.shared_memory_per_cta, sm.registers and sm.max_warps"
     )
 

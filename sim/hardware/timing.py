@@ -101,7 +101,7 @@ def kernel_timing(demand: KernelDemand, gpu: Gpu, sms: float | None = None) -> K
     busy = {name: seconds / scale for name, seconds in _machine_seconds(demand, gpu).items()}
     busy["dram"] = np.broadcast_to(parts.dram_s, run.shape)
     return KernelTiming(
-        setup_s=parts.setup_s + 0.0 * run,
+        setup_s=np.broadcast_to(parts.setup_s, run.shape),
         run_s=run,
         waves=parts.waves,
         full_wave_share=parts.full_s / waves_s,

@@ -7,33 +7,33 @@ laid out; what a kernel then does and how long that takes is for `mapping` and `
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import BoolArray, FloatArray
-from simexplore.sim.libraries import cublas
-from simexplore.workloads.ops import Gemm
-
-
-class GemmRules(Protocol):
-    """What a library of matrix products decides."""
-
-    def takes_two_stages(self, op: Gemm, gpu: Gpu) -> BoolArray:
-        """Rows that kernels with one k-step ahead serve; shape (rows,) or (1,)."""
-
-    def takes_matrix_vector(self, op: Gemm, gpu: Gpu) -> BoolArray:
-        """Rows that the matrix-vector kernel can serve; shape (rows,) or (1,)."""
-
-    def offers_tiles(self, op: Gemm, tile: tuple[FloatArray, FloatArray], gpu: Gpu) -> BoolArray:
-        """Which tiles are kernels to consider for each row; broadcasts to (rows, tiles)."""
-
-    def splits_k(self, op: Gemm, gpu: Gpu) -> BoolArray:
-        """Rows for which splitting k is considered; shape (rows, 1)."""
-
+from simexplore.sim.libraries import cublas, cudnn, tensorrt_llm, torch_
+from simexplore.sim.libraries.interface import AttentionRules, ConvRules, GemmRules, RowRules
 
 GEMM: Mapping[str, GemmRules] = {"cublas": cublas}
+ATTENTION: Mapping[str, AttentionRules] = {"tensorrt_llm": tensorrt_llm}
+CONV: Mapping[str, ConvRules] = {"cudnn": cudnn}
+ROWS: Mapping[str, RowRules] = {"torch": torch_}
+"""Modules by the name that a machine's file gives them; adding a library is adding a file and a line here."""
 
 
 def gemm_rules(gpu: Gpu) -> GemmRules:
     """The rules of the machine's library of matrix products."""
     return GEMM["cublas"]
+
+
+def attention_rules(gpu: Gpu) -> AttentionRules:
+    """The rules of the machine's attention kernels."""
+    return ATTENTION["tensorrt_llm"]
+
+
+def conv_rules(gpu: Gpu) -> ConvRules:
+    """The rules of the machine's library of convolutions."""
+    return CONV["cudnn"]
+
+
+def row_rules(gpu: Gpu) -> RowRules:
+    """The rules of the machine's row-wise kernels."""
+    return ROWS["torch"]

@@ -11,6 +11,7 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import ShapeRange
 from simexplore.sim.demand import BoolArray, FloatArray
+from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Gemm
 
 MODEST_TILE = 128.0 * 128.0
@@ -34,7 +35,7 @@ def takes_matrix_vector(op: Gemm, gpu: Gpu) -> BoolArray:
 def offers_tiles(op: Gemm, tile: tuple[FloatArray, FloatArray], gpu: Gpu) -> BoolArray:
     """Which tiles (rows and columns of C, broadcast to (rows, tiles)) are kernels to consider for each row."""
     library, (high, wide) = gpu.library.gemm, tile
-    m, n = (np.atleast_1d(size)[:, None] for size in (op.m, op.n))
+    m, n = column(op.m), column(op.n)
     offered: BoolArray = np.ones((1, 1), dtype=np.bool_)
     if library.instruction == "mma_sync":
         suits_m = high < TOO_LARGE * np.maximum(m, np.min(high))
@@ -47,14 +48,14 @@ def offers_tiles(op: Gemm, tile: tuple[FloatArray, FloatArray], gpu: Gpu) -> Boo
 def splits_k(op: Gemm, gpu: Gpu) -> BoolArray:
     """Rows for which splitting k is considered at all: of enough products m n k, or with k so deep; shape (rows, 1)."""
     library = gpu.library.gemm
-    m, n, k = (np.atleast_1d(size)[:, None].astype(np.float64) for size in (op.m, op.n, op.k))
+    m, n, k = (column(size) for size in (op.m, op.n, op.k))
     worth: BoolArray = (m * n * k >= library.split_min_products) | (k >= library.split_always_depth)
     return worth
 
 
 def _within(ranges: tuple[ShapeRange, ...], op: Gemm) -> BoolArray:
     """Rows whose sizes are in one of the ranges; shape (rows,) or (1,)."""
-    m, n, k = (np.atleast_1d(size).astype(np.float64) for size in (op.m, op.n, op.k))
+    m, n, k = (column(size)[:, 0] for size in (op.m, op.n, op.k))
     sizes = {"m": m, "n": n, "k": k, "mnk": m * n * k}
     found = np.zeros(np.broadcast_shapes(m.shape, n.shape, k.shape), dtype=np.bool_)
     for shapes in ranges:

@@ -7,7 +7,7 @@ from typing import Literal
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import LinkDemand
-from simexplore.sim.mapping.columns import column
+from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import AllReduce, Collective
 
 

@@ -1,4 +1,4 @@
-"""Helpers that every mapping shares: operator records as columns, and counts rounded up to what hardware works in."""
+"""Helpers that every mapping shares: candidates as rows, pairs of choices, counts in what hardware works in."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ from numpy.typing import NDArray
 from simexplore.sim.demand import FloatArray
 
 Values = TypeVar("Values", bound=NDArray[Any])
-
-
-def column(value: Any) -> FloatArray:
-    """An operator's field as an array of shape (rows, 1), ready to meet candidates of shape (1, candidates)."""
-    return np.atleast_1d(np.asarray(value, dtype=np.float64))[:, None]
 
 
 def row(values: list[float] | tuple[float, ...]) -> FloatArray:

@@ -7,7 +7,8 @@ from functools import singledispatch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import Algorithm, Demand, FloatArray, KernelDemand
-from simexplore.sim.mapping.columns import column, constant
+from simexplore.sim.libraries import conv_rules
+from simexplore.sim.mapping.columns import constant
 from simexplore.workloads.ops import Conv2d, Operator
 
 
@@ -30,13 +31,7 @@ def _(demand: KernelDemand, host_s: FloatArray) -> KernelDemand:
 
 
 def host_seconds(op: Operator, gpu: Gpu, conditions: Conditions) -> FloatArray:
-    """Time from an eager call on an idle stream to its first launch [s].
-
-    Of a convolution t_call (1 + (n / n_2)^2), n: other shapes called before. NeuSight's sweep shows it
-    (`docs/convolutions.md`): the library looks through what it keeps of them, and the more that is, the less of it
-    the host's caches hold. Other operators need no search.
-    """
-    if not isinstance(op, Conv2d):
-        return constant(gpu.launch.eager_s)
-    conv = gpu.library.conv
-    return conv.call_s * (1.0 + (column(conditions.cache.earlier_shapes) / conv.call_doubling) ** 2)
+    """Time from an eager call on an idle stream to its first launch [s]; a convolution's library looks for a plan."""
+    if isinstance(op, Conv2d):
+        return conv_rules(gpu).call_seconds(gpu, conditions)
+    return constant(gpu.launch.eager_s)

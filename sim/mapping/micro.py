@@ -159,7 +159,9 @@ def _loop(
     gpu: Gpu, kernel: str, warps: int, iteration_cycles: float, ctas: float | None = None, **amounts: Any
 ) -> KernelDemand:
     """A loop by what one iteration of a CTA asks for (`demand.Work`); by default one CTA on each SM."""
-    work: dict[str, Any] = {name: x if isinstance(x, str) else np.array([ITERATIONS * x]) for name, x in amounts.items()}
+    work: dict[str, Any] = {
+        name: x if isinstance(x, str) else np.array([ITERATIONS * x]) for name, x in amounts.items()
+    }
     return KernelDemand(
         kernel=kernel,
         grid=Grid(

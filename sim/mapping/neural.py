@@ -18,9 +18,10 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import FloatArray, Grid, KernelDemand, Latency, LinkDemand, Work
 from simexplore.sim.hardware import cache
-from simexplore.sim.mapping.columns import ceil_div, column, constant
+from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import FusedMlp, GridEncoding, HostRead, RayKernel
 
 OPS_PER_INSTRUCTION = 2.0

@@ -9,16 +9,16 @@ from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.hardware.occupancy import ctas_per_sm
-from simexplore.sim.mapping.columns import column, constant
+from simexplore.sim.libraries import row_rules
+from simexplore.sim.mapping.columns import constant
 from simexplore.sim.mapping.streaming import REGISTERS, Stream, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Elementwise, Embedding, LayerNorm, Operator, Quantize, RmsNorm, Softmax
 
 REDUCTIONS = {"softmax": 2.0, "layernorm": 2.0, "rmsnorm": 1.0}
 """Block-wide reductions of a row: maximum and sum; mean and variance; mean square."""
-PASSES = {"softmax": 3.0, "rmsnorm": 2.0}
-"""Times that a kernel reads a row: for each result that needs all of it, and to write. Of a layer norm: library."""
 REGISTER_BYTES = 4.0
 VECTORS = {"softmax": 0.0, "layernorm": 2.0, "rmsnorm": 1.0}
 """Learned vectors that every row reads."""
@@ -74,8 +74,9 @@ def rowwise_demand(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Cond
     library, sm = gpu.library.elementwise, gpu.sm
     demand = stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu, ctas=column(op.rows))
     row_bytes = bytes_of(op.dtype) * column(op.cols)
-    held = column(op.cols) <= (library.softmax_registers if op.op == "softmax" else 0.0)
-    threads = np.where(held, float(sm.warp_size), _threads_of_row(op, gpu))
+    rules = row_rules(gpu)
+    held = rules.holds_rows(op, gpu)
+    threads = np.where(held, float(sm.warp_size), rules.threads_of_row(op, gpu))
     shuffles = np.log2(sm.warp_size) + np.log2(threads / sm.warp_size)
     reduction = shuffles * sm.shared_latency_cycles + np.where(held, 0.0, 2.0 * gpu.library.barrier_cycles)
     loads = threads * library.bytes_per_thread * library.loads_in_flight
@@ -89,8 +90,7 @@ def rowwise_demand(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Cond
             "chain_cycles": REDUCTIONS[op.op] * reduction,
         },
     )
-    passes = float(library.layernorm_passes) if op.op == "layernorm" else PASSES[op.op]
-    return (_read_again(demand, np.where(held, 1.0, passes), row_bytes, VECTORS[op.op], gpu),)
+    return (_read_again(demand, np.where(held, 1.0, rules.passes(op, gpu)), row_bytes, VECTORS[op.op], gpu),)
 
 
 def _read_again(
@@ -119,16 +119,6 @@ def _read_again(
             "dram_read_bytes": demand.work.dram_read_bytes + again * missing,
         },
     )
-
-
-def _threads_of_row(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu) -> FloatArray:
-    """Threads of a CTA: a norm has always as many, a softmax half as many as loads of its row, to a power of two."""
-    library = gpu.library.elementwise
-    if op.op != "softmax":
-        return constant(library.norm_threads)
-    loads = np.maximum(column(op.cols) * bytes_of(op.dtype) / library.bytes_per_thread, 2.0)
-    threads = np.exp2(np.ceil(np.log2(loads)) - 1.0)
-    return np.clip(threads, gpu.sm.warp_size, library.softmax_threads)
 
 
 def embedding_demand(op: Embedding, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import FloatArray
 from simexplore.sim.hardware.cache import hit_share
-from simexplore.sim.mapping.columns import column
+from simexplore.workloads.operators.columns import column
 
 MOST_COPIES = 1e9
 """Copies that stand for infinitely many: no cache holds so many, and zero bytes stay zero."""

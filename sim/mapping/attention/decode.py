@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import Algorithm, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
+from simexplore.sim.libraries import attention_rules
+from simexplore.sim.libraries.tensorrt_llm import LARGEST_CTA
 from simexplore.sim.mapping.attention.prefill import rotate_and_append, tensor_dtype
-from simexplore.sim.mapping.columns import ceil_div, column, constant
+from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.matmul.gemm import PARTIAL_SUM_BYTES
 from simexplore.sim.mapping.matmul.tiles import MMA_ROWS
 from simexplore.sim.mapping.traffic import warm_share
 from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import AttentionDecode
 
 BoolArray = NDArray[np.bool_]
@@ -43,8 +46,6 @@ UNROLL = 8.0
 KEY_UNROLL = 4.0
 """Loads of keys that it has in flight."""
 HEAD_REGISTERS = 64.0
-LARGEST_CTA = 1024.0
-"""Threads of the largest CTA."""
 
 
 def decode_algorithms(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:
@@ -53,8 +54,9 @@ def decode_algorithms(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> 
     With `attention_module` the grouped kernel comes after a kernel that rotates and appends; the other one does that
     itself.
     """
-    grouped = _takes_groups(op, gpu)[:, 0]
-    fused = grouped & (_rotates_itself(op, gpu)[:, 0] | (not conditions.attention_module))
+    rules = attention_rules(gpu)
+    grouped = rules.takes_groups(op, gpu)[:, 0]
+    fused = grouped & (rules.rotates_itself(op, gpu)[:, 0] | (not conditions.attention_module))
     helpers = 0.0
     if conditions.attention_module:
         helpers = np.maximum(gpu.library.attention.module_kernels_decode - 2.0, 0.0)
@@ -67,26 +69,6 @@ def decode_algorithms(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> 
     if not np.all(grouped):
         ways.append(Algorithm((_head_kernel(op, gpu, conditions).with_extra_launches(helpers),), ~grouped))
     return tuple(way for way in ways if np.any(way.serves))
-
-
-def _takes_groups(op: AttentionDecode, gpu: Gpu) -> BoolArray:
-    """Rows that the grouped kernel serves, shape (rows, 1): the engine's supportConfig and mayHavePerfGain.
-
-    Two to `max_group` query heads a KV head, and, with a 16-bit cache, at least `grouped_least_ctas_per_sm` CTAs an SM
-    when every `split_tokens` keys have one.
-    """
-    library = gpu.library.attention
-    group = column(op.heads) / column(op.kv_heads)
-    ctas = column(op.batch) * column(op.kv_heads) * np.maximum(column(op.seq_kv) // library.split_tokens, 1.0)
-    enough = ctas >= library.grouped_least_ctas_per_sm * gpu.sm.count
-    served: BoolArray = (group > 1.0) & (group <= library.max_group) & (enough | (_cache_bytes(op) < 2.0))
-    return served
-
-
-def _rotates_itself(op: AttentionDecode, gpu: Gpu) -> BoolArray:
-    """Rows whose grouped kernel needs none before it that rotates and appends: that of an 8-bit cache may do it."""
-    wide: BoolArray = column(op.head_dim) >= gpu.library.attention.narrow_fused_head_dim
-    return wide & (_cache_bytes(op) < 2.0)
 
 
 class _Variant(NamedTuple):
@@ -217,19 +199,11 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
 
 
 def _grouped_reach(op: AttentionDecode, gpu: Gpu, variant: _Variant) -> _Reach:
-    """The engine's computeMultiBlockCount, which looks at the whole context, seen or not, and the kernel's loop.
-
-    One CTA for each `split_tokens` keys, but no more than the root of `split_root` times that many, nor more than
-    `grouped_ctas_per_sm` CTAs an SM in all. They take tiles of keys in turns.
-    """
-    library, tile = gpu.library.attention, variant.tile
-    context, tokens = column(op.seq_kv), column(op.visible_tokens)
-    pieces = np.maximum(context // library.split_tokens, 1.0)
-    wanted = np.maximum(np.minimum(pieces, np.round(np.sqrt(library.split_root * pieces))), 1.0)
-    waves = column(op.batch) * column(op.kv_heads) * wanted / gpu.sm.count
-    splits = np.maximum(np.floor(wanted / np.maximum(waves / library.grouped_ctas_per_sm, 1.0)), 1.0)
+    """CTAs take tiles of keys in turns; some kernels start none that would have no keys."""
+    tile, context, tokens = variant.tile, column(op.seq_kv), column(op.visible_tokens)
     tiles = ceil_div(context, tile) - (context - tokens) // tile
-    splits = np.minimum(splits, np.minimum(variant.most_splits, tiles) if variant.returns else variant.most_splits)
+    most = np.minimum(variant.most_splits, tiles) if variant.returns else variant.most_splits
+    splits = np.minimum(attention_rules(gpu).grouped_splits(op, gpu), most)
     return _Reach(tokens, splits, ceil_div(tiles, splits), np.minimum(tiles / splits, 1.0))
 
 
@@ -237,9 +211,12 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
     library = gpu.library.attention
     element, cached = bytes_of(op.dtype), _cache_bytes(op)
     width = _padded(column(op.head_dim))
-    threads = _head_threads(op, gpu)
+    rules = attention_rules(gpu)
+    threads = rules.head_threads(op, gpu)
     at_once = threads / (width * element / LOAD_BYTES)
-    reach = _head_reach(op, gpu, threads, at_once * UNROLL)
+    loop_keys = at_once * UNROLL
+    splits, tokens = rules.head_splits(op, gpu, threads, loop_keys), column(op.visible_tokens)
+    reach = _Reach(tokens, splits, ceil_div(tokens / splits, loop_keys), np.ones_like(splits))
     ctas = column(op.batch) * column(op.heads) * reach.splits
     keys = reach.tokens / reach.splits
     hit = gpu.l2.mean_latency_cycles
@@ -280,30 +257,6 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
             label=(reach.splits,),
         ),
     )
-
-
-def _head_threads(op: AttentionDecode, gpu: Gpu) -> FloatArray:
-    """Threads of a CTA: the engine makes them more while CTAs of the smallest size would leave SMs unfilled."""
-    library = gpu.library.attention
-    resident = np.floor(LARGEST_CTA / library.head_threads)
-    heads = column(op.batch) * column(op.heads)
-    wanted = library.head_threads * np.minimum(ceil_div(gpu.sm.count * resident, heads), resident)
-    threads: FloatArray = np.minimum(2.0 ** np.floor(np.log2(wanted)), LARGEST_CTA)
-    return threads
-
-
-def _head_reach(op: AttentionDecode, gpu: Gpu, threads: FloatArray, loop_keys: FloatArray) -> _Reach:
-    """The engine's multi_block_grid_setup: split until the CTAs fill the SMs, one loop of keys for each at least.
-
-    The context must be split so far that the scores of a CTA fit shared memory, four bytes each.
-    """
-    context, tokens = column(op.seq_kv), column(op.visible_tokens)
-    heads = column(op.batch) * column(op.heads)
-    fewest = ceil_div(4.0 * tokens, gpu.sm.shared_memory_per_cta_bytes)
-    most = np.maximum(ceil_div(gpu.sm.count + 0.0 * heads, heads), fewest)
-    balanced = ceil_div(gpu.sm.count * LARGEST_CTA / threads, heads)
-    splits = np.maximum(np.minimum(balanced, np.minimum(ceil_div(context + 1.0, loop_keys), most)), fewest)
-    return _Reach(tokens, splits, ceil_div(tokens / splits, loop_keys), 1.0 + 0.0 * splits)
 
 
 def _fixed_cycles(trips: FloatArray, fill: FloatArray, reach: _Reach, gpu: Gpu) -> FloatArray:

@@ -5,21 +5,21 @@ The kernels are FlashAttention's (Dao et al., arXiv 2205.14135 and 2307.08691), 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.archs.schema.library import Tile
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
-from simexplore.sim.mapping.columns import ceil_div, column, constant
+from simexplore.sim.libraries import attention_rules
+from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.matmul.tiles import INSTRUCTION_K_BYTES, MMA_ROWS, WGMMA_ROWS
 from simexplore.sim.mapping.streaming import Stream, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import AttentionDecode, AttentionPrefill
 
 FLOPS_OF_ROTATION = 6.0
@@ -81,7 +81,7 @@ class _Cta(NamedTuple):
 def _cta(op: AttentionPrefill, gpu: Gpu) -> _Cta:
     """Tiles of queries by tiles of keys, of which those at the diagonal, and at a window's far side, are half empty."""
     element = bytes_of(op.dtype)
-    tile_q, tile_k = _tile(column(op.head_dim), column(op.seq_kv), gpu)
+    tile_q, tile_k = attention_rules(gpu).prefill_tile(op, gpu)
     width, seq_q, seq_kv, window = (column(x) for x in (op.head_dim, op.seq_q, op.seq_kv, op.window))
     sides = 1.0 + ((window > 0.0) & (window < seq_kv))
     seen = column(op.pairs) / seq_q + (sides * np.minimum(tile_q, seq_q) + tile_k) / 2.0
@@ -167,7 +167,7 @@ def _widening(op: AttentionPrefill, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     Such heads are widened, element by element as the one-head decode kernel does, and multiplied at the 16-bit rate.
     """
     library, rates = gpu.library.attention, gpu.sm.tensor_ops_per_clk
-    alike = np.isin(column(op.head_dim), library.narrow_prefill_heads) | (bytes_of(op.dtype) >= 2.0)
+    alike = attention_rules(gpu).multiplies_narrow(op, gpu)
     ratio = rates.get(op.dtype, 1.0) / rates.get("bf16", rates.get("fp16", 1.0))  # type: ignore[call-overload]
     return np.where(alike, 1.0, ratio), np.where(alike, 0.0, library.narrow_head_conversions)
 
@@ -183,21 +183,6 @@ def _step_cycles(row_bytes: FloatArray, gpu: Gpu) -> FloatArray:
         + sm.special_function_latency_cycles
     )
     return cycles
-
-
-def _tile(width: FloatArray, keys: FloatArray, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
-    """Query rows and keys of a step: of the first kernel whose head dimension is wide enough, else of the widest."""
-    library = gpu.library.attention
-    short = keys <= library.prefill_short_keys
-    few, many = (_of_width(width, menu) for menu in (library.prefill_short_tiles, library.prefill_tiles))
-    return np.where(short, few[0], many[0]), np.where(short, few[1], many[1])
-
-
-def _of_width(width: FloatArray, tiles: Mapping[str, Tile]) -> tuple[FloatArray, FloatArray]:
-    menu = sorted((float(head), tile) for head, tile in tiles.items())
-    first = np.minimum(np.searchsorted([head for head, _ in menu], width), len(menu) - 1)
-    rows, keys = (np.array([float(size) for size in sizes]) for sizes in zip(*(tile for _, tile in menu), strict=True))
-    return rows[first], keys[first]
 
 
 def tensor_dtype(dtype: str, gpu: Gpu) -> str:

@@ -14,11 +14,13 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.hardware import cache
-from simexplore.sim.mapping.columns import ceil_div, column, constant
+from simexplore.sim.libraries import conv_rules
+from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.conv.transforms import fft, fused_winograd, winograd, with_simt_tiles
 from simexplore.sim.mapping.matmul.tiles import tiles_of
 from simexplore.sim.mapping.traffic import passes, warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Conv2d
 
 SIMT_K_STEP = 8.0
@@ -32,13 +34,9 @@ def conv_algorithms(op: Conv2d, gpu: Gpu, conditions: Conditions) -> tuple[Algor
     """
     op = _as_columns(op)
     algorithms: tuple[Algorithm, ...] = (Algorithm((implicit_gemm(op, gpu, conditions.cache),), ANY_ROW),)
-    if op.dtype not in gpu.sm.tensor_ops_per_clk:
-        algorithms += (
-            fused_winograd(op, gpu, conditions),
-            winograd(op, gpu, conditions),
-            fft(op, gpu, conditions, points=16),
-            fft(op, gpu, conditions, points=32),
-        )
+    if conv_rules(gpu).transforms(op, gpu):
+        algorithms += (fused_winograd(op, gpu, conditions), winograd(op, gpu, conditions))
+        algorithms += tuple(fft(op, gpu, conditions, points) for points in conv_rules(gpu).FFT_POINTS)
     return algorithms
 
 

@@ -12,21 +12,21 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import Tile
 from simexplore.sim.conditions import WARM, Conditions
 from simexplore.sim.demand import Algorithm, Choice, FloatArray, Grid, KernelDemand, Latency, Work
-from simexplore.sim.mapping.columns import ceil_div, column, constant, row
+from simexplore.sim.libraries import conv_rules
+from simexplore.sim.libraries.cudnn import TAPS
+from simexplore.sim.mapping.columns import ceil_div, constant, row
 from simexplore.sim.mapping.matmul.gemm import gemm_demands
 from simexplore.sim.mapping.streaming import Stream, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Conv2d, Gemm
 
-TAPS = 3.0
-"""Rows and columns of the filters that cuDNN's Winograd kernels take."""
 FUSED_OUTPUTS = 2.0
 """m of the fused kernel, F(2 x 2, 3 x 3)."""
 SEPARATE_OUTPUTS = 4.0
@@ -62,7 +62,7 @@ def winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
     batch = ceil_div(column(op.batch), conv.image_group) * conv.image_group
     patches = batch * ceil_div(column(op.out), SEPARATE_OUTPUTS) ** 2
     way = _Separate((conv.product_tile,), conv.product_efficiency, conv.transform_efficiency, parts=1)
-    return Algorithm(_separate(op, gpu, conditions, way, patches, points), _has_three_taps(op))
+    return Algorithm(_separate(op, gpu, conditions, way, patches, points), conv_rules(gpu).serves_winograd(op))
 
 
 def fft(op: Conv2d, gpu: Gpu, conditions: Conditions, points: int) -> Algorithm:
@@ -73,7 +73,7 @@ def fft(op: Conv2d, gpu: Gpu, conditions: Conditions, points: int) -> Algorithm:
     patches = column(op.batch) * ceil_div(column(op.out), reach) ** 2
     way = _Separate(conv.fft_tiles, conv.fft_efficiency, conv.fft_transform_efficiency, COMPLEX_PARTS)
     kernels = _separate(op, gpu, conditions, way, patches, frequencies)
-    return Algorithm(kernels, np.atleast_1d((np.asarray(op.ksize) < points) & (np.asarray(op.stride) == 1)))
+    return Algorithm(kernels, conv_rules(gpu).serves_fft(op, points))
 
 
 def fused_winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
@@ -122,7 +122,7 @@ def fused_winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
     )
     moved, copies = (column(op.filter_bytes), filters), conditions.cache.weight_copies
     transform = _transform("filters", moved, gpu, copies, conv.transform_efficiency)
-    return Algorithm((transform, kernel), _has_three_taps(op))
+    return Algorithm((transform, kernel), conv_rules(gpu).serves_winograd(op))
 
 
 def _separate(
@@ -169,8 +169,3 @@ def _transform(
         written_back_share=written_back_share(read + write, gpu),
     )
     return stream_demand(f"transform_{what}", stream, gpu)
-
-
-def _has_three_taps(op: Conv2d) -> NDArray[np.bool_]:
-    """Rows that Winograd's kernels serve."""
-    return np.atleast_1d((np.asarray(op.ksize) == TAPS) & (np.asarray(op.stride) == 1))

@@ -15,11 +15,12 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import BoolArray, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.libraries import gemm_rules
-from simexplore.sim.mapping.columns import Pairs, Values, ceil_div, column, constant, row
+from simexplore.sim.mapping.columns import Pairs, Values, ceil_div, constant, row
 from simexplore.sim.mapping.matmul import operands
 from simexplore.sim.mapping.matmul.tiles import Tiles, tiles_of
 from simexplore.sim.mapping.rowwise import dynamic_quantize_demands
 from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Conv2d, Gemm, Quantize
 
 PARTIAL_SUM_BYTES = 4.0

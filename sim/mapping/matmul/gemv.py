@@ -12,10 +12,11 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Choice, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.libraries import gemm_rules
-from simexplore.sim.mapping.columns import Pairs, ceil_div, column, constant
+from simexplore.sim.mapping.columns import Pairs, ceil_div, constant
 from simexplore.sim.mapping.matmul import operands
 from simexplore.sim.mapping.matmul.gemm import gemm_demands
 from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Gemm
 
 THREADS = 128.0

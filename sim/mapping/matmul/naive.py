@@ -16,9 +16,10 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.hardware import cache
-from simexplore.sim.mapping.columns import ceil_div, column, constant
+from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.traffic import passes, warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import NaiveTiledGemm
 
 MOST_THREADS = 1024.0

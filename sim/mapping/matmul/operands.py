@@ -10,9 +10,10 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import CacheState
 from simexplore.sim.demand import FloatArray
 from simexplore.sim.hardware.cache import hit_share
-from simexplore.sim.mapping.columns import Pairs, column
+from simexplore.sim.mapping.columns import Pairs
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Gemm
 
 
