@@ -7,6 +7,9 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import FloatArray
 
+STEEPEST = 60.0
+"""Exponent beyond which a logistic is 0 or 1 to the last bit of a double, and exp does not overflow."""
+
 
 def hit_share(
     working_set_bytes: FloatArray, gpu: Gpu, share: float = 1.0, sharpness: float | None = None
@@ -19,4 +22,4 @@ def hit_share(
     """
     fill = np.maximum(working_set_bytes, 1.0) / (share * gpu.l2.usable_share * gpu.l2.capacity_bytes)
     slope = gpu.l2.eviction_sharpness if sharpness is None else sharpness
-    return 1.0 / (1.0 + np.exp(np.clip(slope * np.log(fill), -60.0, 60.0)))
+    return 1.0 / (1.0 + np.exp(np.clip(slope * np.log(fill), -STEEPEST, STEEPEST)))

@@ -10,6 +10,9 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import FloatArray, KernelDemand
 
+SHORTEST_BURST_S = 1e-9
+"""Stands for a regulator without delay, so that nothing is divided by zero; no kernel is as short."""
+
 
 def dynamic_energy_j(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """Energy above idle at the boost clock [J]: all CTAs' work times energy per unit of work (`energy` in YAML)."""
@@ -47,7 +50,9 @@ def throttle(
     x = gpu.power.clock_exponent
     budget_w = np.maximum(gpu.power.tdp_w - gpu.power.idle_w, 1.0)
     unlimited_s = np.maximum(on_clock_s, dram_s)
-    budget_w = budget_w * (1.0 + gpu.power.burst_headroom / (1.0 + unlimited_s / np.maximum(gpu.power.burst_s, 1e-9)))
+    budget_w = budget_w * (
+        1.0 + gpu.power.burst_headroom / (1.0 + unlimited_s / np.maximum(gpu.power.burst_s, SHORTEST_BURST_S))
+    )
     limited = energy_j > budget_w * unlimited_s
     scale = np.ones(np.broadcast_shapes(np.shape(limited), np.shape(on_clock_s)))
     if np.any(limited):

@@ -28,6 +28,13 @@ SHARP = 24.0
 REGISTERS = 32.0
 """Of a thread; no loop needs so many that fewer would fit."""
 
+MOST_WARPS = 32
+"""Of a CTA: 1024 threads."""
+WARP_GROUP = 4
+"""Warps that issue a wgmma together."""
+PAGE_BYTES = 4096
+"""Of one round of a copy between the SMs of a cluster."""
+
 Operands = Literal["SS", "RS"]
 """Where wgmma reads A: shared memory or registers. B is always in shared memory."""
 
@@ -78,7 +85,7 @@ def wgmma_loop(gpu: Gpu, n: int, dtype: str, operands: Operands, sparse: bool = 
     return _loop(
         gpu,
         "wgmma",
-        warps=4,
+        warps=WARP_GROUP,
         iteration_cycles=0.0,
         tensor_dtype=dtype,
         tensor_ops=2.0 * WGMMA_ROWS * n * k,
@@ -86,7 +93,7 @@ def wgmma_loop(gpu: Gpu, n: int, dtype: str, operands: Operands, sparse: bool = 
     )
 
 
-def dpx_loop(gpu: Gpu, function: str, warps: int = 32) -> KernelDemand:
+def dpx_loop(gpu: Gpu, function: str, warps: int = MOST_WARPS) -> KernelDemand:
     """One CTA whose threads each call a DPX function on its own last result."""
     given = instructions_of(gpu)
     if function not in given.dpx:
@@ -141,13 +148,13 @@ def bulk_copy_loop(gpu: Gpu, load_bytes: int, ctas_per_sm: int, rank: int = 1) -
     )
 
 
-def cluster_copy_loop(gpu: Gpu, cluster: int, load_bytes: int = 4096) -> KernelDemand:
+def cluster_copy_loop(gpu: Gpu, cluster: int, load_bytes: int = PAGE_BYTES) -> KernelDemand:
     """CTAs that read each other's shared memory, one an SM: what is in flight over the latency of their cluster."""
     memory = instructions_of(gpu).cluster
     if memory is None or str(cluster) not in memory.latency_cycles:
         raise SimexploreError(f"{gpu.name} has no latency for clusters of {cluster} (instructions.cluster.latency)")
     trip = memory.latency_cycles[str(cluster)] * load_bytes / memory.in_flight_bytes
-    return _loop(gpu, "cluster_copy", 32, trip, shared_bytes=float(load_bytes))
+    return _loop(gpu, "cluster_copy", MOST_WARPS, trip, shared_bytes=float(load_bytes))
 
 
 def _done(operations: float, sparse: bool) -> float:

@@ -41,10 +41,17 @@ FEATURE_INSTRUCTIONS = 2.0
 MODULO_SPECIAL_OPS = 3.0
 """An integer modulo by a variable converts, takes a reciprocal and converts back."""
 LINE_BYTES = 128.0
+VECTOR_BYTES = 16.0
+"""Of the widest load of a thread; a larger entry takes several."""
+AXES_OF_SPACE = 3.0
+ENCODING_REGISTERS = 40.0
+"""Of a thread of the encoding kernel: a position, a corner's index and weight, the features' sums."""
 
 MLP_ROWS = 128.0
 MLP_NEURONS_PER_WARP = 16.0
 MLP_ROW_PADDING = 8.0
+MMA_DEPTH = 16.0
+"""Elements of k of one tensor instruction at 16 bits (PTX ISA, mma.m16n8k16)."""
 MLP_REGISTERS = 128.0
 
 RAY_THREADS = 128.0
@@ -91,7 +98,7 @@ def grid_encoding_demands(op: GridEncoding, gpu: Gpu, conditions: Conditions) ->
             grid=Grid(
                 ctas=ctas,
                 warps_per_cta=constant(ENCODING_THREADS / warp),
-                registers_per_thread=constant(40.0),
+                registers_per_thread=constant(ENCODING_REGISTERS),
                 shared_bytes_per_cta=constant(0.0),
             ),
             work=Work(
@@ -100,7 +107,7 @@ def grid_encoding_demands(op: GridEncoding, gpu: Gpu, conditions: Conditions) ->
                 shared_bytes=threads
                 * LINE_BYTES
                 * corners
-                * np.maximum(1.0, entry / 16.0)
+                * np.maximum(1.0, entry / VECTOR_BYTES)
                 * np.where(here, line_share, 0.0).sum(axis=1, keepdims=True)
                 / levels,
                 l2_read_bytes=threads * (gather + stride),
@@ -125,7 +132,7 @@ def _touched(
     In images neighbouring threads are neighbours along x, so that entries side by side are gathered together; in space
     they are so for a third of their way.
     """
-    along_x = np.where(dims == 2.0, 1.0, 1.0 / 3.0)
+    along_x = np.where(dims == 2.0, 1.0, 1.0 / AXES_OF_SPACE)
     apart = np.where(spacing > 0.0, per_cell * (along_x / entries + 1.0 - along_x), 1.0)
     return np.minimum(warp, 1.0 + (warp - 1.0) * apart) / warp
 
@@ -141,7 +148,7 @@ def fused_mlp_demands(op: FusedMlp, gpu: Gpu, conditions: Conditions) -> tuple[K
     activations = warps * inner + layers * width  # read by every warp, written once
     read, write = inputs * element, outputs * element
     warm = warm_share(queries * read, conditions.cache.activation_copies, queries * write, gpu)
-    steps = inner / 16.0
+    steps = inner / MMA_DEPTH
     barriers = layers * (2.0 * gpu.library.barrier_cycles + gpu.sm.l1_latency_cycles + gpu.sm.shared_latency_cycles)
     hit = gpu.l2.mean_latency_cycles
     on_tensor = op.dtype in gpu.sm.tensor_ops_per_clk

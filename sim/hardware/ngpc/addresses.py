@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRIMES = (1, 2654435761, 805459861)
+HASH_BITS = np.uint64(0xFFFFFFFF)
+"""The hash is computed in 32 bits."""
+CELL_CENTRE = 0.5
+"""Of a cell, by which points are shifted."""
 Entries = NDArray[np.uint64]
 
 
 def cells(points: NDArray[np.float64], scale: float) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
     """Cell of each point and its place in the cell; points (n, dims) in the unit cube."""
-    at = points * scale + 0.5
+    at = points * scale + CELL_CENTRE
     corner = np.floor(at)
     return corner.astype(np.uint64), at - corner
 
@@ -40,7 +44,7 @@ def corner_entries(points: NDArray[np.float64], resolution: int, entries: int, h
     if hashed:
         index = np.zeros(corners.shape[:2], np.uint64)
         for axis in range(points.shape[1]):
-            index ^= (corners[:, :, axis] * np.uint64(PRIMES[axis])) & np.uint64(0xFFFFFFFF)
+            index ^= (corners[:, :, axis] * np.uint64(PRIMES[axis])) & HASH_BITS
     else:
         strides = np.array([resolution**axis for axis in range(points.shape[1])], np.uint64)
         index = (corners * strides).sum(axis=2, dtype=np.uint64)

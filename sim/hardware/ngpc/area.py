@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from simexplore.archs.schema.ngpc import Ngpc
 
+BITS_PER_BYTE = 8.0
+REFERENCE_BITS = 16.0
+"""Bits of the multiplier that `silicon.mac_area` and `silicon.mac` are of; area grows as their square."""
 ACTIVATION_BYTES = 2.0
 ACTIVATION_BUFFERS = 2.0
 
@@ -54,9 +57,9 @@ def nfp_area(ngpc: Ngpc) -> NfpArea:
     activations = ACTIVATION_BUFFERS * mlp.slice * mlp.rows * ACTIVATION_BYTES
     shrink = (silicon.node_m / silicon.mac_node_m) ** 2
     return NfpArea(
-        bits_m2=8.0 * (engines.count * engines.sram_bytes * bit_m2 + activations * silicon.bit_area_m2),
+        bits_m2=BITS_PER_BYTE * (engines.count * engines.sram_bytes * bit_m2 + activations * silicon.bit_area_m2),
         banks_m2=engines.count * engines.banks * silicon.bank_area_m2,
-        macs_m2=mlp.rows * mlp.columns * silicon.mac_area_m2 * shrink * (mlp.weight_bits / 16.0) ** 2,
+        macs_m2=mlp.rows * mlp.columns * silicon.mac_area_m2 * shrink * (mlp.weight_bits / REFERENCE_BITS) ** 2,
         engines_m2=engines.count * silicon.engine_area_m2 * shrink,
     )
 
@@ -67,7 +70,7 @@ def nfp_power(ngpc: Ngpc) -> NfpPower:
     mac_ops_per_s = 2.0 * mlp.rows * mlp.columns * ngpc.clock_hz
     read_bytes_per_s = engines.count * engines.lanes * engines.word_bytes * ngpc.clock_hz
     return NfpPower(
-        macs_w=mac_ops_per_s * silicon.mac_j_per_op * mlp.weight_bits / 16.0,
+        macs_w=mac_ops_per_s * silicon.mac_j_per_op * mlp.weight_bits / REFERENCE_BITS,
         sram_w=read_bytes_per_s * silicon.sram_j_per_byte,
         leakage_w=silicon.leakage_w,
     )

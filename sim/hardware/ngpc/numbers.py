@@ -18,6 +18,8 @@ Floats = NDArray[np.float32]
 Format = Literal["fp32", "fp16", "int8"]
 FORMATS: tuple[Format, ...] = ("fp32", "fp16", "int8")
 INT8_LARGEST = 127.0
+DECIBEL = 10.0
+"""Of a ratio of powers, over its decimal logarithm."""
 
 
 @dataclass(frozen=True)
@@ -77,4 +79,4 @@ def evaluate(points: NDArray[np.float64], field: TrainedField, formats: NumberFo
 def psnr(image: Floats, reference: Floats) -> float:
     """Peak signal-to-noise ratio of images with values from 0 to 1 [dB]; infinite where they are the same."""
     error = float(np.mean((image.astype(np.float64) - reference.astype(np.float64)) ** 2))
-    return float("inf") if error == 0.0 else -10.0 * float(np.log10(error))
+    return float("inf") if error == 0.0 else -DECIBEL * float(np.log10(error))

@@ -17,11 +17,11 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import Algorithm, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.libraries import attention_rules
-from simexplore.sim.libraries.tensorrt_llm import LARGEST_CTA
-from simexplore.sim.mapping.attention.prefill import rotate_and_append, tensor_dtype
+from simexplore.sim.libraries.tensorrt_llm import LARGEST_CTA, SCORE_BYTES
+from simexplore.sim.mapping.attention.prefill import OPS_OF_SCORE, rotate_and_append, tensor_dtype
 from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.matmul.gemm import PARTIAL_SUM_BYTES
-from simexplore.sim.mapping.matmul.tiles import MMA_ROWS
+from simexplore.sim.mapping.matmul.tiles import MMA_ROWS, MOST_REGISTERS
 from simexplore.sim.mapping.traffic import warm_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
@@ -38,7 +38,8 @@ NARROW_WARPS = 12.0
 WGMMA_QUERIES = 8.0
 """Query heads of which it computes a multiple."""
 SMALL_QUERIES = 2048.0
-"""Elements of a CTA's queries up to which three CTAs share an SM, by its launch bounds; else two."""
+"""Elements of a CTA's queries up to which more CTAs share an SM, by its launch bounds."""
+SMALL_CTAS_PER_SM, CTAS_PER_SM = 3.0, 2.0
 LOAD_BYTES = 16.0
 """Bytes that a thread of the one-head kernel loads at once."""
 UNROLL = 8.0
@@ -46,6 +47,8 @@ UNROLL = 8.0
 KEY_UNROLL = 4.0
 """Loads of keys that it has in flight."""
 HEAD_REGISTERS = 64.0
+SHARED_PASSES = 2.0
+"""Times that a key or value passes through shared memory: it is written, and read."""
 
 
 def decode_algorithms(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:
@@ -122,7 +125,7 @@ def _variant(op: AttentionDecode, gpu: Gpu) -> _Variant:
     return widening._replace(
         warps=NARROW_WARPS,
         tile=float(library.narrow_kv_tile),
-        ctas_per_sm=np.where(_padded(column(op.head_dim)) * rows <= SMALL_QUERIES, 3.0, 2.0),
+        ctas_per_sm=np.where(_padded(column(op.head_dim)) * rows <= SMALL_QUERIES, SMALL_CTAS_PER_SM, CTAS_PER_SM),
         returns=True,
         flight_share=1.0,
         instructions=library.narrow_cta_instructions,
@@ -164,7 +167,9 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
         grid=Grid(
             ctas=ctas,
             warps_per_cta=constant(variant.warps),
-            registers_per_thread=np.minimum(sm.registers / (variant.warps * sm.warp_size * variant.ctas_per_sm), 255.0),
+            registers_per_thread=np.minimum(
+                sm.registers / (variant.warps * sm.warp_size * variant.ctas_per_sm), MOST_REGISTERS
+            ),
             shared_bytes_per_cta=np.minimum(
                 sm.shared_memory_bytes / variant.ctas_per_sm - sm.shared_memory_reserved_bytes,
                 sm.shared_memory_per_cta_bytes,
@@ -172,10 +177,10 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
         ),
         work=Work(
             tensor_dtype=tensor_dtype(op.dtype, gpu),
-            tensor_ops=4.0 * rows * keys * width,
+            tensor_ops=OPS_OF_SCORE * rows * keys * width,
             fma_ops=2.0 * (library.softmax_instructions * rows * keys + outside),
             special_ops=rows * keys + 2.0 * variant.conversions * keys * width,
-            shared_bytes=4.0 * keys * width * cached,
+            shared_bytes=2.0 * SHARED_PASSES * keys * width * cached,
             l2_read_bytes=2.0 * reach.tokens / reach.splits * column(op.head_dim) * cached + partial,
             l2_write_bytes=partial,
             dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
@@ -224,14 +229,14 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
     trips = library.narrow_head_round_trips if cached < 2.0 else library.head_round_trips
     unrolled = at_once * KEY_UNROLL
     done = ceil_div(keys, unrolled) * unrolled * np.minimum(keys / at_once, 1.0)
-    work = 4.0 * done * column(op.head_dim)
+    work = OPS_OF_SCORE * done * column(op.head_dim)
     return KernelDemand(
         kernel="attention",
         grid=Grid(
             ctas=ctas,
             warps_per_cta=threads / gpu.sm.warp_size,
             registers_per_thread=constant(HEAD_REGISTERS),
-            shared_bytes_per_cta=np.minimum(4.0 * keys, gpu.sm.shared_memory_per_cta_bytes),
+            shared_bytes_per_cta=np.minimum(SCORE_BYTES * keys, gpu.sm.shared_memory_per_cta_bytes),
         ),
         work=Work(
             tensor_dtype=tensor_dtype(op.dtype, gpu),
@@ -296,6 +301,8 @@ def _missing_bytes(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Flo
     """
     state = conditions.cache
     kv, queries = column(op.kv_bytes), column(op.output_bytes)
-    others = queries * (2.0 if not conditions.attention_module else 3.0 + 2.0 * column(op.kv_heads) / column(op.heads))
+    others = 2.0 * queries
+    if conditions.attention_module:
+        others = others + queries * (1.0 + 2.0 * column(op.kv_heads) / column(op.heads))
     missing: FloatArray = kv * (1.0 - warm_share(kv, state.weight_copies, others, gpu))
     return missing + queries * (1.0 - warm_share(queries, state.activation_copies, kv, gpu))

@@ -15,13 +15,26 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.libraries import attention_rules
 from simexplore.sim.mapping.columns import ceil_div, constant
-from simexplore.sim.mapping.matmul.tiles import INSTRUCTION_K_BYTES, MMA_ROWS, WGMMA_ROWS
+from simexplore.sim.mapping.matmul.tiles import (
+    ADDRESS_REGISTERS,
+    INSTRUCTION_K_BYTES,
+    MMA_ROWS,
+    MOST_REGISTERS,
+    WARP_GROUP,
+    WGMMA_ROWS,
+)
 from simexplore.sim.mapping.streaming import Stream, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import AttentionDecode, AttentionPrefill
 
+OPS_OF_SCORE = 4.0
+"""Of a query, a key and an element of the head: a multiply-add each for the score and for the weighted value."""
+LEAST_WARPS = 4.0
+"""Of a CTA whose warps multiply from registers."""
+STAGES = 2.0
+"""Tiles of keys, and of values, that a CTA with wgmma holds: one is computed on while the next arrives."""
 FLOPS_OF_ROTATION = 6.0
 """Rotary embedding of one element pair, per element: two products and an addition, twice, over two (Su et al.)."""
 
@@ -91,12 +104,12 @@ def _cta(op: AttentionPrefill, gpu: Gpu) -> _Cta:
     unit = WGMMA_ROWS if wgmma else MMA_ROWS
     rows = ceil_div(seq_q, unit) * unit / ceil_div(seq_q, tile_q)
     if wgmma:
-        warps = 4.0 * np.maximum(tile_q / WGMMA_ROWS, 1.0) + 4.0
-        held = tile_q + 4.0 * tile_k
+        warps = WARP_GROUP * (np.maximum(tile_q / WGMMA_ROWS, 1.0) + 1.0)  # and a producer group
+        held = tile_q + STAGES * 2.0 * tile_k
         traffic = rows / WGMMA_ROWS * (2.0 * keys + WGMMA_ROWS * keys / tile_k) * width
     else:
         width = 2.0 ** np.ceil(np.log2(width))  # register-resident heads come in powers of two
-        warps = np.maximum(tile_q / MMA_ROWS, 4.0)
+        warps = np.maximum(tile_q / MMA_ROWS, LEAST_WARPS)
         held = np.maximum(tile_q, 2.0 * tile_k) + 2.0 * tile_k  # queries go to registers, and keys into their room
         traffic = rows / MMA_ROWS * 2.0 * keys * width
     held_bytes = np.minimum(held * column(op.head_dim) * element, gpu.sm.shared_memory_per_cta_bytes)
@@ -116,7 +129,8 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
     hit = gpu.l2.mean_latency_cycles
     steps, scores = cta.keys / cta.keys_at_once, cta.rows * cta.keys
     step_cycles = _step_cycles(width * element, gpu)
-    registers = cta.queries * (width + cta.keys_at_once) / (np.maximum(cta.queries / 16.0, 4.0) * 32.0) + 64.0
+    threads = np.maximum(cta.queries / MMA_ROWS, LEAST_WARPS) * sm.warp_size
+    registers = cta.queries * (width + cta.keys_at_once) / threads + ADDRESS_REGISTERS
     slower, widened = _widening(op, gpu)
     fixed_trips = (
         library.prefill_round_trips * (2.0 + queries_of_cta / cta.queries) / 3.0 * (2.0 + cta.width / 128.0) / 3.0
@@ -126,12 +140,14 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
         grid=Grid(
             ctas=ctas,
             warps_per_cta=cta.warps,
-            registers_per_thread=np.minimum(registers, np.minimum(255.0, sm.registers / (cta.warps * sm.warp_size))),
+            registers_per_thread=np.minimum(
+                registers, np.minimum(MOST_REGISTERS, sm.registers / (cta.warps * sm.warp_size))
+            ),
             shared_bytes_per_cta=cta.held_bytes,
         ),
         work=Work(
             tensor_dtype=tensor_dtype(op.dtype, gpu),
-            tensor_ops=4.0 * scores * cta.width * slower,
+            tensor_ops=OPS_OF_SCORE * scores * cta.width * slower,
             fma_ops=2.0 * library.softmax_instructions * scores,
             special_ops=scores + 2.0 * widened * cta.keys * cta.width,
             shared_bytes=cta.shared_bytes,

@@ -17,14 +17,11 @@ from simexplore.sim.hardware import cache
 from simexplore.sim.libraries import conv_rules
 from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.conv.transforms import fft, fused_winograd, winograd, with_simt_tiles
-from simexplore.sim.mapping.matmul.tiles import tiles_of
+from simexplore.sim.mapping.matmul.tiles import SIMT_K_STEP, tiles_of
 from simexplore.sim.mapping.traffic import passes, warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Conv2d
-
-SIMT_K_STEP = 8.0
-"""Elements of k of one step of the main loop on the FMA pipes (CUTLASS, SIMT configurations: 8)."""
 
 
 def conv_algorithms(op: Conv2d, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:

@@ -33,6 +33,10 @@ SEPARATE_OUTPUTS = 4.0
 """m of the kernels with separate transforms, F(4 x 4, 3 x 3)."""
 CHANNELS_OF_STEP = 8.0
 """Input channels of one step of the fused kernel's main loop."""
+FUSED_WARPS = 8.0
+"""Of a CTA of the fused kernel."""
+FUSED_REGISTERS = 255.0
+"""Of a thread of it, which needs all that there are: transforms, sums and operands."""
 COMPLEX_PARTS = 2
 """A complex product is a real one of matrices twice as deep and twice as wide."""
 
@@ -80,7 +84,7 @@ def fused_winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
     """The transform of the filters, then one kernel: a CTA computes a patch of one image for some output channels."""
     conv, sm, element = gpu.library.conv, gpu.sm, bytes_of(op.dtype)
     points = (FUSED_OUTPUTS + TAPS - 1.0) ** 2
-    deep, high, wide = (row([float(patch[side]) for patch in conv.winograd_patches]) for side in range(3))
+    deep, high, wide = (row([float(side) for side in sides]) for sides in zip(*conv.winograd_patches, strict=True))
     channels, cin, out = float(conv.winograd_channels), column(op.cin), column(op.out)
     patches = ceil_div(column(op.batch), deep) * ceil_div(out, high) * ceil_div(out, wide)
     whole = column(op.batch) % deep == 0.0  # a kernel that takes images in groups takes no part of one
@@ -98,8 +102,8 @@ def fused_winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
         kernel="winograd",
         grid=Grid(
             ctas=ctas,
-            warps_per_cta=constant(8.0),
-            registers_per_thread=constant(255.0),
+            warps_per_cta=constant(FUSED_WARPS),
+            registers_per_thread=constant(FUSED_REGISTERS),
             shared_bytes_per_cta=np.minimum(2.0 * stage, sm.shared_memory_per_cta_bytes),
         ),
         work=Work(

@@ -20,6 +20,12 @@ from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Gemm
 
 THREADS = 128.0
+REGISTERS = 64.0
+"""Of a thread: sums, loads in flight and addresses."""
+SHARED_BYTES = 1024.0
+"""Of a CTA: one FP32 sum a thread, twice."""
+SUM_TURNS = 5.0
+"""Turns through shared memory in which the sums of all warps are added: log2 of a warp's lanes."""
 BYTES_OF_LOAD = 16.0
 COLUMNS_OF_CTA = 1.0
 """More a CTA were tried: on the L40S and A100 one fits the measured rows best."""
@@ -54,9 +60,9 @@ def _gemv(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
         kernel="gemv",
         grid=Grid(
             ctas=ctas,
-            warps_per_cta=constant(THREADS / 32.0),
-            registers_per_thread=constant(64.0),
-            shared_bytes_per_cta=constant(1024.0),
+            warps_per_cta=constant(THREADS / gpu.sm.warp_size),
+            registers_per_thread=constant(REGISTERS),
+            shared_bytes_per_cta=constant(SHARED_BYTES),
         ),
         work=Work(
             fma_ops=2.0 * covered * k,
@@ -67,7 +73,7 @@ def _gemv(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
         ),
         latency=Latency(
             bytes_in_flight=(width + 1.0) * at_once * library.gemv_unroll,
-            exposed_cycles=constant(2.0 * hit + 5.0 * gpu.sm.shared_latency_cycles),
+            exposed_cycles=constant(2.0 * hit + SUM_TURNS * gpu.sm.shared_latency_cycles),
             setup_cycles=constant(library.gemv_round_trips * hit),
         ),
         overlap=Overlap(

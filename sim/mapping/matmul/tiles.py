@@ -29,6 +29,25 @@ TCGEN05_ROWS = 128.0
 """Rows of C of one tcgen05.mma at the full rate of an SM's tensor cores (PTX ISA, tcgen05.mma, cta_group::1)."""
 MMA_ROWS = 16.0
 """Rows of C of one mma.sync (PTX ISA, mma.m16n8k16)."""
+MOST_REGISTERS = 255.0
+"""Registers that an instruction can name, and so the most that a thread has."""
+WARP_GROUP = 4.0
+"""Warps that issue a wgmma together, and of the producer beside them (PTX ISA, wgmma)."""
+WARP_GROUP_THREADS = 128.0
+LARGE_TILE = 128.0 * 128.0
+"""Elements of C from which a kernel of mma.sync has `LARGE_WARPS` warps, else `SMALL_WARPS` (CUTLASS's configurations)."""
+LARGE_WARPS, SMALL_WARPS = 8.0, 4.0
+WARP_TILE_ROWS = 64.0
+"""Rows of C of a warp of a large tile, at most."""
+THREAD_PATCH = 8.0
+"""Rows and columns of C that a thread of a SIMT kernel computes, at most."""
+SIMT_THREADS = 128.0
+"""Threads of a SIMT kernel, at least."""
+SIMT_K_STEP = 8.0
+"""Elements of k of one step of a SIMT kernel's main loop (CUTLASS, SIMT configurations)."""
+SIMT_REGISTERS = 32.0
+"""Of a thread of it for addresses and loop state; `PATCH_REGISTERS` more for each side of its patch: operands."""
+PATCH_REGISTERS = 4.0
 ADDRESS_REGISTERS = 64.0
 """Registers a thread needs beside its accumulators: operand fragments, addresses, loop state."""
 
@@ -115,7 +134,7 @@ def _with_wgmma(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -> 
     in_registers = library.instruction == "wgmma"
     high = WGMMA_ROWS if in_registers else TCGEN05_ROWS
     groups = np.maximum(rows / high, 1.0)
-    sums = rows * columns / (groups * 128.0) if in_registers else constant(0.0)
+    sums = rows * columns / (groups * WARP_GROUP_THREADS) if in_registers else constant(0.0)
     stage = (rows + columns) * library.k_tile_bytes
     operations = 2.0 * high * columns * (INSTRUCTION_K_BYTES / element)
     reads = (high + columns) * INSTRUCTION_K_BYTES
@@ -126,8 +145,8 @@ def _with_wgmma(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -> 
         m=rows,
         n=columns,
         computed=groups * high * columns,
-        warps=4.0 * groups + 4.0,  # and a producer group
-        registers=np.minimum(sums + ADDRESS_REGISTERS, 255.0),
+        warps=WARP_GROUP * (groups + 1.0),  # and a producer group
+        registers=np.minimum(sums + ADDRESS_REGISTERS, MOST_REGISTERS),
         stages=_stages(stage, sm.shared_memory_per_cta_bytes, library.max_stages),
         stage_bytes=stage,
         shared_bytes_per_k=groups * (high + columns) * element,
@@ -139,8 +158,8 @@ def _with_wgmma(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -> 
 def _with_mma_sync(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
     """Kernels whose warps load fragments with ldmatrix and multiply from registers; warp tiles of at most 64 x 64."""
     library, sm, element = gpu.library.gemm, gpu.sm, bytes_of(dtype)
-    warps = np.where(rows * columns >= 128.0 * 128.0, 8.0, 4.0)
-    warp_m = np.where(warps == 8.0, np.minimum(rows, 64.0), np.maximum(rows / 2.0, MMA_ROWS))
+    warps = np.where(rows * columns >= LARGE_TILE, LARGE_WARPS, SMALL_WARPS)
+    warp_m = np.where(warps == LARGE_WARPS, np.minimum(rows, WARP_TILE_ROWS), np.maximum(rows / 2.0, MMA_ROWS))
     warp_n = rows * columns / (warps * warp_m)
     stage = (rows + columns) * library.k_tile_bytes
     room = np.minimum(sm.shared_memory_per_cta_bytes, sm.shared_memory_bytes / 2.0)
@@ -151,7 +170,7 @@ def _with_mma_sync(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) 
         n=columns,
         computed=np.maximum(rows, MMA_ROWS) * columns,
         warps=warps,
-        registers=np.minimum(rows * columns / (warps * 32.0) + ADDRESS_REGISTERS, 255.0),
+        registers=np.minimum(rows * columns / (warps * sm.warp_size) + ADDRESS_REGISTERS, MOST_REGISTERS),
         stages=_stages(stage, room, library.max_stages),
         stage_bytes=stage,
         shared_bytes_per_k=(warps * (warp_m + warp_n) + rows + columns) * element,
@@ -170,18 +189,19 @@ def _on_fma_pipes(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -
     if dtype not in sm.fma_ops_per_clk:
         known = ", ".join(sorted({*sm.tensor_ops_per_clk, *sm.fma_ops_per_clk}))
         raise SimexploreError(f"{gpu.name} multiplies no {dtype} matrices; it has rates for {known}")
-    patch = np.minimum(8.0, np.sqrt(rows * columns / 128.0))
-    warps = np.maximum(rows * columns / (patch * patch * 32.0), 1.0)
+    patch = np.minimum(THREAD_PATCH, np.sqrt(rows * columns / SIMT_THREADS))
+    warps = np.maximum(rows * columns / (patch * patch * sm.warp_size), 1.0)
     k_of_step = library.k_tile_bytes / element
+    steps = k_of_step / SIMT_K_STEP
     return Tiles(
         m=rows,
         n=columns,
         computed=rows * columns,
         warps=warps,
-        registers=np.minimum(patch * patch + 4.0 * patch + 32.0, 255.0),
+        registers=np.minimum(patch * patch + PATCH_REGISTERS * patch + SIMT_REGISTERS, MOST_REGISTERS),
         stages=constant(2.0),
-        stage_bytes=(rows + columns) * 8.0 * element,
-        shared_bytes_per_k=(warps * 32.0 * 2.0 * patch + rows + columns) * element,
-        chain_cycles=constant(k_of_step / 8.0 * _synchronisation_cycles(gpu) + k_of_step * sm.fma_latency_cycles),
+        stage_bytes=(rows + columns) * SIMT_K_STEP * element,
+        shared_bytes_per_k=(warps * sm.warp_size * 2.0 * patch + rows + columns) * element,
+        chain_cycles=constant(steps * _synchronisation_cycles(gpu) + k_of_step * sm.fma_latency_cycles),
         on_tensor_cores=False,
     )
