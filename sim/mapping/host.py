@@ -28,5 +28,5 @@ def host_seconds(op: Operator, gpu: Gpu, conditions: Conditions) -> FloatArray:
     """
     if not isinstance(op, Conv2d):
         return constant(gpu.launch.eager_s)
-    conv = gpu.library.conv
+    conv = gpu.conv_kernels
     return conv.call_s * (1.0 + (column(conditions.cache.earlier_shapes) / conv.call_doubling) ** 2)

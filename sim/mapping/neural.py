@@ -135,7 +135,7 @@ def fused_mlp_demands(op: FusedMlp, gpu: Gpu, conditions: Conditions) -> tuple[K
     copies = np.minimum(column(conditions.cache.activation_copies), 1e9)
     warm = cache.hit_share(copies * queries * read + queries * write, gpu)
     steps = inner / 16.0
-    barriers = layers * (2.0 * gpu.library.barrier_cycles + gpu.sm.l1_latency_cycles + gpu.sm.shared_latency_cycles)
+    barriers = layers * (2.0 * gpu.library.barrier_cycles + gpu.sm.latency.l1_cycles + gpu.sm.latency.shared_cycles)
     hit = cache.mean_latency_cycles(gpu)
     on_tensor = op.dtype in gpu.sm.tensor_ops_per_clk
     operations = 2.0 * MLP_ROWS * weights
@@ -155,7 +155,7 @@ def fused_mlp_demands(op: FusedMlp, gpu: Gpu, conditions: Conditions) -> tuple[K
             dram_read_bytes=MLP_ROWS * read * (1.0 - warm) * queries / (ctas * MLP_ROWS),
             dram_write_bytes=MLP_ROWS * write * _written_back(queries * (read + write), gpu),
             bytes_in_flight=MLP_ROWS * read,
-            chain_cycles=barriers + steps * gpu.sm.tensor_latency_cycles,
+            chain_cycles=barriers + steps * gpu.sm.latency.tensor_cycles,
             exposed_cycles=constant(hit),
             epilogue_bytes=MLP_ROWS * write,
             setup_cycles=constant(hit),
@@ -184,7 +184,7 @@ def ray_kernel_demands(op: RayKernel, gpu: Gpu, conditions: Conditions) -> tuple
             dram_read_bytes=threads * read * (1.0 - warm),
             dram_write_bytes=threads * write * _written_back(rays * (read + write), gpu),
             bytes_in_flight=threads * read,
-            chain_cycles=column(op.dependent_loads) * gpu.sm.l1_latency_cycles,
+            chain_cycles=column(op.dependent_loads) * gpu.sm.latency.l1_cycles,
             exposed_cycles=constant(hit),
             setup_cycles=constant(hit),
         ),

@@ -56,7 +56,7 @@ def decode_algorithms(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> 
     fused = grouped & (_rotates_itself(op, gpu)[:, 0] | (not conditions.attention_module))
     helpers = 0.0
     if conditions.attention_module:
-        helpers = np.maximum(gpu.library.attention.module_kernels_decode - 2.0, 0.0)
+        helpers = np.maximum(gpu.attention_kernels.decode.module_kernels - 2.0, 0.0)
     ways = []
     if np.any(grouped):
         together = _grouped_kernel(op, gpu, conditions)
@@ -74,17 +74,17 @@ def _takes_groups(op: AttentionDecode, gpu: Gpu) -> BoolArray:
     Two to `max_group` query heads a KV head, and, with a 16-bit cache, at least `grouped_least_ctas_per_sm` CTAs an SM
     when every `split_tokens` keys have one.
     """
-    library = gpu.library.attention
+    library = gpu.attention_kernels
     group = column(op.heads) / column(op.kv_heads)
-    ctas = column(op.batch) * column(op.kv_heads) * np.maximum(column(op.seq_kv) // library.split_tokens, 1.0)
-    enough = ctas >= library.grouped_least_ctas_per_sm * gpu.sm.count
-    served: BoolArray = (group > 1.0) & (group <= library.max_group) & (enough | (_cache_bytes(op) < 2.0))
+    ctas = column(op.batch) * column(op.kv_heads) * np.maximum(column(op.seq_kv) // library.grouped.split_tokens, 1.0)
+    enough = ctas >= library.grouped.least_ctas_per_sm * gpu.sm.count
+    served: BoolArray = (group > 1.0) & (group <= library.grouped.max_group) & (enough | (_cache_bytes(op) < 2.0))
     return served
 
 
 def _rotates_itself(op: AttentionDecode, gpu: Gpu) -> BoolArray:
     """Rows whose grouped kernel needs none before it that rotates and appends: that of an 8-bit cache may do it."""
-    wide: BoolArray = column(op.head_dim) >= gpu.library.attention.narrow_fused_head_dim
+    wide: BoolArray = column(op.head_dim) >= gpu.attention_kernels.grouped.narrow.fused_head_dim
     return wide & (_cache_bytes(op) < 2.0)
 
 
@@ -110,39 +110,39 @@ class _Variant(NamedTuple):
 
 def _variant(op: AttentionDecode, gpu: Gpu) -> _Variant:
     """mha.cu, which fills an SM's shared memory, or mha_sm90.cu, which takes 8-bit caches where there is wgmma."""
-    library = gpu.library.attention
+    library = gpu.attention_kernels
     sixteen_bit = _Variant(
         warps=GROUP_WARPS,
-        tile=float(library.decode_kv_tile),
+        tile=float(library.grouped.kv_tile),
         ctas_per_sm=constant(1.0),
         most_splits=np.inf,
         returns=False,
-        fixed_trips=library.grouped_round_trips,
-        step_trips=library.grouped_step_round_trips,
-        merge_trips=library.merge_round_trips,
-        flight_share=library.decode_flight_share,
+        fixed_trips=library.grouped.round_trips,
+        step_trips=library.grouped.step_round_trips,
+        merge_trips=library.grouped.merge_round_trips,
+        flight_share=library.grouped.flight_share,
         instructions=0.0,
         conversions=0.0,
     )
     if _cache_bytes(op) >= 2.0:
         return sixteen_bit
     widening = sixteen_bit._replace(
-        most_splits=float(library.narrow_max_splits),
-        fixed_trips=library.narrow_grouped_round_trips,
-        step_trips=library.narrow_step_round_trips,
-        merge_trips=library.narrow_merge_round_trips,
-        conversions=library.narrow_conversions,
+        most_splits=float(library.grouped.narrow.max_splits),
+        fixed_trips=library.grouped.narrow.round_trips,
+        step_trips=library.grouped.narrow.step_round_trips,
+        merge_trips=library.grouped.narrow.merge_round_trips,
+        conversions=library.grouped.narrow.conversions,
     )
-    if gpu.library.gemm.instruction == "mma_sync":
+    if gpu.library.gemm.tensor.instruction == "mma_sync":
         return widening
     rows = ceil_div(column(op.heads) / column(op.kv_heads), WGMMA_QUERIES) * WGMMA_QUERIES
     return widening._replace(
         warps=NARROW_WARPS,
-        tile=float(library.narrow_kv_tile),
+        tile=float(library.grouped.narrow.kv_tile),
         ctas_per_sm=np.where(_padded(column(op.head_dim)) * rows <= SMALL_QUERIES, 3.0, 2.0),
         returns=True,
         flight_share=1.0,
-        instructions=library.narrow_cta_instructions,
+        instructions=library.grouped.narrow.cta_instructions,
     )
 
 
@@ -160,7 +160,7 @@ class _Reach(NamedTuple):
 
 
 def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> KernelDemand:
-    library, sm = gpu.library.attention, gpu.sm
+    library, sm = gpu.attention_kernels, gpu.sm
     element, cached = bytes_of(op.dtype), _cache_bytes(op)
     group = column(op.heads) / column(op.kv_heads)
     width = _padded(column(op.head_dim))
@@ -171,11 +171,11 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
     keys = ceil_div(reach.tokens, WARP_KEYS) * WARP_KEYS / reach.splits  # of the last tile, the warps that have keys
     hit = cache.mean_latency_cycles(gpu)
     partial = group * column(op.head_dim) * np.where(reach.splits > 1.0, PARTIAL_SUM_BYTES, element)
-    merge = variant.merge_trips + library.merge_step_round_trips * reach.splits
+    merge = variant.merge_trips + library.grouped.merge_step_round_trips * reach.splits
     trips = variant.fixed_trips * (rows / MMA_ROWS + 1.0) / 2.0
-    trips = (trips + np.where(reach.splits > 1.0, library.partial_round_trips, 0.0)) * (2.0 + width / 128.0) / 3.0
+    trips = (trips + np.where(reach.splits > 1.0, library.grouped.partial_round_trips, 0.0)) * (2.0 + width / 128.0) / 3.0
     outside = variant.instructions * variant.warps * sm.warp_size * (1.0 + group * width / 1024.0) / 2.0
-    room = np.minimum(library.grouped_load_bytes, width * cached)
+    room = np.minimum(library.grouped.load_bytes, width * cached)
     return KernelDemand(
         kernel="attention",
         ctas=ctas,
@@ -185,9 +185,9 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
             sm.shared_memory_bytes / variant.ctas_per_sm - sm.shared_memory_reserved_bytes,
             sm.shared_memory_per_cta_bytes,
         ),
-        overlap_exponent=library.decode_overlap_exponent,
-        l2_rate=library.decode_l2_rate,
-        dram_rate=library.decode_dram_rate,
+        overlap_exponent=library.decode.overlap_exponent,
+        l2_rate=library.decode.l2_rate,
+        dram_rate=library.decode.dram_rate,
         tensor_dtype=tensor_dtype(op.dtype, gpu),
         tensor_ops=4.0 * rows * keys * width,
         fma_ops=2.0 * (library.softmax_instructions * rows * keys + outside),
@@ -211,19 +211,19 @@ def _grouped_reach(op: AttentionDecode, gpu: Gpu, variant: _Variant) -> _Reach:
     One CTA for each `split_tokens` keys, but no more than the root of `split_root` times that many, nor more than
     `grouped_ctas_per_sm` CTAs an SM in all. They take tiles of keys in turns.
     """
-    library, tile = gpu.library.attention, variant.tile
+    library, tile = gpu.attention_kernels, variant.tile
     context, tokens = column(op.seq_kv), column(op.visible_tokens)
-    pieces = np.maximum(context // library.split_tokens, 1.0)
-    wanted = np.maximum(np.minimum(pieces, np.round(np.sqrt(library.split_root * pieces))), 1.0)
+    pieces = np.maximum(context // library.grouped.split_tokens, 1.0)
+    wanted = np.maximum(np.minimum(pieces, np.round(np.sqrt(library.grouped.split_root * pieces))), 1.0)
     waves = column(op.batch) * column(op.kv_heads) * wanted / gpu.sm.count
-    splits = np.maximum(np.floor(wanted / np.maximum(waves / library.grouped_ctas_per_sm, 1.0)), 1.0)
+    splits = np.maximum(np.floor(wanted / np.maximum(waves / library.grouped.ctas_per_sm, 1.0)), 1.0)
     tiles = ceil_div(context, tile) - (context - tokens) // tile
     splits = np.minimum(splits, np.minimum(variant.most_splits, tiles) if variant.returns else variant.most_splits)
     return _Reach(tokens, splits, ceil_div(tiles, splits), np.minimum(tiles / splits, 1.0))
 
 
 def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> KernelDemand:
-    library = gpu.library.attention
+    library = gpu.attention_kernels
     element, cached = bytes_of(op.dtype), _cache_bytes(op)
     width = _padded(column(op.head_dim))
     threads = _head_threads(op, gpu)
@@ -233,7 +233,7 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
     keys = reach.tokens / reach.splits
     hit = cache.mean_latency_cycles(gpu)
     partial = column(op.head_dim) * np.where(reach.splits > 1.0, PARTIAL_SUM_BYTES, element)
-    trips = library.narrow_head_round_trips if cached < 2.0 else library.head_round_trips
+    trips = library.one_head.narrow.round_trips if cached < 2.0 else library.one_head.round_trips
     unrolled = at_once * KEY_UNROLL
     done = ceil_div(keys, unrolled) * unrolled * np.minimum(keys / at_once, 1.0)
     work = 4.0 * done * column(op.head_dim)
@@ -243,30 +243,30 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
         warps_per_cta=threads / gpu.sm.warp_size,
         registers_per_thread=constant(HEAD_REGISTERS),
         shared_bytes_per_cta=np.minimum(4.0 * keys, gpu.sm.shared_memory_per_cta_bytes),
-        overlap_exponent=library.decode_overlap_exponent,
-        l2_rate=library.decode_l2_rate,
-        dram_rate=library.decode_dram_rate,
+        overlap_exponent=library.decode.overlap_exponent,
+        l2_rate=library.decode.l2_rate,
+        dram_rate=library.decode.dram_rate,
         tensor_dtype=tensor_dtype(op.dtype, gpu),
-        fma_ops=library.head_instructions * work,
-        special_ops=keys + (2.0 * library.narrow_head_conversions * done * width if cached < 2.0 else 0.0),
+        fma_ops=library.one_head.instructions * work,
+        special_ops=keys + (2.0 * library.one_head.narrow.conversions * done * width if cached < 2.0 else 0.0),
         l2_read_bytes=2.0 * keys * column(op.head_dim) * cached + partial,
         l2_write_bytes=partial,
         dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
         bytes_in_flight=threads * LOAD_BYTES * KEY_UNROLL,
-        chain_cycles=(reach.steps - 1.0) * library.head_step_round_trips * hit,
+        chain_cycles=(reach.steps - 1.0) * library.one_head.step_round_trips * hit,
         exposed_cycles=_fixed_cycles(trips + 0.0 * ctas, ctas * threads / (LARGEST_CTA * gpu.sm.count), reach, gpu),
         epilogue_bytes=partial,
-        setup_cycles=_serial_cycles(library.head_merge_round_trips, reach, gpu),
+        setup_cycles=_serial_cycles(library.one_head.merge_round_trips, reach, gpu),
         label=(reach.splits,),
     )
 
 
 def _head_threads(op: AttentionDecode, gpu: Gpu) -> FloatArray:
     """Threads of a CTA: the engine makes them more while CTAs of the smallest size would leave SMs unfilled."""
-    library = gpu.library.attention
-    resident = np.floor(LARGEST_CTA / library.head_threads)
+    library = gpu.attention_kernels
+    resident = np.floor(LARGEST_CTA / library.one_head.threads)
     heads = column(op.batch) * column(op.heads)
-    wanted = library.head_threads * np.minimum(ceil_div(gpu.sm.count * resident, heads), resident)
+    wanted = library.one_head.threads * np.minimum(ceil_div(gpu.sm.count * resident, heads), resident)
     threads: FloatArray = np.minimum(2.0 ** np.floor(np.log2(wanted)), LARGEST_CTA)
     return threads
 
@@ -291,15 +291,15 @@ def _fixed_cycles(trips: FloatArray, fill: FloatArray, reach: _Reach, gpu: Gpu) 
     Half of it is queueing behind the CTAs of the other SMs. It grows with the query rows and the head dimension, whose
     tiles are loaded, reduced and stored.
     """
-    queued = gpu.library.attention.queued_share
+    queued = gpu.attention_kernels.decode.queued_share
     busy = 1.0 - queued + queued * np.minimum(fill, 1.0)
     cycles: FloatArray = trips * cache.mean_latency_cycles(gpu) * busy
-    return cycles * (reach.active + gpu.library.attention.idle_cta_share * (1.0 - reach.active))
+    return cycles * (reach.active + gpu.attention_kernels.decode.idle_cta_share * (1.0 - reach.active))
 
 
 def _serial_cycles(merge_trips: FloatArray | float, reach: _Reach, gpu: Gpu) -> FloatArray:
     """Before the first CTA, and after the last: where a sequence was split, one CTA merges all its partial results."""
-    trips = gpu.library.attention.setup_round_trips + np.where(reach.splits > 1.0, merge_trips, 0.0)
+    trips = gpu.attention_kernels.setup_round_trips + np.where(reach.splits > 1.0, merge_trips, 0.0)
     cycles: FloatArray = trips * cache.mean_latency_cycles(gpu)
     return cycles
 

@@ -32,7 +32,7 @@ def prefill_demands(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> t
     kernels = (_prefill_kernel(op, gpu, conditions),)
     if not conditions.attention_module:
         return kernels
-    helpers = np.maximum(gpu.library.attention.module_kernels_prefill - 2.0, 0.0)
+    helpers = np.maximum(gpu.attention_kernels.prefill.module_kernels - 2.0, 0.0)
     return (rotate_and_append(op, column(op.seq_q), gpu, helpers), *kernels)
 
 
@@ -88,7 +88,7 @@ def _cta(op: AttentionPrefill, gpu: Gpu) -> _Cta:
     seen = column(op.pairs) / seq_q + (sides * np.minimum(tile_q, seq_q) + tile_k) / 2.0
     keys = np.minimum(np.maximum(seen, tile_k), ceil_div(seq_kv, tile_k) * tile_k)
     longest = np.where(window > 0.0, np.minimum(window + tile_q, seq_kv), seq_kv) / keys
-    wgmma = gpu.library.gemm.instruction != "mma_sync"
+    wgmma = gpu.library.gemm.tensor.instruction != "mma_sync"
     unit = WGMMA_ROWS if wgmma else MMA_ROWS
     rows = ceil_div(seq_q, unit) * unit / ceil_div(seq_q, tile_q)
     if wgmma:
@@ -105,7 +105,7 @@ def _cta(op: AttentionPrefill, gpu: Gpu) -> _Cta:
 
 
 def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> KernelDemand:
-    library, sm = gpu.library.attention, gpu.sm
+    library, sm = gpu.attention_kernels, gpu.sm
     element, cached = bytes_of(op.dtype), bytes_of(op.kv_dtype or op.dtype)
     cta = _cta(op, gpu)
     width, seq_q = column(op.head_dim), column(op.seq_q)
@@ -120,7 +120,7 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
     registers = cta.queries * (width + cta.keys_at_once) / (np.maximum(cta.queries / 16.0, 4.0) * 32.0) + 64.0
     slower, widened = _widening(op, gpu)
     fixed_trips = (
-        library.prefill_round_trips * (2.0 + queries_of_cta / cta.queries) / 3.0 * (2.0 + cta.width / 128.0) / 3.0
+        library.prefill.round_trips * (2.0 + queries_of_cta / cta.queries) / 3.0 * (2.0 + cta.width / 128.0) / 3.0
     )
     demand = KernelDemand(
         kernel="attention",
@@ -128,10 +128,10 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
         warps_per_cta=cta.warps,
         registers_per_thread=np.minimum(registers, np.minimum(255.0, sm.registers / (cta.warps * sm.warp_size))),
         shared_bytes_per_cta=cta.held_bytes,
-        overlap_exponent=library.overlap_exponent,
-        tensor_efficiency=library.tensor_efficiency,
-        l2_rate=library.l2_rate,
-        dram_rate=library.dram_rate,
+        overlap_exponent=library.prefill.overlap_exponent,
+        tensor_efficiency=library.prefill.tensor_efficiency,
+        l2_rate=library.prefill.l2_rate,
+        dram_rate=library.prefill.dram_rate,
         helper_cycles=2.0 * hit,
         tensor_dtype=tensor_dtype(op.dtype, gpu),
         tensor_ops=4.0 * scores * cta.width * slower,
@@ -158,44 +158,44 @@ def _widening(op: AttentionPrefill, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
 
     Such heads are widened, element by element as the one-head decode kernel does, and multiplied at the 16-bit rate.
     """
-    library, rates = gpu.library.attention, gpu.sm.tensor_ops_per_clk
-    alike = np.isin(column(op.head_dim), library.narrow_prefill_heads) | (bytes_of(op.dtype) >= 2.0)
+    library, rates = gpu.attention_kernels, gpu.sm.tensor_ops_per_clk
+    alike = np.isin(column(op.head_dim), library.prefill.narrow.head_dims) | (bytes_of(op.dtype) >= 2.0)
     ratio = rates.get(op.dtype, 1.0) / rates.get("bf16", rates.get("fp16", 1.0))  # type: ignore[call-overload]
-    return np.where(alike, 1.0, ratio), np.where(alike, 0.0, library.narrow_head_conversions)
+    return np.where(alike, 1.0, ratio), np.where(alike, 0.0, library.one_head.narrow.conversions)
 
 
 def _step_cycles(row_bytes: FloatArray, gpu: Gpu) -> FloatArray:
     """Latency of a step: scores, softmax and weighted values wait for one another; rows of keys have `row_bytes`."""
-    library, sm = gpu.library.attention, gpu.sm
+    library, sm = gpu.attention_kernels, gpu.sm
     cycles: FloatArray = (
-        library.step_round_trips * cache.mean_latency_cycles(gpu)
-        + 2.0 * (sm.tensor_latency_cycles + row_bytes / INSTRUCTION_K_BYTES)
-        + 2.0 * (sm.shared_latency_cycles + gpu.library.barrier_cycles)
-        + library.softmax_instructions * sm.fma_latency_cycles
-        + sm.special_function_latency_cycles
+        library.prefill.step_round_trips * cache.mean_latency_cycles(gpu)
+        + 2.0 * (sm.latency.tensor_cycles + row_bytes / INSTRUCTION_K_BYTES)
+        + 2.0 * (sm.latency.shared_cycles + gpu.library.barrier_cycles)
+        + library.softmax_instructions * sm.latency.fma_cycles
+        + sm.latency.special_function_cycles
     )
     return cycles
 
 
 def _tail_cycles(demand: KernelDemand, longest: FloatArray, gpu: Gpu) -> FloatArray:
     """What is waited for at the end, once: the CTA whose queries see most keys runs on when the others have ended."""
-    library, sm = gpu.library.attention, gpu.sm
+    library, sm = gpu.attention_kernels, gpu.sm
     terms = (
         demand.chain_cycles,
         demand.tensor_ops / sm.tensor_ops_per_clk[demand.tensor_dtype],  # type: ignore[index]
         demand.fma_ops / sm.fma_ops_per_clk["fp32"],
         demand.special_ops / sm.special_function_ops_per_clk,
     )
-    q = library.overlap_exponent
+    q = library.prefill.overlap_exponent
     alone: FloatArray = sum(np.power(term, q) for term in terms) ** (1.0 / q)
-    return library.prefill_tail_share * alone * np.maximum(longest - 1.0, 0.0)
+    return library.prefill.tail_share * alone * np.maximum(longest - 1.0, 0.0)
 
 
 def _tile(width: FloatArray, keys: FloatArray, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     """Query rows and keys of a step: of the first kernel whose head dimension is wide enough, else of the widest."""
-    library = gpu.library.attention
-    short = keys <= library.prefill_short_keys
-    few, many = (_of_width(width, menu) for menu in (library.prefill_short_tiles, library.prefill_tiles))
+    library = gpu.attention_kernels
+    short = keys <= library.prefill.short_keys
+    few, many = (_of_width(width, menu) for menu in (library.prefill.short_tiles, library.prefill.tiles))
     return np.where(short, few[0], many[0]), np.where(short, few[1], many[1])
 
 

@@ -46,13 +46,13 @@ def gemm_candidates(op: Gemm | Conv2d, gpu: Gpu) -> int:
     """How many kernels the menu has for a row: tiles, both ways round for wgmma, times splits of k."""
     library = gpu.library.gemm
     if op.dtype not in gpu.sm.tensor_ops_per_clk:
-        return len(library.simt_tiles) * len(library.split_k)
-    return len(library.tiles) * len(library.split_k) * (1 if library.instruction == "mma_sync" else 2)
+        return len(library.simt.tiles) * len(library.split.counts)
+    return len(library.tensor.tiles) * len(library.split.counts) * (1 if library.tensor.instruction == "mma_sync" else 2)
 
 
 def takes_two_stages(op: Gemm, gpu: Gpu) -> NDArray[np.bool_]:
-    """Rows for which the library takes its two-stage kernels (`library.gemm.two_stage`); shape (rows,) or (1,)."""
-    return _within(gpu.library.gemm.two_stage if op.dtype in gpu.sm.tensor_ops_per_clk else (), op)
+    """Rows for which the library takes its two-stage kernels (`library.gemm.two_stage.sizes`); shape (rows,) or (1,)."""
+    return _within(gpu.library.gemm.two_stage.sizes if op.dtype in gpu.sm.tensor_ops_per_clk else (), op)
 
 
 def _within(ranges: tuple[ShapeRange, ...], op: Gemm) -> NDArray[np.bool_]:
@@ -71,11 +71,11 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
     m, n, k, batch = (column(x) for x in (op.m, op.n, op.k, op.batch))
     library, tiles = gpu.library.gemm, tiles_of(m, n, op.dtype, gpu)
     element, hit = bytes_of(op.dtype), cache.mean_latency_cycles(gpu)
-    within = None if tiles.on_tensor_cores else library.simt_overlap_exponent
+    within = None if tiles.on_tensor_cores else library.simt.overlap_exponent
     round_trips = library.setup_round_trips
     if two_stage:
         tiles = replace(tiles, stages=constant(2.0))
-        within, round_trips = library.two_stage_overlap_exponent, library.two_stage_round_trips
+        within, round_trips = library.two_stage.overlap_exponent, library.two_stage.setup_round_trips
     rows, columns = ceil_div(m, tiles.m), ceil_div(n, tiles.n)
     of_k = _splits(op, gpu)
     pairs = Pairs(np.broadcast_shapes(tiles.m.shape, tiles.n.shape)[1], of_k.splits.shape[1])
@@ -83,15 +83,15 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
     splits, steps, result_bytes = split(of_k.splits), split(of_k.steps), split(of_k.result_bytes)
     ctas = tile(batch * rows * columns) * splits
     room = tiles.stages * tiles.stage_bytes
-    if library.instruction == "mma_sync":
+    if library.tensor.instruction == "mma_sync":
         room = np.where(tiles.suit(m, n), room, np.inf)
-    if library.modest_tiles:
-        modest = _within(library.modest_tiles, op)[:, None]
+    if library.tensor.modest_tiles:
+        modest = _within(library.tensor.modest_tiles, op)[:, None]
         room = np.where(modest & (tiles.m * tiles.n > MODEST_TILE), np.inf, room)
     results = tile(m * n / (rows * columns))
     traffic = operands.dram_traffic(op, gpu, conditions.cache, (rows, columns), (tiles.m, tiles.n), of_k.splits, pairs)
     width = _fetched_width(tiles, (m / rows, n / columns), (rows, columns), gpu)
-    k_of_step = library.k_tile_bytes / element
+    k_of_step = library.pipeline.k_tile_bytes / element
     operations = tile(2.0 * tiles.computed * k_of_step) * steps
     nothing = constant(0.0)
     return KernelDemand(
@@ -101,8 +101,8 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
         registers_per_thread=tile(tiles.registers),
         shared_bytes_per_cta=tile(room) * split(np.where(of_k.even, 1.0, np.inf)),
         overlap_exponent=within,
-        machine_overlap_exponent=library.overlap_exponent if tiles.on_tensor_cores else None,
-        dram_overlap_exponent=library.dram_overlap_exponent if tiles.on_tensor_cores else None,
+        machine_overlap_exponent=library.tensor.overlap_exponent if tiles.on_tensor_cores else None,
+        dram_overlap_exponent=library.tensor.dram_overlap_exponent if tiles.on_tensor_cores else None,
         tensor_dtype=op.dtype,
         fma_dtype="fp32" if tiles.on_tensor_cores else op.dtype,
         tensor_ops=operations if tiles.on_tensor_cores else nothing,
@@ -112,21 +112,21 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
         l2_write_bytes=results * split(of_k.result_bytes + _of_splits(of_k, 2.0 * PARTIAL_SUM_BYTES)),
         dram_read_bytes=traffic.read / ctas,
         dram_write_bytes=traffic.write / ctas,
-        bytes_in_flight=tile(library.flight_share * (tiles.stages - 1.0) * tiles.stage_bytes),
+        bytes_in_flight=tile(library.pipeline.flight_share * (tiles.stages - 1.0) * tiles.stage_bytes),
         chain_cycles=tile(tiles.chain_cycles) * steps,
         exposed_cycles=constant(hit + gpu.library.barrier_cycles),
         epilogue_bytes=results * result_bytes,
-        tensor_efficiency=library.tensor_efficiency,
-        l2_rate=library.l2_rate,
-        dram_rate=library.dram_rate,
-        helper_cycles=library.reduction_round_trips * hit,
+        tensor_efficiency=library.tensor.efficiency,
+        l2_rate=library.memory.l2_rate,
+        dram_rate=library.memory.dram_rate,
+        helper_cycles=library.split.reduction_round_trips * hit,
         epilogue_efficiency=library.epilogue_efficiency,
         wave_exposure=library.wave_exposure,
-        ramp_cycles=library.cold_round_trips * gpu.dram.latency_cycles,
+        ramp_cycles=library.memory.cold_round_trips * gpu.dram.latency_cycles,
         setup_cycles=constant(round_trips * hit),
-        extra_launches=split(_of_splits(of_k, float(library.split_k_reduction == "kernel"))),
+        extra_launches=split(_of_splits(of_k, float(library.split.reduction == "kernel"))),
         reckoned_read_bytes=traffic.unread / ctas,
-        reckoned_cycles=split(_of_splits(of_k, library.split_reluctance_cycles)),
+        reckoned_cycles=split(_of_splits(of_k, library.split.reluctance_cycles)),
         reckoned_latency_share=library.reckoned_latency_share,
         label=(tile(tiles.m), tile(tiles.n), splits),
     )
@@ -147,8 +147,8 @@ class _Splits(NamedTuple):
 def _splits(op: Gemm, gpu: Gpu) -> _Splits:
     library = gpu.library.gemm
     m, n, k = (column(x) for x in (op.m, op.n, op.k))
-    menu = row([float(split) for split in library.split_k])
-    steps_of_k = ceil_div(k * bytes_of(op.dtype), library.k_tile_bytes)
+    menu = row([float(split) for split in library.split.counts])
+    steps_of_k = ceil_div(k * bytes_of(op.dtype), library.pipeline.k_tile_bytes)
     steps = ceil_div(steps_of_k, menu)
     splits = ceil_div(steps_of_k, steps)
     even = (splits == np.minimum(menu, steps_of_k)) & ((splits == 1.0) | _worth_splitting(m * n * k, k, gpu))
@@ -163,7 +163,7 @@ def _of_splits(of_k: _Splits, value: float | FloatArray) -> FloatArray:
 def _worth_splitting(products: FloatArray, depth: FloatArray, gpu: Gpu) -> NDArray[np.bool_]:
     """Whether the library considers splitting k at all: for enough products m n k, or for any with a k so deep."""
     library = gpu.library.gemm
-    worth: NDArray[np.bool_] = (products >= library.split_min_products) | (depth >= library.split_always_depth)
+    worth: NDArray[np.bool_] = (products >= library.split.min_products) | (depth >= library.split.always_depth)
     return worth
 
 
@@ -174,7 +174,7 @@ def _fetched_width(
 
     `covered` are the rows and columns of C that a tile has on average; what lies outside C is not fetched.
     """
-    cluster = float(gpu.library.gemm.multicast)
+    cluster = float(gpu.library.gemm.memory.multicast)
     high, wide = covered
     share_b = np.where((tiles.n >= tiles.m) & (grid[0] >= cluster), cluster, 1.0)
     share_a = np.where((tiles.n < tiles.m) & (grid[1] >= cluster), cluster, 1.0)

@@ -28,7 +28,7 @@ def gemm_algorithms(op: Gemm, gpu: Gpu, conditions: Conditions) -> tuple[Algorit
     tiled = _tiled(op, gpu, conditions)
     single = column(op.m)[:, 0] == 1.0
     plain = op.dtype in gpu.sm.tensor_ops_per_clk and (op.activation_dtype or op.dtype) == op.dtype
-    if not (gpu.library.gemm.gemv and plain and np.any(single)):
+    if not (gpu.library.gemm.gemv.used and plain and np.any(single)):
         return tiled
     return (*tiled, Algorithm((_gemv(op, gpu, conditions),), single))
 
@@ -61,14 +61,14 @@ def _gemv(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
         registers_per_thread=constant(64.0),
         shared_bytes_per_cta=constant(1024.0),
         fma_ops=2.0 * covered * k,
-        l2_rate=library.l2_rate,
-        dram_rate=library.gemv_dram_rate,
+        l2_rate=library.memory.l2_rate,
+        dram_rate=library.gemv.dram_rate,
         l2_read_bytes=(covered + 1.0) * k * element,
         l2_write_bytes=covered * bytes_of(op.output_dtype),
         dram_read_bytes=traffic.read / ctas,
         dram_write_bytes=traffic.write / ctas,
-        bytes_in_flight=(width + 1.0) * at_once * library.gemv_unroll,
-        exposed_cycles=constant(2.0 * hit + 5.0 * gpu.sm.shared_latency_cycles),  # the sum across warps, the store
-        setup_cycles=constant(library.gemv_round_trips * hit),
+        bytes_in_flight=(width + 1.0) * at_once * library.gemv.unroll,
+        exposed_cycles=constant(2.0 * hit + 5.0 * gpu.sm.latency.shared_cycles),  # the sum across warps, the store
+        setup_cycles=constant(library.gemv.setup_round_trips * hit),
         label=(one, width, one),
     )

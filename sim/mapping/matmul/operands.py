@@ -48,13 +48,13 @@ def dram_traffic(
     high = np.clip(np.sqrt(pairs.of_first(tile[1] / tile[0]) * at_once), 1.0, rows)
     wide = np.clip(at_once / high, 1.0, columns)
     high = np.clip(at_once / wide, 1.0, rows)
-    missing = 1.0 - hit_share(a + b, gpu, gpu.library.gemm.l2_share)
+    missing = 1.0 - hit_share(a + b, gpu, gpu.library.gemm.memory.l2_share)
     more_of_a = a * (columns / wide - 1.0) * missing
     more_of_b = b * (rows / high - 1.0) * missing
 
-    warm_a = hit_share(_copies(state.activation_copies) * a + b + c, gpu, gpu.library.gemm.l2_share)
-    warm_b = hit_share(_copies(state.weight_copies) * b + a + c, gpu, gpu.library.gemm.l2_share)
-    written_back = 1.0 - hit_share(a + b + c, gpu, gpu.library.gemm.dirty_share)
+    warm_a = hit_share(_copies(state.activation_copies) * a + b + c, gpu, gpu.library.gemm.memory.l2_share)
+    warm_b = hit_share(_copies(state.weight_copies) * b + a + c, gpu, gpu.library.gemm.memory.l2_share)
+    written_back = 1.0 - hit_share(a + b + c, gpu, gpu.library.gemm.memory.dirty_share)
     read = a * (1.0 - warm_a) + b * (1.0 - warm_b) + np.minimum(more_of_a, more_of_b)
     return DramTraffic(read=read, write=c * written_back, unread=a * warm_a + b * warm_b)
 

@@ -164,7 +164,7 @@ def fused_kernel(frame: Frame, gpu: Gpu, ngpc: Ngpc) -> KernelDemand:
         dram_read_bytes=per_cta(answered * missing),
         dram_write_bytes=per_cta(asked * missing + frame.frame_bytes),
         bytes_in_flight=one * CTA_THREADS * frame.result_bytes,
-        chain_cycles=one * frame.dependent_loads / frame.threads * gpu.sm.l1_latency_cycles,
+        chain_cycles=one * frame.dependent_loads / frame.threads * gpu.sm.latency.l1_cycles,
         setup_cycles=one * cache.mean_latency_cycles(gpu),
     )
     return demand.map(np.ravel)

@@ -43,10 +43,10 @@ def test_the_choice_does_not_depend_on_what_is_in_the_cache(name: str, shape: tu
 
 def test_few_products_are_not_split_on_ada() -> None:
     gpu = load_arch(ADA)
-    assert gpu.library.gemm.split_min_products == 2**21
+    assert gpu.library.gemm.split.min_products == 2**21
     assert splits(Gemm(4, 128, 4096, dtype="bf16"), gpu) > 1  # 2^21 products
     assert splits(Gemm(4, 128, 4095, dtype="bf16"), gpu) == 1
-    assert splits(Gemm(1, 32, gpu.library.gemm.split_always_depth, dtype="bf16"), gpu) > 1
+    assert splits(Gemm(1, 32, gpu.library.gemm.split.always_depth, dtype="bf16"), gpu) > 1
     assert splits(Gemm(4, 128, 4095, dtype="bf16"), library(gpu, split_min_products=1)) > 1
 
 
@@ -108,7 +108,7 @@ def test_results_are_written_back_where_they_no_longer_fit() -> None:
 
 def test_dram_serves_a_cold_kernel_after_its_first_accesses() -> None:
     gpu, op = load_arch(HOPPER), Gemm(16, 4096, 4096, dtype="bf16")
-    slower = library(gpu, cold_round_trips=gpu.library.gemm.cold_round_trips + 10)
+    slower = library(gpu, cold_round_trips=gpu.library.gemm.memory.cold_round_trips + 10)
     cold, warm = (
         [float(predict(op, one, Conditions(cache=cache)).time_s[0]) for one in (gpu, slower)] for cache in (COLD, WARM)
     )

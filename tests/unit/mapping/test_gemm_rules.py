@@ -84,7 +84,7 @@ def test_tiles_are_modest_where_the_machine_says(k: int, modest: bool) -> None:
 
 def test_tcgen05_reads_columns_half_as_often_as_wgmma() -> None:
     gpu, conditions = load_arch("nvidia/b200@facts"), Conditions(cache=COLD)
-    assert gpu.library.gemm.instruction == "tcgen05"
+    assert gpu.library.gemm.tensor.instruction == "tcgen05"
     gemm = gpu.library.gemm.model_copy(update={"instruction": "wgmma"})
     older = gpu.model_copy(update={"library": gpu.library.model_copy(update={"gemm": gemm})})
     large = Gemm(8192, 8192, 8192, dtype="bf16")
