@@ -32,7 +32,7 @@ OFF: dict[str, Mapping[str, Any]] = {
     "rules for splitting": {
         "library.gemm.split.min_products": 1,
         "library.gemm.split.always_depth": 1,
-        "library.gemm.split_reluctance_cycles": 0.0,
+        "library.gemm.split.reluctance_cycles": 0.0,
     },
     "two-stage kernels": {"library.gemm.two_stage.sizes": ()},
     "modest tiles": {"library.gemm.tensor.modest_tiles": ()},
@@ -48,7 +48,7 @@ OFF: dict[str, Mapping[str, Any]] = {
     "smooth maximum (hard instead)": {"library.gemm.tensor.overlap_exponent": 16.0},
     "exposed epilogue and pipeline fill": {"library.gemm.wave_exposure": 1e-3, "library.gemm.epilogue_efficiency": 1.0},
     "set-up of a kernel (launch only)": {"library.gemm.setup_round_trips": 0.01},
-    "latency of a k-step": {"sm.tensor_latency_cycles": 0.1, "library.gemm.pipeline.flight_share": 1.0},
+    "latency of a k-step": {"sm.latency.tensor_cycles": 0.1, "library.gemm.pipeline.flight_share": 1.0},
 }
 
 
