@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from simexplore.archs.merge import KeyPath, Layer, dotted, nearest_path
-from simexplore.archs.renamed import NOW_SECTIONS, expected_name, told, NEW_KEYS
+from simexplore.archs.renamed import NEW_KEYS, NOW_SECTIONS, expected_name, told
 from simexplore.archs.schema.quantities import Quantity
 from simexplore.archs.units import nearest, show
 from simexplore.errors import SimexploreError

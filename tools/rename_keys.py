@@ -47,7 +47,9 @@ def rewritten(text: str) -> str:
     if root is None:
         return text
     former = {old for old in NOW_SECTIONS if _holds_value(root, old)}
-    edits = [edit for path, node in _mappings(root, ()) if ".".join(path) in SECTIONS for edit in _moved(text, path, node)]
+    edits = [
+        edit for path, node in _mappings(root, ()) if ".".join(path) in SECTIONS for edit in _moved(text, path, node)
+    ]
     for start, end, new in sorted(edits, reverse=True):
         text = text[:start] + new + text[end:]
     for old in sorted(NEW_KEYS, key=len, reverse=True):

@@ -16,7 +16,6 @@ from simexplore.cli.options import json_option, set_option
 from simexplore.cli.output import print_json, print_table, quantity
 from simexplore.errors import SimexploreError
 
-
 SHOWN_LAST = ("datasheet", "calibration")
 """Sections that come after what the machine is."""
 

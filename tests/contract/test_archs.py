@@ -39,6 +39,7 @@ NAMES = {
     "v100-sxm": "v100_sxm2_32",
 }
 ARCHS = list_archs()
+PARTS = sorted(HERE.glob("*/*/parts/*.yaml"))
 WITH_DATASHEET = [name for name in ARCHS if not name.startswith("cpu/")]
 """A CPU driver has no vendor who prints its peaks."""
 WORDS = {"kind", "abstract", "name", "description", "vendor", "generation", "chip", "compute_capability", "sources"}
@@ -90,7 +91,7 @@ def test_files_and_what_they_resolve_to_follow_the_json_schema(name: str) -> Non
     validator.validate(read_document(arch_path(name)).data)
 
 
-@pytest.mark.parametrize("path", sorted(HERE.glob("*/*/_*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", PARTS, ids=lambda path: f"{path.parents[1].name}/{path.name}")
 def test_families_follow_the_json_schema(path: Path) -> None:
     data = read_document(path).data
     jsonschema.Draft202012Validator(json_schema()).validate(data)

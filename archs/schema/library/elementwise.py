@@ -17,9 +17,7 @@ class Rowwise(Spec):
     layernorm_passes: Count = about("times that a layer norm reads its row: 2 where one finds mean and variance", "1")
     again_from: Literal["l1", "l2"] = about("cache that a row is read again from", "text")
     l2_share: Rate = about("share of the usable L2 that rows which are read again can fill", "1")
-    eviction_sharpness: Exponent = about(
-        "l2.eviction_sharpness of such rows, of CTAs in all phases of their work", "1"
-    )
+    eviction_sharpness: Exponent = about("l2.eviction_sharpness of such rows, of CTAs in all phases of their work", "1")
 
 
 class Conversion(Spec):

@@ -46,6 +46,11 @@ class TensorGemm(Spec):
         "kernels that quantise the activations of a narrow GEMM: largest value, scale, conversion, …", "1"
     )
 
+    @property
+    def reads_registers(self) -> bool:
+        """Whether the instruction reads its operands from registers, which the warps fill from shared memory."""
+        return self.instruction in ("mma_sync", "mfma")
+
 
 class SimtGemm(Spec):
     """Kernels on the FMA pipes."""

@@ -1,11 +1,11 @@
-"""What the menus of a library are made of: tiles, patches and ranges of sizes as text, and the bounds of its numbers."""
+"""What the menus of a library are made of: tiles, patches and ranges of sizes as text, and bounds of numbers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from math import inf
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema

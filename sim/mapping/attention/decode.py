@@ -133,7 +133,7 @@ def _variant(op: AttentionDecode, gpu: Gpu) -> _Variant:
         merge_trips=library.grouped.narrow.merge_round_trips,
         conversions=library.grouped.narrow.conversions,
     )
-    if gpu.library.gemm.tensor.instruction == "mma_sync":
+    if gpu.library.gemm.tensor.reads_registers:
         return widening
     rows = ceil_div(column(op.heads) / column(op.kv_heads), WGMMA_QUERIES) * WGMMA_QUERIES
     return widening._replace(
@@ -173,7 +173,9 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
     partial = group * column(op.head_dim) * np.where(reach.splits > 1.0, PARTIAL_SUM_BYTES, element)
     merge = variant.merge_trips + library.grouped.merge_step_round_trips * reach.splits
     trips = variant.fixed_trips * (rows / MMA_ROWS + 1.0) / 2.0
-    trips = (trips + np.where(reach.splits > 1.0, library.grouped.partial_round_trips, 0.0)) * (2.0 + width / 128.0) / 3.0
+    trips = (
+        (trips + np.where(reach.splits > 1.0, library.grouped.partial_round_trips, 0.0)) * (2.0 + width / 128.0) / 3.0
+    )
     outside = variant.instructions * variant.warps * sm.warp_size * (1.0 + group * width / 1024.0) / 2.0
     room = np.minimum(library.grouped.load_bytes, width * cached)
     return KernelDemand(

@@ -88,7 +88,7 @@ def _cta(op: AttentionPrefill, gpu: Gpu) -> _Cta:
     seen = column(op.pairs) / seq_q + (sides * np.minimum(tile_q, seq_q) + tile_k) / 2.0
     keys = np.minimum(np.maximum(seen, tile_k), ceil_div(seq_kv, tile_k) * tile_k)
     longest = np.where(window > 0.0, np.minimum(window + tile_q, seq_kv), seq_kv) / keys
-    wgmma = gpu.library.gemm.tensor.instruction != "mma_sync"
+    wgmma = not gpu.library.gemm.tensor.reads_registers
     unit = WGMMA_ROWS if wgmma else MMA_ROWS
     rows = ceil_div(seq_q, unit) * unit / ceil_div(seq_q, tile_q)
     if wgmma:

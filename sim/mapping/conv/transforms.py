@@ -58,11 +58,11 @@ class _Separate(NamedTuple):
 
 def winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
     """Transforms of filters and image, 36 products for each pair of channels and patch, and the transform back."""
-    conv = gpu.conv_kernels
+    conv = gpu.conv_kernels.winograd
     points = (SEPARATE_OUTPUTS + TAPS - 1.0) ** 2
-    batch = ceil_div(column(op.batch), conv.winograd.separate.image_group) * conv.winograd.separate.image_group
+    batch = ceil_div(column(op.batch), conv.separate.image_group) * conv.separate.image_group
     patches = batch * ceil_div(column(op.out), SEPARATE_OUTPUTS) ** 2
-    way = _Separate((conv.winograd.separate.tile,), conv.winograd.separate.efficiency, conv.winograd.transform_efficiency, parts=1)
+    way = _Separate((conv.separate.tile,), conv.separate.efficiency, conv.transform_efficiency, parts=1)
     return Algorithm(_separate(op, gpu, conditions, way, patches, points), _has_three_taps(op))
 
 

@@ -47,11 +47,11 @@ def gemm_candidates(op: Gemm | Conv2d, gpu: Gpu) -> int:
     library = gpu.library.gemm
     if op.dtype not in gpu.sm.tensor_ops_per_clk:
         return len(library.simt.tiles) * len(library.split.counts)
-    return len(library.tensor.tiles) * len(library.split.counts) * (1 if library.tensor.instruction == "mma_sync" else 2)
+    return len(library.tensor.tiles) * len(library.split.counts) * (1 if library.tensor.reads_registers else 2)
 
 
 def takes_two_stages(op: Gemm, gpu: Gpu) -> NDArray[np.bool_]:
-    """Rows for which the library takes its two-stage kernels (`library.gemm.two_stage.sizes`); shape (rows,) or (1,)."""
+    """Rows for which the library takes its two-stage kernels (`library.gemm.two_stage`); shape (rows,) or (1,)."""
     return _within(gpu.library.gemm.two_stage.sizes if op.dtype in gpu.sm.tensor_ops_per_clk else (), op)
 
 
@@ -83,7 +83,7 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
     splits, steps, result_bytes = split(of_k.splits), split(of_k.steps), split(of_k.result_bytes)
     ctas = tile(batch * rows * columns) * splits
     room = tiles.stages * tiles.stage_bytes
-    if library.tensor.instruction == "mma_sync":
+    if library.tensor.reads_registers:
         room = np.where(tiles.suit(m, n), room, np.inf)
     if library.tensor.modest_tiles:
         modest = _within(library.tensor.modest_tiles, op)[:, None]

@@ -72,7 +72,7 @@ def tiles_of(m: FloatArray, n: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
     if dtype not in gpu.sm.tensor_ops_per_clk:
         return _on_fma_pipes(*_menu(library.simt.tiles), dtype, gpu)
     rows, columns = _menu(library.tensor.tiles)
-    if library.tensor.instruction == "mma_sync":
+    if library.tensor.reads_registers:
         return _with_mma_sync(rows, columns, dtype, gpu)
     straight = _with_wgmma(rows, _narrowed(columns, n), dtype, gpu)
     turned = _with_wgmma(rows, _narrowed(columns, m), dtype, gpu)
@@ -156,7 +156,7 @@ def _with_mma_sync(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) 
         n=columns,
         computed=np.maximum(rows, MMA_ROWS) * columns,
         warps=warps,
-        registers=np.minimum(rows * columns / (warps * 32.0) + ADDRESS_REGISTERS, 255.0),
+        registers=np.minimum(rows * columns / (warps * sm.warp_size) + ADDRESS_REGISTERS, 255.0),
         stages=_stages(stage, room, library.pipeline.max_stages),
         stage_bytes=stage,
         shared_bytes_per_k=(warps * (warp_m + warp_n) + rows + columns) * element,
