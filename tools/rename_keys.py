@@ -3,8 +3,8 @@
     python tools/rename_keys.py mine.yaml overlay.yaml sweep.yaml
 
 Comments, order and formatting stay, but that renamed keys move under the section that they belong to now. A learned
-correction stays valid: where `calibration.machine` is the digest that the machine had under its old keys, it becomes the
-one that it has now. Files that a file extends must be rewritten with it, or before.
+correction stays valid: where `calibration.machine` is the digest that the machine had under its old keys, it becomes
+the one that it has now. Files that a file extends must be rewritten with it, or before.
 """
 
 from __future__ import annotations
