@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from simexplore.archs.merge import KeyPath, Layer, dotted, nearest_path
+from simexplore.archs.renamed import NEW_KEYS, NOW_SECTIONS, expected_name, told
 from simexplore.archs.schema.quantities import Quantity
 from simexplore.archs.units import nearest, show
 from simexplore.errors import SimexploreError
@@ -52,7 +53,10 @@ def _line(detail: ErrorDetails, layer: Layer, model: type[BaseModel]) -> str:
         path = (*path, *context["key"].split("."))
     kind = detail["type"]
     hint = ""
-    if kind == "extra_forbidden":
+    renamed = _renamed(kind, path)
+    if renamed is not None:
+        expected, found = renamed, show(path[-1])
+    elif kind == "extra_forbidden":
         keys = sorted(_keys(model, path[:-1]))
         expected, found = f"one of the keys {', '.join(keys)}", show(path[-1])
         hint = nearest(str(path[-1]), keys) or nearest_path(path, layer.data)
@@ -67,6 +71,14 @@ def _line(detail: ErrorDetails, layer: Layer, model: type[BaseModel]) -> str:
                 str(detail["input"]), [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
             )
     return f"{at(layer, path)}: expected {expected}, found {found}{hint}"
+
+
+def _renamed(kind: str, path: KeyPath) -> str | None:
+    """What is expected in place of a key that has another name now."""
+    key = dotted(path)
+    if kind in ("model_type", "model_attributes_type") and key in NOW_SECTIONS:
+        return told(NEW_KEYS[key])
+    return expected_name(key) if kind == "extra_forbidden" else None
 
 
 def at(layer: Layer, path: KeyPath) -> str:

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from simexplore.archs import units
+from simexplore.archs.renamed import NEW_KEYS, expected_name, told
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.archs.schema.quantities import Quantity
+from simexplore.archs.schema.quantities import Quantity, has
 from simexplore.archs.units import Dimension, nearest, show
 from simexplore.errors import SimexploreError
 
@@ -48,7 +49,7 @@ class Field:
         for step in self.steps:
             if value is None:
                 return None
-            value = value.get(step) if isinstance(value, Mapping) else getattr(value, step)
+            value = _below(value, step)
         return value
 
     def write(self, value: Any) -> str:
@@ -64,6 +65,9 @@ def field_of(path: str, machine: Machine) -> Field:
     Raises:
         SimexploreError: the machine's schema has none there; `expected …, found …`, with the nearest keys.
     """
+    former = expected_name(path) or (told(NEW_KEYS[path]) if path in NEW_KEYS else None)
+    if former is not None:
+        raise SimexploreError(f"expected {former}, found {show(path)}")
     current: Any = type(machine)
     steps: list[str] = []
     metadata: tuple[Any, ...] = ()
@@ -95,13 +99,20 @@ def leaf_fields(machine: Machine) -> dict[str, Field]:
 
 def _leaf_paths(annotation: Any, value: Any, prefix: str) -> Iterator[str]:
     for key, (name, inner, _) in _keys(annotation).items():
-        below = value.get(name) if isinstance(value, Mapping) else getattr(value, name)
+        below = _below(value, name)
         if below is None:
             continue
         if _keys(inner):
             yield from _leaf_paths(inner, below, f"{prefix}{key}.")
         elif get_origin(inner) is None:
             yield f"{prefix}{key}"
+
+
+def _below(holder: Any, name: str) -> Any:
+    """An entry of a dictionary or a record; None where it is missing, or a section that the machine lacks."""
+    if isinstance(holder, Mapping):
+        return holder.get(name)
+    return getattr(holder, name) if has(holder, name) else None
 
 
 def with_columns(machine: Machine, columns: Mapping[Field, Any]) -> Machine:

@@ -196,15 +196,16 @@ def list_archs() -> list[str]:
 
 
 def _shipped(*, families: bool) -> dict[str, Path]:
-    """Name -> file; with `families`, also `vendor/generation` -> `_family.yaml`, `vendor/generation/x` -> `_x.yaml`."""
-    found: dict[str, Path] = {}
-    for path in HERE.glob("*/*/*.yaml"):
-        vendor = path.parent.parent.name
-        if not path.name.startswith("_"):
-            found[f"{vendor}/{path.stem}"] = path
-        elif families:
-            branch = "" if path.stem == "_family" else f"/{path.stem[1:]}"
-            found[f"{vendor}/{path.parent.name}{branch}"] = path
+    """Name -> file: `vendor/machine` -> `vendor/generation/machine.yaml`.
+
+    With `families`, also what machines extend: `vendor/generation` -> `vendor/generation/parts/family.yaml`, and
+    `vendor/generation/x` -> `vendor/generation/parts/x.yaml`.
+    """
+    found = {f"{path.parent.parent.name}/{path.stem}": path for path in HERE.glob("*/*/*.yaml")}
+    for path in HERE.glob("*/*/parts/*.yaml") if families else ():
+        generation = path.parent.parent
+        branch = "" if path.stem == "family" else f"/{path.stem}"
+        found[f"{generation.parent.name}/{generation.name}{branch}"] = path
     return found
 
 

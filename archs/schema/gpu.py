@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from simexplore.archs import units
-from simexplore.archs.schema.calibration import Calibration
 from simexplore.archs.schema.instructions import Instructions
-from simexplore.archs.schema.library import Library
+from simexplore.archs.schema.library import AttentionLibrary, Conversion, ConvLibrary, Library
+from simexplore.archs.schema.machine import Machine
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.archs.schema.quantities import (
     Bytes,
@@ -37,7 +37,12 @@ from simexplore.archs.schema.quantities import (
 )
 from simexplore.errors import SimexploreError
 
+Section = TypeVar("Section", bound=Spec)
 DType = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8", "int4"]
+
+
+NOT_OF_THE_KERNELS = ("abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc")
+"""What a machine tells that changes none of its kernels."""
 
 
 class Clock(Spec):
@@ -57,6 +62,20 @@ class Clock(Spec):
         return self
 
 
+class SmLatency(Spec):
+    """Latencies within one SM."""
+
+    shared_cycles: Cycles = about("load from shared memory", "clk")
+    l1_cycles: Cycles = about("load that hits L1", "clk")
+    fma_cycles: Cycles = about("dependent FP32 FMA", "clk")
+    special_function_cycles: Cycles = about("dependent special-function operation", "clk")
+    tensor_cycles: Cycles = about(
+        "tensor instruction from issue to result, beyond the clocks that it occupies the pipe; absent: no tensor cores",
+        "clk",
+        default=0.0,
+    )
+
+
 class StreamingMultiprocessors(Spec):
     """The SM array: what one SM holds, does per clock and how long it takes."""
 
@@ -70,7 +89,9 @@ class StreamingMultiprocessors(Spec):
     shared_memory_per_cta_bytes: Capacity = about("shared memory that one CTA can ask for (opt-in limit)", "B")
     shared_memory_reserved_bytes: Bytes = about("shared memory that the driver takes per CTA", "B")
     tensor_ops_per_clk: dict[DType, OpsPerClk] = about(
-        "dense tensor-core operations per SM and clock by operand type; an FMA is two; FP32 accumulate", "op/clk"
+        "dense tensor-core operations per SM and clock by operand type; an FMA is two; FP32 accumulate; absent: none",
+        "op/clk",
+        default_factory=dict,
     )
     fma_ops_per_clk: dict[DType, OpsPerClk] = about(
         "operations of the ordinary FMA pipes per SM and clock; an FMA is two", "op/clk"
@@ -79,13 +100,7 @@ class StreamingMultiprocessors(Spec):
     shared_bandwidth_bytes_per_clk: BytesPerClk = about("shared-memory bytes per SM and clock", "B/clk")
     l1_bandwidth_bytes_per_clk: BytesPerClk = about("L1 bytes per SM and clock, 16-byte loads", "B/clk")
     l2_port_bytes_per_clk: BytesPerClk = about("bytes that one SM can draw from L2 per clock", "B/clk")
-    shared_latency_cycles: Cycles = about("load from shared memory", "clk")
-    l1_latency_cycles: Cycles = about("load that hits L1", "clk")
-    fma_latency_cycles: Cycles = about("dependent FP32 FMA", "clk")
-    special_function_latency_cycles: Cycles = about("dependent special-function operation", "clk")
-    tensor_latency_cycles: Cycles = about(
-        "tensor instruction from issue to result, beyond the clocks that it occupies the pipe", "clk"
-    )
+    latency: SmLatency = about("how long one load or operation takes", "mapping")
 
     @model_validator(mode="after")
     def _limits_agree(self) -> Self:
@@ -99,6 +114,8 @@ class StreamingMultiprocessors(Spec):
                 raise mistake(f"at most sm.shared_memory, {written[0]!r}", repr(written[1]), key=key)
         if self.max_warps % self.schedulers:
             raise mistake(f"a multiple of sm.schedulers, {self.schedulers}", str(self.max_warps), key="max_warps")
+        if self.tensor_ops_per_clk and "tensor_cycles" not in self.latency.model_fields_set:
+            raise mistake("a number of clock cycles, since sm.tensor has rates", "nothing", key="latency.tensor")
         return self
 
 
@@ -198,7 +215,9 @@ class Power(Spec):
 class Energy(Spec):
     """Dynamic energy of the whole GPU per unit of work, above idle."""
 
-    tensor_j_per_op: dict[DType, JoulesPerOp] = about("per tensor-core operation; an FMA is two", "J/op")
+    tensor_j_per_op: dict[DType, JoulesPerOp] = about(
+        "per tensor-core operation; an FMA is two; absent: no tensor cores", "J/op", default_factory=dict
+    )
     fma_j_per_op: dict[DType, JoulesPerOp] = about("per operation of the FMA pipes; an FMA is two", "J/op")
     special_function_j_per_op: JoulesPerOp = about("per special-function operation", "J/op")
     shared_j_per_byte: JoulesPerByte = about("per byte of shared memory or L1", "J/B")
@@ -214,17 +233,15 @@ class Datasheet(Spec):
     dram_bandwidth_bytes_per_s: BytesPerSecond | None = about("peak DRAM bandwidth", "B/s", default=None)
 
 
-class Gpu(Spec):
+class Gpu(Machine):
     """A GPU: hardware, launch costs, energy, and the kernels that its libraries choose from."""
 
     kind: Literal["gpu"] = about("what the file describes", "text")
-    abstract: bool = about("true in a family file, which others extend and nothing runs on", "text", default=False)
-    name: str = about("name for people", "text")
-    description: str = about("one sentence", "text", default="")
-    vendor: str = about("who makes it", "text")
     generation: str = about("architecture generation", "text")
     chip: str = about("die", "text")
-    compute_capability: str = about("CUDA compute capability, quoted: '9.0'", "text")
+    compute_capability: str | None = about(
+        "CUDA compute capability, quoted: '9.0'; absent: it runs no CUDA", "text", default=None
+    )
     clock: Clock = about("clocks", "mapping")
     sm: StreamingMultiprocessors = about("the SM array", "mapping")
     l2: L2 = about("the cache that the SMs share", "mapping")
@@ -239,8 +256,6 @@ class Gpu(Spec):
         "what single instructions cost, for published micro-benchmarks", "mapping", default=None
     )
     datasheet: Datasheet | None = about("the vendor's figures, for tests", "mapping", default=None)
-    calibration: Calibration | None = about("what measurements have taught about it", "mapping", default=None)
-    sources: dict[str, str] = about("dotted key prefix -> where its numbers come from", "text", default_factory=dict)
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
@@ -256,6 +271,8 @@ class Gpu(Spec):
             for dtype in rates:
                 if dtype not in energies:
                     raise mistake(f"an energy, since sm.{part} has {dtype}", "nothing", key=f"energy.{part}.{dtype}")
+        if self.sm.tensor_ops_per_clk and "tensor" not in self.library.gemm.model_fields_set:
+            raise mistake("kernels, since sm.tensor has rates", "nothing", key="library.gemm.tensor")
         return self
 
     def tensor_peak_ops_per_s(self, dtype: str) -> float:
@@ -268,26 +285,31 @@ class Gpu(Spec):
         return self.sm.count * self._rate(self.sm.fma_ops_per_clk, "FMA", dtype) * self.clock.boost_hz
 
     def digest(self) -> str:
-        """What a learned correction belongs to: the same for GPUs whose values, names apart, are the same.
-
-        What stands beside a GPU changes none of its kernels.
-        """
-        told = {"abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc"}
-        values = self.model_dump(mode="json", exclude=told, exclude_defaults=True)
+        """What a learned correction belongs to: the same for GPUs whose values, names apart, are the same."""
+        values = self.model_dump(mode="json", exclude=set(NOT_OF_THE_KERNELS), exclude_defaults=True)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
-    def physics_only(self) -> Self:
-        """The machine without its learned correction; it still knows which rows it was fitted on."""
-        if self.calibration is None or self.calibration.residual is None:
-            return self
-        residual = self.calibration.residual.without_corrections()
-        return self.model_copy(update={"calibration": self.calibration.model_copy(update={"residual": residual})})
+    @property
+    def attention_kernels(self) -> AttentionLibrary:
+        """`library.attention`. Raises SimexploreError where the machine has none."""
+        return self._kernels(self.library.attention, "attention kernels", "library.attention")
 
-    def source_of(self, key: str) -> str | None:
-        """The citation that covers a dotted YAML key: that of its longest prefix in `sources`, or None."""
-        parts = key.split(".")
-        prefixes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
-        return next((self.sources[prefix] for prefix in prefixes if prefix in self.sources), None)
+    @property
+    def conv_kernels(self) -> ConvLibrary:
+        """`library.conv`. Raises SimexploreError where the machine has none."""
+        return self._kernels(self.library.conv, "convolution kernels", "library.conv")
+
+    @property
+    def conversion_kernel(self) -> Conversion:
+        """`library.elementwise.conversion`. Raises SimexploreError where the machine has none."""
+        return self._kernels(
+            self.library.elementwise.conversion, "kernel that converts", "library.elementwise.conversion"
+        )
+
+    def _kernels(self, section: Section | None, what: str, key: str) -> Section:
+        if section is None:
+            raise SimexploreError(f"{self.name} has no {what} ({key})")
+        return section
 
     def _rate(self, rates: dict[DType, float], unit: str, dtype: str) -> float:
         for known, rate in rates.items():
@@ -303,12 +325,15 @@ def json_schema() -> dict[str, Any]:
     required = schema.pop("required")
     for definition in schema.get("$defs", {}).values():
         definition.pop("required", None)
+        for key in definition.get("properties", {}).values():
+            if isinstance(key.get("default"), dict):  # an absent section's own values are no suggestion
+                key.pop("default")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "simexplore machine"
     name = {
         "type": "string",
         "description": "name of a machine, or path of a file relative to this one, whose keys this file overrides",
-        "examples": ["nvidia/h200-sxm", "_family.yaml"],
+        "examples": ["nvidia/h200-sxm", "parts/facts.yaml"],
     }
     several = {"type": "array", "items": name, "minItems": 1, "description": "later ones override earlier ones"}
     schema["properties"]["extends"] = {"anyOf": [name, several]}

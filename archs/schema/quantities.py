@@ -27,6 +27,19 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=yaml_key)
 
 
+def has(record: BaseModel, name: str) -> bool:
+    """Whether a record has a value, or a section of its own: not the default that stands for an absent section."""
+    absent = isinstance(type(record).model_fields[name].default, Spec) and name not in record.model_fields_set
+    return not absent and getattr(record, name) is not None
+
+
+def stated(record: BaseModel) -> dict[str, Any]:
+    """A record as plain data in SI, without the sections and values that it lacks."""
+    values = {name: getattr(record, name) for name in type(record).model_fields if has(record, name)}
+    dumped = record.model_dump(include=set(values))
+    return {name: stated(value) if isinstance(value, Spec) else dumped[name] for name, value in values.items()}
+
+
 @dataclass(frozen=True)
 class Quantity:
     """Annotation of a float that YAML writes as a number with a unit of `dimension`; `positive` refuses zero."""

@@ -11,9 +11,13 @@ import click
 from simexplore.archs import units
 from simexplore.archs.load import list_archs, load_arch, resolved
 from simexplore.archs.schema.gpu import Gpu, json_schema
+from simexplore.archs.schema.quantities import stated
 from simexplore.cli.options import json_option, set_option
 from simexplore.cli.output import print_json, print_table, quantity
 from simexplore.errors import SimexploreError
+
+SHOWN_LAST = ("datasheet", "calibration")
+"""Sections that come after what the machine is."""
 
 
 @click.group(epilog="Example: simexplore arch show nvidia/h100-sxm")
@@ -42,14 +46,15 @@ def show(name: str, overrides: dict[str, str], as_json: bool) -> None:
     """A machine with everything it inherits, the peaks that follow, and where each number comes from."""
     gpu = load_arch(name, overrides)
     if as_json:
-        print_json({**gpu.model_dump(), "derived": {key: value for key, value, _ in _derived(gpu)}})
+        print_json({**stated(gpu), "derived": {key: value for key, value, _ in _derived(gpu)}})
         return
     click.echo(f"{gpu.name}: {gpu.description}" if gpu.description else gpu.name)
     click.echo()
     print_table(["derived", "value"], [[key, quantity(value, unit)] for key, value, unit in _derived(gpu)])
     click.echo()
     resolved_data = resolved(name, overrides)
-    written = {key: resolved_data[key] for key in Gpu.model_fields if key in resolved_data and key != "sources"}
+    order = sorted(Gpu.model_fields, key=lambda key: key in SHOWN_LAST)
+    written = {key: resolved_data[key] for key in order if key in resolved_data and key != "sources"}
     rows = [[key, value, _source(gpu, key, overrides)] for key, value in _leaves(written)]
     print_table(["key", "value", "source"], rows, left=3)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.libraries import cublas, cudnn, tensorrt_llm, torch_
+from simexplore.sim.libraries import cublas, cudnn, plain, tensorrt_llm, torch_, vllm_paged
 from simexplore.sim.libraries.interface import AttentionRules, ConvRules, GemmRules, RowRules
 
-GEMM: Mapping[str, GemmRules] = {"cublas": cublas}
-ATTENTION: Mapping[str, AttentionRules] = {"tensorrt_llm": tensorrt_llm}
+GEMM: Mapping[str, GemmRules] = {"cublas": cublas, "plain": plain}
+ATTENTION: Mapping[str, AttentionRules] = {"tensorrt_llm": tensorrt_llm, "vllm_paged": vllm_paged}
 CONV: Mapping[str, ConvRules] = {"cudnn": cudnn}
 ROWS: Mapping[str, RowRules] = {"torch": torch_}
 """Modules by the name that a machine's file gives them; adding a library is adding a file and a line here."""
@@ -21,19 +21,19 @@ ROWS: Mapping[str, RowRules] = {"torch": torch_}
 
 def gemm_rules(gpu: Gpu) -> GemmRules:
     """The rules of the machine's library of matrix products."""
-    return GEMM["cublas"]
+    return GEMM[gpu.library.gemm.rules]
 
 
 def attention_rules(gpu: Gpu) -> AttentionRules:
     """The rules of the machine's attention kernels."""
-    return ATTENTION["tensorrt_llm"]
+    return ATTENTION[gpu.attention_kernels.rules]
 
 
 def conv_rules(gpu: Gpu) -> ConvRules:
     """The rules of the machine's library of convolutions."""
-    return CONV["cudnn"]
+    return CONV[gpu.conv_kernels.rules]
 
 
 def row_rules(gpu: Gpu) -> RowRules:
     """The rules of the machine's row-wise kernels."""
-    return ROWS["torch"]
+    return ROWS[gpu.library.elementwise.rowwise.rules]

@@ -22,14 +22,14 @@ TOO_LARGE = 2.0
 
 def takes_two_stages(op: Gemm, gpu: Gpu) -> BoolArray:
     """Rows that the older kernels serve, which fetch one k-step ahead and no more; shape (rows,) or (1,)."""
-    return _within(gpu.library.gemm.two_stage if op.dtype in gpu.sm.tensor_ops_per_clk else (), op)
+    return _within(gpu.library.gemm.two_stage.sizes if op.dtype in gpu.sm.tensor_ops_per_clk else (), op)
 
 
 def takes_matrix_vector(op: Gemm, gpu: Gpu) -> BoolArray:
     """Rows that the matrix-vector kernel can serve: those of one row of C, in types that tensor cores take."""
     plain = op.dtype in gpu.sm.tensor_ops_per_clk and (op.activation_dtype or op.dtype) == op.dtype
     single: BoolArray = np.atleast_1d(op.m) == 1
-    return single & np.bool_(gpu.library.gemm.gemv and plain)
+    return single & np.bool_(gpu.library.gemm.gemv.used and plain)
 
 
 def offers_tiles(op: Gemm, tile: tuple[FloatArray, FloatArray], gpu: Gpu) -> BoolArray:
@@ -37,11 +37,11 @@ def offers_tiles(op: Gemm, tile: tuple[FloatArray, FloatArray], gpu: Gpu) -> Boo
     library, (high, wide) = gpu.library.gemm, tile
     m, n = column(op.m), column(op.n)
     offered: BoolArray = np.ones((1, 1), dtype=np.bool_)
-    if library.instruction == "mma_sync":
+    if library.tensor.reads_registers:
         suits_m = high < TOO_LARGE * np.maximum(m, np.min(high))
         offered = suits_m & (wide < TOO_LARGE * np.maximum(n, np.min(wide)))
-    if library.modest_tiles:
-        offered = offered & ~(_within(library.modest_tiles, op)[:, None] & (high * wide > MODEST_TILE))
+    if library.tensor.modest_tiles:
+        offered = offered & ~(_within(library.tensor.modest_tiles, op)[:, None] & (high * wide > MODEST_TILE))
     return offered
 
 
@@ -49,7 +49,7 @@ def splits_k(op: Gemm, gpu: Gpu) -> BoolArray:
     """Rows for which splitting k is considered at all: of enough products m n k, or with k so deep; shape (rows, 1)."""
     library = gpu.library.gemm
     m, n, k = (column(size) for size in (op.m, op.n, op.k))
-    worth: BoolArray = (m * n * k >= library.split_min_products) | (k >= library.split_always_depth)
+    worth: BoolArray = (m * n * k >= library.split.min_products) | (k >= library.split.always_depth)
     return worth
 
 

@@ -37,6 +37,6 @@ def call_seconds(gpu: Gpu, conditions: Conditions) -> FloatArray:
     n counts the other shapes called before. NeuSight's sweep shows it (`docs/convolutions.md`): the library looks
     through what it keeps of them, and the more that is, the less of it the host's caches hold.
     """
-    conv = gpu.library.conv
+    conv = gpu.conv_kernels
     seconds: FloatArray = conv.call_s * (1.0 + (column(conditions.cache.earlier_shapes) / conv.call_doubling) ** 2)
     return seconds

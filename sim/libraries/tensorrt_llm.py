@@ -7,13 +7,11 @@ otherwise a CTA computes one query head on the FMA pipes (MMHA). The thresholds 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.archs.schema.library import Tile
 from simexplore.sim.demand import BoolArray, FloatArray
+from simexplore.sim.libraries.menus import of_head_dim
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import AttentionDecode, AttentionPrefill
@@ -32,17 +30,17 @@ def takes_groups(op: AttentionDecode, gpu: Gpu) -> BoolArray:
     Two to `max_group` query heads a KV head, and, with a 16-bit cache, at least `grouped_least_ctas_per_sm` CTAs an SM
     when every `split_tokens` keys have one.
     """
-    library = gpu.library.attention
+    library = gpu.attention_kernels
     group = column(op.heads) / column(op.kv_heads)
-    ctas = column(op.batch) * column(op.kv_heads) * np.maximum(column(op.seq_kv) // library.split_tokens, 1.0)
-    enough = ctas >= library.grouped_least_ctas_per_sm * gpu.sm.count
-    served: BoolArray = (group > 1.0) & (group <= library.max_group) & (enough | has_narrow_cache(op))
+    ctas = column(op.batch) * column(op.kv_heads) * np.maximum(column(op.seq_kv) // library.grouped.split_tokens, 1.0)
+    enough = ctas >= library.grouped.least_ctas_per_sm * gpu.sm.count
+    served: BoolArray = (group > 1.0) & (group <= library.grouped.max_group) & (enough | has_narrow_cache(op))
     return served
 
 
 def rotates_itself(op: AttentionDecode, gpu: Gpu) -> BoolArray:
     """Rows whose grouped kernel needs none before it that rotates and appends: that of an 8-bit cache may do it."""
-    wide: BoolArray = column(op.head_dim) >= gpu.library.attention.narrow_fused_head_dim
+    wide: BoolArray = column(op.head_dim) >= gpu.attention_kernels.grouped.narrow.fused_head_dim
     return wide & has_narrow_cache(op)
 
 
@@ -57,20 +55,20 @@ def grouped_splits(op: AttentionDecode, gpu: Gpu) -> FloatArray:
     One CTA for each `split_tokens` keys, but no more than the root of `split_root` times that many, nor more than
     `grouped_ctas_per_sm` CTAs an SM in all.
     """
-    library = gpu.library.attention
-    pieces = np.maximum(column(op.seq_kv) // library.split_tokens, 1.0)
-    wanted = np.maximum(np.minimum(pieces, np.round(np.sqrt(library.split_root * pieces))), 1.0)
+    library = gpu.attention_kernels
+    pieces = np.maximum(column(op.seq_kv) // library.grouped.split_tokens, 1.0)
+    wanted = np.maximum(np.minimum(pieces, np.round(np.sqrt(library.grouped.split_root * pieces))), 1.0)
     waves = column(op.batch) * column(op.kv_heads) * wanted / gpu.sm.count
-    splits: FloatArray = np.maximum(np.floor(wanted / np.maximum(waves / library.grouped_ctas_per_sm, 1.0)), 1.0)
+    splits: FloatArray = np.maximum(np.floor(wanted / np.maximum(waves / library.grouped.ctas_per_sm, 1.0)), 1.0)
     return splits
 
 
 def head_threads(op: AttentionDecode, gpu: Gpu) -> FloatArray:
     """Threads of a CTA of the one-head kernel: more while CTAs of the smallest size would leave SMs unfilled."""
-    library = gpu.library.attention
-    resident = np.floor(LARGEST_CTA / library.head_threads)
+    library = gpu.attention_kernels
+    resident = np.floor(LARGEST_CTA / library.one_head.threads)
     heads = column(op.batch) * column(op.heads)
-    wanted = library.head_threads * np.minimum(np.ceil(gpu.sm.count * resident / heads), resident)
+    wanted = library.one_head.threads * np.minimum(np.ceil(gpu.sm.count * resident / heads), resident)
     threads: FloatArray = np.minimum(2.0 ** np.floor(np.log2(wanted)), LARGEST_CTA)
     return threads
 
@@ -93,21 +91,14 @@ def head_splits(op: AttentionDecode, gpu: Gpu, threads: FloatArray, loop_keys: F
 
 def prefill_tile(op: AttentionPrefill, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     """Query rows and keys of a step: of the first kernel whose head dimension is wide enough, else of the widest."""
-    library = gpu.library.attention
-    short = column(op.seq_kv) <= library.prefill_short_keys
+    library = gpu.attention_kernels
+    short = column(op.seq_kv) <= library.prefill.short_keys
     width = column(op.head_dim)
-    few, many = (_of_width(width, menu) for menu in (library.prefill_short_tiles, library.prefill_tiles))
+    few, many = (of_head_dim(width, menu) for menu in (library.prefill.short_tiles, library.prefill.tiles))
     return np.where(short, few[0], many[0]), np.where(short, few[1], many[1])
 
 
 def multiplies_narrow(op: AttentionPrefill, gpu: Gpu) -> BoolArray:
     """Rows whose operands are multiplied in the type they have: 8-bit ones only of some head dimensions."""
-    narrow: BoolArray = np.isin(column(op.head_dim), gpu.library.attention.narrow_prefill_heads)
+    narrow: BoolArray = np.isin(column(op.head_dim), gpu.attention_kernels.prefill.narrow.head_dims)
     return narrow | (bytes_of(op.dtype) >= NARROW_BYTES)
-
-
-def _of_width(width: FloatArray, tiles: Mapping[str, Tile]) -> tuple[FloatArray, FloatArray]:
-    menu = sorted((float(head), tile) for head, tile in tiles.items())
-    first = np.minimum(np.searchsorted([head for head, _ in menu], width), len(menu) - 1)
-    rows, keys = (np.array([float(size) for size in sizes]) for sizes in zip(*(tile for _, tile in menu), strict=True))
-    return rows[first], keys[first]

@@ -20,7 +20,7 @@ PASSES = {"softmax": 3.0, "rmsnorm": 2.0}
 
 def holds_rows(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu) -> BoolArray:
     """Rows of a softmax so short that a warp holds them in its registers; shape (rows, 1)."""
-    most = gpu.library.elementwise.softmax_registers if op.op == "softmax" else 0
+    most = gpu.library.elementwise.rowwise.softmax_registers if op.op == "softmax" else 0
     return column(op.cols) <= most
 
 
@@ -31,12 +31,12 @@ def threads_of_row(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu) -> FloatArray:
     """
     library = gpu.library.elementwise
     if op.op != "softmax":
-        return np.array([[float(library.norm_threads)]])
+        return np.array([[float(library.rowwise.norm_threads)]])
     loads = np.maximum(column(op.cols) * bytes_of(op.dtype) / library.bytes_per_thread, 2.0)
     threads = np.exp2(np.ceil(np.log2(loads)) - 1.0)
-    return np.clip(threads, gpu.sm.warp_size, library.softmax_threads)
+    return np.clip(threads, gpu.sm.warp_size, library.rowwise.softmax_threads)
 
 
 def passes(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu) -> float:
     """How often a row is read that is not held."""
-    return float(gpu.library.elementwise.layernorm_passes) if op.op == "layernorm" else PASSES[op.op]
+    return float(gpu.library.elementwise.rowwise.layernorm_passes) if op.op == "layernorm" else PASSES[op.op]

@@ -100,7 +100,7 @@ def dpx_loop(gpu: Gpu, function: str, warps: int = MOST_WARPS) -> KernelDemand:
         raise SimexploreError(f"{gpu.name} has no count for {function}; it has {', '.join(sorted(given.dpx))}")
     count = given.dpx[function]
     issue = warps * gpu.sm.warp_size * count / given.min_max_ops_per_clk
-    return _loop(gpu, "dpx", warps, max(count * gpu.sm.fma_latency_cycles, issue), ctas=1.0)
+    return _loop(gpu, "dpx", warps, max(count * gpu.sm.latency.fma_cycles, issue), ctas=1.0)
 
 
 def chase_latency_cycles(gpu: Gpu, footprint_bytes: FloatArray, home: str = "any") -> FloatArray:

@@ -149,7 +149,7 @@ def fused_mlp_demands(op: FusedMlp, gpu: Gpu, conditions: Conditions) -> tuple[K
     read, write = inputs * element, outputs * element
     warm = warm_share(queries * read, conditions.cache.activation_copies, queries * write, gpu)
     steps = inner / MMA_DEPTH
-    barriers = layers * (2.0 * gpu.library.barrier_cycles + gpu.sm.l1_latency_cycles + gpu.sm.shared_latency_cycles)
+    barriers = layers * (2.0 * gpu.library.barrier_cycles + gpu.sm.latency.l1_cycles + gpu.sm.latency.shared_cycles)
     hit = gpu.l2.mean_latency_cycles
     on_tensor = op.dtype in gpu.sm.tensor_ops_per_clk
     operations = 2.0 * MLP_ROWS * weights
@@ -175,7 +175,7 @@ def fused_mlp_demands(op: FusedMlp, gpu: Gpu, conditions: Conditions) -> tuple[K
             ),
             latency=Latency(
                 bytes_in_flight=MLP_ROWS * read,
-                chain_cycles=barriers + steps * gpu.sm.tensor_latency_cycles,
+                chain_cycles=barriers + steps * gpu.sm.latency.tensor_cycles,
                 exposed_cycles=constant(hit),
                 setup_cycles=constant(hit),
             ),
@@ -208,7 +208,7 @@ def ray_kernel_demands(op: RayKernel, gpu: Gpu, conditions: Conditions) -> tuple
             ),
             latency=Latency(
                 bytes_in_flight=threads * read,
-                chain_cycles=column(op.dependent_loads) * gpu.sm.l1_latency_cycles,
+                chain_cycles=column(op.dependent_loads) * gpu.sm.latency.l1_cycles,
                 exposed_cycles=constant(hit),
                 setup_cycles=constant(hit),
             ),

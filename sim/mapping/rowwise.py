@@ -35,21 +35,20 @@ def elementwise_demand(op: Elementwise, gpu: Gpu, conditions: Conditions) -> tup
 def quantize_demand(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """A conversion with a scale that is known beforehand, so one pass: TensorRT-LLM's scaleMatrix.
 
-    Its grid is the same for all sizes, `conversion_ctas` of 256 threads that walk through the matrix together, one
-    element a thread and turn. So its instructions limit it: `conversion_instructions` an element, at one a lane and
+    Its grid is the same for all sizes, `conversion.ctas` of 256 threads that walk through the matrix together, one
+    element a thread and turn. So its instructions limit it: `conversion.instructions` an element, at one a lane and
     clock. Source: cpp/tensorrt_llm/common/cudaFp8Utils.cu.
     """
     return (_conversion(op, _stream(op, gpu, conditions.cache), gpu),)
 
 
 def _conversion(op: Quantize, stream: Stream, gpu: Gpu) -> KernelDemand:
-    library = gpu.library.elementwise
-    ctas = float(library.conversion_ctas)
+    ctas = float(gpu.conversion_kernel.ctas)
     elements = column(op.rows) * column(op.cols) / ctas
-    chain = constant(library.conversion_round_trips * gpu.l2.mean_latency_cycles)
+    chain = constant(gpu.conversion_kernel.round_trips * gpu.l2.mean_latency_cycles)
     in_flight = CONVERSION_UNROLL * CONVERSION_THREADS * bytes_of(op.input_dtype)
     return stream_demand(op.op, stream, gpu, ctas=constant(ctas), chain_cycles=chain).but(
-        work={"fma_ops": 2.0 * library.conversion_instructions * elements},
+        work={"fma_ops": 2.0 * gpu.conversion_kernel.instructions * elements},
         latency={"bytes_in_flight": in_flight + 0.0 * elements, "exposed_cycles": constant(0.0)},
     )
 
@@ -59,7 +58,7 @@ def dynamic_quantize_demands(op: Quantize, gpu: Gpu, conditions: Conditions) -> 
     convert = _stream(op, gpu, conditions.cache)
     nothing = 0.0 * convert.write_bytes
     largest = convert._replace(write_bytes=nothing, special_ops=nothing, written_back_share=nothing)
-    helpers = np.maximum(gpu.library.gemm.quantize_kernels - 2.0, 0.0)
+    helpers = np.maximum(gpu.library.gemm.tensor.quantize_kernels - 2.0, 0.0)
     return (
         stream_demand("largest_value", largest, gpu).with_extra_launches(helpers),
         _conversion(op, convert, gpu),
@@ -78,7 +77,7 @@ def rowwise_demand(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Cond
     held = rules.holds_rows(op, gpu)
     threads = np.where(held, float(sm.warp_size), rules.threads_of_row(op, gpu))
     shuffles = np.log2(sm.warp_size) + np.log2(threads / sm.warp_size)
-    reduction = shuffles * sm.shared_latency_cycles + np.where(held, 0.0, 2.0 * gpu.library.barrier_cycles)
+    reduction = shuffles * sm.latency.shared_cycles + np.where(held, 0.0, 2.0 * gpu.library.barrier_cycles)
     loads = threads * library.bytes_per_thread * library.loads_in_flight
     demand = demand.but(
         grid={
@@ -104,15 +103,15 @@ def _read_again(
     """
     library, sm = gpu.library.elementwise, gpu.sm
     again = (passes - 1.0) * row_bytes
-    from_l1 = vectors * row_bytes + (again if library.rows_from == "l1" else 0.0)
+    from_l1 = vectors * row_bytes + (again if library.rowwise.again_from == "l1" else 0.0)
     demand = demand.but(
         work={"shared_bytes": from_l1 * sm.shared_bandwidth_bytes_per_clk / sm.l1_bandwidth_bytes_per_clk},
     )
-    if library.rows_from == "l1":
+    if library.rowwise.again_from == "l1":
         return demand
     resident = np.minimum(sm.count * ctas_per_sm(demand, gpu), demand.grid.ctas)
     touched = resident * (row_bytes + demand.work.l2_write_bytes) / passes
-    missing = 1.0 - cache.hit_share(touched, gpu, library.row_share, library.row_sharpness)
+    missing = 1.0 - cache.hit_share(touched, gpu, library.rowwise.l2_share, library.rowwise.eviction_sharpness)
     return demand.but(
         work={
             "l2_read_bytes": demand.work.l2_read_bytes + again,

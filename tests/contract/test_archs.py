@@ -39,6 +39,7 @@ NAMES = {
     "v100-sxm": "v100_sxm2_32",
 }
 ARCHS = list_archs()
+PARTS = sorted(HERE.glob("*/*/parts/*.yaml"))
 WITH_DATASHEET = [name for name in ARCHS if not name.startswith("cpu/")]
 """A CPU driver has no vendor who prints its peaks."""
 WORDS = {"kind", "abstract", "name", "description", "vendor", "generation", "chip", "compute_capability", "sources"}
@@ -90,7 +91,7 @@ def test_files_and_what_they_resolve_to_follow_the_json_schema(name: str) -> Non
     validator.validate(read_document(arch_path(name)).data)
 
 
-@pytest.mark.parametrize("path", sorted(HERE.glob("*/*/_*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", PARTS, ids=lambda path: f"{path.parents[1].name}/{path.name}")
 def test_families_follow_the_json_schema(path: Path) -> None:
     data = read_document(path).data
     jsonschema.Draft202012Validator(json_schema()).validate(data)
@@ -141,7 +142,7 @@ def test_energies_and_latencies_are_in_the_range_of_silicon(name: str) -> None:
     gpu = load_arch(name)
     assert all(0.05e-12 < joules < 5e-12 for joules in gpu.energy.tensor_j_per_op.values())
     assert gpu.energy.shared_j_per_byte < gpu.energy.l2_j_per_byte < gpu.energy.dram_j_per_byte
-    assert gpu.sm.shared_latency_cycles < gpu.l2.near_latency_cycles < gpu.dram.latency_cycles
+    assert gpu.sm.latency.shared_cycles < gpu.l2.near_latency_cycles < gpu.dram.latency_cycles
     achieved = gpu.dram.bandwidth_bytes_per_s * gpu.dram.efficiency
     busy_w = gpu.power.idle_w + achieved * gpu.energy.dram_j_per_byte
     assert busy_w < gpu.power.tdp_w

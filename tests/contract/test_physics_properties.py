@@ -33,7 +33,9 @@ def slack_of(op: ops.Operator, cache: CacheState) -> float:
 
 def with_one_decode_kernel(gpu: Gpu) -> Gpu:
     """The GPU without the engine's rule that leaves the grouped decode kernel by a count of SMs, not by time."""
-    attention = gpu.library.attention.model_copy(update={"grouped_least_ctas_per_sm": 1e-6})
+    attention = gpu.attention_kernels
+    grouped = attention.grouped.model_copy(update={"least_ctas_per_sm": 1e-6})
+    attention = attention.model_copy(update={"grouped": grouped})
     return gpu.model_copy(update={"library": gpu.library.model_copy(update={"attention": attention})})
 
 

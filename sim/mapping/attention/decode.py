@@ -18,7 +18,13 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import Algorithm, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.libraries import attention_rules
 from simexplore.sim.libraries.tensorrt_llm import LARGEST_CTA, SCORE_BYTES
-from simexplore.sim.mapping.attention.prefill import OPS_OF_SCORE, rotate_and_append, tensor_dtype
+from simexplore.sim.mapping.attention.prefill import (
+    OPS_OF_SCORE,
+    REFERENCE_HEAD,
+    grown,
+    rotate_and_append,
+    tensor_dtype,
+)
 from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.matmul.gemm import PARTIAL_SUM_BYTES
 from simexplore.sim.mapping.matmul.tiles import MMA_ROWS, MOST_REGISTERS
@@ -37,6 +43,8 @@ NARROW_WARPS = 12.0
 """Warps of the grouped kernel that multiplies 8-bit keys with wgmma."""
 WGMMA_QUERIES = 8.0
 """Query heads of which it computes a multiple."""
+REFERENCE_QUERIES = 1024.0
+"""Elements of a CTA's queries of which `grouped.narrow.cta_instructions` are: eight heads of 128."""
 SMALL_QUERIES = 2048.0
 """Elements of a CTA's queries up to which more CTAs share an SM, by its launch bounds."""
 SMALL_CTAS_PER_SM, CTAS_PER_SM = 3.0, 2.0
@@ -62,7 +70,7 @@ def decode_algorithms(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> 
     fused = grouped & (rules.rotates_itself(op, gpu)[:, 0] | (not conditions.attention_module))
     helpers = 0.0
     if conditions.attention_module:
-        helpers = np.maximum(gpu.library.attention.module_kernels_decode - 2.0, 0.0)
+        helpers = np.maximum(gpu.attention_kernels.decode.module_kernels - 2.0, 0.0)
     ways = []
     if np.any(grouped):
         together = _grouped_kernel(op, gpu, conditions)
@@ -96,39 +104,39 @@ class _Variant(NamedTuple):
 
 def _variant(op: AttentionDecode, gpu: Gpu) -> _Variant:
     """mha.cu, which fills an SM's shared memory, or mha_sm90.cu, which takes 8-bit caches where there is wgmma."""
-    library = gpu.library.attention
+    library = gpu.attention_kernels
     sixteen_bit = _Variant(
         warps=GROUP_WARPS,
-        tile=float(library.decode_kv_tile),
+        tile=float(library.grouped.kv_tile),
         ctas_per_sm=constant(1.0),
         most_splits=np.inf,
         returns=False,
-        fixed_trips=library.grouped_round_trips,
-        step_trips=library.grouped_step_round_trips,
-        merge_trips=library.merge_round_trips,
-        flight_share=library.decode_flight_share,
+        fixed_trips=library.grouped.round_trips,
+        step_trips=library.grouped.step_round_trips,
+        merge_trips=library.grouped.merge_round_trips,
+        flight_share=library.grouped.flight_share,
         instructions=0.0,
         conversions=0.0,
     )
     if _cache_bytes(op) >= 2.0:
         return sixteen_bit
     widening = sixteen_bit._replace(
-        most_splits=float(library.narrow_max_splits),
-        fixed_trips=library.narrow_grouped_round_trips,
-        step_trips=library.narrow_step_round_trips,
-        merge_trips=library.narrow_merge_round_trips,
-        conversions=library.narrow_conversions,
+        most_splits=float(library.grouped.narrow.max_splits),
+        fixed_trips=library.grouped.narrow.round_trips,
+        step_trips=library.grouped.narrow.step_round_trips,
+        merge_trips=library.grouped.narrow.merge_round_trips,
+        conversions=library.grouped.narrow.conversions,
     )
-    if gpu.library.gemm.instruction == "mma_sync":
+    if gpu.library.gemm.tensor.reads_registers:
         return widening
     rows = ceil_div(column(op.heads) / column(op.kv_heads), WGMMA_QUERIES) * WGMMA_QUERIES
     return widening._replace(
         warps=NARROW_WARPS,
-        tile=float(library.narrow_kv_tile),
+        tile=float(library.grouped.narrow.kv_tile),
         ctas_per_sm=np.where(_padded(column(op.head_dim)) * rows <= SMALL_QUERIES, SMALL_CTAS_PER_SM, CTAS_PER_SM),
         returns=True,
         flight_share=1.0,
-        instructions=library.narrow_cta_instructions,
+        instructions=library.grouped.narrow.cta_instructions,
     )
 
 
@@ -146,7 +154,7 @@ class _Reach(NamedTuple):
 
 
 def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> KernelDemand:
-    library, sm = gpu.library.attention, gpu.sm
+    library, sm = gpu.attention_kernels, gpu.sm
     element, cached = bytes_of(op.dtype), _cache_bytes(op)
     group = column(op.heads) / column(op.kv_heads)
     width = _padded(column(op.head_dim))
@@ -157,11 +165,13 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
     keys = ceil_div(reach.tokens, WARP_KEYS) * WARP_KEYS / reach.splits  # of the last tile, the warps that have keys
     hit = gpu.l2.mean_latency_cycles
     partial = group * column(op.head_dim) * np.where(reach.splits > 1.0, PARTIAL_SUM_BYTES, element)
-    merge = variant.merge_trips + library.merge_step_round_trips * reach.splits
-    trips = variant.fixed_trips * (rows / MMA_ROWS + 1.0) / 2.0
-    trips = (trips + np.where(reach.splits > 1.0, library.partial_round_trips, 0.0)) * (2.0 + width / 128.0) / 3.0
-    outside = variant.instructions * variant.warps * sm.warp_size * (1.0 + group * width / 1024.0) / 2.0
-    room = np.minimum(library.grouped_load_bytes, width * cached)
+    merge = variant.merge_trips + library.grouped.merge_step_round_trips * reach.splits
+    handed_on = np.where(reach.splits > 1.0, library.grouped.partial_round_trips, 0.0)
+    trips = variant.fixed_trips * grown(library.grouped.fixed_over_queries, rows / MMA_ROWS) + handed_on
+    trips = trips * grown(library.grouped.fixed_over_width, width / REFERENCE_HEAD)
+    of_warps = variant.instructions * variant.warps * sm.warp_size
+    outside = of_warps * grown(library.grouped.narrow.fixed_over_queries, group * width / REFERENCE_QUERIES)
+    room = np.minimum(library.grouped.load_bytes, width * cached)
     return KernelDemand(
         kernel="attention",
         grid=Grid(
@@ -193,9 +203,9 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
             setup_cycles=_serial_cycles(merge, reach, gpu),
         ),
         overlap=Overlap(
-            within_sm=library.decode_overlap_exponent,
-            l2_rate=library.decode_l2_rate,
-            dram_rate=library.decode_dram_rate,
+            within_sm=library.decode.overlap_exponent,
+            l2_rate=library.decode.l2_rate,
+            dram_rate=library.decode.dram_rate,
         ),
         choice=Choice(
             label=(reach.splits,),
@@ -213,7 +223,7 @@ def _grouped_reach(op: AttentionDecode, gpu: Gpu, variant: _Variant) -> _Reach:
 
 
 def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> KernelDemand:
-    library = gpu.library.attention
+    library = gpu.attention_kernels
     element, cached = bytes_of(op.dtype), _cache_bytes(op)
     width = _padded(column(op.head_dim))
     rules = attention_rules(gpu)
@@ -226,7 +236,7 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
     keys = reach.tokens / reach.splits
     hit = gpu.l2.mean_latency_cycles
     partial = column(op.head_dim) * np.where(reach.splits > 1.0, PARTIAL_SUM_BYTES, element)
-    trips = library.narrow_head_round_trips if cached < 2.0 else library.head_round_trips
+    trips = library.one_head.narrow.round_trips if cached < 2.0 else library.one_head.round_trips
     unrolled = at_once * KEY_UNROLL
     done = ceil_div(keys, unrolled) * unrolled * np.minimum(keys / at_once, 1.0)
     work = OPS_OF_SCORE * done * column(op.head_dim)
@@ -240,8 +250,8 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
         ),
         work=Work(
             tensor_dtype=tensor_dtype(op.dtype, gpu),
-            fma_ops=library.head_instructions * work,
-            special_ops=keys + (2.0 * library.narrow_head_conversions * done * width if cached < 2.0 else 0.0),
+            fma_ops=library.one_head.instructions * work,
+            special_ops=keys + (2.0 * library.one_head.narrow.conversions * done * width if cached < 2.0 else 0.0),
             l2_read_bytes=2.0 * keys * column(op.head_dim) * cached + partial,
             l2_write_bytes=partial,
             dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
@@ -249,14 +259,14 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
         ),
         latency=Latency(
             bytes_in_flight=threads * LOAD_BYTES * KEY_UNROLL,
-            chain_cycles=(reach.steps - 1.0) * library.head_step_round_trips * hit,
+            chain_cycles=(reach.steps - 1.0) * library.one_head.step_round_trips * hit,
             exposed_cycles=_fixed_cycles(trips + 0.0 * ctas, ctas * threads / (LARGEST_CTA * gpu.sm.count), reach, gpu),
-            setup_cycles=_serial_cycles(library.head_merge_round_trips, reach, gpu),
+            setup_cycles=_serial_cycles(library.one_head.merge_round_trips, reach, gpu),
         ),
         overlap=Overlap(
-            within_sm=library.decode_overlap_exponent,
-            l2_rate=library.decode_l2_rate,
-            dram_rate=library.decode_dram_rate,
+            within_sm=library.decode.overlap_exponent,
+            l2_rate=library.decode.l2_rate,
+            dram_rate=library.decode.dram_rate,
         ),
         choice=Choice(
             label=(reach.splits,),
@@ -270,15 +280,15 @@ def _fixed_cycles(trips: FloatArray, fill: FloatArray, reach: _Reach, gpu: Gpu) 
     Half of it is queueing behind the CTAs of the other SMs. It grows with the query rows and the head dimension, whose
     tiles are loaded, reduced and stored.
     """
-    queued = gpu.library.attention.queued_share
+    queued = gpu.attention_kernels.decode.queued_share
     busy = 1.0 - queued + queued * np.minimum(fill, 1.0)
     cycles: FloatArray = trips * gpu.l2.mean_latency_cycles * busy
-    return cycles * (reach.active + gpu.library.attention.idle_cta_share * (1.0 - reach.active))
+    return cycles * (reach.active + gpu.attention_kernels.decode.idle_cta_share * (1.0 - reach.active))
 
 
 def _serial_cycles(merge_trips: FloatArray | float, reach: _Reach, gpu: Gpu) -> FloatArray:
     """Before the first CTA, and after the last: where a sequence was split, one CTA merges all its partial results."""
-    trips = gpu.library.attention.setup_round_trips + np.where(reach.splits > 1.0, merge_trips, 0.0)
+    trips = gpu.attention_kernels.setup_round_trips + np.where(reach.splits > 1.0, merge_trips, 0.0)
     cycles: FloatArray = trips * gpu.l2.mean_latency_cycles
     return cycles
 

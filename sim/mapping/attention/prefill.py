@@ -35,6 +35,8 @@ LEAST_WARPS = 4.0
 """Of a CTA whose warps multiply from registers."""
 STAGES = 2.0
 """Tiles of keys, and of values, that a CTA with wgmma holds: one is computed on while the next arrives."""
+REFERENCE_HEAD = 128.0
+"""Head dimension of which `round_trips` in `library.attention` are."""
 FLOPS_OF_ROTATION = 6.0
 """Rotary embedding of one element pair, per element: two products and an addition, twice, over two (Su et al.)."""
 
@@ -44,7 +46,7 @@ def prefill_demands(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> t
     kernels = (_prefill_kernel(op, gpu, conditions),)
     if not conditions.attention_module:
         return kernels
-    helpers = np.maximum(gpu.library.attention.module_kernels_prefill - 2.0, 0.0)
+    helpers = np.maximum(gpu.attention_kernels.prefill.module_kernels - 2.0, 0.0)
     return (rotate_and_append(op, column(op.seq_q), gpu, helpers), *kernels)
 
 
@@ -100,7 +102,7 @@ def _cta(op: AttentionPrefill, gpu: Gpu) -> _Cta:
     seen = column(op.pairs) / seq_q + (sides * np.minimum(tile_q, seq_q) + tile_k) / 2.0
     keys = np.minimum(np.maximum(seen, tile_k), ceil_div(seq_kv, tile_k) * tile_k)
     longest = np.where(window > 0.0, np.minimum(window + tile_q, seq_kv), seq_kv) / keys
-    wgmma = gpu.library.gemm.instruction != "mma_sync"
+    wgmma = not gpu.library.gemm.tensor.reads_registers
     unit = WGMMA_ROWS if wgmma else MMA_ROWS
     rows = ceil_div(seq_q, unit) * unit / ceil_div(seq_q, tile_q)
     if wgmma:
@@ -117,7 +119,7 @@ def _cta(op: AttentionPrefill, gpu: Gpu) -> _Cta:
 
 
 def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> KernelDemand:
-    library, sm = gpu.library.attention, gpu.sm
+    library, sm = gpu.attention_kernels, gpu.sm
     element, cached = bytes_of(op.dtype), bytes_of(op.kv_dtype or op.dtype)
     cta = _cta(op, gpu)
     width, seq_q = column(op.head_dim), column(op.seq_q)
@@ -133,7 +135,9 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
     registers = cta.queries * (width + cta.keys_at_once) / threads + ADDRESS_REGISTERS
     slower, widened = _widening(op, gpu)
     fixed_trips = (
-        library.prefill_round_trips * (2.0 + queries_of_cta / cta.queries) / 3.0 * (2.0 + cta.width / 128.0) / 3.0
+        library.prefill.round_trips
+        * grown(library.prefill.fixed_over_queries, queries_of_cta / cta.queries)
+        * grown(library.prefill.fixed_over_width, cta.width / REFERENCE_HEAD)
     )
     return KernelDemand(
         kernel="attention",
@@ -162,14 +166,14 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
             bytes_in_flight=2.0 * cta.keys_at_once * width * cached,
             chain_cycles=steps * step_cycles,
             exposed_cycles=fixed_trips * hit,
-            straggler_share=library.prefill_tail_share * np.maximum(cta.longest - 1.0, 0.0),
+            straggler_share=library.prefill.tail_share * np.maximum(cta.longest - 1.0, 0.0),
             setup_cycles=constant(library.setup_round_trips * hit),
         ),
         overlap=Overlap(
-            within_sm=library.overlap_exponent,
-            tensor_efficiency=library.tensor_efficiency,
-            l2_rate=library.l2_rate,
-            dram_rate=library.dram_rate,
+            within_sm=library.prefill.overlap_exponent,
+            tensor_efficiency=library.prefill.tensor_efficiency,
+            l2_rate=library.prefill.l2_rate,
+            dram_rate=library.prefill.dram_rate,
         ),
         choice=Choice(
             label=(cta.queries, cta.keys_at_once),
@@ -182,21 +186,21 @@ def _widening(op: AttentionPrefill, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
 
     Such heads are widened, element by element as the one-head decode kernel does, and multiplied at the 16-bit rate.
     """
-    library, rates = gpu.library.attention, gpu.sm.tensor_ops_per_clk
+    library, rates = gpu.attention_kernels, gpu.sm.tensor_ops_per_clk
     alike = attention_rules(gpu).multiplies_narrow(op, gpu)
     ratio = rates.get(op.dtype, 1.0) / rates.get("bf16", rates.get("fp16", 1.0))  # type: ignore[call-overload]
-    return np.where(alike, 1.0, ratio), np.where(alike, 0.0, library.narrow_head_conversions)
+    return np.where(alike, 1.0, ratio), np.where(alike, 0.0, library.one_head.narrow.conversions)
 
 
 def _step_cycles(row_bytes: FloatArray, gpu: Gpu) -> FloatArray:
     """Latency of a step: scores, softmax and weighted values wait for one another; rows of keys have `row_bytes`."""
-    library, sm = gpu.library.attention, gpu.sm
+    library, sm = gpu.attention_kernels, gpu.sm
     cycles: FloatArray = (
-        library.step_round_trips * gpu.l2.mean_latency_cycles
-        + 2.0 * (sm.tensor_latency_cycles + row_bytes / INSTRUCTION_K_BYTES)
-        + 2.0 * (sm.shared_latency_cycles + gpu.library.barrier_cycles)
-        + library.softmax_instructions * sm.fma_latency_cycles
-        + sm.special_function_latency_cycles
+        library.prefill.step_round_trips * gpu.l2.mean_latency_cycles
+        + 2.0 * (sm.latency.tensor_cycles + row_bytes / INSTRUCTION_K_BYTES)
+        + 2.0 * (sm.latency.shared_cycles + gpu.library.barrier_cycles)
+        + library.softmax_instructions * sm.latency.fma_cycles
+        + sm.latency.special_function_cycles
     )
     return cycles
 
@@ -206,3 +210,11 @@ def tensor_dtype(dtype: str, gpu: Gpu) -> str:
         return dtype
     known = ", ".join(sorted(gpu.sm.tensor_ops_per_clk)) or "nothing"
     raise SimexploreError(f"{gpu.name} has no tensor cores for {dtype} attention; its tensor cores take {known}")
+
+
+def grown(fixed: float, size: FloatArray) -> FloatArray:
+    """A cost of which a part is the same for all sizes and the rest grows with them, over that at size 1.
+
+    `fixed` is the one part over the other.
+    """
+    return (fixed + size) / (fixed + 1.0)

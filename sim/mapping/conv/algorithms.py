@@ -50,12 +50,12 @@ def implicit_gemm(op: Conv2d, gpu: Gpu, state: CacheState) -> KernelDemand:
     Chetlur et al., cuDNN, arXiv 1410.0759, section 3: no matrix of patches is ever in memory, so DRAM and L2 deliver
     the image and the filters; the multiplications are all there, with k filled up to the step of the main loop.
     """
-    conv, library = gpu.library.conv, gpu.library.gemm
+    conv, library = gpu.conv_kernels, gpu.library.gemm
     element = bytes_of(op.dtype)
     m, n, k = (column(x) for x in (op.batch * op.out**2, op.cout, op.cin * op.ksize**2))
-    tiles = tiles_of(m, n, op.dtype, with_simt_tiles(gpu, *conv.simt_tiles))
+    tiles = tiles_of(m, n, op.dtype, with_simt_tiles(gpu, *conv.implicit.simt_tiles))
     rows, columns = ceil_div(m, tiles.m), ceil_div(n, tiles.n)
-    k_step = library.k_tile_bytes / element if tiles.on_tensor_cores else SIMT_K_STEP
+    k_step = library.pipeline.k_tile_bytes / element if tiles.on_tensor_cores else SIMT_K_STEP
     steps = ceil_div(k, k_step)
     ctas = rows * columns
     result = m * n * bytes_of(op.dtype) / ctas
@@ -76,7 +76,7 @@ def implicit_gemm(op: Conv2d, gpu: Gpu, state: CacheState) -> KernelDemand:
             tensor_dtype=op.dtype,
             fma_dtype="fp32" if on_tensor_cores else op.dtype,
             tensor_ops=operations if on_tensor_cores else nothing,
-            fma_ops=nothing if on_tensor_cores else operations / conv.implicit_efficiency,
+            fma_ops=nothing if on_tensor_cores else operations / conv.implicit.efficiency,
             shared_bytes=tiles.shared_bytes_per_k * steps * k_step,
             l2_read_bytes=fetched,
             l2_write_bytes=result,
@@ -86,12 +86,12 @@ def implicit_gemm(op: Conv2d, gpu: Gpu, state: CacheState) -> KernelDemand:
         ),
         latency=Latency(
             bytes_in_flight=(tiles.stages - 1.0) * tiles.stage_bytes,
-            chain_cycles=k / (library.k_tile_bytes / element) * tiles.chain_cycles,
+            chain_cycles=k / (library.pipeline.k_tile_bytes / element) * tiles.chain_cycles,
             exposed_cycles=constant(hit + gpu.library.barrier_cycles),
             setup_cycles=constant(library.setup_round_trips * hit),
         ),
         overlap=Overlap(
-            within_sm=None if tiles.on_tensor_cores else library.simt_overlap_exponent,
+            within_sm=None if tiles.on_tensor_cores else library.simt.overlap_exponent,
             wave_exposure=library.wave_exposure,
         ),
         choice=Choice(

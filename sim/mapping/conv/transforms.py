@@ -43,7 +43,9 @@ COMPLEX_PARTS = 2
 
 def with_simt_tiles(gpu: Gpu, *tiles: Tile) -> Gpu:
     """The GPU with these tiles as its library's only kernels on the FMA pipes, k not split."""
-    gemm = gpu.library.gemm.model_copy(update={"simt_tiles": tiles, "split_k": (1,)})
+    gemm = gpu.library.gemm
+    simt, split = gemm.simt.model_copy(update={"tiles": tiles}), gemm.split.model_copy(update={"counts": (1,)})
+    gemm = gemm.model_copy(update={"simt": simt, "split": split})
     return gpu.model_copy(update={"library": gpu.library.model_copy(update={"gemm": gemm})})
 
 
@@ -61,31 +63,33 @@ class _Separate(NamedTuple):
 
 def winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
     """Transforms of filters and image, 36 products for each pair of channels and patch, and the transform back."""
-    conv = gpu.library.conv
+    conv = gpu.conv_kernels
     points = (SEPARATE_OUTPUTS + TAPS - 1.0) ** 2
-    batch = ceil_div(column(op.batch), conv.image_group) * conv.image_group
+    batch = ceil_div(column(op.batch), conv.winograd.separate.image_group) * conv.winograd.separate.image_group
     patches = batch * ceil_div(column(op.out), SEPARATE_OUTPUTS) ** 2
-    way = _Separate((conv.product_tile,), conv.product_efficiency, conv.transform_efficiency, parts=1)
+    separate = conv.winograd.separate
+    way = _Separate((separate.tile,), separate.efficiency, conv.winograd.transform_efficiency, parts=1)
     return Algorithm(_separate(op, gpu, conditions, way, patches, points), conv_rules(gpu).serves_winograd(op))
 
 
 def fft(op: Conv2d, gpu: Gpu, conditions: Conditions, points: int) -> Algorithm:
     """Transforms of `points` x `points` pixels (half of them redundant), complex products, and the transform back."""
-    conv = gpu.library.conv
+    conv = gpu.conv_kernels
     frequencies = float(points * (points // 2 + 1))
     reach = np.maximum(points - column(op.ksize) + 1.0, 1.0)
     patches = column(op.batch) * ceil_div(column(op.out), reach) ** 2
-    way = _Separate(conv.fft_tiles, conv.fft_efficiency, conv.fft_transform_efficiency, COMPLEX_PARTS)
+    way = _Separate(conv.fft.tiles, conv.fft.efficiency, conv.fft.transform_efficiency, COMPLEX_PARTS)
     kernels = _separate(op, gpu, conditions, way, patches, frequencies)
     return Algorithm(kernels, conv_rules(gpu).serves_fft(op, points))
 
 
 def fused_winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
     """The transform of the filters, then one kernel: a CTA computes a patch of one image for some output channels."""
-    conv, sm, element = gpu.library.conv, gpu.sm, bytes_of(op.dtype)
+    conv, sm, element = gpu.conv_kernels, gpu.sm, bytes_of(op.dtype)
     points = (FUSED_OUTPUTS + TAPS - 1.0) ** 2
-    deep, high, wide = (row([float(side) for side in sides]) for sides in zip(*conv.winograd_patches, strict=True))
-    channels, cin, out = float(conv.winograd_channels), column(op.cin), column(op.out)
+    patches_of = zip(*conv.winograd.fused.patches, strict=True)
+    deep, high, wide = (row([float(side) for side in sides]) for sides in patches_of)
+    channels, cin, out = float(conv.winograd.fused.channels), column(op.cin), column(op.out)
     patches = ceil_div(column(op.batch), deep) * ceil_div(out, high) * ceil_div(out, wide)
     whole = column(op.batch) % deep == 0.0  # a kernel that takes images in groups takes no part of one
     ctas = patches * ceil_div(column(op.cout), channels)
@@ -108,7 +112,7 @@ def fused_winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
         ),
         work=Work(
             fma_dtype=op.dtype,
-            fma_ops=2.0 * per_channel * channels * depth / conv.winograd_efficiency,
+            fma_ops=2.0 * per_channel * channels * depth / conv.winograd.fused.efficiency,
             shared_bytes=(per_channel + points * channels) * 2.0 * depth * element,
             l2_read_bytes=(deep * (high + TAPS - 1.0) * (wide + TAPS - 1.0) + points * channels) * depth * element,
             l2_write_bytes=result / ctas,
@@ -118,14 +122,14 @@ def fused_winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
         ),
         latency=Latency(
             bytes_in_flight=stage,
-            chain_cycles=depth / CHANNELS_OF_STEP * (gpu.library.barrier_cycles + sm.shared_latency_cycles),
-            exposed_cycles=constant(conv.winograd_round_trips * hit),
+            chain_cycles=depth / CHANNELS_OF_STEP * (gpu.library.barrier_cycles + sm.latency.shared_cycles),
+            exposed_cycles=constant(conv.winograd.fused.round_trips * hit),
             setup_cycles=constant(gpu.library.gemm.setup_round_trips * hit),
         ),
         choice=Choice(offered=whole),
     )
     moved, copies = (column(op.filter_bytes), filters), conditions.cache.weight_copies
-    transform = _transform("filters", moved, gpu, copies, conv.transform_efficiency)
+    transform = _transform("filters", moved, gpu, copies, conv.winograd.transform_efficiency)
     return Algorithm((transform, kernel), conv_rules(gpu).serves_winograd(op))
 
 

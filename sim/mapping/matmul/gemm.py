@@ -44,8 +44,8 @@ def gemm_candidates(op: Gemm | Conv2d, gpu: Gpu) -> int:
     """How many kernels the menu has for a row: tiles, both ways round for wgmma, times splits of k."""
     library = gpu.library.gemm
     if op.dtype not in gpu.sm.tensor_ops_per_clk:
-        return len(library.simt_tiles) * len(library.split_k)
-    return len(library.tiles) * len(library.split_k) * (1 if library.instruction == "mma_sync" else 2)
+        return len(library.simt.tiles) * len(library.split.counts)
+    return len(library.tensor.tiles) * len(library.split.counts) * (1 if library.tensor.reads_registers else 2)
 
 
 class _Candidates(NamedTuple):
@@ -106,7 +106,7 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
         choice=Choice(
             offered=_offered(op, tried, gpu),
             reckoned_read_bytes=traffic.unread / ctas,
-            reckoned_cycles=tried.if_split(gpu.library.gemm.split_reluctance_cycles),
+            reckoned_cycles=tried.if_split(gpu.library.gemm.split.reluctance_cycles),
             reckoned_miss_share=gpu.library.gemm.reckoned_latency_share,
             label=(tried.by_tile(tiles.m), tried.by_tile(tiles.n), splits),
         ),
@@ -124,7 +124,7 @@ def _work(op: Gemm, tried: _Candidates, traffic: operands.DramTraffic, ctas: Flo
     """What a CTA does: its tile of C over its share of k, and the tile written, or added up, once."""
     tiles, of_k, element = tried.tiles, tried.of_k, bytes_of(op.dtype)
     m, n, k = (column(x) for x in (op.m, op.n, op.k))
-    k_of_step, steps = gpu.library.gemm.k_tile_bytes / element, tried.by_split(of_k.steps)
+    k_of_step, steps = gpu.library.gemm.pipeline.k_tile_bytes / element, tried.by_split(of_k.steps)
     operations = tried.by_tile(2.0 * tiles.computed * k_of_step) * steps
     covered = (m / tried.rows, n / tried.columns)
     width = _fetched_width(tiles, covered, (tried.rows, tried.columns), gpu)
@@ -148,29 +148,29 @@ def _work(op: Gemm, tried: _Candidates, traffic: operands.DramTraffic, ctas: Flo
 
 def _latency(tried: _Candidates, gpu: Gpu, two_stage: bool) -> Latency:
     library, tiles, hit = gpu.library.gemm, tried.tiles, gpu.l2.mean_latency_cycles
-    round_trips = library.two_stage_round_trips if two_stage else library.setup_round_trips
+    round_trips = library.two_stage.setup_round_trips if two_stage else library.setup_round_trips
     ahead = tiles.stages - 1.0  # the stage that is computed on is not in flight
     return Latency(
-        bytes_in_flight=tried.by_tile(library.flight_share * ahead * tiles.stage_bytes),
+        bytes_in_flight=tried.by_tile(library.pipeline.flight_share * ahead * tiles.stage_bytes),
         chain_cycles=tried.by_tile(tiles.chain_cycles) * tried.by_split(tried.of_k.steps),
         exposed_cycles=constant(hit + gpu.library.barrier_cycles),
-        helper_cycles=library.reduction_round_trips * hit,
-        ramp_cycles=library.cold_round_trips * gpu.dram.latency_cycles,
+        helper_cycles=library.split.reduction_round_trips * hit,
+        ramp_cycles=library.memory.cold_round_trips * gpu.dram.latency_cycles,
         setup_cycles=constant(round_trips * hit),
-        extra_launches=tried.if_split(float(library.split_k_reduction == "kernel")),
+        extra_launches=tried.if_split(float(library.split.reduction == "kernel")),
     )
 
 
 def _overlap(tiles: Tiles, gpu: Gpu, two_stage: bool) -> Overlap:
     library = gpu.library.gemm
-    within = None if tiles.on_tensor_cores else library.simt_overlap_exponent
+    within = None if tiles.on_tensor_cores else library.simt.overlap_exponent
     return Overlap(
-        within_sm=library.two_stage_overlap_exponent if two_stage else within,
-        sm_l2=library.overlap_exponent if tiles.on_tensor_cores else None,
-        dram=library.dram_overlap_exponent if tiles.on_tensor_cores else None,
-        tensor_efficiency=library.tensor_efficiency,
-        l2_rate=library.l2_rate,
-        dram_rate=library.dram_rate,
+        within_sm=library.two_stage.overlap_exponent if two_stage else within,
+        sm_l2=library.tensor.overlap_exponent if tiles.on_tensor_cores else None,
+        dram=library.tensor.dram_overlap_exponent if tiles.on_tensor_cores else None,
+        tensor_efficiency=library.tensor.efficiency,
+        l2_rate=library.memory.l2_rate,
+        dram_rate=library.memory.dram_rate,
         epilogue_efficiency=library.epilogue_efficiency,
         wave_exposure=library.wave_exposure,
     )
@@ -191,8 +191,8 @@ class _Splits(NamedTuple):
 def _splits(op: Gemm, gpu: Gpu) -> _Splits:
     library = gpu.library.gemm
     k = column(op.k)
-    menu = row([float(split) for split in library.split_k])
-    steps_of_k = ceil_div(k * bytes_of(op.dtype), library.k_tile_bytes)
+    menu = row([float(split) for split in library.split.counts])
+    steps_of_k = ceil_div(k * bytes_of(op.dtype), library.pipeline.k_tile_bytes)
     steps = ceil_div(steps_of_k, menu)
     splits = ceil_div(steps_of_k, steps)
     new = splits == np.minimum(menu, steps_of_k)
@@ -212,7 +212,7 @@ def _fetched_width(
 
     `covered` are the rows and columns of C that a tile has on average; what lies outside C is not fetched.
     """
-    cluster = float(gpu.library.gemm.multicast)
+    cluster = float(gpu.library.gemm.memory.multicast)
     high, wide = covered
     share_b = np.where((tiles.n >= tiles.m) & (grid[0] >= cluster), cluster, 1.0)
     share_a = np.where((tiles.n < tiles.m) & (grid[1] >= cluster), cluster, 1.0)

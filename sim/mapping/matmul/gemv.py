@@ -72,13 +72,13 @@ def _gemv(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
             dram_write_bytes=traffic.write / ctas,
         ),
         latency=Latency(
-            bytes_in_flight=(width + 1.0) * at_once * library.gemv_unroll,
-            exposed_cycles=constant(2.0 * hit + SUM_TURNS * gpu.sm.shared_latency_cycles),
-            setup_cycles=constant(library.gemv_round_trips * hit),
+            bytes_in_flight=(width + 1.0) * at_once * library.gemv.unroll,
+            exposed_cycles=constant(2.0 * hit + SUM_TURNS * gpu.sm.latency.shared_cycles),
+            setup_cycles=constant(library.gemv.setup_round_trips * hit),
         ),
         overlap=Overlap(
-            l2_rate=library.l2_rate,
-            dram_rate=library.gemv_dram_rate,
+            l2_rate=library.memory.l2_rate,
+            dram_rate=library.gemv.dram_rate,
         ),
         choice=Choice(
             label=(one, width, one),

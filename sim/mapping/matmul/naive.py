@@ -77,8 +77,8 @@ def naive_gemm_demand(op: NaiveTiledGemm, gpu: Gpu, conditions: Conditions) -> t
             latency=Latency(
                 bytes_in_flight=2.0 * tile * row_bytes,
                 chain_cycles=steps * _waiting_cycles(op, gpu)
-                + steps * 2.0 * (gpu.library.barrier_cycles + sm.shared_latency_cycles)
-                + products * sm.fma_latency_cycles,
+                + steps * 2.0 * (gpu.library.barrier_cycles + sm.latency.shared_cycles)
+                + products * sm.latency.fma_cycles,
                 setup_cycles=constant(hit),
             ),
             overlap=Overlap(

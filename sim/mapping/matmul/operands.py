@@ -51,13 +51,13 @@ def dram_traffic(
     high = np.clip(np.sqrt(pairs.of_first(tile[1] / tile[0]) * at_once), 1.0, rows)
     wide = np.clip(at_once / high, 1.0, columns)
     high = np.clip(at_once / wide, 1.0, rows)
-    missing = 1.0 - hit_share(a + b, gpu, gpu.library.gemm.l2_share)
+    missing = 1.0 - hit_share(a + b, gpu, gpu.library.gemm.memory.l2_share)
     more_of_a = a * (columns / wide - 1.0) * missing
     more_of_b = b * (rows / high - 1.0) * missing
 
-    room = gpu.library.gemm.l2_share
+    room = gpu.library.gemm.memory.l2_share
     warm_a = warm_share(a, state.activation_copies, b + c, gpu, room)
     warm_b = warm_share(b, state.weight_copies, a + c, gpu, room)
-    written_back = written_back_share(a + b + c, gpu, gpu.library.gemm.dirty_share)
+    written_back = written_back_share(a + b + c, gpu, gpu.library.gemm.memory.dirty_share)
     read = a * (1.0 - warm_a) + b * (1.0 - warm_b) + np.minimum(more_of_a, more_of_b)
     return DramTraffic(read=read, write=c * written_back, unread=a * warm_a + b * warm_b)

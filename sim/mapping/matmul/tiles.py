@@ -35,7 +35,7 @@ WARP_GROUP = 4.0
 """Warps that issue a wgmma together, and of the producer beside them (PTX ISA, wgmma)."""
 WARP_GROUP_THREADS = 128.0
 LARGE_TILE = 128.0 * 128.0
-"""Elements of C from which a kernel of mma.sync has `LARGE_WARPS` warps, else `SMALL_WARPS` (CUTLASS's configurations)."""
+"""Elements of C from which a kernel of mma.sync has more warps (CUTLASS's configurations)."""
 LARGE_WARPS, SMALL_WARPS = 8.0, 4.0
 WARP_TILE_ROWS = 64.0
 """Rows of C of a warp of a large tile, at most."""
@@ -84,9 +84,9 @@ def tiles_of(m: FloatArray, n: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
     """
     library = gpu.library.gemm
     if dtype not in gpu.sm.tensor_ops_per_clk:
-        return _on_fma_pipes(*_menu(library.simt_tiles), dtype, gpu)
-    rows, columns = _menu(library.tiles)
-    if library.instruction == "mma_sync":
+        return _on_fma_pipes(*_menu(library.simt.tiles), dtype, gpu)
+    rows, columns = _menu(library.tensor.tiles)
+    if library.tensor.reads_registers:
         return _with_mma_sync(rows, columns, dtype, gpu)
     straight = _with_wgmma(rows, _narrowed(columns, n), dtype, gpu)
     turned = _with_wgmma(rows, _narrowed(columns, m), dtype, gpu)
@@ -120,7 +120,7 @@ def _stages(stage_bytes: FloatArray, room_bytes: float, most: int) -> FloatArray
 
 def _synchronisation_cycles(gpu: Gpu) -> float:
     """What a k-step waits for beside its arithmetic: a barrier, and the first operands from shared memory."""
-    return gpu.library.barrier_cycles + gpu.sm.shared_latency_cycles
+    return gpu.library.barrier_cycles + gpu.sm.latency.shared_cycles
 
 
 def _with_wgmma(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
@@ -131,26 +131,26 @@ def _with_wgmma(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -> 
     Table 9). tcgen05 reads the columns once for twice as many rows, and sums up in tensor memory, not in registers.
     """
     library, sm, element = gpu.library.gemm, gpu.sm, bytes_of(dtype)
-    in_registers = library.instruction == "wgmma"
+    in_registers = library.tensor.instruction == "wgmma"
     high = WGMMA_ROWS if in_registers else TCGEN05_ROWS
     groups = np.maximum(rows / high, 1.0)
     sums = rows * columns / (groups * WARP_GROUP_THREADS) if in_registers else constant(0.0)
-    stage = (rows + columns) * library.k_tile_bytes
+    stage = (rows + columns) * library.pipeline.k_tile_bytes
     operations = 2.0 * high * columns * (INSTRUCTION_K_BYTES / element)
     reads = (high + columns) * INSTRUCTION_K_BYTES
     rates: Mapping[Any, float] = sm.tensor_ops_per_clk
     issue = np.maximum(operations / rates[dtype], reads / sm.shared_bandwidth_bytes_per_clk)
-    instructions = library.k_tile_bytes / INSTRUCTION_K_BYTES
+    instructions = library.pipeline.k_tile_bytes / INSTRUCTION_K_BYTES
     return Tiles(
         m=rows,
         n=columns,
         computed=groups * high * columns,
         warps=WARP_GROUP * (groups + 1.0),  # and a producer group
         registers=np.minimum(sums + ADDRESS_REGISTERS, MOST_REGISTERS),
-        stages=_stages(stage, sm.shared_memory_per_cta_bytes, library.max_stages),
+        stages=_stages(stage, sm.shared_memory_per_cta_bytes, library.pipeline.max_stages),
         stage_bytes=stage,
         shared_bytes_per_k=groups * (high + columns) * element,
-        chain_cycles=_synchronisation_cycles(gpu) + sm.tensor_latency_cycles + instructions * issue,
+        chain_cycles=_synchronisation_cycles(gpu) + sm.latency.tensor_cycles + instructions * issue,
         on_tensor_cores=True,
     )
 
@@ -161,17 +161,17 @@ def _with_mma_sync(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) 
     warps = np.where(rows * columns >= LARGE_TILE, LARGE_WARPS, SMALL_WARPS)
     warp_m = np.where(warps == LARGE_WARPS, np.minimum(rows, WARP_TILE_ROWS), np.maximum(rows / 2.0, MMA_ROWS))
     warp_n = rows * columns / (warps * warp_m)
-    stage = (rows + columns) * library.k_tile_bytes
+    stage = (rows + columns) * library.pipeline.k_tile_bytes
     room = np.minimum(sm.shared_memory_per_cta_bytes, sm.shared_memory_bytes / 2.0)
-    instruction = sm.shared_latency_cycles + sm.tensor_latency_cycles
-    instructions = library.k_tile_bytes / INSTRUCTION_K_BYTES
+    instruction = sm.latency.shared_cycles + sm.latency.tensor_cycles
+    instructions = library.pipeline.k_tile_bytes / INSTRUCTION_K_BYTES
     return Tiles(
         m=rows,
         n=columns,
         computed=np.maximum(rows, MMA_ROWS) * columns,
         warps=warps,
         registers=np.minimum(rows * columns / (warps * sm.warp_size) + ADDRESS_REGISTERS, MOST_REGISTERS),
-        stages=_stages(stage, room, library.max_stages),
+        stages=_stages(stage, room, library.pipeline.max_stages),
         stage_bytes=stage,
         shared_bytes_per_k=(warps * (warp_m + warp_n) + rows + columns) * element,
         chain_cycles=constant(_synchronisation_cycles(gpu) + instructions * instruction),
@@ -191,7 +191,7 @@ def _on_fma_pipes(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -
         raise SimexploreError(f"{gpu.name} multiplies no {dtype} matrices; it has rates for {known}")
     patch = np.minimum(THREAD_PATCH, np.sqrt(rows * columns / SIMT_THREADS))
     warps = np.maximum(rows * columns / (patch * patch * sm.warp_size), 1.0)
-    k_of_step = library.k_tile_bytes / element
+    k_of_step = library.pipeline.k_tile_bytes / element
     steps = k_of_step / SIMT_K_STEP
     return Tiles(
         m=rows,
@@ -202,6 +202,6 @@ def _on_fma_pipes(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -
         stages=constant(2.0),
         stage_bytes=(rows + columns) * SIMT_K_STEP * element,
         shared_bytes_per_k=(warps * sm.warp_size * 2.0 * patch + rows + columns) * element,
-        chain_cycles=constant(steps * _synchronisation_cycles(gpu) + k_of_step * sm.fma_latency_cycles),
+        chain_cycles=constant(steps * _synchronisation_cycles(gpu) + k_of_step * sm.latency.fma_cycles),
         on_tensor_cores=False,
     )

@@ -169,7 +169,7 @@ def fused_kernel(frame: Frame, gpu: Gpu, ngpc: Ngpc) -> KernelDemand:
         ),
         latency=Latency(
             bytes_in_flight=one * CTA_THREADS * frame.result_bytes,
-            chain_cycles=one * frame.dependent_loads / frame.threads * gpu.sm.l1_latency_cycles,
+            chain_cycles=one * frame.dependent_loads / frame.threads * gpu.sm.latency.l1_cycles,
             setup_cycles=one * gpu.l2.mean_latency_cycles,
         ),
     )

@@ -112,7 +112,7 @@ def test_no_name_at_all(name: str) -> None:
 
 
 def test_families_are_not_machines() -> None:
-    with pytest.raises(SimexploreError, match=r"_family\.yaml:\d+: abstract: expected a machine, found a family"):
+    with pytest.raises(SimexploreError, match=r"family\.yaml:\d+: abstract: expected a machine, found a family"):
         load_arch("nvidia/hopper")
     assert "nvidia/hopper" not in list_archs()
 

@@ -37,16 +37,16 @@ def test_reaches_into_dictionaries_and_adds_to_them() -> None:
 
 
 def test_reaches_into_lists() -> None:
-    gpu = load_arch(BASE, {"library.gemm.split_k.0": "5"})
-    assert gpu.library.gemm.split_k[0] == 5
-    assert gpu.library.gemm.split_k[1:] == load_arch(BASE).library.gemm.split_k[1:]
+    gpu = load_arch(BASE, {"library.gemm.split.counts.0": "5"})
+    assert gpu.library.gemm.split.counts[0] == 5
+    assert gpu.library.gemm.split.counts[1:] == load_arch(BASE).library.gemm.split.counts[1:]
 
 
 def test_replaces_a_list_and_makes_a_mapping() -> None:
     gpu = load_arch(
-        "nvidia/l40s", {"library.gemm.split_k": "[1, 2]", "links.nvlink": "{bandwidth: 1 GB/s, latency: 1 us}"}
+        "nvidia/l40s", {"library.gemm.split.counts": "[1, 2]", "links.nvlink": "{bandwidth: 1 GB/s, latency: 1 us}"}
     )
-    assert gpu.library.gemm.split_k == (1, 2)
+    assert gpu.library.gemm.split.counts == (1, 2)
     assert gpu.links.nvlink is not None
     assert gpu.links.nvlink.bandwidth_bytes_per_s == 1e9
 
@@ -89,8 +89,8 @@ def test_later_overrides_see_earlier_ones() -> None:
         ("", "1 B", "--set : expected a dotted path such as 'l2.capacity', found ''"),
         ("l2.capacity", "[", None),
         ("l2.capacity", "*a", "--set l2.capacity: expected plain YAML without anchors and aliases, found '*a'"),
-        ("library.gemm.split_k.99", "1", None),
-        ("library.gemm.split_k.x", "1", None),
+        ("library.gemm.split.counts.99", "1", None),
+        ("library.gemm.split.counts.x", "1", None),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line_and_name_the_override(key: str, value: str, message: str | None) -> None:

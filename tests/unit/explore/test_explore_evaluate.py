@@ -117,7 +117,7 @@ def test_points_that_cannot_be_fail_alone(tmp_path: Path) -> None:
 def test_values_that_are_no_columns_are_machines_of_their_own(tmp_path: Path) -> None:
     text = (
         "arch: nvidia/h200-sxm@facts\nworkload: gemm(m=512,n=1024,k=4096)\nparameters:\n  workload.dtype: [bf16, fp8]\n"
-        "  library.gemm.instruction: [mma_sync, wgmma]\n  sm.max_warps: [32, 64]\n  workload.m: [16, 512]\n"
+        "  library.gemm.tensor.instruction: [mma_sync, wgmma]\n  sm.max_warps: [32, 64]\n  workload.m: [16, 512]\n"
     )
     problem = read_spec(write(tmp_path, text)).problem
     chunk = Evaluator(problem).evaluate(0, grid(problem))

@@ -150,15 +150,15 @@ def test_options_are_laid_over_the_file(tmp_path: Path) -> None:
 def test_axes_of_every_kind(tmp_path: Path) -> None:
     text = HEAD + (
         "sampler: random\nparameters:\n  arch.sm.count: {from: 60, to: 100, step: 16}\n  workload.dtype: [bf16, fp8]\n"
-        "  dram.efficiency: {from: 0.5, to: 0.9}\n  library.gemm.instruction: [mma_sync, wgmma]\n"
+        "  dram.efficiency: {from: 0.5, to: 0.9}\n  library.gemm.tensor.instruction: [mma_sync, wgmma]\n"
         "  launch.stream: 2 * launch.graph\n  launch.graph: {from: 1 us, to: 2 us, steps: 3}\n"
     )
     axes = {axis.path: axis for axis in read_spec(write(tmp_path, text)).problem.axes}
     assert axes["sm.count"].levels == (60.0, 76.0, 92.0)
     assert axes["workload.dtype"].words == ("bf16", "fp8")
     assert axes["dram.efficiency"].span == (0.5, 0.9)
-    assert axes["library.gemm.instruction"].target.field is not None
-    assert not axes["library.gemm.instruction"].target.field.columnar
+    assert axes["library.gemm.tensor.instruction"].target.field is not None
+    assert not axes["library.gemm.tensor.instruction"].target.field.columnar
     assert list(axes)[-1] == "launch.stream"
 
 

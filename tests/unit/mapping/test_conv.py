@@ -111,7 +111,7 @@ def test_images_are_taken_in_groups_only_where_they_fill_them(gpu: Gpu) -> None:
         assert isinstance(demand, KernelDemand)
         return choose_kernel(demand, gpu, Conditions())
 
-    channels = VGG.cout / gpu.library.conv.winograd_channels
+    channels = VGG.cout / gpu.conv_kernels.winograd.fused.channels
     np.testing.assert_array_equal(fused(64).grid.ctas, 64 / 4 * 2 * channels)
     np.testing.assert_array_equal(fused(63).grid.ctas, 63 * channels)
 
@@ -140,7 +140,7 @@ def test_a_column_is_predicted_as_its_rows_are(gpu: Gpu) -> None:
 
 def test_an_eager_call_waits_for_the_host(gpu: Gpu) -> None:
     """By hand: t_call without earlier shapes, twice that with as many as double it, five times with twice as many."""
-    conv = gpu.library.conv
+    conv = gpu.conv_kernels
 
     def waited_s(earlier: float) -> float:
         state = replace(COLD, earlier_shapes=earlier)
@@ -157,7 +157,7 @@ def test_events_play_an_eager_call_as_the_closed_form_does(gpu: Gpu) -> None:
     eager = Conditions(cache=replace(COLD, earlier_shapes=3000.0), eager=True)
     played = execute(graph, gpu, conditions=eager).time_s
     assert played == pytest.approx(estimate_graph(graph, gpu, eager).time_s, rel=0.01)
-    assert played > estimate_graph(graph, gpu, Conditions(cache=COLD)).time_s + gpu.library.conv.call_s
+    assert played > estimate_graph(graph, gpu, Conditions(cache=COLD)).time_s + gpu.conv_kernels.call_s
 
 
 @settings(max_examples=100, deadline=None)

@@ -20,8 +20,12 @@ ADA, HOPPER = "nvidia/l40s@facts", "nvidia/h200-sxm@facts"
 
 
 def library(gpu: Gpu, **values: float) -> Gpu:
-    """The machine with other values in `library.gemm`."""
-    gemm = gpu.library.gemm.model_copy(update=values)
+    """The machine with other values in `library.gemm`, named as in `split__min_products`."""
+    gemm = gpu.library.gemm
+    for name, value in values.items():
+        section, _, leaf = name.rpartition("__")
+        inner = getattr(gemm, section).model_copy(update={leaf: value}) if section else value
+        gemm = gemm.model_copy(update={section or leaf: inner})
     return gpu.model_copy(update={"library": gpu.library.model_copy(update={"gemm": gemm})})
 
 
@@ -47,11 +51,11 @@ def test_the_choice_does_not_depend_on_what_is_in_the_cache(name: str, shape: tu
 
 def test_few_products_are_not_split_on_ada() -> None:
     gpu = load_arch(ADA)
-    assert gpu.library.gemm.split_min_products == 2**21
+    assert gpu.library.gemm.split.min_products == 2**21
     assert splits(Gemm(4, 128, 4096, dtype="bf16"), gpu) > 1  # 2^21 products
     assert splits(Gemm(4, 128, 4095, dtype="bf16"), gpu) == 1
-    assert splits(Gemm(1, 32, gpu.library.gemm.split_always_depth, dtype="bf16"), gpu) > 1
-    assert splits(Gemm(4, 128, 4095, dtype="bf16"), library(gpu, split_min_products=1)) > 1
+    assert splits(Gemm(1, 32, gpu.library.gemm.split.always_depth, dtype="bf16"), gpu) > 1
+    assert splits(Gemm(4, 128, 4095, dtype="bf16"), library(gpu, split__min_products=1)) > 1
 
 
 def test_an_unsplit_kernel_of_few_rows_takes_time_for_each_element_of_k() -> None:
@@ -63,11 +67,11 @@ def test_an_unsplit_kernel_of_few_rows_takes_time_for_each_element_of_k() -> Non
 
 def test_a_reluctant_library_splits_less() -> None:
     gpu, op = load_arch(HOPPER), Gemm(8, 512, 8192, dtype="bf16")
-    assert splits(op, gpu) > splits(op, library(gpu, split_reluctance_cycles=1e6)) == 1
+    assert splits(op, gpu) > splits(op, library(gpu, split__reluctance_cycles=1e6)) == 1
 
 
 def test_a_library_that_reckons_with_bandwidth_alone_splits_less() -> None:
-    gpu = library(load_arch(ADA), flight_share=0.3)  # as fitted: a few CTAs would wait for DRAM's latency
+    gpu = library(load_arch(ADA), pipeline__flight_share=0.3)  # as fitted: a few CTAs would wait for DRAM's latency
     op = Gemm(8, 2048, 5120, dtype="bf16")
     assert gpu.library.gemm.reckoned_latency_share == 0.0
     assert splits(op, library(gpu, reckoned_latency_share=1.0)) > splits(op, gpu)
@@ -82,7 +86,7 @@ def test_what_the_library_reckons_with_is_not_in_the_time() -> None:
 
 def test_dram_traffic_that_overlaps_less_takes_longer_unless_there_is_none() -> None:
     gpu, op = load_arch(ADA), Gemm(512, 4096, 4096, dtype="bf16")
-    worse = library(gpu, dram_overlap_exponent=1.0)
+    worse = library(gpu, tensor__dram_overlap_exponent=1.0)
     cold, warm = (
         [float(predict(op, one, Conditions(cache=cache)).time_s[0]) for one in (gpu, worse)] for cache in (COLD, WARM)
     )
@@ -94,7 +98,7 @@ def test_dram_traffic_that_overlaps_less_takes_longer_unless_there_is_none() -> 
 def test_reluctance_is_not_in_the_time() -> None:
     gpu, op = load_arch(HOPPER), Gemm(4096, 4096, 4096, dtype="bf16")
     assert splits(op, gpu) == 1
-    reluctant = library(gpu, split_reluctance_cycles=1e6)
+    reluctant = library(gpu, split__reluctance_cycles=1e6)
     assert predict(op, reluctant).time_s == predict(op, gpu).time_s
 
 
@@ -104,7 +108,7 @@ def test_results_are_written_back_where_they_no_longer_fit() -> None:
     written = [
         float((kernel.grid.ctas * kernel.work.dram_write_bytes).item())
         for share in (0.9, 0.3)
-        for kernel in [chosen(op, library(gpu, dirty_share=share), WARM)]
+        for kernel in [chosen(op, library(gpu, memory__dirty_share=share), WARM)]
     ]
     assert written[0] < 0.1 * op.output_bytes
     assert written[1] > 0.9 * op.output_bytes
@@ -112,7 +116,7 @@ def test_results_are_written_back_where_they_no_longer_fit() -> None:
 
 def test_dram_serves_a_cold_kernel_after_its_first_accesses() -> None:
     gpu, op = load_arch(HOPPER), Gemm(16, 4096, 4096, dtype="bf16")
-    slower = library(gpu, cold_round_trips=gpu.library.gemm.cold_round_trips + 10)
+    slower = library(gpu, memory__cold_round_trips=gpu.library.gemm.memory.cold_round_trips + 10)
     cold, warm = (
         [float(predict(op, one, Conditions(cache=cache)).time_s[0]) for one in (gpu, slower)] for cache in (COLD, WARM)
     )

@@ -23,7 +23,10 @@ SIZES = st.integers(1, 20_000)
 
 
 def without_rules(gpu: Gpu) -> Gpu:
-    gemm = gpu.library.gemm.model_copy(update={"two_stage": (), "modest_tiles": ()})
+    gemm = gpu.library.gemm
+    two_stage = gemm.two_stage.model_copy(update={"sizes": ()})
+    tensor = gemm.tensor.model_copy(update={"modest_tiles": ()})
+    gemm = gemm.model_copy(update={"two_stage": two_stage, "tensor": tensor})
     return gpu.model_copy(update={"library": gpu.library.model_copy(update={"gemm": gemm})})
 
 
@@ -87,8 +90,9 @@ def test_tiles_are_modest_where_the_machine_says(k: int, modest: bool) -> None:
 
 def test_tcgen05_reads_columns_half_as_often_as_wgmma() -> None:
     gpu, conditions = load_arch("nvidia/b200@facts"), Conditions(cache=COLD)
-    assert gpu.library.gemm.instruction == "tcgen05"
-    gemm = gpu.library.gemm.model_copy(update={"instruction": "wgmma"})
+    assert gpu.library.gemm.tensor.instruction == "tcgen05"
+    tensor = gpu.library.gemm.tensor.model_copy(update={"instruction": "wgmma"})
+    gemm = gpu.library.gemm.model_copy(update={"tensor": tensor})
     older = gpu.model_copy(update={"library": gpu.library.model_copy(update={"gemm": gemm})})
     large = Gemm(8192, 8192, 8192, dtype="bf16")
     now, before = (_large_tile(gemm_demands(large, machine, conditions)[0]) for machine in (gpu, older))

@@ -1,0 +1,23 @@
+"""Menus in a machine's file, as rules of several libraries read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from simexplore.archs.schema.library import Tile
+from simexplore.sim.demand import FloatArray
+
+
+def of_head_dim(width: FloatArray, tiles: Mapping[str, Tile]) -> tuple[FloatArray, FloatArray]:
+    """Rows and columns of the tile of the first kernel whose head dimension is wide enough, else of the widest.
+
+    Args:
+        width: head dimensions, shape (rows, 1).
+        tiles: tile by the largest head dimension that its kernel serves.
+    """
+    menu = sorted((float(head), tile) for head, tile in tiles.items())
+    first = np.minimum(np.searchsorted([head for head, _ in menu], width), len(menu) - 1)
+    rows, keys = (np.array([float(size) for size in sizes]) for sizes in zip(*(tile for _, tile in menu), strict=True))
+    return rows[first], keys[first]
