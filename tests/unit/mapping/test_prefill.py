@@ -86,7 +86,7 @@ def test_the_longest_cta_is_waited_for(l40s: Gpu) -> None:
     """With a causal mask the last queries see twice the mean; within a window all see as many."""
     few = {"batch": 1, "heads": 1, "kv_heads": 1, "seq_q": 8192, "seq_kv": 8192}
     causal, windowed = (kernel(prefill(**few, window=window), l40s) for window in (0, 128))
-    share = l40s.library.attention.prefill_tail_share
+    share = l40s.attention_kernels.prefill.tail_share
     assert causal.latency.straggler_share.item() == pytest.approx(share, rel=0.03)
     assert windowed.latency.straggler_share.item() == 0.0
     exact = replace(causal, latency=replace(causal.latency, straggler_share=0.0 * causal.latency.straggler_share))
