@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from mutation.cover import Coverage, copy_tree, record
+from mutation.cover import copy_tree, record
 from mutation.draw import Mutant, changed, sample
 from mutation.run import Verdict, run_all
 

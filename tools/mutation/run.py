@@ -20,10 +20,25 @@ from mutation.cover import ARGUMENTS, TOOLS, Coverage
 from mutation.draw import Mutant
 from mutation.plugin import Chosen
 
-LIBRARIES = (
-    "pytest numpy pandas pydantic networkx simpy yaml rich click hypothesis hypothesis.extra.numpy _pytest.assertion "
-    "scipy.optimize scipy.stats sklearn.ensemble plotly.graph_objects jsonschema"
-).split()
+LIBRARIES = [
+    "pytest",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "networkx",
+    "simpy",
+    "yaml",
+    "rich",
+    "click",
+    "hypothesis",
+    "hypothesis.extra.numpy",
+    "_pytest.assertion",
+    "scipy.optimize",
+    "scipy.stats",
+    "sklearn.ensemble",
+    "plotly.graph_objects",
+    "jsonschema",
+]
 """What tests import beside the project: loaded once, before the processes part."""
 SLACK = 3.0
 """How many times longer than on the code as it is the tests may take."""
@@ -66,7 +81,9 @@ def load_libraries() -> None:
             importlib.import_module(name)
 
 
-def run_all(mutants: Sequence[Mutant], coverage: Coverage, copies: Sequence[Path], budget_s: float) -> Iterator[Verdict]:
+def run_all(
+    mutants: Sequence[Mutant], coverage: Coverage, copies: Sequence[Path], budget_s: float
+) -> Iterator[Verdict]:
     """Verdicts as they come: as many mutants at a time as there are copies; at most `budget_s` of tests for each."""
     load_libraries()
     waiting, free = list(reversed(mutants)), list(copies)
