@@ -1,8 +1,8 @@
 """Do the tests notice when the physics is wrong? Draws one-line mutants and runs the tests that come by them.
 
     python tools/mutants.py --sample 20          # a look
-    python tools/mutants.py --json               # all 200, as CI asks for them
-    python tools/mutants.py --named              # ten mistakes that must be noticed, by name
+    python tools/mutants.py --json               # 200 of them
+    python tools/mutants.py --named --sample 0   # ten mistakes that must be noticed, by name
     python tools/mutants.py --list               # what would be tried
 
 The operators are mutmut's (`pip install -e '.[dev]'`). For each mutant only those unit and contract tests run that
@@ -35,7 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time (default 2)")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds of tests for each mutant (default 20)")
-    parser.add_argument("--named", action="store_true", help=f"the mutants of {NAMED.name} in place of a sample")
+    parser.add_argument("--named", action="store_true", help=f"the mutants of {NAMED.name} as well")
     parser.add_argument("--list", action="store_true", help="print the mutants and run nothing")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args()
@@ -95,11 +95,13 @@ def shown(verdict: Verdict) -> str:
 
 
 def as_json(verdicts: list[Verdict], seed: int) -> dict[str, object]:
-    noticed = sum(verdict.noticed for verdict in verdicts)
+    """The share is of the sample; named mutants are in the list only."""
+    drawn = [verdict for verdict in verdicts if not verdict.mutant.name]
+    noticed = sum(verdict.noticed for verdict in drawn)
     return {
-        "mutants": len(verdicts),
+        "sample": len(drawn),
         "noticed": noticed,
-        "share": noticed / max(len(verdicts), 1),
+        "share": noticed / len(drawn) if drawn else None,
         "seed": seed,
         "verdicts": [
             {
@@ -109,6 +111,7 @@ def as_json(verdicts: list[Verdict], seed: int) -> dict[str, object]:
                 "before": verdict.mutant.before,
                 "after": verdict.mutant.after,
                 "outcome": verdict.outcome,
+                "noticed": verdict.noticed,
                 "by": verdict.by,
                 "tests": verdict.tests,
                 "time_s": verdict.seconds,
@@ -120,7 +123,7 @@ def as_json(verdicts: list[Verdict], seed: int) -> dict[str, object]:
 
 def main() -> None:
     asked = arguments()
-    mutants = named_mutants() if asked.named else sample(ROOT, FOLDERS, asked.sample, asked.seed)
+    mutants = (named_mutants() if asked.named else []) + sample(ROOT, FOLDERS, asked.sample, asked.seed)
     if asked.list:
         print("\n".join(f"{one.path}:{one.line}\n      - {one.before}\n      + {one.after}" for one in mutants))
         return
@@ -131,7 +134,7 @@ def main() -> None:
         return
     survivors = [verdict for verdict in verdicts if not verdict.noticed]
     print("\n".join(shown(verdict) for verdict in survivors))
-    print(f"{told['noticed']} of {told['mutants']} noticed, {told['share']:.1%}; {len(survivors)} not")
+    print(f"{len(verdicts) - len(survivors)} of {len(verdicts)} noticed")
 
 
 if __name__ == "__main__":

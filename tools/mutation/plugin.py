@@ -1,4 +1,4 @@
-"""A pytest plugin: which lines each test runs and how long it takes; or, of the tests, only those asked for in order."""
+"""Pytest plugins: one records which lines each test runs and how long it takes, one runs the tests asked for."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from mutation.cover import ARGUMENTS, TOOLS, Coverage
 from mutation.draw import Mutant
 from mutation.plugin import Chosen
 
-LIBRARIES = [
+LIBRARIES = (
     "pytest",
     "numpy",
     "pandas",
@@ -32,13 +32,12 @@ LIBRARIES = [
     "click",
     "hypothesis",
     "hypothesis.extra.numpy",
-    "_pytest.assertion",
+    "jsonschema",
+    "plotly.graph_objects",
     "scipy.optimize",
     "scipy.stats",
     "sklearn.ensemble",
-    "plotly.graph_objects",
-    "jsonschema",
-]
+)
 """What tests import beside the project: loaded once, before the processes part."""
 SLACK = 3.0
 """How many times longer than on the code as it is the tests may take."""
