@@ -1,4 +1,4 @@
-"""Draw the plots of docs/ngpc.md, and print how its results move with what the paper did not publish.
+"""Draw the plots of docs/studies/ngpc.md, and print how its results move with what the paper did not publish.
 
 pip install 'simexplore[plots]'
 python examples/ngpc_plots.py docs/img

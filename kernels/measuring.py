@@ -13,12 +13,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from simexplore.kernels.backend import Backend, Report, Session, backend_of
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.devices import Report
+from simexplore.kernels.backend.registry import backend_of
+from simexplore.kernels.backend.session import Backend, Session
 from simexplore.kernels.measurement import TIME
 from simexplore.kernels.pace import DRIFT
 from simexplore.kernels.recorder import Recorder
 from simexplore.kernels.runner import REFERENCE, ROUNDS, SLOWEST, Effort, Known, Outcome, Progress, measure
-from simexplore.kernels.suites import Case, cases_of
+from simexplore.kernels.suites import cases_of
 
 SOURCE_PREFIX = "simexplore/"
 """Beginning of the `source` column of our own measurements; the backend's name follows."""
@@ -113,7 +116,7 @@ def _identity(table: Path) -> tuple[Any, ...]:
 
 def reports() -> list[Report]:
     """What every backend finds here."""
-    from simexplore.kernels.backend import BACKENDS
+    from simexplore.kernels.backend.registry import BACKENDS
 
     return [backend_of(name).report() for name in BACKENDS]
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from types import MappingProxyType, TracebackType
-from typing import Self
+from types import MappingProxyType
 
 import numpy as np
 
-from simexplore.kernels.backend import Device, Session
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.devices import Device
+from simexplore.kernels.backend.session import Closing, Session
 from simexplore.kernels.problems import check, problem_of
-from simexplore.kernels.suites import Case
 
 DRIFT = 1.15
 """A row was measured while the machine was slow when its reference took this much longer than at best."""
@@ -40,7 +40,7 @@ def reference_of(device: Device) -> Case | None:
     return drawn(device)
 
 
-class Pace:
+class Pace(Closing):
     """The reference kernel, ready; nothing at all where the device needs none."""
 
     def __init__(self, session: Session, case: Case | None) -> None:
@@ -73,11 +73,3 @@ class Pace:
         if self._prepared is not None:
             self._prepared.close()
             self._prepared = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -8,19 +8,14 @@ its session has as `problems`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.backend import Arrays
-from simexplore.kernels.suites import Case
-
-Array = npt.NDArray[Any]
-Generator = np.random.Generator
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.problem import Array, Arrays, Generator, Problem
 
 TOLERANCE = MappingProxyType(
     {"fp64": 1e-12, "fp32": 2e-5, "tf32": 2e-3, "fp16": 4e-3, "bf16": 2e-2, "fp8": 1e-1, "int8": 0.0, "int32": 0.0}
@@ -33,15 +28,6 @@ NARROW = ("tf32", "fp16", "bf16", "fp8", "int8")
 _NUMPY: Mapping[str, Any] = MappingProxyType(
     {"fp64": np.float64, "fp32": np.float32, "fp16": np.float16, "int8": np.int8, "int32": np.int32}
 )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Inputs and reference of one operator."""
-
-    inputs: Callable[[Case, Generator], dict[str, Array]]
-    expected: Callable[[Case, Arrays], dict[str, Array]]
-    """Results by name; a kernel may return others, which are not looked at."""
 
 
 def draw(rng: Generator, shape: int | tuple[int, ...], dtype: str) -> Array:

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from simexplore.kernels.backend import Prepared, Sample, Session
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.session import Prepared, Sample, Session
 from simexplore.kernels.measurement import TIME
 from simexplore.kernels.pace import DRIFT, Pace, reference_of
 from simexplore.kernels.problems import check, problem_of
 from simexplore.kernels.statistics import AGREEING, Timing, timing_of
-from simexplore.kernels.suites import Case
 
 Row = Mapping[str, Any]
 Progress = Callable[[int, int], None]

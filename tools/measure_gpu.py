@@ -28,7 +28,7 @@ import pandas as pd
 import simexplore
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.kernels.backend import backend_of
+from simexplore.kernels.backend.registry import backend_of
 from simexplore.kernels.suites import suites_of
 from simexplore.sim.studies.measured_micro import Beside, beside, settled
 

@@ -6,7 +6,7 @@ import click
 
 from simexplore.cli.options import json_option
 from simexplore.cli.output import print_json, print_table
-from simexplore.kernels.backend import Report
+from simexplore.kernels.backend.devices import Report
 from simexplore.kernels.measuring import reports
 from simexplore.kernels.suites import suites_of
 

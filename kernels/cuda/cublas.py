@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import Any
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.backend import Missing
-from simexplore.kernels.cuda.driver import Driver
-from simexplore.kernels.cuda.libraries import places_of
+from simexplore.kernels.backend.devices import Missing
+from simexplore.kernels.cuda.runtime.driver import Driver
+from simexplore.kernels.cuda.runtime.libraries import places_of
 
 LIBRARY = "cublasLt"
 MISSING = Missing("cuBLASLt (the library's GEMMs are left out)", "pip install 'simexplore[cublas]'")

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.backend import Arrays, Device, Missing, Report, Sample, no_device
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.devices import Device, Missing, Report, no_device
+from simexplore.kernels.backend.problem import Array, Arrays, Problem
+from simexplore.kernels.backend.session import Sample, Session
 from simexplore.kernels.cuda import cublas
-from simexplore.kernels.cuda.compiler import nvrtc_version
-from simexplore.kernels.cuda.driver import CudaMissingError, Driver, bindings
-from simexplore.kernels.cuda.encode import decode, encode
-from simexplore.kernels.cuda.launching import launcher_of
-from simexplore.kernels.cuda.nvml import Monitor
 from simexplore.kernels.cuda.problems import PROBLEMS
 from simexplore.kernels.cuda.programs import Program, program_of
-from simexplore.kernels.problems import Array, Problem
-from simexplore.kernels.suites import Case
+from simexplore.kernels.cuda.runtime.compiler import nvrtc_version
+from simexplore.kernels.cuda.runtime.driver import CudaMissingError, Driver, bindings
+from simexplore.kernels.cuda.runtime.encode import decode, encode
+from simexplore.kernels.cuda.runtime.launching import launcher_of
+from simexplore.kernels.cuda.runtime.nvml import Monitor
 
 FLUSH_SHARE = 2.0
 """Bytes written to flush L2, over its capacity, before each launch of a case whose option `cold` is 1."""
@@ -184,7 +185,7 @@ class CudaKernel:
         self._graphs, self._buffers, self._flush = {}, {}, None
 
 
-class CudaSession:
+class CudaSession(Session):
     """An open GPU. Leaving it as a context manager frees everything."""
 
     problems: Mapping[str, Problem] = PROBLEMS
@@ -198,9 +199,7 @@ class CudaSession:
 
     def prepare(self, case: Case) -> CudaKernel:
         """Compile the case's kernel. Raises SimexploreError where it can't run here."""
-        lacks = case.requires - self.device.features
-        if lacks:
-            raise SimexploreError(f"{case.key}: {self.device.name} has no {', '.join(sorted(lacks))}")
+        self.need_features(case)
         kernel = CudaKernel(self._driver, self._monitor, case, program_of(case), self._architecture)
         self._kernels.append(kernel)
         return kernel
@@ -224,11 +223,3 @@ class CudaSession:
         self._kernels = []
         self._monitor.close()
         self._driver.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

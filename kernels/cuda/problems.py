@@ -7,9 +7,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from simexplore.kernels.backend import Arrays
-from simexplore.kernels.problems import Array, Generator, Problem, draw
-from simexplore.kernels.suites import Case
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.problem import Array, Arrays, Generator, Problem
+from simexplore.kernels.problems import draw
 from simexplore.kernels.vulkan.problems import PROBLEMS as COMMON
 
 DPX_OPERANDS = 16

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.cuda.compiler import Source
+from simexplore.kernels.backend.case import Case
 from simexplore.kernels.cuda.cublas import types_of
-from simexplore.kernels.cuda.driver import Grid
 from simexplore.kernels.cuda.instructions import mma_macros, operand_of, wgmma_macros
 from simexplore.kernels.cuda.problems import DPX, box_of, boxes_of
-from simexplore.kernels.cuda.tensor_maps import Tiled
-from simexplore.kernels.suites import Case
+from simexplore.kernels.cuda.runtime.compiler import Source
+from simexplore.kernels.cuda.runtime.driver import Grid
+from simexplore.kernels.cuda.runtime.tensor_maps import Tiled
 from simexplore.workloads.dtypes import bytes_of
 
 Shape = tuple[int, ...]

@@ -7,11 +7,11 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from simexplore.kernels.backend import Device
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.devices import Device
 from simexplore.kernels.cuda.cublas import TYPES
 from simexplore.kernels.cuda.instructions import MMA_DEPTHS, OPERANDS
 from simexplore.kernels.cuda.problems import DPX
-from simexplore.kernels.suites import Case
 
 KIB, MIB = 1 << 10, 1 << 20
 THREADS = 256

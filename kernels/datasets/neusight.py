@@ -2,8 +2,9 @@
 
 Events stand around one call of eager PyTorch 2.1 on an idle stream, and the fastest calls count, so a row has the time
 that the host takes to reach the first launch (neusight/Dataset/collect.py). One process runs the whole sweep. A
-convolution's host time grows with the shapes that the process has called before (`docs/convolutions.md`), and tables
-don't keep the order; but shapes were drawn by a seeded generator (neusight/Dataset/dims.py), so it can be drawn again.
+convolution's host time grows with the shapes that the process has called before (`docs/studies/convolutions.md`), and
+tables don't keep the order; but shapes were drawn by a seeded generator (neusight/Dataset/dims.py), so it can be drawn
+again.
 """
 
 from __future__ import annotations

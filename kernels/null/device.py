@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from simexplore.kernels.backend import Arrays, Device, Report, Sample, no_device
-from simexplore.kernels.problems import Problem, problem_of
-from simexplore.kernels.suites import Case
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.devices import Device, Report, no_device
+from simexplore.kernels.backend.problem import Arrays, Problem
+from simexplore.kernels.backend.session import Sample, Session
+from simexplore.kernels.problems import problem_of
 
 LAUNCH_S = 1e-6
 FLOPS_PER_S = 1e12
@@ -42,7 +44,7 @@ class NullKernel:
         """There is nothing to free."""
 
 
-class NullSession:
+class NullSession(Session):
     """A device that is not there."""
 
     device = DEVICE
@@ -59,14 +61,6 @@ class NullSession:
 
     def close(self) -> None:
         """There is nothing to free."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class NullBackend:

@@ -6,13 +6,14 @@ import platform
 from collections.abc import Mapping
 from importlib import import_module
 from time import perf_counter, process_time
-from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.backend import Arrays, Device, Missing, Report, Sample, no_device
-from simexplore.kernels.problems import Problem
-from simexplore.kernels.suites import Case
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.devices import Device, Missing, Report, no_device
+from simexplore.kernels.backend.problem import Arrays, Problem
+from simexplore.kernels.backend.session import Sample, Session
 from simexplore.kernels.torch_.kernels import CALLS, DTYPES, Tensors
 from simexplore.kernels.torch_.problems import PROBLEMS
 
@@ -136,7 +137,7 @@ class TorchKernel:
         return graph
 
 
-class TorchSession:
+class TorchSession(Session):
     """PyTorch on one device."""
 
     problems: Mapping[str, Problem] = PROBLEMS
@@ -149,9 +150,7 @@ class TorchSession:
         """A call made ready. Raises SimexploreError for operators that have no line in `CALLS`, or that can't run."""
         if case.op not in CALLS:
             raise SimexploreError(f"{case.key}: torch has no call for {case.op}; it has {', '.join(CALLS)}")
-        lacks = case.requires - self.device.features
-        if lacks:
-            raise SimexploreError(f"{case.key}: {self.device.name} has no {', '.join(sorted(lacks))}")
+        self.need_features(case)
         return TorchKernel(self._torch, case, self._place)
 
     def describe(self) -> dict[str, Any]:
@@ -166,11 +165,3 @@ class TorchSession:
         """Free what PyTorch caches on the GPU."""
         if self._place != "cpu":
             self._torch.cuda.empty_cache()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from simexplore.kernels.backend.case import Case
 from simexplore.kernels.problems import EPSILON
-from simexplore.kernels.suites import Case
 
 Tensors = Mapping[str, Any]
 Call = Callable[[Any, Case, Tensors], dict[str, Any]]

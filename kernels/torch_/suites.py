@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from simexplore.kernels.backend import Device
-from simexplore.kernels.suites import Case
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.devices import Device
 
 _NEEDS = {"fp8": frozenset({"fp8"}), "tf32": frozenset({"tf32"}), "int8": frozenset({"cuda"})}
 """Types that not every device multiplies."""

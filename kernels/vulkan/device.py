@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from simexplore.kernels.backend import Device, Missing, Report, no_device
-from simexplore.kernels.vulkan.instance import Instance, describe_device
-from simexplore.kernels.vulkan.loader import VulkanMissingError
+from simexplore.kernels.backend.devices import Device, Missing, Report, no_device
+from simexplore.kernels.vulkan.runtime.instance import Instance, describe_device
+from simexplore.kernels.vulkan.runtime.loader import VulkanMissingError
+from simexplore.kernels.vulkan.runtime.opened import OpenDevice
 from simexplore.kernels.vulkan.session import VulkanSession
 
 MENDS = {
@@ -49,7 +50,7 @@ class VulkanBackend:
             if not 0 <= index < len(handles):
                 raise no_device(self.report(), index)
             device = describe_device(instance, handles[index], index)
-            return VulkanSession(instance, handles[index], device)
+            return VulkanSession(OpenDevice(instance, handles[index], device))
         except BaseException:
             instance.close()
             raise

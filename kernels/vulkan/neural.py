@@ -8,9 +8,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from simexplore.kernels.backend import Arrays
-from simexplore.kernels.problems import Array, Generator, Problem
-from simexplore.kernels.suites import Case
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.problem import Array, Arrays, Generator, Problem
 from simexplore.kernels.vulkan.program import Buffer, Dispatch, Program, ceil_div
 from simexplore.workloads.ops import FusedMlp, GridEncoding, make_operator
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.suites import Case
+from simexplore.kernels.backend.case import Case
 from simexplore.kernels.vulkan import neural
 from simexplore.kernels.vulkan.problems import CHASE_LOADS_PER_TRIP
 from simexplore.kernels.vulkan.program import Buffer, Dispatch, Program, ceil_div

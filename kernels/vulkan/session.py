@@ -1,23 +1,20 @@
-"""An open Vulkan device: queue, command pool, pipelines, and kernels made ready to run on it."""
+"""A session on a Vulkan device: its kernels made ready, and what the sidecar says of it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.backend import Device
-from simexplore.kernels.problems import Problem
-from simexplore.kernels.suites import Case
-from simexplore.kernels.vulkan.abilities import BITS, COOPERATIVE, Chain
-from simexplore.kernels.vulkan.instance import Instance
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.problem import Problem
+from simexplore.kernels.backend.session import Session
 from simexplore.kernels.vulkan.kernel import VulkanKernel
-from simexplore.kernels.vulkan.memory import DeviceBuffer
 from simexplore.kernels.vulkan.problems import PROBLEMS
 from simexplore.kernels.vulkan.programs import program_of
+from simexplore.kernels.vulkan.runtime.opened import OpenDevice
 
 ENVIRONMENT = (
     "VK_DRIVER_FILES",
@@ -27,57 +24,20 @@ ENVIRONMENT = (
     "MESA_SHADER_CACHE_DISABLE",
 )
 """Variables that change what a driver does; told in the sidecar."""
-TIMEOUT_NS = 120_000_000_000
-"""A launch that takes longer is given up."""
 
 
-class VulkanSession:
-    """A device with one compute queue. Leaving it as a context manager frees everything."""
+class VulkanSession(Session):
+    """Kernels on an open device, which it closes."""
 
     problems: Mapping[str, Problem] = PROBLEMS
 
-    def __init__(self, instance: Instance, physical: Any, device: Device) -> None:
-        self.instance, self.vk, self.device = instance, instance.vk, device
-        vk = self.vk
-        family = self._compute_family(physical)
-        priorities = vk.VkDeviceQueueCreateInfo(queueFamilyIndex=family, queueCount=1, pQueuePriorities=[1.0])
-        features = self._features()
-        extensions = [COOPERATIVE] if "cooperative_matrix" in device.features else []
-        info = vk.VkDeviceCreateInfo(
-            pNext=features.head, pQueueCreateInfos=[priorities], ppEnabledExtensionNames=extensions
-        )
-        self.handle = vk.vkCreateDevice(physical, info, None)
-        self.queue = vk.vkGetDeviceQueue(self.handle, family, 0)
-        self.memory_types = vk.vkGetPhysicalDeviceMemoryProperties(physical)
-        reset = vk.VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT
-        self.commands = vk.vkCreateCommandPool(
-            self.handle, vk.VkCommandPoolCreateInfo(flags=reset, queueFamilyIndex=family), None
-        )
-        stamps = vk.VkQueryPoolCreateInfo(queryType=vk.VK_QUERY_TYPE_TIMESTAMP, queryCount=2)
-        self.stamps = vk.vkCreateQueryPool(self.handle, stamps, None)
-        self.fence = vk.vkCreateFence(self.handle, vk.VkFenceCreateInfo(), None)
+    def __init__(self, opened: OpenDevice) -> None:
+        self.opened, self.device = opened, opened.device
         self._kernels: list[VulkanKernel] = []
-
-    def _compute_family(self, physical: Any) -> int:
-        families = self.vk.vkGetPhysicalDeviceQueueFamilyProperties(physical)
-        for index, family in enumerate(families):
-            if family.queueFlags & self.vk.VK_QUEUE_COMPUTE_BIT:
-                return index
-        raise SimexploreError(f"vulkan: {self.device.name} has no queue for compute")
-
-    def _features(self) -> Chain:
-        """What the device has of the abilities that kernels use, and nothing else, turned on."""
-        chain = Chain(self.vk, matrix="cooperative_matrix" in self.device.features)
-        for ability in BITS:
-            if ability in self.device.features:
-                chain.turn_on(ability)
-        return chain
 
     def prepare(self, case: Case) -> VulkanKernel:
         """Compile the case's kernel and allocate its buffers. Raises SimexploreError where it can't run here."""
-        lacks = case.requires - self.device.features
-        if lacks:
-            raise SimexploreError(f"{case.key}: {self.device.name} has no {', '.join(sorted(lacks))}")
+        self.need_features(case)
         program = program_of(case)
         largest = max(program.buffers, key=lambda buffer: buffer.bytes)
         if largest.bytes > self.device.limits["max_buffer_bytes"]:
@@ -85,49 +45,9 @@ class VulkanSession:
                 f"{case.key}: {largest.name} has {largest.bytes} bytes, "
                 f"the device takes {self.device.limits['max_buffer_bytes']:.0f} at most"
             )
-        kernel = VulkanKernel(self, program)
+        kernel = VulkanKernel(self.opened, program)
         self._kernels.append(kernel)
         return kernel
-
-    def buffer(self, size: int, *, on_host: bool) -> DeviceBuffer:
-        """A storage buffer, or one that the host can map to stage transfers."""
-        vk = self.vk
-        transfers = vk.VK_BUFFER_USAGE_TRANSFER_SRC_BIT | vk.VK_BUFFER_USAGE_TRANSFER_DST_BIT
-        if on_host:
-            flags = vk.VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | vk.VK_MEMORY_PROPERTY_HOST_COHERENT_BIT
-            return DeviceBuffer(vk, self.handle, self.memory_types, size, transfers, flags)
-        usage = transfers | vk.VK_BUFFER_USAGE_STORAGE_BUFFER_BIT
-        return DeviceBuffer(vk, self.handle, self.memory_types, size, usage, vk.VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT)
-
-    def command_buffer(self) -> Any:
-        """A new primary command buffer; free it with `free_commands`."""
-        vk = self.vk
-        info = vk.VkCommandBufferAllocateInfo(
-            commandPool=self.commands, level=vk.VK_COMMAND_BUFFER_LEVEL_PRIMARY, commandBufferCount=1
-        )
-        return vk.vkAllocateCommandBuffers(self.handle, info)[0]
-
-    def free_commands(self, commands: Any) -> None:
-        self.vk.vkFreeCommandBuffers(self.handle, self.commands, 1, [commands])
-
-    def submit(self, commands: Any) -> None:
-        """Run a command buffer and wait for it."""
-        vk = self.vk
-        submit = vk.VkSubmitInfo(pCommandBuffers=[commands])
-        vk.vkQueueSubmit(self.queue, 1, [submit], self.fence)
-        try:
-            vk.vkWaitForFences(self.handle, 1, [self.fence], vk.VK_TRUE, TIMEOUT_NS)
-        except vk.VkTimeout:
-            raise SimexploreError(f"vulkan: {self.device.name} did not finish in {TIMEOUT_NS * 1e-9:g} s") from None
-        vk.vkResetFences(self.handle, 1, [self.fence])
-
-    def stamped_s(self) -> float:
-        """Seconds between the two timestamps of the last submission."""
-        vk = self.vk
-        ticks = vk.ffi.new("uint64_t[2]")
-        flags = vk.VK_QUERY_RESULT_64_BIT | vk.VK_QUERY_RESULT_WAIT_BIT
-        vk.vkGetQueryPoolResults(self.handle, self.stamps, 0, 2, 16, ticks, 8, flags)
-        return float(ticks[1] - ticks[0]) * self.device.limits["timestamp_period_ns"] * 1e-9
 
     def describe(self) -> dict[str, Any]:
         """Driver, limits and the environment that changes what the driver does."""
@@ -142,23 +62,8 @@ class VulkanSession:
         }
 
     def close(self) -> None:
-        """Free everything. Safe to call twice."""
-        if self.handle is None:
-            return
-        vk = self.vk
+        """Free kernels and device. Safe to call twice."""
         for kernel in self._kernels:
             kernel.close()
-        vk.vkDestroyFence(self.handle, self.fence, None)
-        vk.vkDestroyQueryPool(self.handle, self.stamps, None)
-        vk.vkDestroyCommandPool(self.handle, self.commands, None)
-        vk.vkDestroyDevice(self.handle, None)
-        self.handle = None
-        self.instance.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self._kernels = []
+        self.opened.close()

@@ -13,8 +13,8 @@ from zlib import crc32
 
 import numpy as np
 
-from simexplore.kernels.backend import Device, MatrixShape
-from simexplore.kernels.suites import Case
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.devices import Device, MatrixShape
 from simexplore.kernels.vulkan.neural import STAGE_INSTRUCTIONS
 from simexplore.kernels.vulkan.problems import CHAINS
 

@@ -1,10 +1,9 @@
-"""Help: instant, complete, with an example everywhere."""
+"""Help: complete, with an example everywhere; how fast it comes is in tests/bench."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,14 +57,9 @@ def script() -> Path:
     return path
 
 
-def test_the_installed_command_answers_help_at_once(script: Path) -> None:
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        done = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - started)
+def test_the_installed_command_answers_help(script: Path) -> None:
+    done = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
     assert "Usage: simexplore" in done.stdout
-    assert min(times) <= 0.3
 
 
 def test_the_installed_command_fails_in_one_line(script: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def seconds(op: Operator, gpu: Gpu, cache: CacheState) -> float:
     return float(predict(op, gpu, Conditions(cache=cache)).time_s[0])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(machines(), OPERATORS, FACTORS, STATES)
 @pytest.mark.parametrize("path", ["dram__bandwidth_bytes_per_s", "l2__bandwidth_bytes_per_clk"])
 def test_more_bandwidth_is_never_slower(path: str, gpu: Gpu, op: Operator, factor: float, cache: CacheState) -> None:
@@ -51,20 +51,20 @@ def test_more_bandwidth_is_never_slower(path: str, gpu: Gpu, op: Operator, facto
     assert seconds(op, faster, cache) <= seconds(op, gpu, cache) * (1.0 + ROUNDING)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(machines(), OPERATORS, FACTORS, STATES)
 def test_more_sms_are_never_slower(gpu: Gpu, op: Operator, factor: float, cache: CacheState) -> None:
     larger = with_values(gpu, sm__count=int(gpu.sm.count * factor))
     assert seconds(op, larger, cache) <= seconds(op, gpu, cache) * (1.0 + ROUNDING)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(machines(), OPERATORS)
 def test_warm_is_never_slower_than_cold(gpu: Gpu, op: Operator) -> None:
     assert seconds(op, gpu, WARM) <= seconds(op, gpu, COLD) * (1.0 + ROUNDING)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(machines(), CONVOLUTIONS, STATES)
 def test_energy_is_at_least_that_of_idling(gpu: Gpu, op: Conv2d, cache: CacheState) -> None:
     prediction = predict(op, gpu, Conditions(cache=cache))

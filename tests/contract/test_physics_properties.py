@@ -43,7 +43,7 @@ def seconds(op: ops.Operator, gpu: Gpu, cache: CacheState) -> float:
     return float(predict(op, gpu, Conditions(cache=cache)).time_s[0])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(machines(), operators())
 def test_never_below_the_roofline(gpu: Gpu, op: ops.Operator) -> None:
     rates = gpu.sm.tensor_ops_per_clk if op.dtype in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
@@ -52,7 +52,7 @@ def test_never_below_the_roofline(gpu: Gpu, op: ops.Operator) -> None:
     assert seconds(op, gpu, COLD) >= max(compute_s, memory_s) * (1.0 - ROUNDING)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(machines(), operators(), FACTORS, STATES)
 @pytest.mark.parametrize("path", ["dram__bandwidth_bytes_per_s", "l2__bandwidth_bytes_per_clk"])
 def test_more_bandwidth_is_never_slower(
@@ -63,7 +63,7 @@ def test_more_bandwidth_is_never_slower(
     assert seconds(op, faster, cache) <= seconds(op, gpu, cache) * (1.0 + slack_of(op, cache))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(machines(), operators(), FACTORS, STATES)
 def test_more_sms_are_never_slower(gpu: Gpu, op: ops.Operator, factor: float, cache: CacheState) -> None:
     gpu = with_one_decode_kernel(gpu)
@@ -72,13 +72,13 @@ def test_more_sms_are_never_slower(gpu: Gpu, op: ops.Operator, factor: float, ca
     assert seconds(op, larger, cache) <= seconds(op, gpu, cache) * (1.0 + slack)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(machines(), operators())
 def test_warm_is_never_slower_than_cold(gpu: Gpu, op: ops.Operator) -> None:
     assert seconds(op, gpu, WARM) <= seconds(op, gpu, COLD) * (1.0 + ROUNDING)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(machines(), operators(), STATES)
 def test_energy_is_at_least_that_of_idling(gpu: Gpu, op: ops.Operator, cache: CacheState) -> None:
     prediction = predict(op, gpu, Conditions(cache=cache))

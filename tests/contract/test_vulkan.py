@@ -12,10 +12,11 @@ import pytest
 from vulkan_here import needs_validation, needs_vulkan, validation
 
 from simexplore.errors import SimexploreError
+from simexplore.kernels.backend.case import Case
 from simexplore.kernels.measuring import measure_suite
 from simexplore.kernels.problems import check, problem_of
 from simexplore.kernels.runner import Effort
-from simexplore.kernels.suites import Case, cases_of, suites_of
+from simexplore.kernels.suites import cases_of, suites_of
 from simexplore.kernels.vulkan.device import VulkanBackend
 from simexplore.kernels.vulkan.programs import KERNELS
 from simexplore.kernels.vulkan.session import VulkanSession
@@ -144,14 +145,14 @@ def test_two_thousand_dispatches_leak_nothing() -> None:
         for _ in range(10):
             two_hundred()
         grown = resident_bytes() - before
-        assert session.instance.messages == []
+        assert session.opened.instance.messages == []
     assert grown < 4 * 2**20, f"{grown / 2000:.0f} bytes a dispatch"
 
 
 def test_the_validation_layers_are_heard() -> None:
     needs_validation()
     with VulkanBackend(validate=True).open() as session:
-        vk = session.vk
+        vk = session.opened.vk
         nothing = vk.VkBufferCreateInfo(size=0, usage=vk.VK_BUFFER_USAGE_STORAGE_BUFFER_BIT)
-        vk.vkDestroyBuffer(session.handle, vk.vkCreateBuffer(session.handle, nothing, None), None)
-        assert any("size" in message for message in session.instance.messages)
+        vk.vkDestroyBuffer(session.opened.handle, vk.vkCreateBuffer(session.opened.handle, nothing, None), None)
+        assert any("size" in message for message in session.opened.instance.messages)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import repeat
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from simexplore.kernels.backend import Arrays, Device, Report, Sample
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.devices import Device, Report
+from simexplore.kernels.backend.problem import Arrays
+from simexplore.kernels.backend.session import Sample, Session
 from simexplore.kernels.problems import problem_of
-from simexplore.kernels.suites import Case
 
 DEVICE = Device("fake", 0, "a fake device", "discrete GPU", "none")
 
@@ -30,7 +31,7 @@ class FakePrepared:
         self.session.closed += 1
 
 
-class FakeSession:
+class FakeSession(Session):
     """`times_s` is what each sample will say; `error` is added to every result."""
 
     def __init__(self, times_s: Iterator[float] | None = None, error: float = 0.0, device: Device = DEVICE) -> None:
@@ -48,14 +49,6 @@ class FakeSession:
 
     def close(self) -> None:
         self.closed += 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class FakeBackend:

@@ -71,8 +71,18 @@ def start(path: Path, out: Path, jobs: int = 1) -> subprocess.Popen[str]:
     call = "from simexplore.cli.main import main; main()"
     arguments = [sys.executable, "-c", call, "sweep", str(path), "-o", str(out), "--jobs", str(jobs)]
     return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_heed_ctrl_c,
     )
+
+
+def _heed_ctrl_c() -> None:
+    """A shell's background job ignores Ctrl-C, and its children would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def stored(out: Path) -> int:

@@ -6,10 +6,10 @@ from functools import cache
 
 import pytest
 
-from simexplore.kernels.backend import Device, MatrixShape
+from simexplore.kernels.backend.devices import Device, MatrixShape
 from simexplore.kernels.vulkan.device import VulkanBackend
-from simexplore.kernels.vulkan.instance import Instance
-from simexplore.kernels.vulkan.loader import VALIDATION, VulkanMissingError
+from simexplore.kernels.vulkan.runtime.instance import Instance
+from simexplore.kernels.vulkan.runtime.loader import VALIDATION, VulkanMissingError
 
 
 @cache

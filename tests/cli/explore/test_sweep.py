@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -116,13 +117,22 @@ def test_a_malformed_file_is_one_line_and_code_2(
 
 def test_mistakes(fails: Callable[..., str], command: Callable[..., Result], tmp_path: Path) -> None:
     assert "a readable file" in fails("sweep", tmp_path / "absent.yaml", "-o", tmp_path)
-    assert "expected a Dask scheduler" in fails(
-        "sweep", write(tmp_path), "-o", tmp_path, "--scheduler", "tcp://127.0.0.1:1"
-    )
     assert "expected a folder that simexplore sweep has written" in fails("pareto", tmp_path / "nothing")
     missing = command("sweep", write(tmp_path))
     assert missing.exit_code == 2
     assert "--output" in missing.stderr
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_scheduler_that_is_not_there(
+    fails: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    if installed:
+        pytest.importorskip("distributed", reason="the extra [sweep] is not installed")
+    else:
+        monkeypatch.setitem(sys.modules, "distributed", None)
+    told = fails("sweep", write(tmp_path), "-o", tmp_path, "--scheduler", "tcp://127.0.0.1:1")
+    assert ("expected a Dask scheduler" if installed else "pip install 'simexplore[sweep]'") in told
 
 
 def test_pareto(command: Callable[..., Result], fails: Callable[..., str], tmp_path: Path) -> None:

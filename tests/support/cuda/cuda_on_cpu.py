@@ -14,7 +14,7 @@ import pytest
 from fake_cuda import FakeCuda
 from fake_tensor_map import find
 
-from simexplore.kernels.cuda.compiler import Source
+from simexplore.kernels.cuda.runtime.compiler import Source
 
 COMPILER = "g++"
 SHIM = Path(__file__).with_name("cuda_on_cpu.hpp")

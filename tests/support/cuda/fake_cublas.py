@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from simexplore.kernels.cuda.encode import decode, e4m3_values
+from simexplore.kernels.cuda.runtime.encode import decode, e4m3_values
 
 KINDS = {0: np.float32, 1: np.float64, 2: np.float16, 3: np.int8, 10: np.int32, 14: np.uint16, 28: np.uint8}
 """numpy's type of a cudaDataType."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from simexplore.kernels.cuda.tensor_maps import ALIGNMENT, ENCODER
+from simexplore.kernels.cuda.runtime.tensor_maps import ALIGNMENT, ENCODER
 
 
 class FakeMap(ctypes.Structure):

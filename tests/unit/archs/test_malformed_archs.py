@@ -165,7 +165,7 @@ _TEXTS = st.one_of(
 _EDITS = st.lists(st.tuples(st.integers(0, len(GOOD)), st.integers(0, 12), _TEXTS), min_size=1, max_size=4)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=_EDITS)
 def test_any_edit_of_a_good_file_loads_or_is_one_line(tmp_path: Path, edits: list[tuple[int, int, str]]) -> None:
     text = GOOD
@@ -174,7 +174,7 @@ def test_any_edit_of_a_good_file_loads_or_is_one_line(tmp_path: Path, edits: lis
     _loads_or_explains(tmp_path / "fuzz.yaml", text.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_lines_lost_doubled_or_exchanged_load_or_are_one_line(tmp_path: Path, data: st.DataObject) -> None:
     lines = GOOD.splitlines()
@@ -192,7 +192,7 @@ def test_any_lines_lost_doubled_or_exchanged_load_or_are_one_line(tmp_path: Path
     _loads_or_explains(tmp_path / "fuzz.yaml", "\n".join(lines).encode())
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.binary(max_size=60))
 def test_any_bytes_load_or_are_one_line(tmp_path: Path, raw: bytes) -> None:
     _loads_or_explains(tmp_path / "fuzz.yaml", raw)

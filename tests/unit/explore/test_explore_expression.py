@@ -100,7 +100,7 @@ def test_quantities() -> None:
         quantity_of("141")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=st.text(max_size=40) | st.text(alphabet="0123456789.+-*/()eEsmcountBGi <>,", max_size=30))
 def test_any_text_has_a_value_or_is_one_line(text: str) -> None:
     try:

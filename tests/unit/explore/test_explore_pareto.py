@@ -32,14 +32,13 @@ def dominates(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.all(a <= b) and np.any(a < b))
 
 
-@settings(deadline=None)
 @given(values=POINTS)
 def test_the_front_is_what_nothing_dominates(values: np.ndarray) -> None:
     expected = [not any(dominates(other, value) for other in values) for value in values]
     assert list(front(values)) == expected
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(values=POINTS)
 def test_the_volume_is_the_count_of_dominated_cells(values: np.ndarray) -> None:
     cells = np.stack(np.meshgrid(*[np.arange(7)] * values.shape[1], indexing="ij"), axis=-1).reshape(
@@ -56,7 +55,6 @@ def test_points_that_failed_are_on_no_front() -> None:
     assert hypervolume(np.array([[2.0, 2.0]]), [1.0, 1.0]) == 0.0
 
 
-@settings(deadline=None)
 @given(values=POINTS, data=st.data())
 def test_sure_domination_needs_intervals_apart(values: np.ndarray, data: st.DataObject) -> None:
     width = data.draw(arrays(np.float64, values.shape, elements=st.integers(0, 3)))

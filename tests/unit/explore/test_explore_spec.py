@@ -172,7 +172,7 @@ def test_files_lie_beside_the_sweep_or_have_a_whole_path(tmp_path: Path) -> None
         assert spec.problem.workloads[0].kind == "file"
 
 
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @FUZZ

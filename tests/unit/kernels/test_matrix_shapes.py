@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from vulkan_here import needs_vulkan
 
-from simexplore.kernels.backend import MatrixShape
-from simexplore.kernels.vulkan.abilities import BITS, Chain, matrix_shapes
-from simexplore.kernels.vulkan.loader import binding
+from simexplore.kernels.backend.devices import MatrixShape
+from simexplore.kernels.vulkan.runtime.abilities import BITS, Chain, matrix_shapes
+from simexplore.kernels.vulkan.runtime.loader import binding
 
 FP16, FP32, INT8, INT32, UINT8, UINT32 = 0, 1, 3, 5, 7, 9
 SUBGROUP, WORKGROUP = 3, 2

@@ -195,7 +195,7 @@ def test_joined_tables_keep_their_conditions(tmp_path: Path) -> None:
     keep=st.integers(0, len(GEMM)),
     junk=st.text(max_size=20),
 )
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_a_table_or_one_line(tmp_path: Path, cells: list[list[str]], keep: int, junk: str) -> None:
     path = tmp_path / "any.csv"
     text = GEMM[:keep] + junk + "\n".join(",".join(row) for row in cells)

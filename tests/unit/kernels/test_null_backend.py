@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.backend import backend_of
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.registry import backend_of
 from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measuring import measure_suite
 from simexplore.kernels.null.device import DEVICE, NullBackend, NullSession, made_up_s
 from simexplore.kernels.problems import problem_of
 from simexplore.kernels.runner import Effort, measure_case
-from simexplore.kernels.suites import Case, cases_of
+from simexplore.kernels.suites import cases_of
 
 GEMM = Case("gemm", {"m": 32, "n": 16, "k": 8, "dtype": "fp32"}, "numpy")
 

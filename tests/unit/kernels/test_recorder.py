@@ -12,9 +12,9 @@ from fake_backend import FakeBackend, FakeSession
 
 from simexplore.errors import SimexploreError
 from simexplore.kernels import suites
+from simexplore.kernels.backend.case import Case
 from simexplore.kernels.measuring import measure_suite
 from simexplore.kernels.recorder import Recorder
-from simexplore.kernels.suites import Case
 
 
 def about(**changes: Any) -> dict[str, Any]:

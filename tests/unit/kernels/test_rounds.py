@@ -14,10 +14,11 @@ import pytest
 from fake_backend import FakeBackend, FakePrepared, FakeSession
 
 from simexplore.kernels import pace, suites
-from simexplore.kernels.backend import Device, Sample
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.devices import Device
+from simexplore.kernels.backend.session import Sample
 from simexplore.kernels.measuring import measure_suite, out_of_step, reference_s
 from simexplore.kernels.runner import Effort, Measured, measure
-from simexplore.kernels.suites import Case
 
 CPU = Device("fake", 0, "a CPU", "CPU", "none")
 SIZES = (1000, 2000, 3000)

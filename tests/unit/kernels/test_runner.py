@@ -9,11 +9,11 @@ import pytest
 from fake_backend import DEVICE, FakeSession
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.backend import Device
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.devices import Device
 from simexplore.kernels.measurement import TIME
 from simexplore.kernels.runner import Effort, Known, Measured, measure, measure_case
 from simexplore.kernels.statistics import timing_of
-from simexplore.kernels.suites import Case
 
 COPY = Case("copy", {"elements": 1000, "dtype": "fp32"}, "elementwise", {"threads": 64})
 ADD = Case("add", {"elements": 1000, "dtype": "fp32"}, "elementwise", {"threads": 64})

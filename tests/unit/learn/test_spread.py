@@ -10,7 +10,7 @@ from simexplore.sim.learn.spread import log_sizes, spread_rows
 from simexplore.workloads.ops import Gemm
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 300), st.integers(0, 60), st.integers(1, 3), st.integers(0, 2**16))
 def test_as_many_as_wanted_and_none_twice(rows: int, most: int, dimensions: int, seed: int) -> None:
     random = np.random.default_rng(seed)

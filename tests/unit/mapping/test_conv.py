@@ -160,7 +160,7 @@ def test_events_play_an_eager_call_as_the_closed_form_does(gpu: Gpu) -> None:
     assert played > estimate_graph(graph, gpu, Conditions(cache=COLD)).time_s + gpu.conv_kernels.call_s
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from(["nvidia/a100-pcie-80gb", "nvidia/h200-sxm", "nvidia/v100-sxm", "nvidia/rtx-4090"]),
     st.sampled_from(["fp16", "fp32"]),

@@ -57,7 +57,7 @@ def test_tiles_larger_than_a_cta_are_a_mistake() -> None:
         simexplore.estimate("gemm_naive_tiled(m=8,n=8,k=8,tile=4,dtype=int4)", "nvidia/rtx-4070")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 4000), st.integers(1, 4000), st.integers(1, 4000), st.sampled_from(TILES))
 def test_never_below_the_roofline(m: int, n: int, k: int, tile: int) -> None:
     gpu, op = load_arch("nvidia/rtx-4070"), NaiveTiledGemm(m, n, k, tile)

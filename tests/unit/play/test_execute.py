@@ -211,7 +211,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     return Graph("random", tuple(nodes))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(graphs())
 def test_never_below_the_critical_path_nor_out_of_order(work: Graph) -> None:
     run = execute(work, gpu(), COLD_GRAPH)

@@ -68,7 +68,7 @@ def drip_fractions(caps: list[float], demands: list[Amounts], capacities: list[f
     return [count / drops for count in taken]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(1, 5), min_size=1, max_size=3),
     st.lists(st.tuples(st.integers(1, 5), st.lists(st.integers(0, 3), min_size=3, max_size=3)), min_size=1, max_size=5),
@@ -259,7 +259,6 @@ def joins(draw: st.DrawFn, magnitude: float) -> list[tuple[int, float, float, in
     return draw(st.lists(flow, min_size=1, max_size=8))
 
 
-@settings(deadline=None)
 @given(joins(magnitude=30.0))
 def test_work_done_is_work_asked(flows: list[tuple[int, float, float, int, float, float]]) -> None:
     """Also: what each resource gave over time is what the flows' work takes, and nothing is given beyond capacity."""
@@ -282,7 +281,6 @@ def test_work_done_is_work_asked(flows: list[tuple[int, float, float, int, float
     assert bench.rates[-1][1] == {"dram": 0.0, "l2": 0.0}
 
 
-@settings(deadline=None)
 @given(joins(magnitude=1e15))
 @example([(0, 1e15, 1e-15, 5, 1e-15, 0.0), (0, 1e-15, 1e15, 5, 1e15, 1e15)])
 def test_extreme_magnitudes_come_to_an_end(flows: list[tuple[int, float, float, int, float, float]]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from simexplore.sim.play.engine import Clock
@@ -219,7 +219,6 @@ grids = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(grids, st.integers(0, 6), st.sampled_from([None, 1, 3])), min_size=1, max_size=8))
 def test_every_kernel_ends_its_work_is_done_and_slots_are_never_overbooked(
     launches: list[tuple[Ctas, int, int | None]],

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from simexplore.archs.load import load_arch
-from simexplore.kernels.backend import Device
+from simexplore.kernels.backend.devices import Device
 from simexplore.kernels.cuda.device import features_of
 from simexplore.kernels.suites import cases_of
 from simexplore.sim.studies import hopper

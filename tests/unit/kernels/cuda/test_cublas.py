@@ -9,12 +9,13 @@ from fake_cublas import FakeCublas
 from fake_cuda import FakeCuda
 
 from simexplore.errors import SimexploreError
+from simexplore.kernels.backend.case import Case
 from simexplore.kernels.cuda import cublas
 from simexplore.kernels.cuda import device as cuda_device
 from simexplore.kernels.cuda.cublas import TYPES, Heuristic
 from simexplore.kernels.cuda.device import CudaBackend
 from simexplore.kernels.runner import Effort, measure_case
-from simexplore.kernels.suites import Case, cases_of
+from simexplore.kernels.suites import cases_of
 
 BRIEF = Effort(warmup=1, sample_s=2e-3, max_launches=3, min_samples=2, max_samples=2)
 

@@ -7,13 +7,14 @@ import pytest
 from fake_cuda import FakeCuda
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.backend import backend_of
-from simexplore.kernels.cuda import cublas, launching
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.registry import backend_of
+from simexplore.kernels.cuda import cublas
 from simexplore.kernels.cuda import device as cuda_device
-from simexplore.kernels.cuda import driver as cuda_driver
 from simexplore.kernels.cuda.device import CudaBackend
+from simexplore.kernels.cuda.runtime import driver as cuda_driver
+from simexplore.kernels.cuda.runtime import launching
 from simexplore.kernels.runner import Effort, measure_case
-from simexplore.kernels.suites import Case
 
 COPY = Case("copy", {"elements": 1024, "dtype": "fp32"}, "stream", {"threads": 64})
 COLD = Case("copy", {"elements": 1024, "dtype": "fp32"}, "stream", {"threads": 64, "cold": 1})

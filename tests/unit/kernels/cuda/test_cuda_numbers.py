@@ -10,11 +10,12 @@ import pytest
 from cuda_on_cpu import CpuCuda, compiled, needs_compiler
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.cuda import cublas, launching
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.cuda import cublas
 from simexplore.kernels.cuda import device as cuda_device
 from simexplore.kernels.cuda.device import CudaBackend, CudaSession
+from simexplore.kernels.cuda.runtime import launching
 from simexplore.kernels.problems import check, problem_of
-from simexplore.kernels.suites import Case
 
 UNEVEN: dict[str, Any] = {"m": 70, "n": 67, "k": 45, "dtype": "fp32"}
 """No side is a multiple of any tile."""

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.backend import Device
-from simexplore.kernels.cuda.compiler import ARCHITECTURES, Source, compiled, nvrtc_version
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.devices import Device
 from simexplore.kernels.cuda.device import architecture_of, features_of
-from simexplore.kernels.cuda.encode import e4m3_values, encode
 from simexplore.kernels.cuda.instructions import MMA_DEPTHS, OPERANDS, mma_macros, wgmma_macros
 from simexplore.kernels.cuda.problems import DPX, PROBLEMS
 from simexplore.kernels.cuda.programs import PROGRAMS, program_of
+from simexplore.kernels.cuda.runtime.compiler import ARCHITECTURES, Source, compiled, nvrtc_version
+from simexplore.kernels.cuda.runtime.encode import e4m3_values, encode
 from simexplore.kernels.problems import draw, problem_of
-from simexplore.kernels.suites import Case, cases_of
+from simexplore.kernels.suites import cases_of
 
 CAPABILITIES = ((8, 0), (8, 6), (8, 9), (9, 0))
 LIMITS = {"cores": 16.0, "l2_bytes": float(6 << 20), "shared_memory_bytes": 232448.0}

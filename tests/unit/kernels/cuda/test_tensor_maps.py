@@ -11,13 +11,14 @@ from fake_cuda import FakeCuda
 from fake_tensor_map import FakeMap, find
 
 from simexplore.errors import SimexploreError
+from simexplore.kernels.backend.case import Case
 from simexplore.kernels.cuda import device as cuda_device
-from simexplore.kernels.cuda import launching
 from simexplore.kernels.cuda.device import CudaBackend
+from simexplore.kernels.cuda.runtime import launching
+from simexplore.kernels.cuda.runtime.tensor_maps import MAP_BYTES, Tiled, encoded
 from simexplore.kernels.cuda.suites import BOXES
-from simexplore.kernels.cuda.tensor_maps import MAP_BYTES, Tiled, encoded
 from simexplore.kernels.runner import Effort, measure_case
-from simexplore.kernels.suites import Case, cases_of
+from simexplore.kernels.suites import cases_of
 
 BRIEF = Effort(warmup=1, min_samples=2, max_samples=2)
 

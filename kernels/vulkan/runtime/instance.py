@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from simexplore.kernels.backend import Device, DeviceKind
-from simexplore.kernels.vulkan.abilities import BITS, matrix_shapes, present
-from simexplore.kernels.vulkan.loader import DRIVER, LOADER, VALIDATION, VulkanMissingError, binding
+from simexplore.kernels.backend.devices import Device, DeviceKind
+from simexplore.kernels.vulkan.runtime.abilities import BITS, matrix_shapes, present
+from simexplore.kernels.vulkan.runtime.loader import DRIVER, LOADER, VALIDATION, VulkanMissingError, binding
 
 VALIDATION_LAYER = "VK_LAYER_KHRONOS_validation"
 _DEBUG_UTILS = "VK_EXT_debug_utils"

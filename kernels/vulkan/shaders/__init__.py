@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 from simexplore.errors import SimexploreError
 
-FOLDER = Path(__file__).resolve().parent / "shaders"
+FOLDER = Path(__file__).resolve().parent
 MANIFEST = FOLDER / "manifest.json"
 COMPILER, VALIDATOR = "glslangValidator", "spirv-val"
 TARGET = "vulkan1.2"
@@ -30,24 +30,24 @@ TOO_OLD = "extension not supported"
 _FP16 = ("FP16=1",)
 VARIANTS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "empty": ("empty.comp", ()),
-        "elementwise_fp32": ("elementwise.comp", ()),
-        "elementwise_fp16": ("elementwise.comp", _FP16),
-        "rowwise": ("rowwise.comp", ()),
-        "gemm_naive": ("gemm_naive.comp", ()),
-        "gemm_tiled": ("gemm_tiled.comp", ()),
-        "gemm_register": ("gemm_register.comp", ()),
-        "gemm_cooperative_fp16": ("gemm_cooperative.comp", ()),
-        "gemm_cooperative_int8": ("gemm_cooperative.comp", ("INT8=1",)),
-        "fma_fp32": ("fma.comp", ()),
-        "fma_fp16": ("fma.comp", _FP16),
-        "fma_int32": ("fma.comp", ("INT32=1",)),
-        "pointer_chase": ("pointer_chase.comp", ()),
-        "shared_read": ("shared_read.comp", ()),
-        "grid_encoding": ("grid_encoding.comp", ()),
-        "mlp_fused": ("mlp_fused.comp", ()),
-        "mlp_layer": ("mlp_layer.comp", ()),
-        "chain": ("chain.comp", ()),
+        "empty": ("micro/empty.comp", ()),
+        "elementwise_fp32": ("rows/elementwise.comp", ()),
+        "elementwise_fp16": ("rows/elementwise.comp", _FP16),
+        "rowwise": ("rows/rowwise.comp", ()),
+        "gemm_naive": ("matrices/gemm_naive.comp", ()),
+        "gemm_tiled": ("matrices/gemm_tiled.comp", ()),
+        "gemm_register": ("matrices/gemm_register.comp", ()),
+        "gemm_cooperative_fp16": ("matrices/gemm_cooperative.comp", ()),
+        "gemm_cooperative_int8": ("matrices/gemm_cooperative.comp", ("INT8=1",)),
+        "fma_fp32": ("micro/fma.comp", ()),
+        "fma_fp16": ("micro/fma.comp", _FP16),
+        "fma_int32": ("micro/fma.comp", ("INT32=1",)),
+        "pointer_chase": ("micro/pointer_chase.comp", ()),
+        "shared_read": ("micro/shared_read.comp", ()),
+        "grid_encoding": ("neural/grid_encoding.comp", ()),
+        "mlp_fused": ("neural/mlp_fused.comp", ()),
+        "mlp_layer": ("neural/mlp_layer.comp", ()),
+        "chain": ("micro/chain.comp", ()),
     }
 )
 """Shader → (source, macros), one line a shader."""
@@ -55,7 +55,12 @@ VARIANTS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
 
 def code_of(shader: str) -> bytes:
     """The committed SPIR-V of a shader."""
-    return (FOLDER / f"{shader}.spv").read_bytes()
+    return binary_of(shader).read_bytes()
+
+
+def binary_of(shader: str) -> Path:
+    """Where a shader's SPIR-V is: beside its source."""
+    return (FOLDER / VARIANTS[shader][0]).with_name(f"{shader}.spv")
 
 
 def source_hash(shader: str) -> str:
@@ -98,12 +103,8 @@ def compile_changed() -> list[str]:
     known = json.loads(MANIFEST.read_text(encoding="utf-8")) if MANIFEST.exists() else {}
     changed = [shader for shader in VARIANTS if known.get(shader, {}).get("source") != source_hash(shader)]
     for shader in changed:
-        spirv = compile_shader(shader, FOLDER / f"{shader}.spv")
+        spirv = compile_shader(shader, binary_of(shader))
         known[shader] = {"source": source_hash(shader), "spirv": hashlib.sha256(spirv).hexdigest()}
     kept = {shader: known[shader] for shader in sorted(VARIANTS)}
     MANIFEST.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     return changed
-
-
-if __name__ == "__main__":
-    compile_changed()

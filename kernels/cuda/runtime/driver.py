@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.backend import Missing
+from simexplore.kernels.backend.devices import Missing
 
 Array: TypeAlias = npt.NDArray[Any]
 Grid: TypeAlias = tuple[int, int, int]

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.backend import Missing
+from simexplore.kernels.backend.devices import Missing
 
 PACKAGE = Missing("Python package vulkan", "pip install 'simexplore[vulkan]'")
 LOADER = Missing(

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.cuda.libraries import places_of
+from simexplore.kernels.cuda.runtime.libraries import places_of
 
 INSTALL = "pip install 'simexplore[cuda]'"
-SOURCES = Path(__file__).parent / "sources"
+SOURCES = Path(__file__).resolve().parents[1] / "sources"
 ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90a")
 """What the sources are held to compile for."""
 

@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from simexplore.kernels.cuda.compiler import compiled
+from simexplore.kernels.backend.case import Case
+from simexplore.kernels.backend.problem import Array
 from simexplore.kernels.cuda.cublas import Multiplication
-from simexplore.kernels.cuda.driver import Driver
 from simexplore.kernels.cuda.programs import Program
-from simexplore.kernels.cuda.tensor_maps import encoded
-from simexplore.kernels.problems import Array
-from simexplore.kernels.suites import Case
+from simexplore.kernels.cuda.runtime.compiler import compiled
+from simexplore.kernels.cuda.runtime.driver import Driver
+from simexplore.kernels.cuda.runtime.tensor_maps import encoded
 
 Buffers = Mapping[str, Any]
 """Addresses on the device by the names of a program's outputs and inputs."""

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from simexplore.kernels.problems import Array
+from simexplore.kernels.backend.problem import Array
 
 
 def encode(array: Array, dtype: str) -> Array:

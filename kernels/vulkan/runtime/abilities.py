@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from simexplore.kernels.backend import MatrixShape
+from simexplore.kernels.backend.devices import MatrixShape
 
 COOPERATIVE = "VK_KHR_cooperative_matrix"
 _SHAPES = "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR"

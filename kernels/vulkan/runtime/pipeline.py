@@ -7,21 +7,19 @@ of a struct made inline inside a list no longer than the list's own making.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from simexplore.kernels.vulkan.program import Dispatch
+from simexplore.kernels.vulkan.runtime.memory import DeviceBuffer
+from simexplore.kernels.vulkan.runtime.opened import OpenDevice
 from simexplore.kernels.vulkan.shaders import code_of
-
-if TYPE_CHECKING:
-    from simexplore.kernels.vulkan.memory import DeviceBuffer
-    from simexplore.kernels.vulkan.program import Dispatch
-    from simexplore.kernels.vulkan.session import VulkanSession
 
 
 class Pipeline:
     """One shader with one set of constants, and room for some descriptor sets."""
 
-    def __init__(self, session: VulkanSession, dispatch: Dispatch, sets: int) -> None:
-        self._vk, self._device = vk, device = session.vk, session.handle
+    def __init__(self, opened: OpenDevice, dispatch: Dispatch, sets: int) -> None:
+        self._vk, self._device = vk, device = opened.vk, opened.handle
         count = len(dispatch.buffers)
         storage, compute = vk.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, vk.VK_SHADER_STAGE_COMPUTE_BIT
         bindings = [

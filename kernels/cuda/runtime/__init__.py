@@ -1,0 +1,1 @@
+"""What CUDA itself offers: driver, compiler, launches, tensor maps, power readings."""

@@ -1,0 +1,1 @@
+"""What Vulkan itself offers: instance, devices, memory, pipelines."""

@@ -1,0 +1,26 @@
+"""How hypothesis draws, for all tests, and what runs only when it is asked for.
+
+No example has a time limit, which a busy machine would break.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import Phase, settings
+
+settings.register_profile("default", deadline=None)
+settings.register_profile("mutants", deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate))
+"""For `tools/mutants.py`: the same examples every time, and none made smaller once one has failed."""
+settings.load_profile("default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--mutation", action="store_true", help="try mutants of the physics too (a quarter of an hour)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--mutation"):
+        return
+    for item in items:
+        if item.get_closest_marker("mutation"):
+            item.add_marker(pytest.mark.skip(reason="a quarter of an hour: pytest --mutation tests/mutation"))
