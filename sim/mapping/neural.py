@@ -12,6 +12,8 @@ the next, lie in 1 + 31 resolution / spacing cells. The two corners along x are 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
@@ -62,12 +64,43 @@ HOST_STEPS = 2.0
 
 def grid_encoding_demands(op: GridEncoding, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """The encoding kernel: its levels' work averaged over their equally many CTAs."""
-    grid, warp = op.grid, float(gpu.sm.warp_size)
-    queries, levels, corners = column(op.queries), column(op.levels), column(op.corners)
-    dims, features, entry = column(op.dims), column(op.features), column(op.entry_bytes)
-    here = grid.entries > 0.0
+    queries, levels = column(op.queries), column(op.levels)
+    ctas = ceil_div(queries, ENCODING_THREADS) * levels
+    threads = queries * levels / ctas
+    gathers, stride = _gathers(op, gpu), column(op.stride_bytes)
+    written = column(op.features) * bytes_of(op.dtype)
+    hit = gpu.l2.mean_latency_cycles
+    work = Work(
+        fma_ops=threads * _instructions(op) * OPS_PER_INSTRUCTION,
+        special_ops=threads * (1.0 + column(op.corners) * MODULO_SPECIAL_OPS),
+        shared_bytes=threads * gathers.l1_bytes,
+        l2_read_bytes=threads * (gathers.l2_bytes + stride),
+        l2_write_bytes=threads * written,
+        dram_read_bytes=threads * (gathers.dram_bytes + _points_missed(op, gpu, conditions, written)),
+        dram_write_bytes=threads * written * written_back_share(queries * levels * written, gpu),
+    )
+    latency = Latency(
+        bytes_in_flight=threads * np.maximum(gathers.l2_bytes, stride),
+        exposed_cycles=constant(hit),
+        setup_cycles=constant(hit),
+    )
+    warps, registers = constant(ENCODING_THREADS / gpu.sm.warp_size), constant(ENCODING_REGISTERS)
+    return (KernelDemand("encode", Grid(ctas, warps, registers, constant(0.0)), work, latency),)
 
-    spacing = column(op.spacing)
+
+class _Gathers(NamedTuple):
+    """What a thread draws of a level's table, the mean over levels; arrays of shape (rows, 1)."""
+
+    l1_bytes: FloatArray
+    """Lines that L1 serves [B]."""
+    l2_bytes: FloatArray
+    dram_bytes: FloatArray
+
+
+def _gathers(op: GridEncoding, gpu: Gpu) -> _Gathers:
+    grid, warp, levels = op.grid, float(gpu.sm.warp_size), column(op.levels)
+    corners, dims, entry, spacing = (column(x) for x in (op.corners, op.dims, op.entry_bytes, op.spacing))
+    here = grid.entries > 0.0
     per_cell = np.where(spacing > 0.0, grid.resolution / np.maximum(spacing, 1.0), 1.0)
     entries_per_sector = np.maximum(gpu.l2.sector_bytes / entry, 1.0)
     sector_share = _touched(per_cell, dims, entries_per_sector, spacing, warp)
@@ -77,51 +110,32 @@ def grid_encoding_demands(op: GridEncoding, gpu: Gpu, conditions: Conditions) ->
     sectors = corners / 2.0 * (1.0 + 1.0 / entries_per_sector) * sector_share
     gathered = np.where(here, sectors * (1.0 - in_l1) * gpu.l2.sector_bytes, 0.0)
     missed = gathered * (1.0 - cache.hit_share(table, gpu))
+    lines = corners * np.maximum(1.0, entry / VECTOR_BYTES) * np.where(here, line_share, 0.0)
 
-    hashed = grid.hashed.sum(axis=1, keepdims=True) / levels
+    def mean(of_levels: FloatArray) -> FloatArray:
+        total: FloatArray = of_levels.sum(axis=1, keepdims=True)
+        return total / levels
+
+    return _Gathers(LINE_BYTES * mean(lines), mean(gathered), mean(missed))
+
+
+def _instructions(op: GridEncoding) -> FloatArray:
+    """Instructions of a thread: its point, and each corner of its cell."""
+    dims = column(op.dims)
+    hashed = op.grid.hashed.sum(axis=1, keepdims=True) / column(op.levels)
     corner = CORNER_INSTRUCTIONS + dims * (CORNER_INSTRUCTIONS_PER_DIM + HASH_INSTRUCTIONS_PER_DIM * hashed)
-    instructions = LEVEL_INSTRUCTIONS + dims * COORDINATE_INSTRUCTIONS
-    instructions = instructions + corners * (corner + features * FEATURE_INSTRUCTIONS)
+    of_point = LEVEL_INSTRUCTIONS + dims * COORDINATE_INSTRUCTIONS
+    instructions: FloatArray = of_point + column(op.corners) * (corner + column(op.features) * FEATURE_INSTRUCTIONS)
+    return instructions
 
-    stride, written = column(op.stride_bytes), features * bytes_of(op.dtype)
+
+def _points_missed(op: GridEncoding, gpu: Gpu, conditions: Conditions, written: FloatArray) -> FloatArray:
+    """Bytes of a point that come from DRAM for a thread, the mean over levels: each passes over all points again."""
+    queries, levels, stride = column(op.queries), column(op.levels), column(op.stride_bytes)
     points = queries * stride
     first_miss = 1.0 - warm_share(points, conditions.cache.activation_copies, queries * levels * written, gpu)
     again_miss = 1.0 - cache.hit_share(points, gpu)
-    points_missed = stride * (first_miss + (levels - 1.0) * again_miss) / levels
-    ctas = ceil_div(queries, ENCODING_THREADS) * levels
-    threads = queries * levels / ctas
-    gather = gathered.sum(axis=1, keepdims=True) / levels
-    hit = gpu.l2.mean_latency_cycles
-    return (
-        KernelDemand(
-            kernel="encode",
-            grid=Grid(
-                ctas=ctas,
-                warps_per_cta=constant(ENCODING_THREADS / warp),
-                registers_per_thread=constant(ENCODING_REGISTERS),
-                shared_bytes_per_cta=constant(0.0),
-            ),
-            work=Work(
-                fma_ops=threads * instructions * OPS_PER_INSTRUCTION,
-                special_ops=threads * (1.0 + corners * MODULO_SPECIAL_OPS),
-                shared_bytes=threads
-                * LINE_BYTES
-                * corners
-                * np.maximum(1.0, entry / VECTOR_BYTES)
-                * np.where(here, line_share, 0.0).sum(axis=1, keepdims=True)
-                / levels,
-                l2_read_bytes=threads * (gather + stride),
-                l2_write_bytes=threads * written,
-                dram_read_bytes=threads * (missed.sum(axis=1, keepdims=True) / levels + points_missed),
-                dram_write_bytes=threads * written * written_back_share(queries * levels * written, gpu),
-            ),
-            latency=Latency(
-                bytes_in_flight=threads * np.maximum(gather, stride),
-                exposed_cycles=constant(hit),
-                setup_cycles=constant(hit),
-            ),
-        ),
-    )
+    return stride * (first_miss + (levels - 1.0) * again_miss) / levels
 
 
 def _touched(

@@ -119,65 +119,65 @@ def _cta(op: AttentionPrefill, gpu: Gpu) -> _Cta:
 
 
 def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> KernelDemand:
-    library, sm = gpu.attention_kernels, gpu.sm
-    element, cached = bytes_of(op.dtype), bytes_of(op.kv_dtype or op.dtype)
-    cta = _cta(op, gpu)
-    width, seq_q = column(op.head_dim), column(op.seq_q)
-    ctas = column(op.batch) * column(op.heads) * ceil_div(seq_q, cta.queries)
-    queries_of_cta = np.minimum(cta.queries, seq_q)
-    result = queries_of_cta * width * element
-    kv, queries = column(op.kv_bytes), column(op.output_bytes)
-    warm = warm_share(kv + queries, conditions.cache.activation_copies, queries, gpu)
-    hit = gpu.l2.mean_latency_cycles
-    steps, scores = cta.keys / cta.keys_at_once, cta.rows * cta.keys
-    step_cycles = _step_cycles(width * element, gpu)
-    threads = np.maximum(cta.queries / MMA_ROWS, LEAST_WARPS) * sm.warp_size
-    registers = cta.queries * (width + cta.keys_at_once) / threads + ADDRESS_REGISTERS
-    slower, widened = _widening(op, gpu)
-    fixed_trips = (
-        library.prefill.round_trips
-        * grown(library.prefill.fixed_over_queries, queries_of_cta / cta.queries)
-        * grown(library.prefill.fixed_over_width, cta.width / REFERENCE_HEAD)
-    )
+    library, cta = gpu.attention_kernels.prefill, _cta(op, gpu)
+    ctas = column(op.batch) * column(op.heads) * ceil_div(column(op.seq_q), cta.queries)
     return KernelDemand(
         kernel="attention",
-        grid=Grid(
-            ctas=ctas,
-            warps_per_cta=cta.warps,
-            registers_per_thread=np.minimum(
-                registers, np.minimum(MOST_REGISTERS, sm.registers / (cta.warps * sm.warp_size))
-            ),
-            shared_bytes_per_cta=cta.held_bytes,
-        ),
-        work=Work(
-            tensor_dtype=tensor_dtype(op.dtype, gpu),
-            tensor_ops=OPS_OF_SCORE * scores * cta.width * slower,
-            fma_ops=2.0 * library.softmax_instructions * scores,
-            special_ops=scores + 2.0 * widened * cta.keys * cta.width,
-            shared_bytes=cta.shared_bytes,
-            l2_read_bytes=result + 2.0 * np.minimum(cta.keys, column(op.seq_kv)) * width * cached,
-            l2_write_bytes=result,
-            dram_read_bytes=(kv + queries) * (1.0 - warm) / ctas,
-            dram_write_bytes=queries * written_back_share(kv + 2.0 * queries, gpu) / ctas,
-            epilogue_bytes=result,
-        ),
-        latency=Latency(
-            helper_cycles=2.0 * hit,
-            bytes_in_flight=2.0 * cta.keys_at_once * width * cached,
-            chain_cycles=steps * step_cycles,
-            exposed_cycles=fixed_trips * hit,
-            straggler_share=library.prefill.tail_share * np.maximum(cta.longest - 1.0, 0.0),
-            setup_cycles=constant(library.setup_round_trips * hit),
-        ),
+        grid=Grid(ctas, cta.warps, _registers(op, cta, gpu), cta.held_bytes),
+        work=_work(op, cta, ctas, gpu, conditions),
+        latency=_latency(op, cta, gpu),
         overlap=Overlap(
-            within_sm=library.prefill.overlap_exponent,
-            tensor_efficiency=library.prefill.tensor_efficiency,
-            l2_rate=library.prefill.l2_rate,
-            dram_rate=library.prefill.dram_rate,
+            within_sm=library.overlap_exponent,
+            tensor_efficiency=library.tensor_efficiency,
+            l2_rate=library.l2_rate,
+            dram_rate=library.dram_rate,
         ),
-        choice=Choice(
-            label=(cta.queries, cta.keys_at_once),
-        ),
+        choice=Choice(label=(cta.queries, cta.keys_at_once)),
+    )
+
+
+def _registers(op: AttentionPrefill, cta: _Cta, gpu: Gpu) -> FloatArray:
+    """Registers of a thread: its share of the scores and of the result, and addresses; no more than it can have."""
+    threads = np.maximum(cta.queries / MMA_ROWS, LEAST_WARPS) * gpu.sm.warp_size
+    wanted = cta.queries * (column(op.head_dim) + cta.keys_at_once) / threads + ADDRESS_REGISTERS
+    room = gpu.sm.registers / (cta.warps * gpu.sm.warp_size)
+    registers: FloatArray = np.minimum(wanted, np.minimum(MOST_REGISTERS, room))
+    return registers
+
+
+def _work(op: AttentionPrefill, cta: _Cta, ctas: FloatArray, gpu: Gpu, conditions: Conditions) -> Work:
+    element, cached = bytes_of(op.dtype), bytes_of(op.kv_dtype or op.dtype)
+    width, scores = column(op.head_dim), cta.rows * cta.keys
+    slower, widened = _widening(op, gpu)
+    result = np.minimum(cta.queries, column(op.seq_q)) * width * element
+    kv, queries = column(op.kv_bytes), column(op.output_bytes)
+    warm = warm_share(kv + queries, conditions.cache.activation_copies, queries, gpu)
+    return Work(
+        tensor_dtype=tensor_dtype(op.dtype, gpu),
+        tensor_ops=OPS_OF_SCORE * scores * cta.width * slower,
+        fma_ops=2.0 * gpu.attention_kernels.softmax_instructions * scores,
+        special_ops=scores + 2.0 * widened * cta.keys * cta.width,
+        shared_bytes=cta.shared_bytes,
+        l2_read_bytes=result + 2.0 * np.minimum(cta.keys, column(op.seq_kv)) * width * cached,
+        l2_write_bytes=result,
+        dram_read_bytes=(kv + queries) * (1.0 - warm) / ctas,
+        dram_write_bytes=queries * written_back_share(kv + 2.0 * queries, gpu) / ctas,
+        epilogue_bytes=result,
+    )
+
+
+def _latency(op: AttentionPrefill, cta: _Cta, gpu: Gpu) -> Latency:
+    library, hit, width = gpu.attention_kernels.prefill, gpu.l2.mean_latency_cycles, column(op.head_dim)
+    filled = np.minimum(cta.queries, column(op.seq_q)) / cta.queries
+    trips = library.round_trips * grown(library.fixed_over_queries, filled)
+    trips = trips * grown(library.fixed_over_width, cta.width / REFERENCE_HEAD)
+    return Latency(
+        helper_cycles=2.0 * hit,
+        bytes_in_flight=2.0 * cta.keys_at_once * width * bytes_of(op.kv_dtype or op.dtype),
+        chain_cycles=cta.keys / cta.keys_at_once * _step_cycles(width * bytes_of(op.dtype), gpu),
+        exposed_cycles=trips * hit,
+        straggler_share=library.tail_share * np.maximum(cta.longest - 1.0, 0.0),
+        setup_cycles=constant(gpu.attention_kernels.setup_round_trips * hit),
     )
 
 
