@@ -25,7 +25,7 @@ from simexplore.kernels.measurement import TIME
 from simexplore.kernels.measuring import out_of_step, reference_s
 from simexplore.kernels.runner import Effort
 from simexplore.kernels.vulkan.neural import STAGE_INSTRUCTIONS
-from simexplore.sim.demand import WARM
+from simexplore.sim.conditions import WARM
 
 ARCH = "cpu/lavapipe"
 MOST_AGAIN = 2

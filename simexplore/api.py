@@ -13,7 +13,7 @@ from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import Measurements, join
 from simexplore.kernels.measuring import measure_suite
 from simexplore.sim.compare import comparison as comparing
-from simexplore.sim.demand import CacheState, Conditions, Launch
+from simexplore.sim.conditions import CacheState, Conditions, Launch
 from simexplore.sim.estimate.graphs import Estimate, estimate_graph
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.probes import Probe
@@ -80,7 +80,7 @@ def simulate(
         work: what `load_workload` takes.
         arch: a machine, its name or its file.
         params: parameters of a workload by name.
-        cache: what every kernel finds in L2, `COLD` or `WARM` of `sim.demand`; by default what nodes before it wrote.
+        cache: what every kernel finds in L2, `COLD` or `WARM` of `sim.conditions`; by default what nodes before it wrote.
         launch: kernels launched by a `graph` or one by one on a `stream`.
         probes: what watches the run, such as `sim.trace.Trace`.
         allow_overflow: let the run hold more than the machine's memory.

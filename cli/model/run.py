@@ -13,7 +13,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.cli.options import arch_option, json_option, param_option, set_option
 from simexplore.cli.output import note, percent, print_json, print_table, progress, quantity
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import COLD, WARM, Launch
+from simexplore.sim.conditions import COLD, WARM, Launch
 from simexplore.sim.estimate.graphs import Estimate
 from simexplore.sim.estimate.op_run import OpRun, time_interval
 from simexplore.sim.play.probes import Activity, Probe

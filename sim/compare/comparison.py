@@ -24,7 +24,7 @@ from simexplore.kernels.fingerprints import fingerprints
 from simexplore.kernels.measurement import TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
 from simexplore.sim.compare.predictors import Forecaster, held_out_rows, known, random_forest, roofline
-from simexplore.sim.demand import CacheState, Conditions
+from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.estimate.correction import group_of
 from simexplore.sim.estimate.operators import predict
 from simexplore.workloads.dtypes import bytes_of

@@ -18,7 +18,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels.measurement import POWER, TIME
 from simexplore.kernels.records import OperatorColumn
-from simexplore.sim.demand import Conditions
+from simexplore.sim.conditions import Conditions
 from simexplore.workloads.hints import did_you_mean
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.parameters import parameters_of

@@ -23,7 +23,8 @@ import numpy.typing as npt
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.residual import Correction, Hull, Trees
-from simexplore.sim.demand import Conditions, FloatArray
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import FloatArray
 from simexplore.sim.estimate.traits import NAMES
 from simexplore.workloads.operators.parameters import parameters_of
 from simexplore.workloads.ops import Gemm, Operator

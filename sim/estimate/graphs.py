@@ -11,7 +11,7 @@ from typing import Any
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import COLD, SERVING, Conditions, Launch
+from simexplore.sim.conditions import COLD, SERVING, Conditions, Launch
 from simexplore.sim.estimate.op_run import OpRun, time_interval
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.play.ngpc.frame import estimate_frame, plan_frame

@@ -13,16 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import (
-    ANY_ROW,
-    Algorithm,
-    CacheState,
-    Conditions,
-    Demand,
-    FloatArray,
-    KernelDemand,
-    LinkDemand,
-)
+from simexplore.sim.conditions import CacheState, Conditions
+from simexplore.sim.demand import ANY_ROW, Algorithm, Demand, FloatArray, KernelDemand, LinkDemand
 from simexplore.sim.estimate.correction import corrected, correction_of, feature_columns, half_width
 from simexplore.sim.estimate.traits import KernelTraits, kernel_traits, together
 from simexplore.sim.hardware.timing import KernelTiming, kernel_seconds, kernel_timing, launch_seconds

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import FloatArray, KernelDemand, Launch
+from simexplore.sim.conditions import Launch
+from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.hardware.power import dynamic_energy_j, throttle

@@ -7,7 +7,8 @@ from typing import Any
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import ANY_ROW, Algorithm, Conditions, Demand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import ANY_ROW, Algorithm, Demand
 from simexplore.sim.mapping.attention.decode import decode_algorithms
 from simexplore.sim.mapping.attention.prefill import prefill_demands
 from simexplore.sim.mapping.collective import collective_demand

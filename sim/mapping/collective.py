@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import Conditions, LinkDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import LinkDemand
 from simexplore.sim.mapping.columns import column
 from simexplore.workloads.ops import AllReduce, Collective
 

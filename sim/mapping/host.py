@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import Algorithm, Conditions, FloatArray, KernelDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import Algorithm, FloatArray, KernelDemand
 from simexplore.sim.mapping.columns import column, constant
 from simexplore.workloads.ops import Conv2d, Operator
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import Conditions, FloatArray, KernelDemand, LinkDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import FloatArray, KernelDemand, LinkDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping.columns import ceil_div, column, constant
 from simexplore.workloads.dtypes import bytes_of

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import CacheState, Conditions, FloatArray, KernelDemand
+from simexplore.sim.conditions import CacheState, Conditions
+from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.mapping.columns import column, constant

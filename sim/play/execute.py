@@ -9,7 +9,8 @@ from typing import Any
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import COLD, RESOURCES, SERVING, Conditions, Launch
+from simexplore.sim.conditions import COLD, SERVING, Conditions, Launch
+from simexplore.sim.demand import RESOURCES
 from simexplore.sim.estimate.op_run import OpRun
 from simexplore.sim.play.engine import Clock, Event, seconds
 from simexplore.sim.play.flows import FlowNetwork

@@ -9,7 +9,8 @@ from typing import TypeAlias
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import CacheState, Conditions, KernelDemand, LinkDemand
+from simexplore.sim.conditions import CacheState, Conditions
+from simexplore.sim.demand import KernelDemand, LinkDemand
 from simexplore.sim.estimate.operators import kernels_of, link_seconds, predict
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.hardware.timing import kernel_timing, launch_seconds

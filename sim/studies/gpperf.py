@@ -23,7 +23,7 @@ from simexplore.archs.schema.library import Tile
 from simexplore.kernels.datasets import gpperf, read_measurements
 from simexplore.kernels.measurement import TIME
 from simexplore.sim.compare.predictors import forest
-from simexplore.sim.demand import COLD, WARM, CacheState, Conditions
+from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping.conv.transforms import with_simt_tiles
 from simexplore.workloads.ops import Gemm, NaiveTiledGemm, Operator

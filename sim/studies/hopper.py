@@ -17,7 +17,8 @@ import numpy as np
 import simexplore.workloads
 from simexplore.archs.load import load_arch, read_document
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import RESOURCES, Conditions, KernelDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import RESOURCES, KernelDemand
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping import micro
 from simexplore.sim.mapping.matmul.tiles import INSTRUCTION_K_BYTES, WGMMA_ROWS

@@ -11,7 +11,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from simexplore.archs.load import load_arch
-from simexplore.sim.demand import Conditions
+from simexplore.sim.conditions import Conditions
 from simexplore.sim.estimate.operators import predict
 from simexplore.workloads.ops import AttentionDecode, Gemm, Operator
 

@@ -10,7 +10,7 @@ import pytest
 
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import CacheState, Conditions
+from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.play.execute import execute
 from simexplore.workloads.graph import single

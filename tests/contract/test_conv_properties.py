@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from random_machines import machines, with_values
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import COLD, SERVING, WARM, CacheState, Conditions
+from simexplore.sim.conditions import COLD, SERVING, WARM, CacheState, Conditions
 from simexplore.sim.estimate.operators import predict
 from simexplore.workloads.ops import Conv2d, NaiveTiledGemm, Operator
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.kernels.measurement import Measurements
-from simexplore.sim.demand import WARM, Conditions
+from simexplore.sim.conditions import WARM, Conditions
 from simexplore.sim.estimate.operators import physics
 from simexplore.workloads.ops import Gemm
 

@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import RESOURCES, Launch
+from simexplore.sim.conditions import Launch
+from simexplore.sim.demand import RESOURCES
 from simexplore.sim.estimate.op_run import time_interval
 from simexplore.sim.estimate.operators import BOUNDS
 from simexplore.sim.explore.evaluation.totals import Totals

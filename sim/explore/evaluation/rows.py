@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from simexplore.archs.fields import Field, with_columns
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import ARRAY_FIELDS, RESOURCES, Conditions, Demand, KernelDemand, LinkDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import ARRAY_FIELDS, RESOURCES, Demand, KernelDemand, LinkDemand
 from simexplore.sim.estimate import operators as estimate
 from simexplore.sim.explore.table import FloatArray
 from simexplore.sim.hardware.timing import kernel_timing, launch_seconds

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import COLD, SERVING, Conditions, Launch
+from simexplore.sim.conditions import COLD, SERVING, Conditions, Launch
 from simexplore.sim.explore.evaluation.rows import Work
 from simexplore.sim.play.memory import Memory
 from simexplore.workloads import catalog

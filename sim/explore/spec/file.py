@@ -20,7 +20,7 @@ from simexplore.archs.merge import KeyPath
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.units import show
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import Launch
+from simexplore.sim.conditions import Launch
 from simexplore.sim.explore.evaluation.work import Workload, workload_of
 from simexplore.sim.explore.sampler import KINDS, SEARCHES, check_budget
 from simexplore.sim.explore.spec import space

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from simexplore.archs.fields import Machine, field_of
 from simexplore.archs.load import load_arch
-from simexplore.sim.demand import RESOURCES, Launch
+from simexplore.sim.conditions import Launch
+from simexplore.sim.demand import RESOURCES
 from simexplore.sim.estimate.operators import BOUNDS
 from simexplore.sim.explore.evaluation.work import Workload
 from simexplore.sim.explore.spec.axes import Axis

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import Algorithm, Conditions, FloatArray, KernelDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import Algorithm, FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping.attention.prefill import rotate_and_append, tensor_dtype
 from simexplore.sim.mapping.columns import ceil_div, column, constant

@@ -14,7 +14,8 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import Tile
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import Conditions, FloatArray, KernelDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.mapping.columns import ceil_div, column, constant

@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import ANY_ROW, Algorithm, CacheState, Conditions, FloatArray, KernelDemand
+from simexplore.sim.conditions import CacheState, Conditions
+from simexplore.sim.demand import ANY_ROW, Algorithm, FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping.columns import ceil_div, column, constant
 from simexplore.sim.mapping.conv.transforms import fft, fused_winograd, winograd, with_simt_tiles

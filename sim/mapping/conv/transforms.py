@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import Tile
-from simexplore.sim.demand import WARM, Algorithm, Conditions, FloatArray, KernelDemand
+from simexplore.sim.conditions import WARM, Conditions
+from simexplore.sim.demand import Algorithm, FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping.columns import ceil_div, column, constant, row
 from simexplore.sim.mapping.matmul.gemm import gemm_demands

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import ShapeRange
-from simexplore.sim.demand import Conditions, FloatArray, KernelDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping.columns import Pairs, ceil_div, column, constant, row
 from simexplore.sim.mapping.matmul import operands

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import ANY_ROW, Algorithm, Conditions, KernelDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import ANY_ROW, Algorithm, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.mapping.columns import Pairs, ceil_div, column, constant
 from simexplore.sim.mapping.matmul import operands

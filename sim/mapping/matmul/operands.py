@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import CacheState, FloatArray
+from simexplore.sim.conditions import CacheState
+from simexplore.sim.demand import FloatArray
 from simexplore.sim.hardware.cache import hit_share
 from simexplore.sim.mapping.columns import Pairs, column
 from simexplore.workloads.dtypes import bytes_of

@@ -8,7 +8,8 @@ from math import inf
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.ngpc import Ngpc
-from simexplore.sim.demand import RESOURCES, Launch
+from simexplore.sim.conditions import Launch
+from simexplore.sim.demand import RESOURCES
 from simexplore.sim.estimate.op_run import OpRun
 from simexplore.sim.hardware import cache
 from simexplore.sim.hardware.ngpc.cluster import LONGEST_PLAYED, Stages, period_of, schedule

@@ -16,7 +16,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import read_measurements
 from simexplore.sim.compare import comparison as comparing
-from simexplore.sim.demand import Conditions
+from simexplore.sim.conditions import Conditions
 from simexplore.sim.estimate.operators import predict
 from simexplore.workloads.ops import Gemm, Operator, Softmax, parse_operator
 

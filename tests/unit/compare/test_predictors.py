@@ -15,7 +15,7 @@ from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import ASSUMED
 from simexplore.kernels.records import OperatorColumn
 from simexplore.sim.compare.predictors import PREDICTORS, held_out_rows, roofline
-from simexplore.sim.demand import Conditions
+from simexplore.sim.conditions import Conditions
 from simexplore.workloads.ops import Add, AllReduce, Gemm, Operator
 
 HEAD = "source,device,op,dtype,m,n,k,elements,time_us\n"

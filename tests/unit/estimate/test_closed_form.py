@@ -7,7 +7,7 @@ import pytest
 import simexplore
 from simexplore.archs.load import load_arch
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import COLD, SERVING, WARM, Conditions
+from simexplore.sim.conditions import COLD, SERVING, WARM, Conditions
 from simexplore.sim.estimate.operators import predict
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.ops import parse_operator

@@ -12,7 +12,7 @@ from simexplore.archs.fields import Field, field_of, leaf_fields, with_columns
 from simexplore.archs.load import list_archs, load_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import COLD, SERVING, Conditions
+from simexplore.sim.conditions import COLD, SERVING, Conditions
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.explore.evaluation.rows import BLOCK_ROWS, Machines, as_columns, evaluate, signature
 from simexplore.workloads.ops import parse_operator

@@ -9,7 +9,7 @@ import pytest
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.kernels.measurement import Measurements
-from simexplore.sim.demand import WARM, Conditions
+from simexplore.sim.conditions import WARM, Conditions
 from simexplore.sim.estimate.operators import physics
 from simexplore.sim.learn.physics import fit_physics
 from simexplore.workloads.ops import Add

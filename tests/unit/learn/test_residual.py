@@ -16,7 +16,7 @@ from simexplore.archs.load import load_arch
 from simexplore.archs.schema.calibration import Calibration
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.residual import Correction, Hull, Trees, from_bytes, to_bytes
-from simexplore.sim.demand import COLD, CacheState, Conditions
+from simexplore.sim.conditions import COLD, CacheState, Conditions
 from simexplore.sim.estimate.correction import (
     LENGTH,
     NORMAL_80,

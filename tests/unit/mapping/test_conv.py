@@ -17,7 +17,8 @@ from simexplore.archs.schema.library import Patch
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import conditions_of, read_measurements
 from simexplore.kernels.measurement import Measurements
-from simexplore.sim.demand import COLD, Conditions, KernelDemand
+from simexplore.sim.conditions import COLD, Conditions
+from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.graphs import estimate_graph
 from simexplore.sim.estimate.operators import choose_kernel, kernels_of, predict
 from simexplore.sim.mapping import algorithms_of

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import WARM, Conditions, KernelDemand
+from simexplore.sim.conditions import WARM, Conditions
+from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping import demands_of
 from simexplore.workloads.ops import Gemm, Quantize

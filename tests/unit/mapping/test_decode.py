@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import WARM, Conditions, KernelDemand
+from simexplore.sim.conditions import WARM, Conditions
+from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.operators import kernels_of, predict
 from simexplore.sim.mapping import algorithms_of
 from simexplore.workloads.ops import AttentionDecode

@@ -9,7 +9,8 @@ import pytest
 
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import COLD, WARM, CacheState, Conditions, KernelDemand
+from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions
+from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.operators import choose_kernel, predict
 from simexplore.sim.mapping import demands_of
 from simexplore.workloads.ops import Gemm

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import ShapeRange
-from simexplore.sim.demand import COLD, Conditions, Demand, KernelDemand
+from simexplore.sim.conditions import COLD, Conditions
+from simexplore.sim.demand import Demand, KernelDemand
 from simexplore.sim.estimate.operators import choose_kernel, predict
 from simexplore.sim.mapping.matmul.gemm import MODEST_TILE, gemm_demands, takes_two_stages
 from simexplore.workloads.ops import Gemm

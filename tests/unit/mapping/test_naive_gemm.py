@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 import simexplore
 from simexplore.archs.load import load_arch
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import Conditions, KernelDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping import demands_of
 from simexplore.workloads.ops import NaiveTiledGemm

@@ -9,7 +9,8 @@ import pytest
 
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import Conditions, KernelDemand
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.mapping import demands_of

@@ -12,7 +12,8 @@ from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import Measurements
-from simexplore.sim.demand import COLD, Conditions, KernelDemand
+from simexplore.sim.conditions import COLD, Conditions
+from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping import demands_of
 from simexplore.workloads.ops import parse_operator

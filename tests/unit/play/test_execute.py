@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.demand import COLD, SERVING, Conditions
+from simexplore.sim.conditions import COLD, SERVING, Conditions
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.probes import Activity, Probe

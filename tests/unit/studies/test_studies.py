@@ -11,7 +11,7 @@ import pytest
 from simexplore.archs.load import load_arch, read_document
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import gpperf as tables
-from simexplore.sim.demand import WARM, Conditions
+from simexplore.sim.conditions import WARM, Conditions
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping.conv.transforms import with_simt_tiles
 from simexplore.sim.studies import STUDIES, gpperf, reproduce

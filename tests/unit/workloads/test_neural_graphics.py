@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simexplore.archs.load import load_arch
-from simexplore.sim.demand import SERVING, Conditions
+from simexplore.sim.conditions import SERVING, Conditions
 from simexplore.sim.estimate.graphs import estimate_graph
 from simexplore.sim.estimate.operators import predict
 from simexplore.workloads import catalog

@@ -1,0 +1,52 @@
+"""How a kernel is run: what the runs before it left in the caches, and how it is launched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from simexplore.sim.demand import FloatArray
+
+Launch = Literal["graph", "stream", "profiled"]
+"""What a kernel's time includes of its launch; `profiled`: nothing, as in a profiler's durations of kernels."""
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """What the runs before left: in L2, by the number of copies of an operand that they rotated through, and in the
+    library, by the number of other shapes that it keeps plans of.
+
+    One copy is re-read each run and so is warm where it fits; infinitely many are never warm.
+    Weights are the operand that a framework keeps (a GEMM's B, an attention's KV cache), activations the one it makes.
+    Each is a number or an array of shape (rows,).
+    """
+
+    weight_copies: float | FloatArray = np.inf
+    activation_copies: float | FloatArray = np.inf
+    earlier_shapes: float | FloatArray = 0.0
+
+
+COLD = CacheState()
+"""Nothing is in L2."""
+WARM = CacheState(weight_copies=1.0, activation_copies=1.0)
+"""The same operands are read again and again."""
+SERVING = CacheState(weight_copies=np.inf, activation_copies=1.0)
+"""In a network: weights come from DRAM, activations were just written by the kernel before."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How a kernel is run: what is warm, how it is launched, and whether attention is the serving module around it."""
+
+    cache: CacheState = COLD
+    launch: Launch = "graph"
+    attention_module: bool = False
+    """True: attention includes RoPE, the append to the KV cache and merging partial results, as engines time it."""
+    sustained: bool = False
+    """True: kernels run for so long that the board's power limit holds from the start of each."""
+    eager: bool = False
+    """True: a framework is called on an idle stream, and the time the host takes up to the first launch is told too."""
+    pace: float = 1.0
+    """Time of these runs over that of most: a measured GPU of its own, whose clock settles elsewhere."""
