@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from simexplore.sim.demand import FloatArray
+from simexplore.workloads.graph import Node
 
 Launch = Literal["graph", "stream", "profiled"]
 """What a kernel's time includes of its launch; `profiled`: nothing, as in a profiler's durations of kernels."""
@@ -50,3 +51,8 @@ class Conditions:
     """True: a framework is called on an idle stream, and the time the host takes up to the first launch is told too."""
     pace: float = 1.0
     """Time of these runs over that of most: a measured GPU of its own, whose clock settles elsewhere."""
+
+
+def conditions_of(node: Node, launch: Launch = "graph") -> Conditions:
+    """How a node of a graph runs: what it reads of nodes before it is warm in L2, and all else is cold."""
+    return Conditions(cache=SERVING if node.after else COLD, launch=launch)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,7 +155,8 @@ class LinkDemand:
     """Bytes over a path of links: a copy, or one GPU's share of a collective. Arrays have shape (rows,)."""
 
     kernel: str
-    link: Literal["nvlink", "pcie"]
+    link: str
+    """Name of a link: `nvlink` or `pcie` of the GPU that sends, or one between devices."""
     bytes: FloatArray
     """Bytes this GPU sends [B]."""
     steps: FloatArray

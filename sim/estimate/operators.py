@@ -17,6 +17,7 @@ from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand, FloatArray, KernelDemand, LinkDemand
 from simexplore.sim.estimate.correction import corrected, correction_of, feature_columns, half_width
 from simexplore.sim.estimate.traits import KernelTraits, kernel_traits, together
+from simexplore.sim.hardware.link import link_seconds
 from simexplore.sim.hardware.timing import KernelTiming, kernel_seconds, kernel_timing, launch_seconds
 from simexplore.sim.mapping import algorithms_of, candidates_of
 from simexplore.workloads.ops import Operator
@@ -128,12 +129,6 @@ def kernels_of(op: Operator, gpu: Gpu, conditions: Conditions) -> tuple[Demand, 
         for kernels, serves in ways
     ]
     return ways[int(np.argmin(totals))][0]
-
-
-def link_seconds(demand: LinkDemand, gpu: Gpu) -> FloatArray:
-    """Time of a message over a link: latency of each dependent step, and bytes over bandwidth (Hockney's model) [s]."""
-    link = gpu.links.pcie if demand.link == "pcie" or gpu.links.nvlink is None else gpu.links.nvlink
-    return demand.steps * link.latency_s + demand.bytes / link.bandwidth_bytes_per_s
 
 
 def choose_kernel(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> KernelDemand:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.conditions import COLD, SERVING, Conditions, Launch
+from simexplore.sim.conditions import COLD, Conditions, Launch, conditions_of
 from simexplore.sim.explore.evaluation.rows import Work
 from simexplore.sim.play.memory import Memory
 from simexplore.workloads import catalog
@@ -104,8 +104,7 @@ def variant_of(workload: Workload, changes: Mapping[str, Any], launch: Launch) -
     index: dict[Work, int] = {}
     order = []
     for node in graph.nodes:
-        conditions = Conditions(cache=SERVING if node.after else COLD, launch=launch)
-        order.append(index.setdefault((node.op, conditions), len(index)))
+        order.append(index.setdefault((node.op, conditions_of(node, launch)), len(index)))
     chain = len(set(graph.streams().values())) <= 1
     return Variant(
         works=tuple(index),
