@@ -82,13 +82,14 @@ def simulate(
         work: what `load_workload` takes.
         arch: a machine, its name or its file; or a system of devices and links.
         params: parameters of a workload by name.
-        cache: what every kernel finds in L2, `COLD` or `WARM` of `sim.conditions`; by default what nodes before it wrote.
+        cache: what every kernel finds in L2, `COLD` or `WARM` of `sim.conditions`; by default what nodes before wrote.
         launch: kernels launched by a `graph` or one by one on a `stream`.
         probes: what watches the run, such as `sim.trace.Trace`.
         allow_overflow: let the run hold more than the machine's memory.
 
     Raises:
-        SimexploreError: see `load_workload` and `load_arch`; the machine can't run an operator or hold the workload, or has no such place.
+        SimexploreError: see `load_workload` and `load_arch`; the machine can't run an operator or hold the workload,
+            or has no such place as a node asks for.
     """
     graph = load_workload(work, params)
     return execute(graph, _system(arch), _conditions(cache, launch), launch, probes, allow_overflow)

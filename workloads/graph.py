@@ -173,9 +173,8 @@ def _check_exchanges(nodes: tuple[Node, ...], exchanges: tuple[Exchange, ...]) -
             raise GraphError(f"an exchange needs two operators of this graph that are in no other, found {name!r}")
     for exchange in exchanges:
         if after[exchange.asks] != after[exchange.answers]:
-            raise GraphError(
-                f"{exchange.asks!r} and {exchange.answers!r} hand each other work: give both the same 'after'"
-            )
+            both = f"{exchange.asks!r} and {exchange.answers!r}"
+            raise GraphError(f"{both} hand each other work while they run: give both the same 'after'")
 
 
 def _in_order(nodes: tuple[Node, ...]) -> tuple[Node, ...]:

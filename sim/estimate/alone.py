@@ -98,7 +98,7 @@ def _number(amount: Amount) -> float:
 
 
 @singledispatch
-def alone(demand: Any, place: Place, conditions: Conditions) -> Alone:
+def alone(demand: Any, place: Place, conditions: Conditions) -> Alone:  # noqa: ARG001 - of a kind that nobody knows
     """What a demand costs alone at a place; amounts are numbers, or arrays as in the demand.
 
     Args:

@@ -87,7 +87,7 @@ def asked_for(arch: Any, graph: Graph, system: System, place: Place) -> Graph:  
 
 @asked_for.register
 def _offload(arch: Ngpc, graph: Graph, system: System, place: Place) -> Graph:
-    """A frame's encodings and networks go to the cluster; a graph of which a node is elsewhere, or other work, stays."""
+    """A frame's encodings and networks go to the cluster; other work, and a graph with nodes elsewhere, stay as is."""
     home = system.place(place.home)
     here = all(system.place(node.place).name == home.name for node in graph.nodes)
     frame = frame_of(graph, arch) if here else None

@@ -102,9 +102,7 @@ def variant_of(workload: Workload, changes: Mapping[str, Any], launch: Launch) -
         return Variant(((op, conditions),), (1,), None, (), float(op.output_bytes), _tokens(op))
     graph = workload.graph(changes)
     index: dict[Work, int] = {}
-    order = []
-    for node in graph.nodes:
-        order.append(index.setdefault((node.op, conditions_of(node, launch)), len(index)))
+    order = [index.setdefault((node.op, conditions_of(node, launch)), len(index)) for node in graph.nodes]
     chain = len(set(graph.streams().values())) <= 1
     return Variant(
         works=tuple(index),

@@ -1,4 +1,4 @@
-"""The cluster as a whole: how long a batch of queries takes it, what of the GPU's L2 and DRAM that takes, and energy."""
+"""The cluster as a whole: how long a batch of queries takes it, what of L2 and DRAM that takes, and its energy."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def stage_of(place: Place, clock: Clock, network: FlowNetwork, probes: Probes) -
 
 @singledispatch
 def resources(arch: Any, place: Place) -> dict[str, float]:  # noqa: ARG001 - of a kind of which nothing is known
-    """What is shared on a device: 1 is the whole of a resource; infinite is metered, not shared. Names have no prefix."""
+    """What is shared on a device, by names without prefix: 1 is the whole of a resource, infinite is metered only."""
     return {}
 
 
