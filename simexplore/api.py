@@ -84,7 +84,7 @@ def simulate(
         params: parameters of a workload by name.
         cache: what every kernel finds in L2, `COLD` or `WARM` of `sim.conditions`; by default what nodes before wrote.
         launch: kernels launched by a `graph` or one by one on a `stream`.
-        probes: what watches the run, such as `sim.trace.Trace`.
+        probes: what watches the run, such as `sim.play.trace.Trace`.
         allow_overflow: let the run hold more than the machine's memory.
 
     Raises:

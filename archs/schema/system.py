@@ -6,13 +6,13 @@ A GPU's file alone is a system too, of one device `gpu`, its links, and the clus
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from simexplore.archs.schema.gpu import Gpu, Link
 from simexplore.archs.schema.ngpc import Ngpc
-from simexplore.archs.schema.quantities import Count, Spec, about
+from simexplore.archs.schema.quantities import Count, Spec, about, mistake
 from simexplore.errors import SimexploreError
 
 OUTSIDE = "host"
@@ -25,7 +25,10 @@ Arch: TypeAlias = Gpu | Ngpc
 
 
 class Device(Spec):
-    """A device of a system, with what the system's file changes of its arch laid over it."""
+    """A device of a system, with what the system's file changes of its arch laid over it.
+
+    Of several that are alike, a graph plays on one: it is one device's share of the work.
+    """
 
     arch: Arch = about("what it is", "mapping")
     count: Count = about("how many of them there are, all alike", "1", default=1)
@@ -59,6 +62,25 @@ class System(Spec):
     devices: dict[str, Device] = about("devices by name", "mapping")
     links: dict[str, SystemLink] = about("links by name", "mapping", default_factory=dict)
     domains: dict[str, Domain] = about("devices behind one switch, by name", "mapping", default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        known = {*self.devices, OUTSIDE}
+        for name, device in self.devices.items():
+            self._check(device.beside is None or device.beside in self.devices, device.beside, f"devices.{name}.beside")
+        for name, link in self.links.items():
+            self._check(name not in self.devices, name, f"links.{name}", "a name that no device has")
+            for end in link.between:
+                self._check(end in known, end, f"links.{name}.between")
+        for name, domain in self.domains.items():
+            self._check(domain.link in self.links, domain.link, f"domains.{name}.link", "the name of a link")
+            for member in domain.devices:
+                self._check(member in self.devices, member, f"domains.{name}.devices")
+        return self
+
+    def _check(self, right: bool, found: str | None, key: str, expected: str = "") -> None:
+        if not right:
+            raise mistake(expected or f"one of the devices {', '.join(self.devices)}", repr(found), key=key)
 
     @property
     def first_gpu(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import singledispatch
-from math import exp
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,14 +14,11 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import LinkDemand
 from simexplore.sim.estimate.alone import Alone, AnyDemand, alone
-from simexplore.sim.estimate.correction import NORMAL_80, UNCALIBRATED_SIGMA_LOG
+from simexplore.sim.estimate.op_run import UNCALIBRATED_RATIO
 from simexplore.sim.estimate.operators import kernels_of, predict
 from simexplore.workloads.graph import Node
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.ops import Copy
-
-UNCALIBRATED_RATIO = exp(NORMAL_80 * UNCALIBRATED_SIGMA_LOG)
-"""Upper end of an interval over the time, where no measurement says more."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -152,8 +152,8 @@ class _UnderWay:
         bells, self._bells = self._bells, []
         for work in self._works.values():
             if not work.done.triggered:
-                self._network.leave(work.flow)
-                self._later.append(partial(self._network.join, work.flow))
+                work.pause()
+                self._later.append(work.go_on)
         for bell in bells:
             self._later.append(partial(self._set, bell, bell.at_fs - self._clock.now_fs))
             bell.cancel()
@@ -179,7 +179,7 @@ class _UnderWay:
 class _Work:
     """Work on batches as a flow, which one side is seen to do, or both."""
 
-    flow: Flow
+    _flow: Flow
 
     def __init__(self, clock: Clock, network: FlowNetwork, probes: Probes, seen: list[Activity]) -> None:
         self._clock, self._network, self._probes, self._seen = clock, network, probes, seen
@@ -187,11 +187,20 @@ class _Work:
 
     def start(self, batches: float, batch_s: float, takes: Mapping[str, float]) -> Event:
         """Work is counted in full batches."""
+        self._flow = Flow(self, 1.0 / batch_s, takes, [Stretch(batches)])
+        self.go_on()
+        return self.done
+
+    def go_on(self) -> None:
+        """Work, from the beginning or after a pause."""
         for activity in self._seen:
             self._probes.on_kernel_start(self._clock.now_fs, activity)
-        self.flow = Flow(self, 1.0 / batch_s, takes, [Stretch(batches)])
-        self._network.join(self.flow)
-        return self.done
+        self._network.join(self._flow)
+
+    def pause(self) -> None:
+        """Let what is not done wait. A run is told that the work ends here and begins again later."""
+        self._network.leave(self._flow)
+        self._tell_end()
 
     def wave_ended(self, _: Flow) -> None:
         """A batch is one wave."""
@@ -201,6 +210,9 @@ class _Work:
 
     def flow_ended(self, _: Flow) -> None:
         """The batches are done."""
+        self._tell_end()
+        self.done.succeed()
+
+    def _tell_end(self) -> None:
         for activity in self._seen:
             self._probes.on_kernel_end(self._clock.now_fs, activity)
-        self.done.succeed()

@@ -242,7 +242,8 @@ def test_the_middle_of_a_long_frame_is_one_stretch(monkeypatch: pytest.MonkeyPat
         for text in slices.batches[node]:
             first, _, last = text.partition(" to ")
             numbers += range(int(first), int(last or first) + 1)
-        assert sorted(numbers) == list(range(phases)), node
+        assert sorted(set(numbers)) == list(range(phases)), node
+        assert len(numbers) <= phases + 1  # a batch that the stretch interrupts is told in two parts
         assert sum(" to " in text for text in slices.batches[node]) == 1
     dynamic_j = sum(op.energy_j for op in run.ops)
     idle_w = machine().power.idle_w + 64 * machine().ngpc.silicon.leakage_w  # type: ignore[union-attr]

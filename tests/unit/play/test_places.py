@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
@@ -18,6 +20,7 @@ from simexplore.workloads.graph import Exchange, Graph, GraphError, Node
 from simexplore.workloads.ops import Gemm, Operator, parse_operator
 
 GEMM = Gemm(2048, 2048, 2048, dtype="fp16")
+SLOW = {"bandwidth": "1 GB/s", "latency": "1 us"}
 COPY = parse_operator("copy(elements=536870912,dtype=fp16)")
 
 
@@ -42,6 +45,21 @@ def two() -> System:
             "domains": {"node": {"devices": ["a"], "link": "ab", "size": 8}},
         }
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"links": {"a": {"between": ["a", "b"], **SLOW}}}, "a name that no device has"),
+        ({"links": {"ab": {"between": ["a", "c"], **SLOW}}}, "one of the devices a, b"),
+        ({"domains": {"node": {"devices": ["c"], "link": "ab", "size": 8}}}, "one of the devices a, b"),
+        ({"domains": {"node": {"devices": ["a"], "link": "ac", "size": 8}}}, "the name of a link"),
+        ({"devices": {"a": {"arch": gpu(), "beside": "z"}}, "links": {}, "domains": {}}, "one of the devices a"),
+    ],
+)  # fmt: skip
+def test_a_system_names_only_what_it_has(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        System.model_validate({**dict(two()), **change})
 
 
 def at(*nodes: tuple[str, Operator, tuple[str, ...], str | None]) -> Graph:
