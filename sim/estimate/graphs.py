@@ -68,12 +68,12 @@ def estimate_graph(
         ends[node.name] = start_s + span.length_s
         ops.append(
             OpRun(
-                node.name, node.op.describe(), start_s + span.begins_s, span.busy_s,
+                node.name, cost.text, start_s + span.begins_s, span.busy_s,
                 cost.bound, cost.dynamic_j, cost.kernel, cost.interval_ratio,
             )
         )  # fmt: skip
     time_s = max(ends.values(), default=0.0)
-    idle_j = time_s * sum(idle_w(place.arch) for place in places_of(work.graph, work.system).values())
+    idle_j = time_s * sum(idle_w(place.arch) for place in work.places.values())
     return Estimate(
         time_s=time_s,
         energy_j=sum(op.energy_j for op in ops) + idle_j,
@@ -88,7 +88,7 @@ def busy_seconds(
     work = _Work.on(graph, machine, conditions, launch)
     busy: dict[str, float] = defaultdict(float)
     for node in work.graph.nodes:
-        place = place_of(node, work.system)
+        place = work.place(node)
         for told in work.alone(node):
             for name, seconds in told.busy_s.items():
                 busy[place.prefix + name] += float(seconds)
@@ -101,7 +101,8 @@ def places_of(graph: Graph, system: System) -> dict[str, Place]:
     Raises:
         SimexploreError: the system has no such place as a node asks for.
     """
-    used = [system.place(), *(place_of(node, system) for node in graph.nodes)]
+    some = {node.place: node for node in graph.nodes}
+    used = [system.place(), *(place_of(node, system) for node in some.values())]
     homes = [system.place(place.home) for place in used]
     return {place.name: place for pair in zip(homes, used, strict=True) for place in pair}
 
@@ -120,6 +121,8 @@ class _Work:
 
     def __init__(self, graph: Graph, system: System, conditions: Conditions | None, launch: Launch) -> None:
         self.graph, self.system = graph, system
+        self.places = places_of(graph, system)
+        self._first = system.first_gpu
         self._conditions, self._launch = conditions, launch
         self._priced: dict[tuple[object, ...], Priced] = {}
 
@@ -131,7 +134,7 @@ class _Work:
 
     def priced(self, node: Node) -> Priced:
         """What a node costs alone."""
-        place, given = place_of(node, self.system), self._given(node)
+        place, given = self.place(node), self._given(node)
         key = (node.op, place.name, given)
         if key not in self._priced:
             try:
@@ -142,8 +145,12 @@ class _Work:
 
     def alone(self, node: Node) -> list[Alone]:
         """What each of a node's demands costs alone, in numbers."""
-        place, given = place_of(node, self.system), self._given(node)
+        place, given = self.place(node), self._given(node)
         return [alone(demand, place, given).as_numbers() for demand in demands_at(node.op, place, given)]
+
+    def place(self, node: Node) -> Place:
+        """Where a node runs."""
+        return self.places[node.place or self._first]
 
     def _given(self, node: Node) -> Conditions:
         return self._conditions or conditions_of(node, self._launch)

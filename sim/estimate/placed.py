@@ -55,6 +55,8 @@ class Ready(Operator):
 class Priced:
     """What a node costs alone on the idle machine."""
 
+    text: str
+    """The operator, as on the command line."""
     time_s: float
     dynamic_j: float
     """Energy above idle."""
@@ -98,6 +100,7 @@ def priced(op: Operator, place: Place, conditions: Conditions) -> Priced:
     demands = demands_at(op, place, conditions)
     told = [alone(demand, place, conditions).as_numbers() for demand in demands]
     return Priced(
+        text=op.describe(),
         time_s=float(sum(part.time_s for part in told)),
         dynamic_j=float(sum(part.energy_j for part in told)),
         bound=_longest(told).bound,
@@ -113,6 +116,7 @@ def _predicted(op: Operator, gpu: Gpu, conditions: Conditions) -> Priced:
     prediction = predict(op, gpu, conditions)
     time_s = float(prediction.time_s[0])
     return Priced(
+        text=op.describe(),
         time_s=time_s,
         dynamic_j=float(prediction.energy_j[0]) - gpu.power.idle_w * time_s,
         bound=prediction.bound[0],

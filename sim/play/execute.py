@@ -79,12 +79,13 @@ class _Playback:
         self._loads, self._peak = LoadMeter(), MemoryMeter()
         self._probes = Probes([self._loads, self._peak, *probes])
         self._clock = Clock()
-        self._system, self._places, first = system, places_of(graph, system), system.place()
+        self._places, self._first = places_of(graph, system), system.first_gpu
+        gpu = self._places[self._first].gpu
         network = FlowNetwork(self._clock, _capacities(self._places), self._on_rates, self._probes.watch_waves)
         self._stages = {
             name: stage_of(place, self._clock, network, self._probes) for name, place in self._places.items()
         }
-        self._memory = Memory(graph, first.gpu.name, inf if allow_overflow else first.gpu.dram.capacity_bytes)
+        self._memory = Memory(graph, gpu.name, inf if allow_overflow else gpu.dram.capacity_bytes)
         self._exchanges: dict[str, Exchanged] = {}
         for exchange in graph.exchanges:
             state = Exchanged(self._clock, network, self._probes, exchange)
@@ -120,7 +121,7 @@ class _Playback:
             yield from self._play_node(node, stream)
 
     def _play_node(self, node: Node, stream: int) -> Process:
-        place = self._system.place(node.place)
+        place = self._places[node.place or self._first]
         plan = self._plan(node, place)
         if not place.prefix:  # what other devices hold is not counted
             self._memory.begin(node)
@@ -157,13 +158,13 @@ class _Playback:
 
 
 def _activity(node: Node, stream: int, plan: Plan, step: Step) -> Activity:
-    details = {"op": node.op.describe(), "bound": plan.bound, **step.details}
+    details = {"op": plan.text, "bound": plan.bound, **step.details}
     return Activity(node.name, stream, step.kernel, details)
 
 
 def _op_run(node: Node, plan: Plan, start_fs: int, time_s: float, energy_j: float) -> OpRun:
-    text = node.op.describe()
-    return OpRun(node.name, text, seconds(start_fs), time_s, plan.bound, energy_j, plan.kernel, plan.interval_ratio)
+    started_s = seconds(start_fs)
+    return OpRun(node.name, plan.text, started_s, time_s, plan.bound, energy_j, plan.kernel, plan.interval_ratio)
 
 
 def _capacities(places: Mapping[str, Place]) -> dict[str, float]:

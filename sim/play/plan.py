@@ -19,17 +19,16 @@ step_of.register(KernelDemand, GpuKernel)
 class Plan:
     """An operator as it will be played."""
 
+    text: str
+    """The operator, as on the command line."""
     steps: tuple[Step, ...]
     """Its kernels and transfers, one after another."""
     bound: str
     """What bounds it alone."""
     interval_ratio: float
     """Upper end of the 80 % interval of its time alone over that time."""
-
-    @property
-    def kernel(self) -> str:
-        """Names of its kernels."""
-        return "+".join(step.kernel for step in self.steps)
+    kernel: str
+    """Names of its kernels."""
 
 
 class Planner:
@@ -56,4 +55,4 @@ def _planned(op: Operator, place: Place, conditions: Conditions) -> Plan:
     cost = priced(op, place, conditions)
     demands = demands_at(op, place, conditions)
     steps = tuple(step_of(demand, place, conditions, cost.correction) for demand in demands)
-    return Plan(steps, cost.bound, cost.interval_ratio)
+    return Plan(cost.text, steps, cost.bound, cost.interval_ratio, "+".join(step.kernel for step in steps))
