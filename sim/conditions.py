@@ -1,4 +1,4 @@
-"""How a kernel is run: what the runs before left in caches, how it is launched, for how long it goes on."""
+"""How a kernel is run: what the runs before it left in the caches, and how it is launched."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+
+from simexplore.sim.demand import FloatArray
+from simexplore.workloads.graph import Node
 
 Launch = Literal["graph", "stream", "profiled"]
 """What a kernel's time includes of its launch; `profiled`: nothing, as in a profiler's durations of kernels."""
@@ -22,9 +24,9 @@ class CacheState:
     Each is a number or an array of shape (rows,).
     """
 
-    weight_copies: float | NDArray[np.float64] = np.inf
-    activation_copies: float | NDArray[np.float64] = np.inf
-    earlier_shapes: float | NDArray[np.float64] = 0.0
+    weight_copies: float | FloatArray = np.inf
+    activation_copies: float | FloatArray = np.inf
+    earlier_shapes: float | FloatArray = 0.0
 
 
 COLD = CacheState()
@@ -49,3 +51,8 @@ class Conditions:
     """True: a framework is called on an idle stream, and the time the host takes up to the first launch is told too."""
     pace: float = 1.0
     """Time of these runs over that of most: a measured GPU of its own, whose clock settles elsewhere."""
+
+
+def conditions_of(node: Node, launch: Launch = "graph") -> Conditions:
+    """How a node of a graph runs: what it reads of nodes before it is warm in L2, and all else is cold."""
+    return Conditions(cache=SERVING if node.after else COLD, launch=launch)

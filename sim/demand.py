@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -227,7 +227,7 @@ class LinkDemand(Part):
     """Bytes over a path of links: a copy, or one GPU's share of a collective. Arrays have shape (rows,)."""
 
     kernel: str
-    link: Literal["nvlink", "pcie"]
+    link: str
     bytes: FloatArray
     """Bytes this GPU sends [B]."""
     steps: FloatArray

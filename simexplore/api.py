@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from simexplore.archs.load import load_arch, read_document
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.system import System
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import Measurements, join
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from simexplore.sim.learn.calibration import Calibrated
 
 AnyArch = Gpu | str | Path
+AnyMachine = AnyArch | System
 AnyWork = Graph | Operator | str | Path
 AnyMeasured = Measurements | str | Path
 
@@ -66,7 +68,7 @@ def _read_graph(path: Path) -> Graph:
 
 def simulate(
     work: AnyWork,
-    arch: AnyArch,
+    arch: AnyMachine,
     params: Mapping[str, object] | None = None,
     *,
     cache: CacheState | None = None,
@@ -78,30 +80,31 @@ def simulate(
 
     Args:
         work: what `load_workload` takes.
-        arch: a machine, its name or its file.
+        arch: a machine, its name or its file; or a system of devices and links.
         params: parameters of a workload by name.
-        cache: what every kernel finds in L2, `COLD` or `WARM` of `sim.demand`; by default what nodes before it wrote.
+        cache: what every kernel finds in L2, `COLD` or `WARM` of `sim.conditions`; by default what nodes before wrote.
         launch: kernels launched by a `graph` or one by one on a `stream`.
-        probes: what watches the run, such as `sim.trace.Trace`.
+        probes: what watches the run, such as `sim.play.trace.Trace`.
         allow_overflow: let the run hold more than the machine's memory.
 
     Raises:
-        SimexploreError: see `load_workload` and `load_arch`; the machine can't run an operator or hold the workload.
+        SimexploreError: see `load_workload` and `load_arch`; the machine can't run an operator or hold the workload,
+            or has no such place as a node asks for.
     """
     graph = load_workload(work, params)
-    return execute(graph, _machine(arch), _conditions(cache, launch), launch, probes, allow_overflow)
+    return execute(graph, _system(arch), _conditions(cache, launch), launch, probes, allow_overflow)
 
 
 def estimate(
     work: AnyWork,
-    arch: AnyArch,
+    arch: AnyMachine,
     params: Mapping[str, object] | None = None,
     *,
     cache: CacheState | None = None,
     launch: Launch = "graph",
 ) -> Estimate:
     """A workload in closed form: faster than `simulate`, without contention or memory. Arguments as there."""
-    return estimate_graph(load_workload(work, params), _machine(arch), _conditions(cache, launch), launch)
+    return estimate_graph(load_workload(work, params), _system(arch), _conditions(cache, launch), launch)
 
 
 def _conditions(cache: CacheState | None, launch: Launch) -> Conditions | None:
@@ -179,3 +182,7 @@ measure = measure_suite
 
 def _machine(arch: AnyArch) -> Gpu:
     return arch if isinstance(arch, Gpu) else load_arch(arch)
+
+
+def _system(arch: AnyMachine) -> Gpu | System:
+    return arch if isinstance(arch, System) else _machine(arch)

@@ -26,6 +26,7 @@ class Node:
         after: names of the nodes whose results it needs.
         output_bytes: memory that its result holds until the last node that needs it has ended [B].
         group: what it belongs to, such as `layer 3`; for people.
+        place: name of the device, or of the link of a copy, that it runs on; None: the machine's first GPU.
     """
 
     name: str
@@ -33,11 +34,41 @@ class Node:
     after: tuple[str, ...] = ()
     output_bytes: float = 0.0
     group: str = ""
+    place: str | None = None
 
     @classmethod
-    def of(cls, name: str, op: Operator, after: Iterable[str] = (), group: str = "") -> Node:
+    def of(cls, name: str, op: Operator, after: Iterable[str] = (), group: str = "", place: str | None = None) -> Node:
         """A node whose result is what its operator writes."""
-        return cls(name, op, tuple(after), float(op.output_bytes), group)
+        return cls(name, op, tuple(after), float(op.output_bytes), group, place)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Two nodes that run at the same time and hand each other work in batches.
+
+    `asks` makes the queries of a batch in one phase and uses its answers in a later one; `answers` works on one batch
+    after the other. Both have the same `after`.
+
+    Args:
+        asks: name of the node that makes queries and uses answers.
+        answers: name of the node that answers them.
+        batches: batches in all.
+        last_share: size of the last batch over the others', at most 1.
+        in_flight: batches between the two at once; answers to a batch are used when so many more have been asked.
+        doorbell_s: from the end of a batch on one side until the other sees it [s].
+    """
+
+    asks: str
+    answers: str
+    batches: int
+    last_share: float
+    in_flight: int
+    doorbell_s: float
+
+    @property
+    def full_batches(self) -> float:
+        """The work of all batches, counted in full ones."""
+        return self.batches - 1 + self.last_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +76,22 @@ class Graph:
     """Operators in an order in which they can run.
 
     `nodes` may be given in any order; they are kept in topological order, and in the order given where that allows.
-    `resident_bytes` is the memory held from start to end [B] by name: `weights`, `kv_cache`.
+    `resident_bytes` is the memory held from start to end [B] by name: `weights`, `kv_cache`. `exchanges` are pairs of
+    nodes that hand each other work while they run.
 
     Raises:
-        GraphError: a name used twice, an unknown name in `after`, or a cycle.
+        GraphError: a name used twice, an unknown name in `after`, a cycle, or an exchange of nodes that cannot run at
+            the same time.
     """
 
     name: str
     nodes: tuple[Node, ...]
     resident_bytes: Mapping[str, float] = field(default_factory=dict)
+    exchanges: tuple[Exchange, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", _in_order(tuple(self.nodes)))
+        _check_exchanges(self.nodes, self.exchanges)
         object.__setattr__(self, "resident_bytes", dict(self.resident_bytes))
 
     @property
@@ -128,6 +163,18 @@ def find_cycle(after: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     except nx.NetworkXNoCycle:
         return ()
     return (cycle[0][0], *(edge[1] for edge in cycle))
+
+
+def _check_exchanges(nodes: tuple[Node, ...], exchanges: tuple[Exchange, ...]) -> None:
+    after = {node.name: set(node.after) for node in nodes}
+    ends = [name for exchange in exchanges for name in (exchange.asks, exchange.answers)]
+    for name in ends:
+        if name not in after or ends.count(name) > 1:
+            raise GraphError(f"an exchange needs two operators of this graph that are in no other, found {name!r}")
+    for exchange in exchanges:
+        if after[exchange.asks] != after[exchange.answers]:
+            both = f"{exchange.asks!r} and {exchange.answers!r}"
+            raise GraphError(f"{both} hand each other work while they run: give both the same 'after'")
 
 
 def _in_order(nodes: tuple[Node, ...]) -> tuple[Node, ...]:

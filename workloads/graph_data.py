@@ -16,7 +16,7 @@ MAX_OPERATORS = 100_000
 """Most operators in a user's graph, repeats included."""
 
 _GRAPH_KEYS = ("name", "operators", "repeat", "resident_bytes")
-_NODE_KEYS = ("name", "op", "after", "repeat", "output_bytes", "group")
+_NODE_KEYS = ("name", "op", "after", "repeat", "output_bytes", "group", "place")
 _OPERATOR_FORM = f"an operator such as 'gemm(m=16,n=4096,k=4096)' or the name of a family ({', '.join(FAMILIES)})"
 
 KeyPath = tuple[str | int, ...]
@@ -35,7 +35,10 @@ class GraphDataError(GraphError):
 
 
 def to_data(graph: Graph) -> dict[str, Any]:
-    """Plain data, ready for JSON or YAML, from which `from_data` builds an equal graph."""
+    """Plain data, ready for JSON or YAML, from which `from_data` builds an equal graph.
+
+    Exchanges are left out: passes make them for one machine, and no file describes them.
+    """
     return {
         "name": graph.name,
         "resident_bytes": dict(graph.resident_bytes),
@@ -46,6 +49,7 @@ def to_data(graph: Graph) -> dict[str, Any]:
                 "after": list(node.after),
                 "output_bytes": node.output_bytes,
                 "group": node.group,
+                **({} if node.place is None else {"place": node.place}),
             }
             for node in graph.nodes
         ],
@@ -58,8 +62,8 @@ def from_data(data: object, name: str = "graph") -> Graph:
     Args:
         data: a mapping with `operators` (a list) and optionally `name`, `repeat` and `resident_bytes`, or only the
             list. An operator is its text, or a mapping with `op` (its text, or the family with the parameters as
-            keys beside it) and optionally `name`, `after` (default: the operator before), `repeat`, `output_bytes`
-            and `group`. A pass of a repeated graph begins when the pass before has ended.
+            keys beside it) and optionally `name`, `after` (default: the operator before), `repeat`, `output_bytes`,
+            `group` and `place`. A pass of a repeated graph begins when the pass before has ended.
         name: used when the data names none.
 
     Raises:
@@ -108,6 +112,8 @@ def _read_entry(path: KeyPath, data: object, previous: str | None) -> _Entry:
     node = Node.of(name, op, _read_after(path, fields, previous))
     if "group" in fields:
         node = replace(node, group=_read_word((*path, "group"), fields["group"], empty=True))
+    if "place" in fields:
+        node = replace(node, place=_read_word((*path, "place"), fields["place"]))
     if "output_bytes" in fields:
         node = replace(node, output_bytes=_read_bytes((*path, "output_bytes"), fields["output_bytes"]))
     return _Entry(node, _read_repeat(path, fields), path)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simexplore.sim.demand import BoolArray, FloatArray
-from simexplore.sim.estimate.alone import Alone
+from simexplore.sim.estimate.row_costs import RowCosts
 from simexplore.sim.estimate.traits import together
 
 
@@ -23,7 +23,7 @@ class Cost:
     energy_j: FloatArray
     """Dynamic energy, above idle."""
     bound_code: NDArray[np.int64]
-    """Index into `alone.BOUNDS`."""
+    """Index into `traits.BOUNDS`."""
     busy_s: FloatArray
     """Shape (resources, rows): time for which each of `demand.RESOURCES` of the whole machine is busy."""
     traits: FloatArray | None = None
@@ -55,7 +55,7 @@ class Cost:
         )
 
 
-def one_after_another(kernels: Sequence[Alone], rows: int | None = None) -> Cost:
+def one_after_another(kernels: Sequence[RowCosts], rows: int | None = None) -> Cost:
     """Kernels that run in turn; what bounds the longest of them bounds all.
 
     Args:

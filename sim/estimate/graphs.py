@@ -6,17 +6,22 @@ memory is counted. On a chain of operators both give the same time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.system import Place, System, system_of
 from simexplore.errors import SimexploreError
-from simexplore.sim.conditions import COLD, SERVING, Conditions, Launch
+from simexplore.sim.conditions import Conditions, Launch, conditions_of
+from simexplore.sim.estimate.alone import Alone, alone
+from simexplore.sim.estimate.exchange import exchange_seconds, side_of
+from simexplore.sim.estimate.offload import prepared
 from simexplore.sim.estimate.op_run import OpRun, time_interval
-from simexplore.sim.estimate.operators import predict
-from simexplore.sim.play.ngpc.frame import estimate_frame, plan_frame
+from simexplore.sim.estimate.placed import Priced, demands_at, place_of, priced
+from simexplore.sim.hardware.idle import idle_w
 from simexplore.workloads.graph import Graph, Node
-from simexplore.workloads.operators.base import Operator
 
 
 @dataclass(frozen=True)
@@ -44,41 +49,121 @@ class Estimate:
         }
 
 
-def estimate_graph(graph: Graph, gpu: Gpu, conditions: Conditions | None = None, launch: Launch = "graph") -> Estimate:
+def estimate_graph(
+    graph: Graph, machine: Gpu | System, conditions: Conditions | None = None, launch: Launch = "graph"
+) -> Estimate:
     """The closed form of a graph; arguments as in `execute`.
 
     Raises:
-        SimexploreError: the GPU cannot run an operator.
+        SimexploreError: the machine has no such place as a node asks for, or the place cannot run its operator.
     """
-    plan = plan_frame(graph, gpu, launch)
-    if plan is not None:
-        return Estimate(*estimate_frame(plan, gpu))
-    alone: dict[tuple[Operator, Conditions], OpRun] = {}
+    work = _Work.on(graph, machine, conditions, launch)
+    costs = {node.name: work.priced(node) for node in work.graph.nodes}
+    spans = {name: _Span(0.0, cost.time_s, cost.time_s) for name, cost in costs.items()} | _exchanged(work)
     ends: dict[str, float] = {}
     ops = []
-    for node in graph.nodes:
-        given = conditions or Conditions(cache=SERVING if node.after else COLD, launch=launch)
-        key = (node.op, given)
-        if key not in alone:
-            alone[key] = _alone(node, gpu, given)
-        op = alone[key]
+    for node in work.graph.nodes:
+        cost, span = costs[node.name], spans[node.name]
         start_s = max((ends[name] for name in node.after), default=0.0)
-        ends[node.name] = start_s + op.time_s
-        ops.append(replace(op, name=node.name, start_s=start_s))
+        ends[node.name] = start_s + span.length_s
+        ops.append(
+            OpRun(
+                node.name, cost.text, start_s + span.begins_s, span.busy_s,
+                cost.bound, cost.dynamic_j, cost.kernel, cost.interval_ratio,
+            )
+        )  # fmt: skip
     time_s = max(ends.values(), default=0.0)
+    idle_j = time_s * sum(idle_w(place.arch) for place in work.places.values())
     return Estimate(
         time_s=time_s,
-        energy_j=sum(op.energy_j for op in ops) + gpu.power.idle_w * time_s,
+        energy_j=sum(op.energy_j for op in ops) + idle_j,
         ops=tuple(sorted(ops, key=lambda op: op.start_s)),
     )
 
 
-def _alone(node: Node, gpu: Gpu, conditions: Conditions) -> OpRun:
-    try:
-        prediction = predict(node.op, gpu, conditions)
-    except SimexploreError as error:
-        raise SimexploreError(f"{node.name}: {error}") from None
-    time_s = float(prediction.time_s[0])
-    dynamic_j = float(prediction.energy_j[0]) - gpu.power.idle_w * time_s
-    ratio = float(prediction.interval_ratio[0])
-    return OpRun(node.name, node.op.describe(), 0.0, time_s, prediction.bound[0], dynamic_j, node.op.op, ratio)
+def busy_seconds(
+    graph: Graph, machine: Gpu | System, conditions: Conditions | None = None, launch: Launch = "graph"
+) -> Mapping[str, float]:
+    """Time for which a graph keeps each shared resource busy, by its name as in a run's utilization [s]."""
+    work = _Work.on(graph, machine, conditions, launch)
+    busy: dict[str, float] = defaultdict(float)
+    for node in work.graph.nodes:
+        place = work.place(node)
+        for told in work.alone(node):
+            for name, seconds in told.busy_s.items():
+                busy[place.prefix + name] += float(seconds)
+    return busy
+
+
+def places_of(graph: Graph, system: System) -> dict[str, Place]:
+    """The places that a graph uses, by name: the first GPU, those of its nodes, and the devices that these lie beside.
+
+    Raises:
+        SimexploreError: the system has no such place as a node asks for.
+    """
+    some = {node.place: node for node in graph.nodes}
+    used = [system.place(), *(place_of(node, system) for node in some.values())]
+    homes = [system.place(place.home) for place in used]
+    return {place.name: place for pair in zip(homes, used, strict=True) for place in pair}
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A node in time, counted from when what it needs is there."""
+
+    begins_s: float
+    busy_s: float
+    length_s: float
+
+
+class _Work:
+    """A graph on a system, each different operator priced once."""
+
+    def __init__(self, graph: Graph, system: System, conditions: Conditions | None, launch: Launch) -> None:
+        self.graph, self.system = graph, system
+        self.places = places_of(graph, system)
+        self._first = system.first_gpu
+        self._conditions, self._launch = conditions, launch
+        self._priced: dict[tuple[object, ...], Priced] = {}
+
+    @classmethod
+    def on(cls, graph: Graph, machine: Gpu | System, conditions: Conditions | None, launch: Launch) -> _Work:
+        """A graph as its machine wants it."""
+        system = system_of(machine)
+        return cls(prepared(graph, system), system, conditions, launch)
+
+    def priced(self, node: Node) -> Priced:
+        """What a node costs alone."""
+        place, given = self.place(node), self._given(node)
+        key = (node.op, place.name, given)
+        if key not in self._priced:
+            try:
+                self._priced[key] = priced(node.op, place, given)
+            except SimexploreError as error:
+                raise SimexploreError(f"{node.name}: {error}") from None
+        return self._priced[key]
+
+    def alone(self, node: Node) -> list[Alone]:
+        """What each of a node's demands costs alone, in numbers."""
+        place, given = self.place(node), self._given(node)
+        return [alone(demand, place, given).as_numbers() for demand in demands_at(node.op, place, given)]
+
+    def place(self, node: Node) -> Place:
+        """Where a node runs."""
+        return self.places[node.place or self._first]
+
+    def _given(self, node: Node) -> Conditions:
+        return self._conditions or conditions_of(node, self._launch)
+
+
+def _exchanged(work: _Work) -> dict[str, _Span]:
+    """The nodes that exchange batches: both last until the last answer is used."""
+    nodes = {node.name: node for node in work.graph.nodes}
+    spans = {}
+    for exchange in work.graph.exchanges:
+        names = (exchange.asks, exchange.answers)
+        asks, answers = (side_of(work.alone(nodes[name]), exchange) for name in names)
+        length_s = exchange_seconds(asks, answers, exchange)
+        for name, side in zip(names, (asks, answers), strict=True):
+            spans[name] = _Span(asks.latency_s, side.batch_s * exchange.full_batches, length_s)
+    return spans

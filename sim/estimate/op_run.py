@@ -10,6 +10,9 @@ from typing import Any
 
 from simexplore.sim.estimate.correction import NORMAL_80, UNCALIBRATED_SIGMA_LOG
 
+UNCALIBRATED_RATIO = exp(NORMAL_80 * UNCALIBRATED_SIGMA_LOG)
+"""Upper end of an 80 % interval over the time, where no measurement says more."""
+
 
 @dataclass(frozen=True)
 class OpRun:
@@ -20,16 +23,16 @@ class OpRun:
     op: str
     """The operator, as on the command line."""
     start_s: float
-    """When its first launch began [s]."""
+    """When its first launch began; of nodes that exchange batches, when the first could be asked for [s]."""
     time_s: float
-    """From its first launch to its last store [s]."""
+    """From its first launch to its last store; of nodes that exchange batches, what their own work takes alone [s]."""
     bound: str
     """What bounds it alone: one of `estimate.BOUNDS`."""
     energy_j: float
     """Dynamic energy, above idle [J]."""
     kernel: str
     """Its kernels in order, joined by `+`."""
-    interval_ratio: float = exp(NORMAL_80 * UNCALIBRATED_SIGMA_LOG)
+    interval_ratio: float = UNCALIBRATED_RATIO
     """Upper end of the 80 % interval of its time over the time, and the time over the lower end."""
 
     @property

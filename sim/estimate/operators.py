@@ -16,9 +16,10 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand, FloatArray
-from simexplore.sim.estimate.alone import BOUNDS, alone
 from simexplore.sim.estimate.correction import corrected, correction_of, feature_columns, half_width
 from simexplore.sim.estimate.cost import Cost, fastest, one_after_another
+from simexplore.sim.estimate.row_costs import row_costs
+from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.mapping import algorithms_of, candidates_of
 from simexplore.sim.mapping.choice import chosen
 from simexplore.workloads.ops import Operator
@@ -145,7 +146,7 @@ def _cost_of(way: Algorithm, gpu: Gpu, conditions: Conditions, with_traits: bool
 
 
 def _of_kernels(kernels: tuple[Demand, ...], gpu: Gpu, conditions: Conditions, with_traits: bool = False) -> Cost:
-    return one_after_another([alone(demand, gpu, conditions, with_traits) for demand in kernels])
+    return one_after_another([row_costs(demand, gpu, conditions, with_traits) for demand in kernels])
 
 
 def _chunks(op: Operator, gpu: Gpu, conditions: Conditions) -> Iterator[tuple[Operator, Conditions]]:

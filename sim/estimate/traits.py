@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simexplore.sim.demand import RESOURCES, FloatArray, KernelDemand
 from simexplore.sim.hardware.timing import KernelTiming
+
+BOUNDS = (*RESOURCES, "latency", "launch", "link", "encode", "mlp")
+"""Names; results that are arrays hold positions in it."""
 
 _SECONDS = (*RESOURCES, "latency", "launch")
 _SHAPE = ("ctas", "per_sm", "waves", "wave_fill", "tail", "clock", "tile_0", "tile_1", "tile_2")
@@ -76,3 +80,10 @@ def together(kernels: Sequence[KernelTraits]) -> FloatArray:
     shape = np.stack([kernel.shape for kernel in kernels])[main, :, rows]
     dram = np.sum([kernel.dram_bytes for kernel in kernels], axis=0)
     return np.column_stack([np.log2(time), (seconds / time).T, np.log2(dram + 1.0), share, shape])
+
+
+def bound_code(timing: KernelTiming, launch_s: FloatArray) -> NDArray[np.int64]:
+    """The largest of the resources' busy times, the latencies within waves, and launch with set-up; as the arrays."""
+    shares = [*(timing.busy_s[name] for name in RESOURCES), timing.latency_s, launch_s + timing.setup_s]
+    codes: NDArray[np.int64] = np.argmax(np.stack(np.broadcast_arrays(*shares)), axis=0)
+    return codes

@@ -1,4 +1,4 @@
-"""Play a graph of operators on a GPU as events: streams, launches, contention, memory and energy over time."""
+"""Play a graph of operators on a machine as events: streams, launches, contention, memory and energy over time."""
 
 from __future__ import annotations
 
@@ -8,54 +8,57 @@ from math import inf
 from typing import Any
 
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.system import Place, System, system_of
 from simexplore.errors import SimexploreError
-from simexplore.sim.conditions import COLD, SERVING, Conditions, Launch
-from simexplore.sim.demand import RESOURCES
+from simexplore.sim.conditions import Conditions, Launch, conditions_of
+from simexplore.sim.estimate.alone import POWER
+from simexplore.sim.estimate.graphs import places_of
+from simexplore.sim.estimate.offload import prepared
 from simexplore.sim.estimate.op_run import OpRun
+from simexplore.sim.hardware.idle import idle_w
+from simexplore.sim.play.devices.stage import Stage, resources, stage_of
+from simexplore.sim.play.devices.steps import Step
 from simexplore.sim.play.engine import Clock, Event, seconds
+from simexplore.sim.play.exchange import Exchanged
 from simexplore.sim.play.flows import FlowNetwork
 from simexplore.sim.play.memory import Memory
 from simexplore.sim.play.meters import LoadMeter, MemoryMeter
-from simexplore.sim.play.ngpc.frame import plan_frame, play_frame
-from simexplore.sim.play.plan import GpuKernel, LinkTransfer, Plan, Planner, Step
+from simexplore.sim.play.plan import Plan, Planner
 from simexplore.sim.play.probes import Activity, Probe, Probes
 from simexplore.sim.play.result import Run
-from simexplore.sim.play.sm_array import SmArray
-from simexplore.sim.play.transfer import Transfer
 from simexplore.workloads.graph import Graph, Node
 
-Playing = Generator[Event, Any, float]
+Process = Generator[Event, Any, None]
 
 
 def execute(
     graph: Graph,
-    gpu: Gpu,
+    machine: Gpu | System,
     conditions: Conditions | None = None,
     launch: Launch = "graph",
     probes: Sequence[Probe] = (),
     allow_overflow: bool = False,
 ) -> Run:
-    """Play a graph on a GPU.
+    """Play a graph on a machine, after the passes that the machine's devices ask for.
 
-    Nodes run as soon as what they need has ended, on the graph's own streams; streams share the machine. A frame of
-    neural graphics on a GPU with a cluster for it (`ngpc`) runs as `field_run` says.
+    Nodes run at their places as soon as what they need has ended, on the graph's own streams; streams share the
+    machine. Only places that the graph uses are in the result, and draw power.
 
     Args:
         graph: the work; fields of its operators are numbers.
-        gpu: the machine.
+        machine: a GPU, or a system of devices and links.
         conditions: how every kernel is run. By default, what a node reads from nodes before it is warm in L2, and
             all else is cold.
         launch: how kernels are launched, where `conditions` is not given.
         probes: what watches the run besides the result's own meters.
-        allow_overflow: let the run hold more than the GPU's memory.
+        allow_overflow: let the run hold more than the first GPU's memory.
 
     Raises:
-        SimexploreError: the GPU cannot run an operator, or the graph does not fit into its memory.
+        SimexploreError: the machine has no such place as a node asks for, a place cannot run an operator, or the graph
+            does not fit into the first GPU's memory.
     """
-    plan = plan_frame(graph, gpu, launch)
-    if plan is not None:
-        return play_frame(plan, gpu, graph, probes)
-    return _Playback(graph, gpu, conditions, launch, probes, allow_overflow).run()
+    system = system_of(machine)
+    return _Playback(prepared(graph, system), system, conditions, launch, probes, allow_overflow).run()
 
 
 class _Playback:
@@ -64,23 +67,30 @@ class _Playback:
     def __init__(
         self,
         graph: Graph,
-        gpu: Gpu,
+        system: System,
         conditions: Conditions | None,
         launch: Launch,
         probes: Sequence[Probe],
         allow_overflow: bool,
     ) -> None:
         self._graph = graph
-        self._gpu = gpu
         self._conditions = conditions
         self._launch: Launch = launch
         self._loads, self._peak = LoadMeter(), MemoryMeter()
         self._probes = Probes([self._loads, self._peak, *probes])
         self._clock = Clock()
-        self._network = FlowNetwork(self._clock, _capacities(gpu), self._on_rates, self._probes.watch_waves)
-        self._array = SmArray(self._clock, self._network, gpu.sm.count, gpu.sm.max_ctas, self._probes)
+        self._places, self._first = places_of(graph, system), system.first_gpu
+        gpu = self._places[self._first].gpu
+        network = FlowNetwork(self._clock, _capacities(self._places), self._on_rates, self._probes.watch_waves)
+        self._stages = {
+            name: stage_of(place, self._clock, network, self._probes) for name, place in self._places.items()
+        }
         self._memory = Memory(graph, gpu.name, inf if allow_overflow else gpu.dram.capacity_bytes)
-        self._planner = Planner(gpu)
+        self._exchanges: dict[str, Exchanged] = {}
+        for exchange in graph.exchanges:
+            state = Exchanged(self._clock, network, self._probes, exchange)
+            self._exchanges |= {exchange.asks: state, exchange.answers: state}
+        self._planner = Planner()
         self._ended = {node.name: self._clock.event() for node in graph.nodes}
         self._ops: list[OpRun] = []
         self._end_fs = 0
@@ -94,59 +104,52 @@ class _Playback:
         for stream, nodes in streams.items():
             self._clock.process(self._play_stream(stream, nodes))
         self._clock.run()
+        idle_j = seconds(self._end_fs) * sum(idle_w(place.arch) for place in self._places.values())
         return Run(
             time_s=seconds(self._end_fs),
-            energy_j=self._loads.dynamic_energy_j(self._end_fs) + self._gpu.power.idle_w * seconds(self._end_fs),
+            energy_j=self._loads.dynamic_energy_j(self._end_fs) + idle_j,
             peak_memory_bytes=self._peak.peak_bytes,
             utilization=self._loads.utilization(self._end_fs),
             ops=tuple(sorted(self._ops, key=lambda op: op.start_s)),
         )
 
-    def _play_stream(self, stream: int, nodes: list[Node]) -> Generator[Event, Any, None]:
+    def _play_stream(self, stream: int, nodes: list[Node]) -> Process:
         for node in nodes:
             waiting = [ended for name in node.after if not (ended := self._ended[name]).triggered]
             if waiting:
                 yield self._clock.all_of(waiting)
             yield from self._play_node(node, stream)
 
-    def _play_node(self, node: Node, stream: int) -> Generator[Event, Any, None]:
-        start_fs = self._clock.now_fs
-        plan = self._plan(node)
-        self._memory.begin(node)
-        self._probes.on_memory(start_fs, self._memory.held_bytes)
-        text = node.op.describe()
-        energy_j = 0.0
-        for step in plan.steps:
-            details = {"op": text, "bound": plan.bound, **step.details}
-            energy_j += yield from self._play_step(step, Activity(node.name, stream, step.kernel, details))
+    def _play_node(self, node: Node, stream: int) -> Process:
+        place = self._places[node.place or self._first]
+        plan = self._plan(node, place)
+        if not place.prefix:  # what other devices hold is not counted
+            self._memory.begin(node)
+        self._probes.on_memory(self._clock.now_fs, self._memory.held_bytes)
+        played = self._play_alone if node.name not in self._exchanges else self._play_exchanged
+        op = yield from played(node, stream, plan, self._stages[place.name])
         self._end_fs = self._clock.now_fs
         self._memory.end(node)
         self._probes.on_memory(self._end_fs, self._memory.held_bytes)
-        time_s = seconds(self._end_fs - start_fs)
-        self._ops.append(
-            OpRun(node.name, text, seconds(start_fs), time_s, plan.bound, energy_j, plan.kernel, plan.interval_ratio)
-        )
+        self._ops.append(op)
         self._ended[node.name].succeed()
 
-    def _play_step(self, step: Step, activity: Activity) -> Playing:
-        """Play one kernel or transfer; returns its dynamic energy [J]."""
-        if isinstance(step, GpuKernel):
-            yield self._clock.sleep(step.launch_s)
-            taken = yield self._array.launch(step, activity)
-            return float(taken["power"])
-        yield self._send(step, activity)
-        return 0.0
+    def _play_alone(self, node: Node, stream: int, plan: Plan, stage: Stage) -> Generator[Event, Any, OpRun]:
+        """A node whose kernels run one after the other; its time is what it took here."""
+        start_fs, energy_j = self._clock.now_fs, 0.0
+        for step in plan.steps:
+            energy_j += yield from step.play(stage, _activity(node, stream, plan, step))
+        return _op_run(node, plan, start_fs, seconds(self._clock.now_fs - start_fs), energy_j)
 
-    def _send(self, transfer: LinkTransfer, activity: Activity) -> Event:
-        message = Transfer(self._clock, self._network, self._probes, activity)
-        return message.start(transfer.link, transfer.latency_s, transfer.transfer_s)
+    def _play_exchanged(self, node: Node, stream: int, plan: Plan, stage: Stage) -> Generator[Event, Any, OpRun]:
+        """A node that works batch by batch while another does; its time is that of its own work alone."""
+        exchanged, (step,) = self._exchanges[node.name], plan.steps
+        side = yield from exchanged.play(step, stage, _activity(node, stream, plan, step))
+        return _op_run(node, plan, exchanged.begun_fs, side.alone_s, side.energy_j)
 
-    def _plan(self, node: Node) -> Plan:
-        conditions = self._conditions
-        if conditions is None:
-            conditions = Conditions(cache=SERVING if node.after else COLD, launch=self._launch)
+    def _plan(self, node: Node, place: Place) -> Plan:
         try:
-            return self._planner.plan(node.op, conditions)
+            return self._planner.plan(node.op, place, self._conditions or conditions_of(node, self._launch))
         except SimexploreError as error:
             raise SimexploreError(f"{node.name}: {error}") from None
 
@@ -154,7 +157,21 @@ class _Playback:
         self._probes.on_rates(self._clock.now_fs, loads)
 
 
-def _capacities(gpu: Gpu) -> dict[str, float]:
-    """What is shared on a GPU: 1 is the whole machine's resource. Power is metered [W]."""
-    links = ["pcie"] if gpu.links.nvlink is None else ["nvlink", "pcie"]
-    return {**dict.fromkeys((*RESOURCES, *links), 1.0), "power": inf}
+def _activity(node: Node, stream: int, plan: Plan, step: Step) -> Activity:
+    details = {"op": plan.text, "bound": plan.bound, **step.details}
+    return Activity(node.name, stream, step.kernel, details)
+
+
+def _op_run(node: Node, plan: Plan, start_fs: int, time_s: float, energy_j: float) -> OpRun:
+    started_s = seconds(start_fs)
+    return OpRun(node.name, plan.text, started_s, time_s, plan.bound, energy_j, plan.kernel, plan.interval_ratio)
+
+
+def _capacities(places: Mapping[str, Place]) -> dict[str, float]:
+    """What is shared on the places of a run, by the names that results have for it. Power is metered [W]."""
+    told = {
+        place.prefix + name: capacity
+        for place in places.values()
+        for name, capacity in resources(place.arch, place).items()
+    }
+    return {**told, POWER: inf}

@@ -7,7 +7,7 @@ from simexplore.workloads.graph import Graph, Node
 
 
 class Memory:
-    """What a graph holds in the memory of one GPU."""
+    """What a graph holds in the memory of one GPU; nodes that never begin here, being elsewhere, hold nothing."""
 
     def __init__(self, graph: Graph, machine: str, capacity_bytes: float) -> None:
         """Memory with the graph's resident parts in it.

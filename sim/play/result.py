@@ -20,7 +20,10 @@ class Run:
     peak_memory_bytes: float
     """The most device memory held at once [B]."""
     utilization: Mapping[str, float]
-    """Mean share of each shared resource in use (0..1), and of the SM array held by CTAs (`sm`)."""
+    """Mean share of each shared resource in use (0..1), and of the first GPU's SM array that is held (`sm`).
+
+    Resources of places that the graph uses; those of other GPUs than the first begin with its name, `b.dram`.
+    """
     ops: tuple[OpRun, ...]
     """The nodes in the order in which they started."""
 

@@ -84,6 +84,12 @@ class SmArray:
         self._dispatch()
         return kernel.done
 
+    def hold(self) -> int:
+        """Take all slots that are free, for a kernel that stays; how much that is, for `release`."""
+        parts, self._free = self._free, 0
+        self._dispatch()
+        return parts
+
     def release(self, parts: int) -> None:
         """Take slots back from a kernel and hand them to those that wait."""
         self._free += parts

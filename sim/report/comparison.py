@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.compare.comparison import Comparison
-from simexplore.sim.estimate.alone import BOUNDS
+from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.report import error_charts as charts
 from simexplore.sim.report.page import (
     Page,

@@ -35,7 +35,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             "GPPerf: a random forest and the simulator on GEMMs of an RTX 4070 (arXiv 2411.16954)",
             ("gpperf_RTX4070_cutlass_16128.csv", "gpperf_RTX4070_tiled.csv"),
             "github.com/pavlyhalim/GPPerf: cutlass_profiling_20241111_195357.tar.gz of commit 55468e1, and "
-            "tiled-matmul-analysis/nohup.out; docs/studies.md says how to make the tables of them",
+            "tiled-matmul-analysis/nohup.out; docs/studies/studies.md says how to make the tables of them",
         ),
         "hopper": Study("Hopper micro-benchmarks: tensor cores, DPX, clusters, latencies (arXiv 2402.13499)"),
         "ngpc": Study("NGPC: a neural-graphics cluster beside an RTX 3090 (arXiv 2303.05735)"),

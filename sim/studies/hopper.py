@@ -17,14 +17,15 @@ import numpy as np
 import simexplore.workloads
 from simexplore.archs.load import load_arch, read_document
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.system import system_of
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import RESOURCES, KernelDemand
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping import micro
 from simexplore.sim.mapping.matmul.tiles import INSTRUCTION_K_BYTES, WGMMA_ROWS
+from simexplore.sim.play.devices.kernel import GpuKernel
 from simexplore.sim.play.engine import Clock, seconds
 from simexplore.sim.play.flows import FlowNetwork
-from simexplore.sim.play.plan import GpuKernel
 from simexplore.sim.play.probes import Activity, Probes
 from simexplore.sim.play.sm_array import SmArray
 from simexplore.workloads.dtypes import bytes_of
@@ -40,7 +41,9 @@ def loop_seconds(demand: KernelDemand, gpu: Gpu) -> float:
     clock = Clock()
     network = FlowNetwork(clock, {**dict.fromkeys(RESOURCES, 1.0), "power": inf})
     array = SmArray(clock, network, gpu.sm.count, gpu.sm.max_ctas, Probes(()))
-    ended = array.launch(GpuKernel(demand, gpu, Conditions()), Activity(demand.kernel, 0, demand.kernel))
+    ended = array.launch(
+        GpuKernel(demand, system_of(gpu).place(), Conditions()), Activity(demand.kernel, 0, demand.kernel)
+    )
     clock.run(until=ended)
     return seconds(clock.now_fs) / micro.ITERATIONS
 

@@ -18,10 +18,12 @@ from typing import Any
 import simexplore.workloads
 from simexplore.archs.load import load_arch, read_document
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.sim.estimate.graphs import estimate_graph
 from simexplore.sim.hardware.ngpc.area import area_shares, power_shares
+from simexplore.sim.hardware.timing import kernel_timing
+from simexplore.sim.mapping.frames import Frame, frame_of, fused_kernel
 from simexplore.sim.play.execute import execute
-from simexplore.sim.play.ngpc.frame import Plan, plan_frame
 from simexplore.sim.play.result import Run
 from simexplore.workloads import catalog
 from simexplore.workloads.graph import Graph
@@ -107,11 +109,22 @@ class Frames:
             self._runs[key] = execute(self.graph(application, encoding, resolution), self.machine(scale))
         return self._runs[key]
 
-    def plan(self, application: str, encoding: str, scale: int, resolution: str = "fhd") -> Plan:
-        """What GPU and cluster do for a frame."""
-        plan = plan_frame(self.graph(application, encoding, resolution), self.machine(scale))
-        assert plan is not None, "these machines have a cluster"
-        return plan
+    def frame(self, application: str, encoding: str) -> Frame:
+        """A full-HD frame as GPU and cluster share it, whatever the cluster's scale."""
+        frame = frame_of(self.graph(application, encoding), self._ngpc(SCALES[-1]))
+        assert frame is not None, "these graphs are frames"
+        return frame
+
+    def _ngpc(self, scale: int) -> Ngpc:
+        ngpc = self.machine(scale).ngpc
+        assert ngpc is not None, "these machines have a cluster"
+        return ngpc
+
+    def _fused_s(self, application: str, encoding: str) -> float:
+        """Time of what is left on the GPU of a full-HD frame, as one kernel alone [s]."""
+        machine, ngpc = self.machine(SCALES[-1]), self._ngpc(SCALES[-1])
+        kernel = fused_kernel(self.frame(application, encoding), machine, ngpc)
+        return float(kernel_timing(kernel, machine).time_s.item())
 
     def speed_up(self, application: str, encoding: str, scale: int) -> float:
         """Time of a full-HD frame on the GPU alone over that with the cluster."""
@@ -123,13 +136,11 @@ class Frames:
 
     def fusion(self, application: str, encoding: str = "hashgrid") -> float:
         """Time of what is neither encoding nor network as kernels of their own, over that as one kernel."""
-        fused = self.plan(application, encoding, SCALES[-1]).gpu.time_s.item()
-        return self.on_gpu(application, encoding).rest_s / float(fused)
+        return self.on_gpu(application, encoding).rest_s / self._fused_s(application, encoding)
 
     def ceiling(self, application: str, encoding: str) -> float:
         """Amdahl's limit: the whole frame over the GPU's part of it, fused."""
-        fused = self.plan(application, encoding, SCALES[-1]).gpu.time_s.item()
-        return self.on_gpu(application, encoding).time_s / float(fused)
+        return self.on_gpu(application, encoding).time_s / self._fused_s(application, encoding)
 
 
 def study(frames: Frames | None = None) -> list[dict[str, Any]]:
@@ -205,8 +216,8 @@ def _bandwidths(frames: Frames) -> dict[str, float]:
     """Bytes of queries and answers at 60 full-HD frames a second [GB/s]."""
     moved = []
     for application in APPLICATIONS:
-        frame = frames.plan(application, "hashgrid", 64).frame
-        moved.append(frame.queries * (frame.input_bytes + frame.result_bytes) * FRAMES_PER_S / 1e9)
+        asked = frames.frame(application, "hashgrid").asked
+        moved.append(asked.queries * (asked.input_bytes + asked.result_bytes) * FRAMES_PER_S / 1e9)
     return {"bandwidth_least": min(moved), "bandwidth_most": max(moved)}
 
 

@@ -36,6 +36,7 @@ NAIVE = st.builds(
     tile=st.sampled_from([1, 4, 8, 16, 32]),
 )
 OPERATORS = st.one_of(CONVOLUTIONS, NAIVE)
+MACHINES = machines().filter(lambda gpu: gpu.library.conv is not None)
 
 
 def seconds(op: Operator, gpu: Gpu, cache: CacheState) -> float:
@@ -43,7 +44,7 @@ def seconds(op: Operator, gpu: Gpu, cache: CacheState) -> float:
 
 
 @settings(max_examples=100)
-@given(machines(), OPERATORS, FACTORS, STATES)
+@given(MACHINES, OPERATORS, FACTORS, STATES)
 @pytest.mark.parametrize("path", ["dram__bandwidth_bytes_per_s", "l2__bandwidth_bytes_per_clk"])
 def test_more_bandwidth_is_never_slower(path: str, gpu: Gpu, op: Operator, factor: float, cache: CacheState) -> None:
     part, field = path.split("__")
@@ -52,20 +53,20 @@ def test_more_bandwidth_is_never_slower(path: str, gpu: Gpu, op: Operator, facto
 
 
 @settings(max_examples=100)
-@given(machines(), OPERATORS, FACTORS, STATES)
+@given(MACHINES, OPERATORS, FACTORS, STATES)
 def test_more_sms_are_never_slower(gpu: Gpu, op: Operator, factor: float, cache: CacheState) -> None:
     larger = with_values(gpu, sm__count=int(gpu.sm.count * factor))
     assert seconds(op, larger, cache) <= seconds(op, gpu, cache) * (1.0 + ROUNDING)
 
 
 @settings(max_examples=100)
-@given(machines(), OPERATORS)
+@given(MACHINES, OPERATORS)
 def test_warm_is_never_slower_than_cold(gpu: Gpu, op: Operator) -> None:
     assert seconds(op, gpu, WARM) <= seconds(op, gpu, COLD) * (1.0 + ROUNDING)
 
 
 @settings(max_examples=100)
-@given(machines(), CONVOLUTIONS, STATES)
+@given(MACHINES, CONVOLUTIONS, STATES)
 def test_energy_is_at_least_that_of_idling(gpu: Gpu, op: Conv2d, cache: CacheState) -> None:
     prediction = predict(op, gpu, Conditions(cache=cache))
     assert prediction.energy_j[0] >= gpu.power.idle_w * prediction.time_s[0]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.ngpc import EncodingEngines, MlpEngine, Ngpc
 from simexplore.sim.hardware.ngpc.nfp import Field, bank_trace, inputs_in_parallel, level_banks, play
-from simexplore.sim.play.ngpc.offload import frame_of
+from simexplore.sim.mapping.frames import frame_of
 from simexplore.workloads import catalog
 from simexplore.workloads.families import neural_scene
 
@@ -41,7 +41,7 @@ def array(**changes: object) -> MlpEngine:
 def field_of(workload: str) -> Field:
     frame = frame_of(catalog.build(workload), cluster())
     assert frame is not None
-    return frame.field
+    return frame.asked.field
 
 
 @cache

@@ -12,12 +12,13 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from simexplore.sim.estimate.alone import Phase
+from simexplore.sim.play.devices.phases import Phases
 from simexplore.sim.play.engine import Clock, Event
 from simexplore.sim.play.flows import FlowNetwork
 from simexplore.sim.play.probes import Activity, Probes
 from simexplore.sim.play.sm_array import GridTiming, SmArray
 from simexplore.sim.play.trace import Trace
-from simexplore.sim.play.transfer import Transfer
 
 GOLDEN = Path(__file__).with_name("two_streams.trace.json")
 
@@ -48,7 +49,8 @@ def play() -> dict[str, Any]:
     def stream_0() -> Iterator[Event]:
         yield clock.sleep(1e-6)
         yield array.launch(Ctas(10), Activity("a", 0, "gemm", {"tile": "128x128"}))
-        yield Transfer(clock, network, probes, Activity("b", 0, "all_reduce")).start("link", 0.5e-6, 1.5e-6)
+        message = Phase(0.5e-6, 1.5e-6, {"link": 1.5e-6})
+        yield Phases(clock, network, probes, Activity("b", 0, "all_reduce")).start([message])
 
     def stream_1() -> Iterator[Event]:
         yield clock.sleep(2e-6)

@@ -10,7 +10,7 @@ import numpy as np
 import simexplore
 from simexplore.kernels.datasets import read_measurements
 from simexplore.sim.compare.comparison import Comparison, compare
-from simexplore.sim.estimate.alone import BOUNDS
+from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.explore.store import Chunk, Header, Store
 from simexplore.sim.explore.table import Column
 

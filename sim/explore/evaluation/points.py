@@ -16,10 +16,10 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import RESOURCES
-from simexplore.sim.estimate.alone import BOUNDS
 from simexplore.sim.estimate.correction import half_width
 from simexplore.sim.estimate.cost import Cost
 from simexplore.sim.estimate.op_run import time_interval
+from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.explore.evaluation.frames import add_frame
 from simexplore.sim.explore.evaluation.groups import Group, Grouping, distinct
 from simexplore.sim.explore.evaluation.replay import Player

@@ -20,8 +20,8 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import RESOURCES, Demand, KernelDemand
-from simexplore.sim.estimate.alone import alone
 from simexplore.sim.estimate.cost import Cost, fastest, one_after_another
+from simexplore.sim.estimate.row_costs import row_costs
 from simexplore.sim.explore.table import FloatArray
 from simexplore.sim.mapping import algorithms_of
 from simexplore.sim.mapping.choice import choose
@@ -104,7 +104,7 @@ def costs(kernels: Kernels, rows: int) -> Cost:
 
 def costs_of(demands: tuple[Demand, ...], kernels: Kernels, rows: int) -> Cost:
     """The closed form of one algorithm."""
-    parts = [alone(demand, kernels.machine, kernels.conditions) for demand in demands]
+    parts = [row_costs(demand, kernels.machine, kernels.conditions) for demand in demands]
     return one_after_another(parts, rows)
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from simexplore.sim.demand import RESOURCES
-from simexplore.sim.estimate.alone import BOUNDS
 from simexplore.sim.estimate.cost import Cost
+from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.explore.evaluation.work import Variant
 from simexplore.sim.explore.spec.problem import UNITS
 from simexplore.sim.explore.table import FloatArray, Index

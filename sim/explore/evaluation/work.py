@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.conditions import COLD, SERVING, Conditions, Launch
+from simexplore.sim.conditions import COLD, Conditions, Launch, conditions_of
 from simexplore.sim.explore.evaluation.rows import Work
 from simexplore.sim.play.memory import Memory
 from simexplore.workloads import catalog
@@ -102,10 +102,7 @@ def variant_of(workload: Workload, changes: Mapping[str, Any], launch: Launch) -
         return Variant(((op, conditions),), (1,), None, (), float(op.output_bytes), _tokens(op))
     graph = workload.graph(changes)
     index: dict[Work, int] = {}
-    order = []
-    for node in graph.nodes:
-        conditions = Conditions(cache=SERVING if node.after else COLD, launch=launch)
-        order.append(index.setdefault((node.op, conditions), len(index)))
+    order = [index.setdefault((node.op, conditions_of(node, launch)), len(index)) for node in graph.nodes]
     chain = len(set(graph.streams().values())) <= 1
     return Variant(
         works=tuple(index),

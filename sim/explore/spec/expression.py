@@ -269,6 +269,8 @@ def _names(node: ast.expr) -> Iterator[str]:
         name = _dotted(node)
         if not name.startswith("__quantity"):
             yield name
+        elif isinstance(node, ast.Attribute):  # a number has no parts
+            raise SyntaxError
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
         yield from _names(node.operand)
     elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:

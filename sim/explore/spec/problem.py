@@ -11,7 +11,7 @@ from simexplore.archs.fields import Machine, field_of
 from simexplore.archs.load import load_arch
 from simexplore.sim.conditions import Launch
 from simexplore.sim.demand import RESOURCES
-from simexplore.sim.estimate.alone import BOUNDS
+from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.explore.evaluation.work import Workload
 from simexplore.sim.explore.spec.axes import Axis
 from simexplore.sim.explore.spec.expression import Amount, Condition, Expression, Powers, powers_of

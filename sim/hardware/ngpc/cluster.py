@@ -1,64 +1,121 @@
-"""The cluster beside its GPU: how long each side takes for a batch, and how batches follow one another.
-
-With g the GPU's time for a batch, n the cluster's, h the doorbell between them and B batches in flight,
-
-    G_i = max(G_(i-1), N_(i-B) + h) + g_i        the GPU uses results of batch i-B and makes queries of batch i
-    N_i = max(N_(i-1), G_i + h) + n_i            the cluster evaluates batch i
-
-so a batch comes every max(g, n, (g + n + 2 h) / B). `schedule` plays this recurrence; `pipeline` plays it as events, in
-which both sides also share L2 and DRAM.
-"""
+"""The cluster as a whole: how long a batch of queries takes it, what of L2 and DRAM that takes, and its energy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-LONGEST_PLAYED = 1024
-"""Batches that are played one by one; of more, the middle repeats, at the period that those show."""
+import numpy as np
+
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.ngpc import Ngpc
+from simexplore.sim.hardware import cache
+from simexplore.sim.hardware.ngpc.nfp import Field, Level, SteadyRate, steady_rate
+
+ENCODING_BINDS = 0.85
+"""Share of the time that MLP arrays are busy, below which the encoding engines are what they wait for."""
 
 
 @dataclass(frozen=True)
-class Stages:
-    """Times of a full batch [s], and shares of shared resources that a batch takes [s of the whole resource]."""
+class FieldQueries:
+    """Points at which a cluster is to evaluate a field."""
 
-    gpu_s: float
-    ngpc_s: float
-    doorbell_s: float
-    launch_s: float
-    last_share: float
-    """Size of the last batch over the others'."""
-    gpu_takes: dict[str, float]
-    ngpc_takes: dict[str, float]
+    queries: float
+    field: Field
+    spilled: tuple[Level, ...]
+    """Levels that the cluster reads from L2, because they don't fit its SRAM."""
+    input_bytes: float
+    """Of a query [B]."""
+    result_bytes: float
+    """Of an answer [B]."""
+
+    @property
+    def macs_per_query(self) -> float:
+        """Multiply-accumulates of all layers."""
+        return float(sum(inputs * outputs for inputs, outputs in self.field.layers))
+
+    @property
+    def sram_bytes_per_query(self) -> float:
+        """Bytes read of grid SRAMs [B]."""
+        inside = len(self.field.levels) - len(self.spilled)
+        return inside * 2.0**self.field.dims * self.field.entry_bytes
+
+    def spill_bytes_per_query(self, sector_bytes: float) -> float:
+        """Bytes drawn from L2 for levels that don't fit [B]: a sector a pair of corners along x, and its edges."""
+        pairs = 2.0 ** (self.field.dims - 1)
+        per_sector = max(sector_bytes / self.field.entry_bytes, 1.0)
+        return len(self.spilled) * pairs * (1.0 + 1.0 / per_sector) * sector_bytes
 
 
-def phase_share(phase: int, batches: int, in_flight: int, last_share: float) -> float:
-    """Work of a GPU phase over a full one: half makes queries, half uses results."""
-    makes = 0.0 if phase >= batches else (last_share if phase == batches - 1 else 1.0)
-    used = phase - in_flight
-    uses = 0.0 if used < 0 or used >= batches else (last_share if used == batches - 1 else 1.0)
-    return 0.5 * (makes + uses)
+@dataclass(frozen=True)
+class BatchTiming:
+    """A full batch alone on the cluster."""
+
+    time_s: float
+    takes: dict[str, float]
+    """Of the GPU's `l2` and `dram`, of the cluster (`ngpc`), its SRAM banks (`ngpc_banks`) and MLP arrays (`ngpc_mlp`)
+    [s of the whole resource]."""
+    bound: str
+    """What takes that long: encode, mlp, l2 or dram."""
 
 
-def period_of(marks: Sequence[float]) -> float:
-    """Mean time between the GPU's phases in the steady state, by when each of them ended."""
-    middle, late = len(marks) // 2, len(marks) * 3 // 4
-    return (marks[late] - marks[middle]) / (late - middle) if late > middle else 0.0
+def batch_timing(asked: FieldQueries, gpu: Gpu, ngpc: Ngpc) -> BatchTiming:
+    """How long a full batch takes, by the slowest of its engines, its ports, L2 and DRAM.
+
+    Raises:
+        SimexploreError: the cluster has too few engines for the field's levels.
+    """
+    rate = steady_rate(asked.field, ngpc.encoding, ngpc.mlp)
+    steady_s = ngpc.batch.queries / ngpc.nfps * rate.cycles_per_query / ngpc.clock_hz
+    engines_s = steady_s + rate.fill_cycles / ngpc.clock_hz
+    spilled = asked.spill_bytes_per_query(gpu.l2.sector_bytes)
+    moved = ngpc.batch.queries * (asked.input_bytes + spilled + gpu.l2.write_cost * asked.result_bytes)
+    l2_s = moved / (gpu.l2.bandwidth_bytes_per_clk * gpu.clock.boost_hz)
+    port_s = ngpc.batch.queries * (asked.input_bytes + spilled + asked.result_bytes)
+    port_s /= ngpc.nfps * ngpc.port_bytes_per_clk * gpu.clock.boost_hz
+    dram_s = _missed_bytes(asked, spilled, gpu, ngpc) / (gpu.dram.bandwidth_bytes_per_s * gpu.dram.efficiency)
+    time_s = max(engines_s, l2_s, port_s, dram_s)
+    busy = {"ngpc": time_s, "ngpc_banks": rate.bank_share * steady_s, "ngpc_mlp": rate.mlp_share * steady_s}
+    return BatchTiming(time_s, {"l2": l2_s, "dram": dram_s, **busy}, _bound(rate, time_s, engines_s, dram_s))
 
 
-def schedule(stages: Stages, batches: int, in_flight: int) -> float:
-    """Time from launch to the last result used [s], without contention for L2 and DRAM beyond their totals."""
-    played = min(batches, LONGEST_PLAYED)
-    gpu_end, ngpc_end, marks = 0.0, [0.0] * played, [0.0] * played
-    for phase in range(played + in_flight):
-        if phase >= in_flight and phase - in_flight < played:
-            gpu_end = max(gpu_end, ngpc_end[phase - in_flight] + stages.doorbell_s)
-        gpu_end += phase_share(phase, played, in_flight, stages.last_share) * stages.gpu_s
-        if phase < played:
-            before = ngpc_end[phase - 1] if phase else 0.0
-            share = stages.last_share if phase == played - 1 else 1.0
-            ngpc_end[phase] = max(before, gpu_end + stages.doorbell_s) + share * stages.ngpc_s
-            marks[phase] = gpu_end
-    total = stages.launch_s + gpu_end + (batches - played) * period_of(marks)
-    shared = max(stages.gpu_takes[name] + stages.ngpc_takes[name] for name in ("l2", "dram"))
-    return max(total, batches * shared)
+def _bound(rate: SteadyRate, time_s: float, engines_s: float, dram_s: float) -> str:
+    if time_s > engines_s:
+        return "dram" if time_s == dram_s else "l2"
+    return "encode" if rate.mlp_share < ENCODING_BINDS else "mlp"
+
+
+def _missed_bytes(asked: FieldQueries, spilled: float, gpu: Gpu, ngpc: Ngpc) -> float:
+    """Bytes of a full batch that come from DRAM [B]; `spilled` are read of spilled tables for each query [B]."""
+    tables = sum(level.entries for level in asked.spilled) * asked.field.entry_bytes
+    missing = handed_over_missing(asked, gpu, ngpc)
+    missed = (asked.input_bytes + asked.result_bytes) * missing + spilled * (1.0 - _held_share(tables, gpu))
+    return ngpc.batch.queries * missed
+
+
+def handed_over_missing(asked: FieldQueries, gpu: Gpu, ngpc: Ngpc) -> float:
+    """Share of the batches' bytes that leaves L2 for DRAM before the other side reads them."""
+    held = ngpc.batch.in_flight * ngpc.batch.queries * (asked.input_bytes + asked.result_bytes)
+    return float(1.0 - cache.hit_share(np.array(held), gpu))
+
+
+def _held_share(tables_bytes: float, gpu: Gpu) -> float:
+    """Share of gathers from spilled tables that hits L2: what of them fits it, since they are looked up at random."""
+    room = gpu.l2.usable_share * gpu.l2.capacity_bytes
+    return min(room / tables_bytes, 1.0) if tables_bytes else 1.0
+
+
+def dynamic_energy_j(asked: FieldQueries, gpu: Gpu, ngpc: Ngpc) -> float:
+    """Dynamic energy of the cluster for all queries [J]: products, SRAM reads, and traffic with L2."""
+    silicon = ngpc.silicon
+    l2_bytes = asked.input_bytes + asked.result_bytes + asked.spill_bytes_per_query(gpu.l2.sector_bytes)
+    per_query = (
+        2.0 * asked.macs_per_query * silicon.mac_j_per_op * ngpc.mlp.weight_bits / 16.0
+        + asked.sram_bytes_per_query * silicon.sram_j_per_byte
+        + l2_bytes * gpu.energy.l2_j_per_byte
+    )
+    return asked.queries * per_query
+
+
+def doorbell_seconds(gpu: Gpu, ngpc: Ngpc) -> float:
+    """From the last byte of a batch until the other side uses the first [s]: round trips to the L2."""
+    return ngpc.batch.doorbell_round_trips * gpu.l2.mean_latency_cycles / gpu.clock.boost_hz

@@ -10,7 +10,7 @@ import pytest
 from sweeps import need
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.estimate.alone import BOUNDS
+from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.explore.analysis import bottleneck_changes, bottlenecks, sensitivity
 from simexplore.sim.explore.sampler import make_sampler
 from simexplore.sim.explore.store import Chunk, Header, Store

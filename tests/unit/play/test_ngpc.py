@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,21 @@ import pytest
 import simexplore
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.system import system_of
 from simexplore.errors import SimexploreError
+from simexplore.sim.estimate.exchange import Side, exchange_seconds, phase_share
 from simexplore.sim.estimate.graphs import estimate_graph
+from simexplore.sim.estimate.offload import prepared
 from simexplore.sim.hardware.ngpc import addresses, numbers
 from simexplore.sim.hardware.ngpc.area import area_shares, nfp_area, nfp_power
-from simexplore.sim.hardware.ngpc.cluster import Stages, phase_share, schedule
+from simexplore.sim.hardware.ngpc.cluster import FieldQueries
 from simexplore.sim.hardware.ngpc.nfp import Level
+from simexplore.sim.mapping.frames import frame_of
 from simexplore.sim.play.execute import execute
-from simexplore.sim.play.ngpc.frame import plan_frame
 from simexplore.sim.play.probes import Activity, Probe
 from simexplore.sim.play.trace import Trace
 from simexplore.workloads import catalog
-from simexplore.workloads.graph import Graph, single
+from simexplore.workloads.graph import Exchange, Graph, single
 from simexplore.workloads.ops import Gemm
 
 PRIMES = (1, 2654435761, 805459861)
@@ -38,6 +43,15 @@ def machine(**changes: str) -> Gpu:
 
 def frame(application: str = "gia", encoding: str = "hashgrid", **params: str) -> Graph:
     return catalog.build(f"ngp/{application}/{encoding}", params)
+
+
+def asked(graph: Graph, **changes: str) -> FieldQueries:
+    """What the cluster is asked for a frame."""
+    ngpc = machine(**changes).ngpc
+    assert ngpc is not None
+    found = frame_of(graph, ngpc)
+    assert found is not None
+    return found.asked
 
 
 def test_entries_are_those_of_the_hash_written_out() -> None:
@@ -61,23 +75,28 @@ def test_corners_of_a_cell_never_meet_where_banks_go_by_parity() -> None:
     assert any(len(set(row)) < 8 for row in by_index.tolist())
 
 
+def seconds_of(batches: int, gpu_s: float, ngpc_s: float, doorbell_s: float, l2_s: float = 0.0) -> float:
+    exchange = Exchange("rest", "encode", batches, 1.0, 2, doorbell_s)
+    asks, answers = (Side(0.0, batch_s, {"l2": l2_s, "power": 9.0}) for batch_s in (gpu_s, ngpc_s))
+    return exchange_seconds(asks, answers, exchange)
+
+
 def test_a_batch_comes_every_slower_side_or_every_round_trip() -> None:
-    def period(gpu_s: float, ngpc_s: float, doorbell_s: float) -> float:
-        takes = {"l2": 0.0, "dram": 0.0}
-        stages = Stages(gpu_s, ngpc_s, doorbell_s, 0.0, 1.0, takes, takes)
-        return (schedule(stages, 600, 2) - schedule(stages, 400, 2)) / 200
+    def period(*batch: float) -> float:
+        return (seconds_of(600, *batch) - seconds_of(400, *batch)) / 200
 
     assert period(1.0, 3.0, 0.1) == pytest.approx(3.0)
     assert period(3.0, 1.0, 0.1) == pytest.approx(3.0)
     assert period(1.0, 1.0, 0.5) == pytest.approx(1.5)
-    stages = Stages(1.0, 2.0, 0.1, 0.0, 1.0, {"l2": 0.0, "dram": 0.0}, {"l2": 0.0, "dram": 0.0})
-    assert schedule(stages, 10_000, 2) == pytest.approx(schedule(stages, 1000, 2) + 9000 * 2.0)
+    assert period(1.0, 1.0, 0.1, 2.0) == pytest.approx(4.0), "both sides fill the L2"
+    assert seconds_of(10_000, 1.0, 2.0, 0.1) == pytest.approx(seconds_of(1000, 1.0, 2.0, 0.1) + 9000 * 2.0)
 
 
 @pytest.mark.parametrize("batches", [1, 2, 5])
-def test_gpu_phases_add_up_to_the_work_of_all_batches(batches: int) -> None:
-    total = sum(phase_share(phase, batches, 2, 0.25) for phase in range(batches + 2))
-    assert total == pytest.approx(batches - 1 + 0.25)
+def test_phases_of_the_asking_side_add_up_to_the_work_of_all_batches(batches: int) -> None:
+    exchange = Exchange("rest", "encode", batches, 0.25, 2, 0.0)
+    total = sum(phase_share(phase, exchange) for phase in range(batches + 2))
+    assert total == pytest.approx(exchange.full_batches) == pytest.approx(batches - 1 + 0.25)
 
 
 @pytest.mark.parametrize("application", ["nerf", "nsdf", "gia", "nvr"])
@@ -143,9 +162,7 @@ def test_what_does_not_fit_the_sram_is_the_users_choice() -> None:
 
 def test_dense_levels_spill_even_in_eight_bits() -> None:
     graph = frame("nsdf", "densegrid")
-    plan = plan_frame(graph, machine(encoding__overflow="narrow"))
-    assert plan is not None
-    assert [level.resolution for level in plan.frame.spilled] == [88, 124, 173]
+    assert [level.resolution for level in asked(graph, encoding__overflow="narrow").spilled] == [88, 124, 173]
 
 
 def test_batches_that_overflow_the_l2_cost_dram_traffic() -> None:
@@ -156,10 +173,8 @@ def test_batches_that_overflow_the_l2_cost_dram_traffic() -> None:
 
 
 def test_layers_one_by_one_go_to_the_cluster_as_the_fused_network_does() -> None:
-    fused, layers = (plan_frame(frame("nsdf", mlp=mlp), machine()) for mlp in ("fused", "layers"))
-    assert fused is not None
-    assert layers is not None
-    assert [inputs for inputs, _ in layers.frame.field.layers] == [inputs for inputs, _ in fused.frame.field.layers]
+    fused, layers = (asked(frame("nsdf", mlp=mlp)) for mlp in ("fused", "layers"))
+    assert [inputs for inputs, _ in layers.field.layers] == [inputs for inputs, _ in fused.field.layers]
 
 
 def test_other_work_runs_on_the_gpu_as_if_there_were_no_cluster() -> None:
@@ -194,11 +209,62 @@ def test_a_4k_frame_of_nerf_takes_at_most_a_second_to_simulate() -> None:
     assert min(took) < 1.0
 
 
-def test_batches_that_are_not_played_one_by_one_take_the_time_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph, gpu = frame("nsdf", resolution="4k"), machine()
-    folded = execute(graph, gpu).time_s
-    monkeypatch.setattr("simexplore.sim.play.ngpc.frame.LONGEST_PLAYED", 10**6)
-    assert execute(graph, gpu).time_s == pytest.approx(folded, rel=1e-3)
+def test_batches_that_are_not_played_one_by_one_take_what_the_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, gpu = frame("nsdf", resolution="4k"), machine(batch__queries="16384")
+    folded = execute(graph, gpu)
+    monkeypatch.setattr("simexplore.sim.play.exchange.LONGEST_PLAYED", 10**6)
+    one_by_one = execute(graph, gpu)
+    assert folded.time_s == pytest.approx(one_by_one.time_s, rel=1e-3)
+    assert folded.energy_j == pytest.approx(one_by_one.energy_j, rel=1e-3)
+    for name, share in one_by_one.utilization.items():
+        assert folded.utilization[name] == pytest.approx(share, rel=1e-3), name
+
+
+class Slices(Probe):
+    """Batches as a run tells of them, by node."""
+
+    def __init__(self) -> None:
+        self.batches: dict[str, list[str]] = {}
+
+    def on_kernel_start(self, now_fs: int, activity: Activity) -> None:
+        self.batches.setdefault(activity.node, []).append(str(activity.details["batch"]))
+
+
+def test_the_middle_of_a_long_frame_is_one_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each side's batches none is left out or told twice."""
+    monkeypatch.setattr("simexplore.sim.play.exchange.LONGEST_PLAYED", 16)
+    slices, graph = Slices(), frame("gia", resolution="4k")
+    run = execute(graph, machine(), probes=[slices])
+    batches = ceil(asked(graph).queries / 65536)
+    assert batches > 20
+    for node, phases in (("rest", batches + 2), ("encode and mlp", batches)):
+        numbers: list[int] = []
+        for text in slices.batches[node]:
+            first, _, last = text.partition(" to ")
+            numbers += range(int(first), int(last or first) + 1)
+        assert sorted(set(numbers)) == list(range(phases)), node
+        assert len(numbers) <= phases + 1  # a batch that the stretch interrupts is told in two parts
+        assert sum(" to " in text for text in slices.batches[node]) == 1
+    dynamic_j = sum(op.energy_j for op in run.ops)
+    idle_w = machine().power.idle_w + 64 * machine().ngpc.silicon.leakage_w  # type: ignore[union-attr]
+    assert run.energy_j == pytest.approx(dynamic_j + idle_w * run.time_s, rel=1e-9), "the meters miss no batch"
+
+
+def test_a_frame_is_an_ordinary_graph_after_the_pass() -> None:
+    system = system_of(machine())
+    graph = prepared(frame("gia"), system)
+    assert [(node.name, node.place) for node in graph.nodes] == [("rest", "gpu"), ("encode and mlp", "ngpc")]
+    assert prepared(graph, system) is graph, "it asks for nothing more"
+    assert execute(graph, machine()) == execute(frame("gia"), machine())
+    gemm = single(Gemm(64, 64, 64, dtype="fp16"))
+    assert prepared(gemm, system) is gemm
+    elsewhere = Graph("copied", tuple(replace(node, place="pcie") for node in frame("gia").nodes))
+    assert prepared(elsewhere, system) is elsewhere, "what has a place keeps it"
+
+
+def test_the_resident_kernel_holds_the_sms() -> None:
+    run = execute(frame("gia"), machine())
+    assert run.utilization["sm"] == pytest.approx(1.0 - run.ops[0].start_s / run.time_s)
 
 
 def test_area_and_power_follow_the_parts() -> None:

@@ -9,19 +9,26 @@ import pytest
 
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.system import Place, system_of
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import Grid, KernelDemand, Latency, Work
-from simexplore.sim.estimate.alone import BOUNDS
+from simexplore.sim.estimate.alone import alone
 from simexplore.sim.estimate.operators import predict
-from simexplore.sim.hardware.links import link_seconds
+from simexplore.sim.estimate.traits import BOUNDS
+from simexplore.sim.hardware.link import link_seconds
 from simexplore.sim.mapping import demands_of
-from simexplore.sim.play.plan import GpuKernel, LinkTransfer, Planner
+from simexplore.sim.play.devices.kernel import GpuKernel
+from simexplore.sim.play.plan import Planner
 from simexplore.workloads.ops import Gemm, parse_operator
 
 
 @cache
 def gpu() -> Gpu:
     return load_arch("nvidia/h200-sxm")
+
+
+def place() -> Place:
+    return system_of(gpu()).place()
 
 
 def kernel(ctas: int, ctas_per_sm: int) -> GpuKernel:
@@ -44,7 +51,7 @@ def kernel(ctas: int, ctas_per_sm: int) -> GpuKernel:
             exposed_cycles=one(1000),
         ),
     )
-    return GpuKernel(demand, gpu(), Conditions())
+    return GpuKernel(demand, place(), Conditions())
 
 
 @pytest.mark.parametrize(
@@ -70,18 +77,19 @@ def test_shares_of_the_waves_add_up_and_demands_are_per_cta() -> None:
 def test_a_transfer_is_the_latency_and_the_bandwidth_part_of_the_closed_form() -> None:
     op = parse_operator("all_reduce(elements=1048576,num_gpus=8,dtype=bf16)")
     (demand,) = demands_of(op, gpu(), Conditions())
-    transfer = LinkTransfer.of(demand, gpu())  # type: ignore[arg-type]
-    assert transfer.link == "nvlink"
-    assert transfer.latency_s > 0.0
-    assert transfer.latency_s + transfer.transfer_s == pytest.approx(link_seconds(demand, gpu()).item())  # type: ignore[arg-type]
+    (phase,) = alone(demand, place(), Conditions()).as_numbers().phases
+    assert list(phase.takes) == ["nvlink"]
+    assert phase.latency_s > 0.0
+    assert phase.run_s == phase.takes["nvlink"] > 0.0
+    assert phase.time_s == pytest.approx(link_seconds(demand, gpu()).item())  # type: ignore[arg-type]
 
 
 def test_an_operator_is_mapped_once_for_each_set_of_conditions() -> None:
-    planner = Planner(gpu())
+    planner = Planner()
     op = Gemm(m=512, n=512, k=512)
-    plan = planner.plan(op, Conditions())
-    assert planner.plan(Gemm(m=512, n=512, k=512), Conditions()) is plan
-    assert planner.plan(op, Conditions(launch="stream")) is not plan
+    plan = planner.plan(op, place(), Conditions())
+    assert planner.plan(Gemm(m=512, n=512, k=512), place(), Conditions()) is plan
+    assert planner.plan(op, place(), Conditions(launch="stream")) is not plan
     assert plan.kernel == "gemm"
     assert plan.bound == predict(op, gpu()).bound[0]
     assert plan.bound in BOUNDS

@@ -16,6 +16,7 @@ from simexplore.sim.play.execute import execute
 from simexplore.sim.play.probes import Activity
 from simexplore.sim.play.result import Run
 from simexplore.sim.play.trace import Trace
+from simexplore.workloads import catalog
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.ops import Gemm, RmsNorm, parse_operator
 
@@ -191,3 +192,14 @@ def test_a_trace_is_written_as_json(tmp_path: Path) -> None:
 
 def test_a_trace_of_nothing_is_still_a_trace() -> None:
     assert violations(Trace("idle").to_json()) == []
+
+
+def test_a_long_frame_on_a_cluster_has_no_violations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is under way when the middle is left out stands still: its slice ends, and goes on after it."""
+    monkeypatch.setattr("simexplore.sim.play.exchange.LONGEST_PLAYED", 16)
+    trace = Trace("machine")
+    execute(catalog.build("ngp/gia/hashgrid"), load_arch("ngpc/rtx-3090-ngpc-8@facts"), probes=[trace])
+    assert violations(trace.to_json()) == []
+    slices = [event for event in trace.to_json()["traceEvents"] if event["ph"] == "X"]
+    assert {event["name"] for event in slices} == {"rest", "encode and mlp"}
+    assert [event["name"] for event in slices if " to " in event["args"]["batch"]] == ["rest", "encode and mlp"]

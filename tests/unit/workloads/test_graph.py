@@ -142,10 +142,12 @@ def test_a_users_graph() -> None:
         "operators": [
             {"name": "up", "op": GEMM},
             {"name": "act", "op": "gelu", "elements": 65536, "dtype": "fp16", "group": "middle"},
-            {"name": "down", "op": GEMM, "after": ["act"], "output_bytes": 7},
+            {"name": "down", "op": GEMM, "after": ["act"], "output_bytes": 7, "place": "b"},
         ],
     }
     graph = from_data(data)
+    assert [node.place for node in graph.nodes] == [None, None, "b"]
+    assert from_data(to_data(graph)) == graph
     assert (graph.name, graph.resident_bytes) == ("two-layer MLP", {"weights": 100.0})
     assert [(node.name, node.after, node.group) for node in graph.nodes] == [
         ("up", (), ""),

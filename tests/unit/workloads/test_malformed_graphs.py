@@ -132,7 +132,7 @@ CASES: dict[str, tuple[object, tuple[str | int, ...], str, str]] = {
     "parameters twice": (
         [{"op": GEMM, "m": 16}],
         ("operators", 0, "m"),
-        "one of name, op, after, repeat, output_bytes, group",
+        "one of name, op, after, repeat, output_bytes, group, place",
         "'m'",
     ),
     "name used twice": ([UP, UP], ("operators", 1, "name"), "a name of its own", "'up', as operators.0"),
@@ -173,6 +173,7 @@ CASES: dict[str, tuple[object, tuple[str | int, ...], str, str]] = {
         "a number of bytes, not negative",
         "'1 MB'",
     ),
+    "place is a number": ([{**UP, "place": 3}], ("operators", 0, "place"), "a text on one line", "3"),
     "group is a number": ([{**UP, "group": 3}], ("operators", 0, "group"), "a text on one line", "3"),
     "numbered name is taken": (
         [{**UP, "repeat": 2}, {"name": "up.1", "op": GEMM}],

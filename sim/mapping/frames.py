@@ -2,7 +2,7 @@
 
 Encodings and networks go to the cluster. All that is left on the GPU becomes one kernel that stays on its SMs: a ray's
 state is in registers, so what kernels handed each other through memory falls away, with the instructions that carried
-it. Queries go to the cluster and results come back through L2, in batches of which a few are in flight.
+it. Queries go to the cluster and results come back through L2.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.sim.demand import FloatArray, Grid, KernelDemand, Latency, Work
-from simexplore.sim.hardware import cache
+from simexplore.sim.hardware.ngpc.cluster import FieldQueries, handed_over_missing
 from simexplore.sim.hardware.ngpc.nfp import Field, Layer, Level
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.graph import Graph
@@ -34,14 +34,8 @@ class Frame:
     """A frame as GPU and cluster share it."""
 
     name: str
-    queries: float
-    field: Field
-    spilled: tuple[Level, ...]
-    """Levels that the cluster reads from L2, because they don't fit its SRAM."""
-    input_bytes: float
-    """Of a query [B]."""
-    result_bytes: float
-    """Of an answer [B]."""
+    asked: FieldQueries
+    """What the cluster is asked."""
     threads: float
     """Rays of the GPU's kernel."""
     instructions: float
@@ -51,49 +45,23 @@ class Frame:
     frame_bytes: float
     """The picture [B]."""
 
-    @property
-    def macs_per_query(self) -> float:
-        """Multiply-accumulates of all layers."""
-        return float(sum(inputs * outputs for inputs, outputs in self.field.layers))
-
-    @property
-    def sram_bytes_per_query(self) -> float:
-        """Bytes read of grid SRAMs [B]."""
-        inside = len(self.field.levels) - len(self.spilled)
-        return inside * 2.0**self.field.dims * self.field.entry_bytes
-
-    def spill_bytes_per_query(self, sector_bytes: float) -> float:
-        """Bytes drawn from L2 for levels that don't fit [B]: a sector a pair of corners along x, and its edges."""
-        pairs = 2.0 ** (self.field.dims - 1)
-        per_sector = max(sector_bytes / self.field.entry_bytes, 1.0)
-        return len(self.spilled) * pairs * (1.0 + 1.0 / per_sector) * sector_bytes
-
 
 def frame_of(graph: Graph, ngpc: Ngpc) -> Frame | None:
-    """The frame that a graph describes; None where the cluster has nothing to do with it.
-
-    Raises:
-        SimexploreError: the cluster cannot hold the encoding.
-    """
+    """The frame that a graph describes; None where the cluster has nothing to do with it."""
     ops = [node.op for node in graph.nodes]
     encodings = [op for op in ops if isinstance(op, GridEncoding)]
     known = GridEncoding | FusedMlp | Gemm | Relu | RayKernel | HostRead
     if not encodings or not all(isinstance(op, known) for op in ops):
         return None
     rays = [op for op in ops if isinstance(op, RayKernel)]
-    first = encodings[0]
     networks = _networks(ops)
-    field, spilled = _field(first, networks, ngpc)
+    field, spilled = _field(encodings[0], networks, ngpc)
     outputs = networks[-1][-1][1] + (len(networks) - 1)  # of a network that feeds another, one value goes to the GPU
     queries = float(sum(float(op.queries - op.idle) for op in encodings))  # a ray that has ended asks no more
     left = float(sum(op.rays * (op.instructions - op.carried_instructions) for op in rays))
     return Frame(
         name=graph.name,
-        queries=queries,
-        field=field,
-        spilled=spilled,
-        input_bytes=float(first.stride_bytes),
-        result_bytes=outputs * ngpc.result_bits / 8.0,
+        asked=FieldQueries(queries, field, spilled, float(encodings[0].stride_bytes), outputs * ngpc.result_bits / 8.0),
         threads=float(max((op.rays for op in rays), default=1)),
         instructions=left + queries * QUEUE_INSTRUCTIONS,
         dependent_loads=float(sum(op.rays * op.dependent_loads for op in rays)),
@@ -136,12 +104,6 @@ def _field(op: GridEncoding, networks: list[list[Layer]], ngpc: Ngpc) -> tuple[F
     return Field(int(op.dims), levels, entry_bytes, layers), spilled
 
 
-def handed_over_missing(frame: Frame, gpu: Gpu, ngpc: Ngpc) -> float:
-    """Share of the batches' bytes that leaves L2 for DRAM before the other side reads them."""
-    held = ngpc.batch.in_flight * ngpc.batch.queries * (frame.input_bytes + frame.result_bytes)
-    return float(1.0 - cache.hit_share(np.array(held), gpu))
-
-
 def fused_kernel(frame: Frame, gpu: Gpu, ngpc: Ngpc) -> KernelDemand:
     """The GPU's part of a frame as one kernel: a CTA for each 128 rays, each through all its queries."""
     ctas = max(ceil(frame.threads / CTA_THREADS), 1)
@@ -149,8 +111,9 @@ def fused_kernel(frame: Frame, gpu: Gpu, ngpc: Ngpc) -> KernelDemand:
     def per_cta(amount: float) -> FloatArray:
         return np.array([amount / ctas])
 
-    missing = handed_over_missing(frame, gpu, ngpc)
-    asked, answered = frame.queries * frame.input_bytes, frame.queries * frame.result_bytes
+    missing = handed_over_missing(frame.asked, gpu, ngpc)
+    asked = frame.asked.queries * frame.asked.input_bytes
+    answered = frame.asked.queries * frame.asked.result_bytes
     one = np.ones(1)
     demand = KernelDemand(
         kernel="rest_fused",
@@ -168,14 +131,9 @@ def fused_kernel(frame: Frame, gpu: Gpu, ngpc: Ngpc) -> KernelDemand:
             dram_write_bytes=per_cta(asked * missing + frame.frame_bytes),
         ),
         latency=Latency(
-            bytes_in_flight=one * CTA_THREADS * frame.result_bytes,
+            bytes_in_flight=one * CTA_THREADS * frame.asked.result_bytes,
             chain_cycles=one * frame.dependent_loads / frame.threads * gpu.sm.latency.l1_cycles,
             setup_cycles=one * gpu.l2.mean_latency_cycles,
         ),
     )
     return demand.map(np.ravel)
-
-
-def batch_count(frame: Frame, ngpc: Ngpc) -> int:
-    """Batches of a frame."""
-    return max(ceil(frame.queries / ngpc.batch.queries), 1)

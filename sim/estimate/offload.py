@@ -1,0 +1,111 @@
+"""Passes that a machine asks for: what its devices do with a graph that was written for a GPU alone.
+
+A cluster for neural graphics (NGPC) takes the encodings and networks of a frame. The frame's graph becomes two nodes
+that exchange batches: `rest`, a kernel that stays on the GPU, and `encode and mlp` on the cluster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import singledispatch
+from math import ceil
+from typing import Any
+
+from simexplore.archs.schema.ngpc import Ngpc
+from simexplore.archs.schema.system import Place, System
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import RESOURCES, KernelDemand
+from simexplore.sim.estimate.alone import POWER, Alone, Phase, alone
+from simexplore.sim.estimate.placed import Ready
+from simexplore.sim.hardware.ngpc.cluster import FieldQueries, batch_timing, doorbell_seconds, dynamic_energy_j
+from simexplore.sim.mapping.frames import Frame, frame_of, fused_kernel
+from simexplore.workloads.graph import Exchange, Graph, Node
+
+RESIDENT, OFFLOADED = "rest", "encode and mlp"
+"""Names of a frame's two nodes."""
+
+
+@dataclass(frozen=True)
+class ResidentKernel:
+    """A kernel that stays on all SMs and works as long as there are batches; its queries and answers are its grid's."""
+
+    grid: KernelDemand
+
+    @property
+    def kernel(self) -> str:
+        """Its grid's name."""
+        return self.grid.kernel
+
+
+@alone.register
+def _resident(demand: ResidentKernel, place: Place, conditions: Conditions) -> Alone:
+    """As its grid, but no faster than the resource that it fills most: batches follow one another without a gap."""
+    (phase,) = alone(demand.grid, place, conditions).as_numbers().phases
+    busy_s = {name: float(phase.takes[name]) for name in RESOURCES}
+    run_s = max(float(phase.run_s), *busy_s.values())
+    bound = max(busy_s, key=busy_s.__getitem__)
+    return Alone((Phase(phase.latency_s, run_s, phase.takes),), bound, stays=True)
+
+
+@dataclass(frozen=True)
+class FieldBatches:
+    """Points at which a cluster evaluates a field, batch by batch."""
+
+    asked: FieldQueries
+    kernel: str = "ngpc"
+
+
+@alone.register
+def _batches(demand: FieldBatches, place: Place, conditions: Conditions) -> Alone:  # noqa: ARG001 - no caches, no launch
+    """All batches on the cluster, the last one in proportion to its size."""
+    ngpc, gpu = _cluster(place), place.gpu
+    batch = batch_timing(demand.asked, gpu, ngpc)
+    batches = demand.asked.queries / ngpc.batch.queries
+    takes = {name: taken * batches for name, taken in batch.takes.items()}
+    takes[POWER] = dynamic_energy_j(demand.asked, gpu, ngpc)
+    return Alone((Phase(0.0, batch.time_s * batches, takes),), batch.bound)
+
+
+def _cluster(place: Place) -> Ngpc:
+    if not isinstance(place.arch, Ngpc):
+        raise TypeError(f"batches of queries are for an NGPC, and {place.name} is none")
+    return place.arch
+
+
+def prepared(graph: Graph, system: System) -> Graph:
+    """A graph as the system's devices want it: each device's pass, in their order."""
+    for name, device in system.devices.items():
+        graph = asked_for(device.arch, graph, system, system.place(name))
+    return graph
+
+
+@singledispatch
+def asked_for(arch: Any, graph: Graph, system: System, place: Place) -> Graph:  # noqa: ARG001 - most kinds ask for none
+    """The graph after the pass that a kind of device asks for; a kind registers its own."""
+    return graph
+
+
+@asked_for.register
+def _offload(arch: Ngpc, graph: Graph, system: System, place: Place) -> Graph:
+    """A frame's encodings and networks go to the cluster; other work, and a graph with nodes elsewhere, stay as is."""
+    home = system.place(place.home)
+    here = all(system.place(node.place).name == home.name for node in graph.nodes)
+    frame = frame_of(graph, arch) if here else None
+    return graph if frame is None else _two_nodes(frame, graph, arch, home, place)
+
+
+def _two_nodes(frame: Frame, graph: Graph, ngpc: Ngpc, home: Place, place: Place) -> Graph:
+    gpu = home.gpu
+    batches = max(ceil(frame.asked.queries / ngpc.batch.queries), 1)
+    exchange = Exchange(
+        asks=RESIDENT,
+        answers=OFFLOADED,
+        batches=batches,
+        last_share=frame.asked.queries / ngpc.batch.queries - (batches - 1),
+        in_flight=ngpc.batch.in_flight,
+        doorbell_s=doorbell_seconds(gpu, ngpc),
+    )
+    resident = Ready(ResidentKernel(fused_kernel(frame, gpu, ngpc)), frame.name)
+    offloaded = Ready(FieldBatches(frame.asked), frame.name)
+    nodes = (Node(RESIDENT, resident, place=home.name), Node(OFFLOADED, offloaded, place=place.name))
+    return Graph(graph.name, nodes, graph.resident_bytes, (exchange,))

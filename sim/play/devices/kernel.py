@@ -1,0 +1,72 @@
+"""Kernels on the SMs of a GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simexplore.archs.schema.system import Place
+from simexplore.errors import SimexploreError
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import KernelDemand
+from simexplore.sim.estimate.alone import POWER
+from simexplore.sim.hardware.occupancy import ctas_per_sm
+from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
+from simexplore.sim.play.devices.stage import Playing, Stage
+from simexplore.sim.play.devices.steps import named
+from simexplore.sim.play.probes import Activity
+from simexplore.sim.play.sm_array import GridTiming
+
+
+class GpuKernel:
+    """A kernel with its chosen tile: the grid that the SM array dispatches, and what launching it costs.
+
+    `correction` is the learned factor on all its times; the energy of its work stays.
+    """
+
+    def __init__(self, demand: KernelDemand, place: Place, conditions: Conditions, correction: float = 1.0) -> None:
+        gpu = place.gpu
+        self.kernel = demand.kernel
+        self.ctas = int(demand.grid.ctas.item())
+        self.ctas_per_sm = int(ctas_per_sm(demand, gpu).item())
+        self.launch_s = float(launch_seconds(demand, gpu, conditions.launch).item()) * correction
+        self.tile = "x".join(f"{part.item():g}" for part in demand.choice.label)
+        self._demand = demand
+        self._gpu = gpu
+        self._place = place
+        self._correction = correction
+        self._timings: dict[tuple[int, float], GridTiming] = {}
+
+    @property
+    def details(self) -> dict[str, object]:
+        """What is worth showing of it, besides its name."""
+        tile = {"tile": self.tile} if self.tile else {}
+        return {**tile, "ctas": self.ctas, "ctas_per_sm": self.ctas_per_sm}
+
+    def play(self, stage: Stage, activity: Activity) -> Playing:
+        """Launch it, and wait for its last CTA."""
+        if stage.array is None:
+            raise SimexploreError(f"expected a GPU to run {self.kernel}, found {self._place.name!r}")
+        yield stage.clock.sleep(self.launch_s)
+        taken = yield stage.array.launch(self, activity)
+        return float(taken[POWER])
+
+    def timing(self, ctas: int, sms: float) -> GridTiming:
+        """How `ctas` of its CTAs run alone on `sms` SMs."""
+        key = (ctas, sms)
+        if key not in self._timings:
+            self._timings[key] = self._time(ctas, sms)
+        return self._timings[key]
+
+    def _time(self, ctas: int, sms: float) -> GridTiming:
+        # A hair more than the slots have: rounding of a fraction of an SM must not make five full waves six.
+        timing = kernel_timing(self._demand.but(grid={"ctas": np.array([float(ctas)])}), self._gpu, sms * (1.0 + 1e-12))
+        busy = {name: seconds * self._correction for name, seconds in timing.busy_s.items()}
+        taken = named({**busy, POWER: timing.energy_j}, self._place)
+        return GridTiming(
+            setup_s=timing.setup_s.item() * self._correction,
+            run_s=timing.run_s.item() * self._correction,
+            full_waves=int(timing.waves.full.item()),
+            full_wave_share=timing.full_wave_share.item(),
+            tail_share=timing.tail_share.item(),
+            demands={name: amount.item() / ctas for name, amount in taken.items()},
+        )

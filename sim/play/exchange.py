@@ -1,0 +1,218 @@
+"""Two nodes that hand each other batches, as events: both sides' work shares resources with all else in the run.
+
+Of very many batches the middle is one stretch at the period that those before it show. For as long as it lasts, what
+is under way between the two sides stands still, so the run is as long as if the batches before had repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from simexplore.sim.estimate.alone import POWER, Phase
+from simexplore.sim.estimate.exchange import LONGEST_PLAYED, batch_share, period_of, phase_share, steady_marks
+from simexplore.sim.play.devices.stage import Stage
+from simexplore.sim.play.devices.steps import PhasedStep, Step
+from simexplore.sim.play.engine import Alarm, Clock, Event, seconds, to_fs
+from simexplore.sim.play.flows import Flow, FlowNetwork, Stretch
+from simexplore.sim.play.probes import Activity, Probes
+from simexplore.workloads.graph import Exchange
+
+Process = Generator[Event, Any, None]
+
+
+class Side:
+    """One side: how it is seen, and what its work takes, by the network's names."""
+
+    def __init__(self, activity: Activity, phase: Phase, batches: float) -> None:
+        self.activity = activity
+        self.alone_s = float(phase.run_s)
+        """Of all its work [s]."""
+        self.energy_j = float(phase.takes.get(POWER, 0.0))
+        self.batch_s = self.alone_s / batches
+        """Of a full batch alone [s]."""
+        self.takes = {name: float(taken) / batches for name, taken in phase.takes.items()}
+        """What a full batch takes."""
+
+    def at(self, batches: str) -> Activity:
+        """It at work on some batches."""
+        seen = self.activity
+        return Activity(seen.node, seen.stream, seen.kernel, {**seen.details, "batch": batches})
+
+
+class Exchanged:
+    """The state of one exchange."""
+
+    def __init__(self, clock: Clock, network: FlowNetwork, probes: Probes, exchange: Exchange) -> None:
+        self._clock, self._network, self._probes = clock, network, probes
+        self.exchange = exchange
+        self._played = replace(exchange, batches=min(exchange.batches, LONGEST_PLAYED))
+        self._skipped = exchange.batches - self._played.batches
+        self._asked = [clock.event() for _ in range(self._played.batches)]
+        self._answered = [clock.event() for _ in range(self._played.batches)]
+        self._over = clock.event()
+        self._way = _UnderWay(clock, network, probes, to_fs(exchange.doorbell_s))
+        self._sides: dict[str, Side] = {}
+        self._marks: list[float] = []
+        self.begun_fs = 0
+        """When the asking side could make its first query."""
+
+    def play(self, step: Step, stage: Stage, activity: Activity) -> Generator[Event, Any, Side]:
+        """One of the two nodes, until the last answer is used.
+
+        Raises:
+            ValueError: its step is not one phase of waiting and sharing, so no share of it is a batch.
+        """
+        if not isinstance(step, PhasedStep) or len(step.phases) != 1:
+            raise ValueError(f"{activity.node}: a node of an exchange has one phase, found {step.kernel}")
+        side = self._sides[activity.node] = Side(activity, step.phases[0], self.exchange.full_batches)
+        yield self._clock.sleep(float(step.phases[0].latency_s))
+        with stage.held(step.stays):
+            if activity.node == self.exchange.asks:
+                self.begun_fs = self._clock.now_fs
+                yield from self._ask(side)
+                self._over.succeed()
+            else:
+                yield from self._answer(side)
+                yield self._over
+        return side
+
+    def _ask(self, side: Side) -> Process:
+        batches, in_flight = self._played.batches, self._played.in_flight
+        for phase in range(batches + in_flight):
+            if 0 <= phase - in_flight < batches:
+                yield self._answered[phase - in_flight]
+            share = phase_share(phase, self._played)
+            if share > 0.0:
+                yield self._way.work(side, share, side.at(self._number(phase)))
+            if phase < batches:
+                self._way.ring(self._asked[phase])
+                self._marks.append(seconds(self._clock.now_fs))
+                if self._skipped and phase == steady_marks(batches)[1]:
+                    yield from self._stretch(phase)
+
+    def _answer(self, side: Side) -> Process:
+        for batch, asked in enumerate(self._asked):
+            yield asked
+            yield self._way.work(side, batch_share(batch, self._played), side.at(self._number(batch)))
+            self._way.ring(self._answered[batch])
+
+    def _number(self, batch: int) -> str:
+        """Of a batch that is played, its number among all."""
+        return str(batch + self._skipped if batch > steady_marks(self._played.batches)[1] else batch)
+
+    def _stretch(self, phase: int) -> Process:
+        """All batches that are not played one by one, both sides at once."""
+        sides = [self._sides[name] for name in (self.exchange.asks, self.exchange.answers)]
+        names = dict.fromkeys(name for side in sides for name in side.takes)
+        takes = {name: sum(side.takes.get(name, 0.0) for side in sides) for name in names}
+        period_s = period_of(self._marks, self._played.batches)
+        seen = [side.at(f"{phase + 1} to {phase + self._skipped}") for side in sides]
+        self._way.halt()
+        yield _Work(self._clock, self._network, self._probes, seen).start(float(self._skipped), period_s, takes)
+        self._way.go_on()
+
+
+class _UnderWay:
+    """Work and doorbells between the two sides, which can stand still together."""
+
+    def __init__(self, clock: Clock, network: FlowNetwork, probes: Probes, doorbell_fs: int) -> None:
+        self._clock, self._network, self._probes, self._doorbell_fs = clock, network, probes, doorbell_fs
+        self._works: dict[str, _Work] = {}
+        self._bells: list[Alarm] = []
+        self._halted = False
+        self._later: list[Callable[[], object]] = []
+
+    def work(self, side: Side, share: float, activity: Activity) -> Event:
+        """A side's work on a batch of this size over a full one; it does one after the other."""
+        work = _Work(self._clock, self._network, self._probes, [activity])
+
+        def begin() -> None:
+            self._works[activity.node] = work
+            work.start(share, side.batch_s, side.takes)
+
+        self._when_moving(begin)
+        return work.done
+
+    def ring(self, event: Event) -> None:
+        """Let the other side know, a doorbell later."""
+
+        def rung() -> None:
+            self._bells.remove(bell)
+            event.succeed()
+
+        bell = self._clock.alarm(rung)
+        self._when_moving(partial(self._set, bell, self._doorbell_fs))
+
+    def halt(self) -> None:
+        """Stand still; what comes up meanwhile waits."""
+        self._halted = True
+        bells, self._bells = self._bells, []
+        for work in self._works.values():
+            if not work.done.triggered:
+                work.pause()
+                self._later.append(work.go_on)
+        for bell in bells:
+            self._later.append(partial(self._set, bell, bell.at_fs - self._clock.now_fs))
+            bell.cancel()
+
+    def go_on(self) -> None:
+        """Move again."""
+        self._halted = False
+        later, self._later = self._later, []
+        for action in later:
+            action()
+
+    def _set(self, bell: Alarm, delay_fs: int) -> None:
+        self._bells.append(bell)
+        bell.set(self._clock.now_fs + delay_fs)
+
+    def _when_moving(self, action: Callable[[], object]) -> None:
+        if self._halted:
+            self._later.append(action)
+        else:
+            action()
+
+
+class _Work:
+    """Work on batches as a flow, which one side is seen to do, or both."""
+
+    _flow: Flow
+
+    def __init__(self, clock: Clock, network: FlowNetwork, probes: Probes, seen: list[Activity]) -> None:
+        self._clock, self._network, self._probes, self._seen = clock, network, probes, seen
+        self.done = clock.event()
+
+    def start(self, batches: float, batch_s: float, takes: Mapping[str, float]) -> Event:
+        """Work is counted in full batches."""
+        self._flow = Flow(self, 1.0 / batch_s, takes, [Stretch(batches)])
+        self.go_on()
+        return self.done
+
+    def go_on(self) -> None:
+        """Work, from the beginning or after a pause."""
+        for activity in self._seen:
+            self._probes.on_kernel_start(self._clock.now_fs, activity)
+        self._network.join(self._flow)
+
+    def pause(self) -> None:
+        """Let what is not done wait. A run is told that the work ends here and begins again later."""
+        self._network.leave(self._flow)
+        self._tell_end()
+
+    def wave_ended(self, _: Flow) -> None:
+        """A batch is one wave."""
+
+    def stretch_ended(self, _: Flow) -> None:
+        """A batch is one stretch."""
+
+    def flow_ended(self, _: Flow) -> None:
+        """The batches are done."""
+        self._tell_end()
+        self.done.succeed()
+
+    def _tell_end(self) -> None:
+        for activity in self._seen:
+            self._probes.on_kernel_end(self._clock.now_fs, activity)

@@ -1,1 +1,0 @@
-"""Neural-graphics frames on a GPU with a cluster for them."""
