@@ -34,7 +34,7 @@ def serves_fft(op: Conv2d, points: int) -> BoolArray:
 def call_seconds(gpu: Gpu, conditions: Conditions) -> FloatArray:
     """Host time of an eager call up to its first launch [s], t_call (1 + (n / n_2)^2); shape (rows, 1) or (1, 1).
 
-    n counts the other shapes called before. NeuSight's sweep shows it (`docs/studies/convolutions.md`): the library looks
+    n counts the other shapes called before (`docs/studies/convolutions.md`, from NeuSight's sweep): the library looks
     through what it keeps of them, and the more that is, the less of it the host's caches hold.
     """
     conv = gpu.conv_kernels
