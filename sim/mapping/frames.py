@@ -16,6 +16,7 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.sim.demand import FloatArray, Grid, KernelDemand, Latency, Work
+from simexplore.sim.hardware.ngpc.area import BITS_PER_BYTE
 from simexplore.sim.hardware.ngpc.cluster import FieldQueries, handed_over_missing
 from simexplore.sim.hardware.ngpc.nfp import Field, Layer, Level
 from simexplore.workloads.dtypes import bytes_of
@@ -61,7 +62,9 @@ def frame_of(graph: Graph, ngpc: Ngpc) -> Frame | None:
     left = float(sum(op.rays * (op.instructions - op.carried_instructions) for op in rays))
     return Frame(
         name=graph.name,
-        asked=FieldQueries(queries, field, spilled, float(encodings[0].stride_bytes), outputs * ngpc.result_bits / 8.0),
+        asked=FieldQueries(
+            queries, field, spilled, float(encodings[0].stride_bytes), outputs * ngpc.result_bits / BITS_PER_BYTE
+        ),
         threads=float(max((op.rays for op in rays), default=1)),
         instructions=left + queries * QUEUE_INSTRUCTIONS,
         dependent_loads=float(sum(op.rays * op.dependent_loads for op in rays)),

@@ -101,3 +101,22 @@ def test_most_functions_are_very_short() -> None:
 @pytest.mark.parametrize("path", ROOM_FILES, ids=str)
 def test_files_are_short(path: Path) -> None:
     assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= MOST_FILE_LINES
+
+
+PHYSICS = [
+    path for path in ROOM_FILES if path.parts[:2] in (("sim", "mapping"), ("sim", "hardware"), ("sim", "libraries"))
+]
+NAMELESS = (0, 1, 2)
+"""Numbers that need no name inside a function: nothing, a whole, a half or a multiply-add's two."""
+
+
+@pytest.mark.parametrize("path", PHYSICS, ids=str)
+def test_numbers_in_physics_have_names(path: Path) -> None:
+    """A number stands at the top of its module, with a name and what it is, or in a machine's file."""
+    inside = {
+        (node.lineno, node.value)
+        for function in functions(path)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float) and node.value not in NAMELESS
+    }
+    assert not inside

@@ -9,6 +9,7 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.sim.hardware import cache
+from simexplore.sim.hardware.ngpc.area import REFERENCE_BITS
 from simexplore.sim.hardware.ngpc.nfp import Field, Level, SteadyRate, steady_rate
 
 ENCODING_BINDS = 0.85
@@ -109,7 +110,7 @@ def dynamic_energy_j(asked: FieldQueries, gpu: Gpu, ngpc: Ngpc) -> float:
     silicon = ngpc.silicon
     l2_bytes = asked.input_bytes + asked.result_bytes + asked.spill_bytes_per_query(gpu.l2.sector_bytes)
     per_query = (
-        2.0 * asked.macs_per_query * silicon.mac_j_per_op * ngpc.mlp.weight_bits / 16.0
+        2.0 * asked.macs_per_query * silicon.mac_j_per_op * ngpc.mlp.weight_bits / REFERENCE_BITS
         + asked.sram_bytes_per_query * silicon.sram_j_per_byte
         + l2_bytes * gpu.energy.l2_j_per_byte
     )
