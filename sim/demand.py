@@ -7,7 +7,7 @@ them. Each kind knows two things: how long it takes alone (`sim.estimate`), and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -35,26 +35,26 @@ class Part:
 
     def map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> Self:
         """The same with `function` applied to each array, also to those in tuples and in parts of it."""
-        changed: dict[str, Any] = {}
-        for each in fields(self):
-            value = getattr(self, each.name)
+        values = dict(vars(self))
+        for name, value in values.items():
             if isinstance(value, np.ndarray):
-                changed[each.name] = function(value)
+                values[name] = function(value)
             elif isinstance(value, Part):
-                changed[each.name] = value.map(function)
+                values[name] = value.map(function)
             elif isinstance(value, tuple) and value:
-                changed[each.name] = tuple(function(array) for array in value)
-        return replace(self, **changed)
+                values[name] = tuple(function(array) for array in value)
+        return type(self)(**values)
 
     def arrays(self) -> list[NDArray[Any]]:
         """Every array of it."""
         found: list[NDArray[Any]] = []
-
-        def seen(array: NDArray[Any]) -> NDArray[Any]:
-            found.append(array)
-            return array
-
-        self.map(seen)
+        for value in vars(self).values():
+            if isinstance(value, np.ndarray):
+                found.append(value)
+            elif isinstance(value, Part):
+                found += value.arrays()
+            elif isinstance(value, tuple):
+                found += value
         return found
 
     def of_rows(self, rows: NDArray[np.intp]) -> Self:

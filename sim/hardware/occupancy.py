@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import BoolArray, FloatArray, KernelDemand
+from simexplore.sim.demand import FloatArray, KernelDemand
 
 
 def ctas_per_sm(demand: KernelDemand, gpu: Gpu) -> FloatArray:
@@ -23,9 +23,3 @@ def ctas_per_sm(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     )
     slots = np.floor(np.minimum(np.minimum(limits[0], limits[1]), np.minimum(limits[2], sm.max_ctas)))
     return np.where(grid.shared_bytes_per_cta > sm.shared_memory_per_cta_bytes, 0.0, slots)
-
-
-def can_run(demand: KernelDemand, gpu: Gpu) -> BoolArray:
-    """Whether each candidate is one that the library offers, and an SM has room for a CTA of it."""
-    fits: BoolArray = demand.choice.offered & (ctas_per_sm(demand, gpu) > 0.0)
-    return fits

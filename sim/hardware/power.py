@@ -39,13 +39,23 @@ def throttle(
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Times at the clock f (over boost) that the power limit allows: (on_clock_s / f, dram_s, f, energy at f).
 
+    The energy of the work falls with the voltage, E(f) = E f^(x-1), x: power.clock_exponent. DRAM keeps its own clock.
+    """
+    scale = clock_scale(on_clock_s, dram_s, energy_j, gpu)
+    energy = energy_j * scale ** (gpu.power.clock_exponent - 1.0)
+    return on_clock_s / scale, np.broadcast_to(dram_s, scale.shape), scale, energy
+
+
+def clock_scale(on_clock_s: FloatArray, dram_s: FloatArray, energy_j: FloatArray, gpu: Gpu) -> FloatArray:
+    """Clock over boost at which a kernel stays within the power limit; 1 where boost does.
+
     Energy per operation falls with voltage, E(f) = E f^(x-1), so power is E f^(x-1) / t and the limit P asks for
 
         t(f) = max(on_clock / f, dram) >= E f^(x-1) / P      x: power.clock_exponent, P: tdp - idle
 
     A regulator averages: a kernel of time t may draw P (1 + headroom / (1 + t / burst)) beyond idle.
     The solution is f = max((P on_clock / E)^(1/x), (P dram / E)^(1/(x-1))). With x >= 2 no machine becomes slower
-    by having more bandwidth or more SMs. DRAM keeps its own clock.
+    by having more bandwidth or more SMs.
     """
     x = gpu.power.clock_exponent
     budget_w = np.maximum(gpu.power.tdp_w - gpu.power.idle_w, 1.0)
@@ -61,4 +71,4 @@ def throttle(
         by_clock = (budget * on_clock / energy) ** (1.0 / x)
         by_dram = (budget * dram / energy) ** (1.0 / (x - 1.0))
         scale[limited] = np.minimum(np.maximum(by_clock, by_dram), 1.0)
-    return on_clock_s / scale, dram_s + 0.0 * scale, scale, energy_j * scale ** (x - 1.0)
+    return scale

@@ -29,7 +29,7 @@ from simexplore.sim.conditions import Launch
 from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.hardware.norms import norm, power, power_sum, root
 from simexplore.sim.hardware.occupancy import ctas_per_sm
-from simexplore.sim.hardware.power import dynamic_energy_j, throttle
+from simexplore.sim.hardware.power import clock_scale, dynamic_energy_j, throttle
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,15 @@ def kernel_seconds(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     The fast path of tile search: the same physics as `kernel_timing`, without its explanations.
     """
     parts = _parts(demand, gpu, gpu.sm.count)
-    on_clock, dram = throttle(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)[:2]
-    return parts.setup_s + norm((on_clock, dram), _dram_exponent(demand, gpu))
+    scale = clock_scale(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)
+    return parts.setup_s + norm((parts.on_clock_s / scale, parts.dram_s), _dram_exponent(demand, gpu))
 
 
 def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray:
-    """Launch latency of the kernel, and launch and latency of its helper kernels [s]."""
+    """What the host takes before the launch, the kernel's launch latency, and launch and latency of its helpers [s]."""
     each_s = {"graph": gpu.launch.graph_s, "stream": gpu.launch.stream_s, "profiled": 0.0}[launch]
     latency = demand.latency
-    return each_s + latency.extra_launches * (each_s + latency.helper_cycles / gpu.clock.boost_hz)
+    return latency.host_s + each_s + latency.extra_launches * (each_s + latency.helper_cycles / gpu.clock.boost_hz)
 
 
 def kernel_timing(demand: KernelDemand, gpu: Gpu, sms: float | None = None) -> KernelTiming:
@@ -151,7 +151,9 @@ def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
     waiting = power_sum((latency.chain_cycles, flight), within)
     fill = np.where(work.l2_read_bytes > 0.0, load, 0.0)
     count = waves.full + (waves.rest > 0.0)
-    exposed = latency.exposed_cycles + _straggler_cycles(demand, gpu) / count
+    exposed = latency.exposed_cycles
+    if np.any(latency.straggler_share):  # most kernels have none, and no array of it
+        exposed = exposed + _straggler_cycles(demand, gpu) / count
 
     def wave_cycles(ctas: FloatArray) -> FloatArray:
         body = root(power(ctas, within) * throughput + waiting, within)
@@ -165,7 +167,7 @@ def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
     dram_rate = gpu.dram.bandwidth_bytes_per_s * np.minimum(gpu.dram.efficiency * demand.overlap.dram_rate, 1.0)
     return _Parts(
         waves=waves,
-        setup_s=(latency.setup_cycles + latency.ramp_cycles * _miss_share(demand) + fill) * clk_s + latency.host_s,
+        setup_s=(latency.setup_cycles + latency.ramp_cycles * _miss_share(demand) + fill) * clk_s,
         full_s=full_s,
         tail_s=tail_s,
         sm_s=sm_s,
@@ -183,12 +185,9 @@ def _flight_cycles(demand: KernelDemand, load_cycles: FloatArray) -> FloatArray:
 
 def _straggler_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """What is waited for once, at the end: the longest CTA runs on alone when the others have ended [clk]."""
-    share = demand.latency.straggler_share
-    if not np.any(share):
-        return share
     tensor, fma, special, *_ = _cycles_per_cta(demand, gpu)
     terms = (demand.latency.chain_cycles, tensor * demand.overlap.tensor_efficiency, fma, special)
-    return share * norm(terms, _within_exponent(demand, gpu))
+    return demand.latency.straggler_share * norm(terms, _within_exponent(demand, gpu))
 
 
 def _epilogue_cycles(demand: KernelDemand, waves: Waves, gpu: Gpu) -> FloatArray:

@@ -32,7 +32,7 @@ def choose_kernel(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> Ker
     """The candidate of each row that the library has, and reckons to be the fastest, launch included.
 
     Rows of `demand` have a column a candidate. Those that no SM has room for take infinitely long; where that holds
-    for all, the first is returned, and `occupancy.can_run` says so.
+    for all, the first is returned, and takes infinitely long.
     """
     rows, candidates = demand.shape
     if candidates == 1:
