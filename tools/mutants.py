@@ -60,9 +60,7 @@ def _named(root: Path, name: str, file: str, line: str, becomes: str) -> Mutant:
     return changed(file, source, source.replace(line, becomes), first, first + line.count("\n"), name)
 
 
-def judge(
-    mutants: list[Mutant], jobs: int, budget_s: float, say: bool, suites: Sequence[str] = SUITES
-) -> list[Verdict]:
+def judge(mutants: list[Mutant], jobs: int, budget_s: float, suites: Sequence[str]) -> list[Verdict]:
     """Verdicts, in the order of the files; progress goes to stderr."""
     folders = sorted({str(Path(mutant.path).parent) for mutant in mutants})
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
@@ -70,12 +68,12 @@ def judge(
         copy_tree(ROOT, copies[0])
         started = time.monotonic()
         coverage = record(copies[0], folders, suites, jobs)
-        _say(say, f"{len(coverage.tests)} tests pass, recorded in {time.monotonic() - started:.0f} s")
+        _say(f"{len(coverage.tests)} tests pass, recorded in {time.monotonic() - started:.0f} s")
         _duplicate(copies)
         verdicts = []
         for verdict in run_all(mutants, coverage, copies, budget_s):
             verdicts.append(verdict)
-            _say(say, f"{len(verdicts):4d}/{len(mutants)} {verdict.seconds:5.1f} s  {shown(verdict)}")
+            _say(f"{len(verdicts):4d}/{len(mutants)} {verdict.seconds:5.1f} s  {shown(verdict)}")
     return sorted(verdicts, key=lambda verdict: (verdict.mutant.path, verdict.mutant.line))
 
 
@@ -90,9 +88,8 @@ def _duplicate(copies: list[Path]) -> None:
                 link.symlink_to(copy / link.name)
 
 
-def _say(say: bool, text: str) -> None:
-    if say:
-        print(text, file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def shown(verdict: Verdict) -> str:
@@ -135,7 +132,7 @@ def main() -> None:
     if asked.list:
         print("\n".join(f"{one.path}:{one.line}\n      - {one.before}\n      + {one.after}" for one in mutants))
         return
-    verdicts = judge(mutants, asked.jobs, asked.budget, say=True, suites=asked.tests)
+    verdicts = judge(mutants, asked.jobs, asked.budget, asked.tests)
     told = as_json(verdicts, asked.seed)
     if asked.json:
         print(json.dumps(told, indent=1))
