@@ -69,7 +69,7 @@ def head_threads(op: AttentionDecode, gpu: Gpu) -> FloatArray:
     resident = np.floor(LARGEST_CTA / library.one_head.threads)
     heads = column(op.batch) * column(op.heads)
     wanted = library.one_head.threads * np.minimum(np.ceil(gpu.sm.count * resident / heads), resident)
-    threads: FloatArray = np.minimum(2.0 ** np.floor(np.log2(wanted)), LARGEST_CTA)
+    threads: FloatArray = 2.0 ** np.floor(np.log2(wanted))
     return threads
 
 
