@@ -1,4 +1,4 @@
-"""cuBLAS's rules, and those of a library of which only the menu is known, as tables of who is served at each threshold."""
+"""cuBLAS's rules, and those of a library of which only the menu is known: who is served at each threshold."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_two_rows_of_instructions_behind_a_window() -> None:
 
 
 def test_one_cta_a_group_in_a_module() -> None:
-    """200 keys are not split: results in 16 bits, nothing merged. What comes in counts as touched: queries, keys, values.
+    """200 keys are not split: results in 16 bits, nothing merged. What comes in is touched too: queries, keys, values.
 
     The kernel before has rotated; heads of 32 load all of their 64 bytes at once.
     """

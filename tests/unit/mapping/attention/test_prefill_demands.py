@@ -45,7 +45,7 @@ def dram(kv: float, queries: float, ctas: int) -> dict[str, float]:
 
 
 def step(row_bytes: float) -> float:
-    """Half a round trip; two products and their rows, two reads of shared memory and barriers, six FMA, an exponential."""
+    """Half a round trip; two products and their rows, two shared loads and barriers, six FMA and an exponential."""
     return 0.5 * 200 + 2 * (16 + row_bytes / 32) + 2 * (20 + 30) + 6 * 5 + 8
 
 
