@@ -299,3 +299,10 @@ def test_what_goes_before_rotates_one_token_of_each_sequence() -> None:
     before = way.kernels[0]
     assert isinstance(before, KernelDemand)
     assert (before.grid.ctas * before.work.l2_write_bytes)[0].item() == pytest.approx(10 * (8 + 2 * 2) * 128 * 2)
+
+
+@pytest.mark.parametrize("kernels", [1, 2])
+def test_a_module_of_two_kernels_has_no_others(kernels: int) -> None:
+    gpu = round_gpu({"library.attention.decode.module_kernels": kernels})
+    (way,) = decode_algorithms(decode(10, 8, 2, 128, 64), gpu, MODULE)
+    assert [float(kernel.latency.extra_launches.max()) for kernel in way.kernels] == [0, 0]  # type: ignore[union-attr]

@@ -267,10 +267,10 @@ def test_a_module_rotates_and_appends_first() -> None:
     )
 
 
-def test_a_module_of_two_kernels_has_no_others() -> None:
-    before, _ = prefill_demands(
-        prefill(1, 1, 1, 64, 9, 9), round_gpu({"library.attention.prefill.module_kernels": 1}), MODULE
-    )
+@pytest.mark.parametrize("kernels", [1, 2])
+def test_a_module_of_two_kernels_has_no_others(kernels: int) -> None:
+    gpu = round_gpu({"library.attention.prefill.module_kernels": kernels})
+    before, _ = prefill_demands(prefill(1, 1, 1, 64, 9, 9), gpu, MODULE)
     assert before.latency.extra_launches.item() == 0
 
 
