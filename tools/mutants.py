@@ -3,6 +3,7 @@
     python tools/mutants.py --sample 20          # a look
     python tools/mutants.py --json               # 200 of them
     python tools/mutants.py --named --sample 0   # ten mistakes that must be noticed, by name
+    python tools/mutants.py --only sim/libraries # of some files or folders alone
     python tools/mutants.py --list               # what would be tried
 
 The operators are mutmut's (`pip install -e '.[dev]'`). For each mutant only those unit and contract tests run that
@@ -17,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from mutation.cover import copy_tree, record
@@ -36,6 +38,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time (default 2)")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds of tests for each mutant (default 20)")
     parser.add_argument("--named", action="store_true", help=f"the mutants of {NAMED.name} as well")
+    parser.add_argument("--only", nargs="+", metavar="PATH", default=FOLDERS, help="draw of these files and folders")
+    parser.add_argument("--tests", nargs="+", metavar="PATH", default=SUITES, help="run these alone")
     parser.add_argument("--list", action="store_true", help="print the mutants and run nothing")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args()
@@ -56,19 +60,20 @@ def _named(root: Path, name: str, file: str, line: str, becomes: str) -> Mutant:
     return changed(file, source, source.replace(line, becomes), first, first + line.count("\n"), name)
 
 
-def judge(mutants: list[Mutant], jobs: int, budget_s: float, say: bool) -> list[Verdict]:
+def judge(mutants: list[Mutant], jobs: int, budget_s: float, suites: Sequence[str]) -> list[Verdict]:
     """Verdicts, in the order of the files; progress goes to stderr."""
+    folders = sorted({str(Path(mutant.path).parent) for mutant in mutants})
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copies = [Path(folder) / str(number) for number in range(jobs)]
         copy_tree(ROOT, copies[0])
         started = time.monotonic()
-        coverage = record(copies[0], FOLDERS, SUITES, jobs)
-        _say(say, f"{len(coverage.tests)} tests pass, recorded in {time.monotonic() - started:.0f} s")
+        coverage = record(copies[0], folders, suites, jobs)
+        _say(f"{len(coverage.tests)} tests pass, recorded in {time.monotonic() - started:.0f} s")
         _duplicate(copies)
         verdicts = []
         for verdict in run_all(mutants, coverage, copies, budget_s):
             verdicts.append(verdict)
-            _say(say, f"{len(verdicts):4d}/{len(mutants)} {verdict.seconds:5.1f} s  {shown(verdict)}")
+            _say(f"{len(verdicts):4d}/{len(mutants)} {verdict.seconds:5.1f} s  {shown(verdict)}")
     return sorted(verdicts, key=lambda verdict: (verdict.mutant.path, verdict.mutant.line))
 
 
@@ -83,9 +88,8 @@ def _duplicate(copies: list[Path]) -> None:
                 link.symlink_to(copy / link.name)
 
 
-def _say(say: bool, text: str) -> None:
-    if say:
-        print(text, file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def shown(verdict: Verdict) -> str:
@@ -123,11 +127,12 @@ def as_json(verdicts: list[Verdict], seed: int) -> dict[str, object]:
 
 def main() -> None:
     asked = arguments()
-    mutants = (named_mutants() if asked.named else []) + sample(ROOT, FOLDERS, asked.sample, asked.seed)
+    drawn = sample(ROOT, asked.only, asked.sample, asked.seed)
+    mutants = (named_mutants() if asked.named else []) + drawn
     if asked.list:
         print("\n".join(f"{one.path}:{one.line}\n      - {one.before}\n      + {one.after}" for one in mutants))
         return
-    verdicts = judge(mutants, asked.jobs, asked.budget, say=True)
+    verdicts = judge(mutants, asked.jobs, asked.budget, asked.tests)
     told = as_json(verdicts, asked.seed)
     if asked.json:
         print(json.dumps(told, indent=1))

@@ -69,7 +69,7 @@ def head_threads(op: AttentionDecode, gpu: Gpu) -> FloatArray:
     resident = np.floor(LARGEST_CTA / library.one_head.threads)
     heads = column(op.batch) * column(op.heads)
     wanted = library.one_head.threads * np.minimum(np.ceil(gpu.sm.count * resident / heads), resident)
-    threads: FloatArray = np.minimum(2.0 ** np.floor(np.log2(wanted)), LARGEST_CTA)
+    threads: FloatArray = 2.0 ** np.floor(np.log2(wanted))
     return threads
 
 
@@ -82,7 +82,7 @@ def head_splits(op: AttentionDecode, gpu: Gpu, threads: FloatArray, loop_keys: F
     context, tokens = column(op.seq_kv), column(op.visible_tokens)
     heads = column(op.batch) * column(op.heads)
     fewest = np.ceil(SCORE_BYTES * tokens / gpu.sm.shared_memory_per_cta_bytes)
-    most = np.maximum(np.ceil((gpu.sm.count + 0.0 * heads) / heads), fewest)
+    most = np.maximum(np.ceil(gpu.sm.count / heads), fewest)
     balanced = np.ceil(gpu.sm.count * LARGEST_CTA / threads / heads)
     by_keys = np.ceil((context + 1.0) / loop_keys)
     splits: FloatArray = np.maximum(np.minimum(balanced, np.minimum(by_keys, most)), fewest)

@@ -28,6 +28,17 @@ def test_there_are_ten_named_mistakes() -> None:
     assert len({entry["name"] for entry in NAMED}) == len(NAMED) == 10
 
 
+def test_mutants_can_be_drawn_of_some_files() -> None:
+    if importlib.util.find_spec("mutmut") is None:
+        pytest.skip("mutmut is not installed: pip install 'simexplore[dev]'")
+    only = ["sim/mapping/columns.py", "sim/libraries"]
+    call = [sys.executable, str(ROOT / "tools" / "mutants.py"), "--list", "--sample", "1000", "--only", *only]
+    listed = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    files = {line.partition(":")[0] for line in listed if not line.startswith(" ")}
+    assert {"sim/mapping/columns.py", "sim/libraries/cublas.py"} < files
+    assert all(file.startswith(tuple(only)) for file in files)
+
+
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     """What `tools/mutants.py` says of 200 mutants and the named ones; about a quarter of an hour on two cores."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mutation.draw import Mutant
+from mutation.draw import Mutant, files_of
 from mutation.plugin import FIXTURE
 
 ROOMS = ("archs", "workloads", "kernels", "sim", "cli")
@@ -75,7 +75,8 @@ def record(copy: Path, folders: Sequence[str], suites: Sequence[str], jobs: int)
 
     Raises SystemExit where pytest itself fails; tests that fail on the code as it is are told and left out.
     """
-    files = sorted(str(path.relative_to(copy)) for suite in suites for path in (copy / suite).rglob("test_*.py"))
+    files = sorted(str(path.relative_to(copy)) for suite in suites for path in files_of(copy / suite, "test_*.py"))
+    jobs = min(jobs, len(files))
     script = (
         "import sys, pathlib, pytest\nfrom mutation.plugin import Recorder\n"
         "folder, part, sources, *rest = sys.argv[1:]\n"

@@ -124,11 +124,16 @@ def changed(path: str, before: str, after: str, first: int, last: int, name: str
 
 
 def sample(root: Path, folders: Sequence[str], size: int, seed: int) -> list[Mutant]:
-    """`size` mutants of the folders' files, the same for the same files, size and seed."""
-    paths = sorted(str(path.relative_to(root)) for folder in folders for path in (root / folder).rglob("*.py"))
+    """`size` mutants of the folders' files, and of single files, the same for the same files, size and seed."""
+    paths = sorted({str(path.relative_to(root)) for each in folders for path in files_of(root / each, "*.py")})
     makers = [maker for path in paths for maker in mutants_of(root, path)]
     chosen = random.Random(seed).sample(range(len(makers)), min(size, len(makers)))
     return [mutant for mutant in (makers[index]() for index in sorted(chosen)) if is_python(mutant.source)]
+
+
+def files_of(path: Path, pattern: str) -> list[Path]:
+    """A file itself, or those in a folder and below it whose names fit."""
+    return [path] if path.is_file() else list(path.rglob(pattern))
 
 
 def is_python(source: str) -> bool:

@@ -260,7 +260,7 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
         latency=Latency(
             bytes_in_flight=threads * LOAD_BYTES * KEY_UNROLL,
             chain_cycles=(reach.steps - 1.0) * library.one_head.step_round_trips * hit,
-            exposed_cycles=_fixed_cycles(trips + 0.0 * ctas, ctas * threads / (LARGEST_CTA * gpu.sm.count), reach, gpu),
+            exposed_cycles=_fixed_cycles(trips, ctas * threads / (LARGEST_CTA * gpu.sm.count), reach, gpu),
             setup_cycles=_serial_cycles(library.one_head.merge_round_trips, reach, gpu),
         ),
         overlap=Overlap(
@@ -274,11 +274,11 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
     )
 
 
-def _fixed_cycles(trips: FloatArray, fill: FloatArray, reach: _Reach, gpu: Gpu) -> FloatArray:
+def _fixed_cycles(trips: FloatArray | float, fill: FloatArray, reach: _Reach, gpu: Gpu) -> FloatArray:
     """Latency of a CTA outside its loop, averaged over those that see keys and those that do not.
 
-    Half of it is queueing behind the CTAs of the other SMs. It grows with the query rows and the head dimension, whose
-    tiles are loaded, reduced and stored.
+    `queued_share` of it is queueing behind the CTAs of other SMs, as far as there are any. It grows with the query rows
+    and the head dimension, whose tiles are loaded, reduced and stored.
     """
     queued = gpu.attention_kernels.decode.queued_share
     busy = 1.0 - queued + queued * np.minimum(fill, 1.0)

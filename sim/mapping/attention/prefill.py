@@ -63,7 +63,7 @@ def rotate_and_append(
         read_bytes=read,
         write_bytes=write,
         flops=(queries + keys) * FLOPS_OF_ROTATION,
-        special_ops=0.0 * queries,
+        special_ops=constant(0.0),
         warm_share=warm_share(read, 1.0, write, gpu),
         written_back_share=written_back_share(read + write, gpu),
     )

@@ -22,8 +22,8 @@ from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import NaiveTiledGemm
 
-MOST_THREADS = 1024.0
-"""Threads of a CTA (CUDA C++ Programming Guide, technical specifications)."""
+LARGEST_TILE = 32.0
+"""A CTA has at most 32 x 32 threads (CUDA C++ Programming Guide, technical specifications)."""
 INSTRUCTIONS_OF_PRODUCT = 10.0
 """Issue slots of one product: two loads, multiply-add, their addresses, counter, compare, branch."""
 INSTRUCTIONS_OF_STEP = 10.0
@@ -38,7 +38,7 @@ def naive_gemm_demand(op: NaiveTiledGemm, gpu: Gpu, conditions: Conditions) -> t
     """The kernel. Raises SimexploreError for tiles of more threads than a CTA has, and types without an FMA rate."""
     sm, element = gpu.sm, bytes_of(op.dtype)
     m, n, k, tile = (column(x) for x in (op.m, op.n, op.k, op.tile))
-    if np.any(tile**2 > MOST_THREADS):
+    if np.any(tile > LARGEST_TILE):
         raise SimexploreError(
             f"{op.op}: tile: expected at most 32, a CTA has at most 1024 threads, found {np.max(op.tile)}"
         )

@@ -190,7 +190,7 @@ def _on_fma_pipes(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -
         known = ", ".join(sorted({*sm.tensor_ops_per_clk, *sm.fma_ops_per_clk}))
         raise SimexploreError(f"{gpu.name} multiplies no {dtype} matrices; it has rates for {known}")
     patch = np.minimum(THREAD_PATCH, np.sqrt(rows * columns / SIMT_THREADS))
-    warps = np.maximum(rows * columns / (patch * patch * sm.warp_size), 1.0)
+    warps = rows * columns / (patch * patch * sm.warp_size)
     k_of_step = library.pipeline.k_tile_bytes / element
     steps = k_of_step / SIMT_K_STEP
     return Tiles(
@@ -198,7 +198,7 @@ def _on_fma_pipes(rows: FloatArray, columns: FloatArray, dtype: str, gpu: Gpu) -
         n=columns,
         computed=rows * columns,
         warps=warps,
-        registers=np.minimum(patch * patch + PATCH_REGISTERS * patch + SIMT_REGISTERS, MOST_REGISTERS),
+        registers=patch * patch + PATCH_REGISTERS * patch + SIMT_REGISTERS,
         stages=constant(2.0),
         stage_bytes=(rows + columns) * SIMT_K_STEP * element,
         shared_bytes_per_k=(warps * sm.warp_size * 2.0 * patch + rows + columns) * element,
