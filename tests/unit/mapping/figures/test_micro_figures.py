@@ -78,6 +78,8 @@ def test_a_sparse_mma_does_half_of_what_is_counted(gpu: Gpu) -> None:
 def test_rows_that_a_wgmma_reads(gpu: Gpu, operands: micro.Operands, sparse: bool, rows: int) -> None:
     """64 x 40 results of 32 B of k: 16 elements at 16 bits, 32 at 8."""
     work = {"tensor_ops": 2 * 64 * 40 * 16, "shared_bytes": rows * 32}
+    if not sparse:
+        assert_demand(micro.wgmma_loop(gpu, 40, "fp16", operands), loop("wgmma", 0, 4, **work))
     assert_demand(micro.wgmma_loop(gpu, 40, "fp16", operands, sparse), loop("wgmma", 0, 4, **work))
     narrow = {**work, "tensor_dtype": "fp8", "tensor_ops": 2 * 64 * 40 * 32}
     assert_demand(micro.wgmma_loop(gpu, 40, "fp8", operands, sparse), loop("wgmma", 0, 4, **narrow))
@@ -116,11 +118,11 @@ def test_a_chase_waits_for_each_load(gpu: Gpu) -> None:
     )
 
 
-@pytest.mark.parametrize(("rank", "tensor_map"), [(1, 0), (2, 110), (3, 110)])
-def test_bulk_copies(gpu: Gpu, rank: int, tensor_map: float) -> None:
+@pytest.mark.parametrize(("rank", "tensor_map"), [((), 0), ((1,), 0), ((2,), 110), ((3,), 110)])
+def test_bulk_copies(gpu: Gpu, rank: tuple[int, ...], tensor_map: float) -> None:
     """DRAM's latency, the engine's, 4000 B at 40 B/clk, and the barrier."""
     clocks = 500 + 170 + 100 + 30 + tensor_map
-    demand = micro.bulk_copy_loop(gpu, 4000, 3, rank)
+    demand = micro.bulk_copy_loop(gpu, 4000, 3, *rank)
     assert_demand(demand, loop("bulk_copy", clocks, 1, ctas=30, l2_read_bytes=4000, dram_read_bytes=4000))
 
 
