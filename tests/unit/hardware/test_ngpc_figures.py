@@ -165,6 +165,12 @@ def test_queries_without_conflicts_come_every_clock() -> None:
     assert run.bank_share == pytest.approx(10 / 2 / (first + 9))
 
 
+def test_queries_are_taken_in_order_one_a_clock() -> None:
+    """The second and the third are ready before the first, which has four requests at one bank."""
+    run = played([[4, 0], [0, 1], [0, 1]], array(slice=3, switch_cycles=0.0))
+    assert run.slice_ends == (4 + 10 + 2 + 3,)
+
+
 def test_a_bank_serves_its_ports_a_clock() -> None:
     """Four requests each at one bank: every four clocks with one port, every two with two, every one with four."""
     for ports, clocks in ((1, 4), (2, 2), (4, 1)):
@@ -247,6 +253,8 @@ def test_counts_of_a_query() -> None:
     assert two.sram_bytes_per_query == 2 * 8 * 4
     assert ASKED.spill_bytes_per_query(32.0) == 0.0
     assert two.spill_bytes_per_query(32.0) == 4 * (1 + 1 / 8) * 32
+    deep = replace(two, field=replace(two.field, dims=4))
+    assert deep.spill_bytes_per_query(32.0) == 8 * (1 + 1 / 8) * 32
     wide = replace(two, field=replace(two.field, entry_bytes=64.0), spilled=(FINE, FINE))
     assert wide.spill_bytes_per_query(32.0) == 2 * 4 * 2 * 32
 
