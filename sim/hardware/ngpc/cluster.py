@@ -102,7 +102,7 @@ def handed_over_missing(asked: FieldQueries, gpu: Gpu, ngpc: Ngpc) -> float:
 def _held_share(tables_bytes: float, gpu: Gpu) -> float:
     """Share of gathers from spilled tables that hits L2: what of them fits it, since they are looked up at random."""
     room = gpu.l2.usable_share * gpu.l2.capacity_bytes
-    return min(room / tables_bytes, 1.0) if tables_bytes else 1.0
+    return room / max(tables_bytes, room)
 
 
 def dynamic_energy_j(asked: FieldQueries, gpu: Gpu, ngpc: Ngpc) -> float:
