@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.demand import BoolArray, FloatArray, KernelDemand
+from simexplore.sim.demand import FloatArray, KernelDemand
 
 
 def ctas_per_sm(demand: KernelDemand, gpu: Gpu) -> FloatArray:
@@ -25,7 +25,9 @@ def ctas_per_sm(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     return np.where(grid.shared_bytes_per_cta > sm.shared_memory_per_cta_bytes, 0.0, slots)
 
 
-def can_run(demand: KernelDemand, gpu: Gpu) -> BoolArray:
-    """Whether each candidate is one that the library offers, and an SM has room for a CTA of it."""
-    fits: BoolArray = demand.choice.offered & (ctas_per_sm(demand, gpu) > 0.0)
-    return fits
+def no_room(gpu: Gpu, kernels: str) -> str:
+    """What to tell a user of `kernels` that no SM has room for a CTA of."""
+    return (
+        f"an SM of {gpu.name} has no room for a CTA of any {kernels} kernel that its libraries have; "
+        "see sm.shared_memory_per_cta, sm.registers and sm.max_warps"
+    )

@@ -31,8 +31,8 @@ def choose(demand: Demand, gpu: Gpu, conditions: Conditions) -> Demand:  # noqa:
 def choose_kernel(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     """The candidate of each row that the library has, and reckons to be the fastest, launch included.
 
-    Rows of `demand` have a column a candidate. Those that no SM has room for take infinitely long; where that holds
-    for all, the first is returned, and `occupancy.can_run` says so.
+    Rows of `demand` have a column a candidate. Those that no SM has room for are not picked; where that holds for
+    all, the first is returned, and `KernelTiming.waves.fits` says so.
     """
     rows, candidates = demand.shape
     if candidates == 1:
