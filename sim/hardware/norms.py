@@ -45,7 +45,7 @@ def norm_of_counts(
     each_is_exact = bool(each.size and each.min() > LEAST)
 
     def of(count: FloatArray) -> FloatArray:
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # no CTA of infinite work is not a number
             total = _power(count, p) * each + once if each_is_exact else each
         if each_is_exact and _has_all_digits(total):
             return _root(total, p)
