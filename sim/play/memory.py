@@ -1,4 +1,4 @@
-"""Device memory over time: what is resident, what operators read, and results that live until their last reader ends."""
+"""Device memory over time: what is resident, what operators read, and results until their last reader has ended."""
 
 from __future__ import annotations
 
