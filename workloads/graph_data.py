@@ -9,6 +9,7 @@ from typing import Any
 from simexplore.workloads.graph import Graph, GraphError, Node, find_cycle
 from simexplore.workloads.hints import did_you_mean, found, in_words
 from simexplore.workloads.operators.parameters import ParameterError, integer
+from simexplore.workloads.operators.tensors import elements_read, elements_written, fit
 from simexplore.workloads.operators.text import OperatorSyntaxError
 from simexplore.workloads.ops import FAMILIES, Operator, make_operator, parse_operator
 
@@ -16,7 +17,7 @@ MAX_OPERATORS = 100_000
 """Most operators in a user's graph, repeats included."""
 
 _GRAPH_KEYS = ("name", "operators", "repeat", "resident_bytes")
-_NODE_KEYS = ("name", "op", "after", "repeat", "output_bytes", "group", "place")
+_NODE_KEYS = ("name", "op", "after", "any_size", "repeat", "output_bytes", "group", "place")
 _OPERATOR_FORM = f"an operator such as 'gemm(m=16,n=4096,k=4096)' or the name of a family ({', '.join(FAMILIES)})"
 
 KeyPath = tuple[str | int, ...]
@@ -39,6 +40,7 @@ def to_data(graph: Graph) -> dict[str, Any]:
 
     Exchanges are left out: passes make them for one machine, and no file describes them.
     """
+    ops = {node.name: node.op for node in graph.nodes}
     return {
         "name": graph.name,
         "resident_bytes": dict(graph.resident_bytes),
@@ -49,6 +51,7 @@ def to_data(graph: Graph) -> dict[str, Any]:
                 "after": list(node.after),
                 "output_bytes": node.output_bytes,
                 "group": node.group,
+                **({} if all(fit(ops[name], node.op) for name in node.after) else {"any_size": True}),
                 **({} if node.place is None else {"place": node.place}),
             }
             for node in graph.nodes
@@ -62,8 +65,9 @@ def from_data(data: object, name: str = "graph") -> Graph:
     Args:
         data: a mapping with `operators` (a list) and optionally `name`, `repeat` and `resident_bytes`, or only the
             list. An operator is its text, or a mapping with `op` (its text, or the family with the parameters as
-            keys beside it) and optionally `name`, `after` (default: the operator before), `repeat`, `output_bytes`,
-            `group` and `place`. A pass of a repeated graph begins when the pass before has ended.
+            keys beside it) and optionally `name`, `after` (default: the operator before), `any_size` (true: what it
+            reads of these need not be all of it), `repeat`, `output_bytes`, `group` and `place`. A pass of a repeated
+            graph begins when the pass before has ended.
         name: used when the data names none.
 
     Raises:
@@ -79,6 +83,7 @@ def from_data(data: object, name: str = "graph") -> Graph:
     for index, item in enumerate(items):
         entries.append(_read_entry(("operators", index), item, entries[-1].node.name if entries else None))
     _check_names(entries)
+    _check_sizes(entries)
     passes = _read_repeat((), whole)
     total = passes * sum(entry.repeat for entry in entries)
     if total > MAX_OPERATORS:
@@ -100,6 +105,8 @@ class _Entry:
     node: Node
     repeat: int
     path: KeyPath
+    any_size: bool
+    """Whether what it reads may be of other sizes than what it comes after makes."""
 
 
 def _read_entry(path: KeyPath, data: object, previous: str | None) -> _Entry:
@@ -116,7 +123,10 @@ def _read_entry(path: KeyPath, data: object, previous: str | None) -> _Entry:
         node = replace(node, place=_read_word((*path, "place"), fields["place"]))
     if "output_bytes" in fields:
         node = replace(node, output_bytes=_read_bytes((*path, "output_bytes"), fields["output_bytes"]))
-    return _Entry(node, _read_repeat(path, fields), path)
+    any_size = fields.get("any_size", False)
+    if not isinstance(any_size, bool):
+        raise GraphDataError((*path, "any_size"), "true or false", found(any_size))
+    return _Entry(node, _read_repeat(path, fields), path, any_size)
 
 
 def _read_operator(path: KeyPath, op_path: KeyPath, fields: Mapping[str, object]) -> Operator:
@@ -167,6 +177,24 @@ def _check_names(entries: list[_Entry]) -> None:
     cycle = find_cycle({entry.node.name: entry.node.after for entry in entries})
     if cycle:
         raise GraphDataError((*path_of[cycle[0]], "after"), "no operator to wait for itself", " -> ".join(cycle))
+
+
+def _check_sizes(entries: list[_Entry]) -> None:
+    """What an operator makes is of a size that those after it read, unless they say that it need not be."""
+    ops = {entry.node.name: entry.node.op for entry in entries}
+    for entry in entries:
+        reader = entry.node.op
+        for name in entry.node.after if not entry.any_size else ():
+            if not fit(ops[name], reader):
+                made, read = (
+                    " and ".join(f"{size:.15g}" for size in sizes)
+                    for sizes in (elements_written(ops[name]), elements_read(reader))
+                )
+                raise GraphDataError(
+                    (*entry.path, "after"),
+                    f"results of a size that {reader.op} reads ({read} elements)",
+                    f"{made} of {name!r}; write 'any_size: true' if it reads a part, 'after: []' if it reads none",
+                )
 
 
 def _expand(entries: list[_Entry], passes: int) -> tuple[Node, ...]:

@@ -21,6 +21,7 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import RESOURCES, FloatArray, KernelDemand, LinkDemand
 from simexplore.sim.estimate.traits import BOUNDS, bound_code
 from simexplore.sim.hardware.link import link_seconds
+from simexplore.sim.hardware.occupancy import no_room
 from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
 
 Amount = float | FloatArray
@@ -117,6 +118,8 @@ def _kernel(demand: KernelDemand, place: Place, conditions: Conditions) -> Alone
     """A kernel on the SMs of a GPU."""
     gpu = place.gpu
     timing = kernel_timing(demand, gpu)
+    if not np.all(timing.waves.fits):
+        raise SimexploreError(no_room(gpu, demand.kernel))
     takes = {**{name: timing.busy_s[name] for name in RESOURCES}, POWER: timing.energy_j}
     launch_s = launch_seconds(demand, gpu, conditions.launch)
     bound = BOUNDS[int(bound_code(timing, launch_s)[0])]

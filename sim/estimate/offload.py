@@ -20,6 +20,7 @@ from simexplore.sim.estimate.placed import Ready
 from simexplore.sim.hardware.ngpc.cluster import FieldQueries, batch_timing, doorbell_seconds, dynamic_energy_j
 from simexplore.sim.mapping.frames import Frame, frame_of, fused_kernel
 from simexplore.workloads.graph import Exchange, Graph, Node
+from simexplore.workloads.ops import GridEncoding
 
 RESIDENT, OFFLOADED = "rest", "encode and mlp"
 """Names of a frame's two nodes."""
@@ -108,4 +109,16 @@ def _two_nodes(frame: Frame, graph: Graph, ngpc: Ngpc, home: Place, place: Place
     resident = Ready(ResidentKernel(fused_kernel(frame, gpu, ngpc)), frame.name)
     offloaded = Ready(FieldBatches(frame.asked), frame.name)
     nodes = (Node(RESIDENT, resident, place=home.name), Node(OFFLOADED, offloaded, place=place.name))
-    return Graph(graph.name, nodes, graph.resident_bytes, (exchange,))
+    return Graph(graph.name, nodes, _resident_bytes(frame, graph, ngpc), (exchange,))
+
+
+def _resident_bytes(frame: Frame, graph: Graph, ngpc: Ngpc) -> dict[str, float]:
+    """What a frame holds in the GPU's memory [B]: what its graph names, and batches on their way.
+
+    Where the graph names no tables, they are those of its encodings, each of which is there once.
+    """
+    asked = frame.asked
+    tables = {node.op.table_bytes for node in graph.nodes if isinstance(node.op, GridEncoding)}
+    in_flight = min(ngpc.batch.in_flight * ngpc.batch.queries, asked.queries)
+    batches = in_flight * (asked.input_bytes + asked.result_bytes)
+    return {"tables": float(sum(tables)), **graph.resident_bytes, "batches": batches, "picture": frame.frame_bytes}

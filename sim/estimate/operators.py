@@ -20,6 +20,7 @@ from simexplore.sim.estimate.correction import corrected, correction_of, feature
 from simexplore.sim.estimate.cost import Cost, fastest, one_after_another
 from simexplore.sim.estimate.row_costs import row_costs
 from simexplore.sim.estimate.traits import BOUNDS
+from simexplore.sim.hardware.occupancy import no_room
 from simexplore.sim.mapping import algorithms_of, candidates_of
 from simexplore.sim.mapping.choice import chosen
 from simexplore.workloads.ops import Operator
@@ -92,10 +93,7 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
 def _nothing_fits(op: Operator, gpu: Gpu, time_s: FloatArray) -> str:
     first = int(np.flatnonzero(~np.isfinite(time_s))[0])
     row = f" (row {first})" if len(time_s) > 1 else ""
-    return (
-        f"an SM of {gpu.name} has no room for a CTA of any {op.op} kernel that its libraries have{row}; "
-        "see sm.shared_memory_per_cta, sm.registers and sm.max_warps"
-    )
+    return f"{no_room(gpu, op.op)}{row}"
 
 
 def physics(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool = False) -> Cost:

@@ -75,6 +75,7 @@ def _of_kernel(demand: KernelDemand, gpu: Gpu, conditions: Conditions, with_trai
     time = launch + timing.time_s
     told = kernel_traits(demand, timing, launch, time) if with_traits else None
     busy = np.stack(np.broadcast_arrays(*(timing.busy_s[name] for name in RESOURCES)))
-    if not np.all(demand.choice.offered):
-        time = np.where(demand.choice.offered, time, np.inf)
+    runs = timing.waves.fits & demand.choice.offered
+    if not np.all(runs):
+        time = np.where(runs, time, np.inf)
     return RowCosts(time, timing.energy_j, bound_code(timing, launch), busy, told)

@@ -23,3 +23,11 @@ def ctas_per_sm(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     )
     slots = np.floor(np.minimum(np.minimum(limits[0], limits[1]), np.minimum(limits[2], sm.max_ctas)))
     return np.where(grid.shared_bytes_per_cta > sm.shared_memory_per_cta_bytes, 0.0, slots)
+
+
+def no_room(gpu: Gpu, kernels: str) -> str:
+    """What to tell a user of `kernels` that no SM has room for a CTA of."""
+    return (
+        f"an SM of {gpu.name} has no room for a CTA of any {kernels} kernel that its libraries have; "
+        "see sm.shared_memory_per_cta, sm.registers and sm.max_warps"
+    )

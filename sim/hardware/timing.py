@@ -26,8 +26,8 @@ import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Launch
-from simexplore.sim.demand import FloatArray, KernelDemand
-from simexplore.sim.hardware.norms import norm, power, power_sum, root
+from simexplore.sim.demand import BoolArray, FloatArray, KernelDemand
+from simexplore.sim.hardware.norms import norm, norm_of_counts
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.hardware.power import clock_scale, dynamic_energy_j, throttle
 
@@ -36,6 +36,8 @@ from simexplore.sim.hardware.power import clock_scale, dynamic_energy_j, throttl
 class Waves:
     """How a grid falls onto the SMs; arrays as in the demand."""
 
+    fits: BoolArray
+    """Whether an SM has room for a CTA at all. Where it has not, the rest is told as if it had, for one."""
     per_sm: FloatArray
     """CTAs that one SM holds at once."""
     full: FloatArray
@@ -81,7 +83,8 @@ def kernel_seconds(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """
     parts = _parts(demand, gpu, gpu.sm.count)
     scale = clock_scale(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)
-    return parts.setup_s + norm((parts.on_clock_s / scale, parts.dram_s), _dram_exponent(demand, gpu))
+    seconds = parts.setup_s + norm((parts.on_clock_s / scale, parts.dram_s), _dram_exponent(demand, gpu))
+    return np.where(parts.waves.fits & demand.choice.offered, seconds, np.inf)
 
 
 def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray:
@@ -92,7 +95,10 @@ def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray
 
 
 def kernel_timing(demand: KernelDemand, gpu: Gpu, sms: float | None = None) -> KernelTiming:
-    """Time, waves, busy resources and energy of each kernel on `sms` SMs of the GPU (all of them by default)."""
+    """Time, waves, busy resources and energy of each kernel on `sms` SMs of the GPU (all of them by default).
+
+    All of it is finite, also where no SM has room for a CTA, which `waves.fits` tells.
+    """
     parts = _parts(demand, gpu, gpu.sm.count if sms is None else sms)
     p = _dram_exponent(demand, gpu)
     on_clock, dram, scale, energy = throttle(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)
@@ -147,8 +153,7 @@ def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
     waves = _waves(demand, gpu, sms)
     load = load_latency_cycles(demand, gpu)
     flight = _flight_cycles(demand, load)
-    throughput = power_sum(_cycles_per_cta(demand, gpu), within)
-    waiting = power_sum((latency.chain_cycles, flight), within)
+    busy_or_waiting = norm_of_counts(_cycles_per_cta(demand, gpu), (latency.chain_cycles, flight), within)
     fill = np.where(work.l2_read_bytes > 0.0, load, 0.0)
     count = waves.full + (waves.rest > 0.0)
     exposed = latency.exposed_cycles
@@ -156,8 +161,7 @@ def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
         exposed = exposed + _straggler_cycles(demand, gpu) / count
 
     def wave_cycles(ctas: FloatArray) -> FloatArray:
-        body = root(power(ctas, within) * throughput + waiting, within)
-        return np.where(ctas > 0.0, body + exposure * (exposed + fill), 0.0)
+        return np.where(ctas > 0.0, busy_or_waiting(ctas) + exposure * (exposed + fill), 0.0)
 
     full_s = wave_cycles(waves.per_sm) * clk_s
     tail_s = wave_cycles(waves.rest) * clk_s
@@ -208,10 +212,10 @@ def _epilogue_cycles(demand: KernelDemand, waves: Waves, gpu: Gpu) -> FloatArray
 
 def _waves(demand: KernelDemand, gpu: Gpu, sms: float) -> Waves:
     per_sm = ctas_per_sm(demand, gpu)
-    fits = np.maximum(per_sm, 1.0)
+    held = np.maximum(per_sm, 1.0)
     busiest = np.ceil(demand.grid.ctas / sms)
-    full = np.where(per_sm > 0.0, np.floor(busiest / fits), np.inf)
-    return Waves(per_sm=fits, full=full, busiest=busiest, rest=busiest - np.floor(busiest / fits) * fits)
+    full = np.floor(busiest / held)
+    return Waves(fits=per_sm > 0.0, per_sm=held, full=full, busiest=busiest, rest=busiest - full * held)
 
 
 def load_latency_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:

@@ -31,14 +31,13 @@ def choose(demand: Demand, gpu: Gpu, conditions: Conditions) -> Demand:  # noqa:
 def choose_kernel(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     """The candidate of each row that the library has, and reckons to be the fastest, launch included.
 
-    Rows of `demand` have a column a candidate. Those that no SM has room for take infinitely long; where that holds
-    for all, the first is returned, and takes infinitely long.
+    Rows of `demand` have a column a candidate. Those that no SM has room for are not picked; where that holds for
+    all, the first is returned, and `KernelTiming.waves.fits` says so.
     """
     rows, candidates = demand.shape
     if candidates == 1:
         return demand.take(np.zeros(rows, dtype=np.intp))
-    seconds = np.where(demand.choice.offered, reckoned_seconds(demand, gpu, conditions), np.inf)
-    return demand.take(np.argmin(seconds, axis=1))
+    return demand.take(np.argmin(reckoned_seconds(demand, gpu, conditions), axis=1))
 
 
 def reckoned_seconds(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> FloatArray:

@@ -2,7 +2,8 @@
 
 A flow makes progress at one rate, and each unit of its work demands an amount of every resource it crosses. Rates
 change only when a flow joins, leaves or changes what it demands; between those instants progress is linear. A wave of
-a flow is a mark on its progress: the flow goes on with an identical one, so no rate changes and it costs one event.
+a flow is a mark on its progress: the flow goes on with an identical one, so no rate changes. Where waves are observed,
+each costs one event; else a whole stretch of them does, and how many have ended is told from the time.
 """
 
 from __future__ import annotations
@@ -80,8 +81,9 @@ class Flow:
     _waves_left: int
     _left: float  # work left in the present stretch, at
     _since_fs: int  # which rate and work left were last known
-    _step_fs: int
-    _end_fs: int
+    _first_fs: int  # when, at this rate, the present wave ends,
+    _step_fs: int  # each further one,
+    _end_fs: int  # and the stretch
 
     def __init__(self, owner: FlowOwner, cap: float, demands: Mapping[str, float], stretches: Iterable[Stretch]):
         """A flow that has not joined a network.
@@ -94,6 +96,7 @@ class Flow:
         """
         self.owner = owner
         self.amounts: Amounts = ()
+        self._by_wave = True
         self.reshape(cap, demands, stretches)
 
     def work_left(self, now_fs: int) -> float:
@@ -106,17 +109,28 @@ class Flow:
 
     def waves_left(self, now_fs: int) -> int:
         """Waves of the present stretch that have not ended; one that is due has."""
-        is_due = self._alarm.is_set and self._alarm.at_fs == now_fs
-        return self._waves_left - is_due
+        if self._by_wave:
+            is_due = self._alarm.is_set and self._alarm.at_fs == now_fs
+            return self._waves_left - is_due
+        return self._waves_left - self._ended_unseen(now_fs)
+
+    def _ended_unseen(self, now_fs: int) -> int:
+        """Waves that have ended since the rate was last changed, where no event tells of them."""
+        if self.rate == 0.0 or now_fs < self._first_fs:
+            return 0
+        if now_fs >= self._end_fs:
+            return self._waves_left
+        return min(1 + (now_fs - self._first_fs) // max(self._step_fs, 1), self._waves_left - 1)
 
     def unfinished_work(self, now_fs: int) -> float:
         """Work of all waves that have not ended, the present one as a whole [work]."""
         return self._wave_work * self.waves_left(now_fs) + self._later_work()
 
-    def enter(self, network: FlowNetwork, ring: Callable[[], None]) -> None:
-        """Belong to `network`, which says at which rate to go; `ring` is called at the end of each wave."""
+    def enter(self, network: FlowNetwork, ring: Callable[[], None], *, by_wave: bool) -> None:
+        """Belong to `network`, which says at which rate to go; `ring` is called at the end of each wave, or stretch."""
         self._network = network
         self._alarm = network.clock.alarm(ring)
+        self._by_wave = by_wave
 
     def stop(self, now_fs: int) -> None:
         """Progress no further."""
@@ -126,7 +140,7 @@ class Flow:
     def go(self, rate: float, now_fs: int) -> None:
         """Progress at `rate`, above zero, from now on."""
         self._change_rate(rate, now_fs)
-        self._alarm.move(self._next_wave_end_fs())
+        self._alarm.move(self._next_end_fs())
 
     def end_wave(self) -> None:
         """The wave that is due is done, whatever its progress has been rounded to."""
@@ -136,7 +150,7 @@ class Flow:
         elif waves == 1:
             self._alarm.set(max(self._end_fs, self._alarm.at_fs))
         else:
-            self._end_stretch()
+            self.end_stretch()
 
     def reshape(self, cap: float, demands: Mapping[str, float], stretches: Iterable[Stretch]) -> None:
         """Have this work left and this way to do it, at a rate that the network has yet to find."""
@@ -147,6 +161,8 @@ class Flow:
         self._begin_stretch(0)
 
     def _change_rate(self, rate: float, now_fs: int) -> None:
+        if not self._by_wave:
+            self._waves_left = max(self._waves_left - self._ended_unseen(now_fs), 1)
         self._left = max(self._left - self.rate * (now_fs - self._since_fs) / FS_PER_S, 0.0)
         self._since_fs = now_fs
         self.rate = rate
@@ -158,24 +174,28 @@ class Flow:
         self._left = stretch.wave_work * stretch.waves
         self._since_fs = now_fs
 
-    def _end_stretch(self) -> None:
+    def end_stretch(self) -> None:
+        """The present stretch is done, whatever its progress has been rounded to."""
         if not self._later:
-            self._left = 0.0
             self._network.leave(self)
+            self._left, self._waves_left = 0.0, 0
             self.owner.flow_ended(self)
             return
         self._begin_stretch(self._network.clock.now_fs)
-        self._alarm.set(self._next_wave_end_fs())
+        self._alarm.set(self._next_end_fs())
         self.owner.stretch_ended(self)
 
-    def _next_wave_end_fs(self) -> int:
-        """When the present wave ends [fs]; all but the last of a stretch are rounded down, so none is later than it."""
+    def _next_end_fs(self) -> int:
+        """When to be rung [fs]: waves but the last of a stretch are rounded down, so that none is later than it."""
         self._end_fs = self._since_fs + duration_fs(self._left, self.rate)
         others = self._waves_left - 1
         if others == 0:
-            return self._end_fs
-        self._step_fs = int(self._wave_work / self.rate * FS_PER_S)
-        return self._since_fs + int(max(self._left - others * self._wave_work, 0.0) / self.rate * FS_PER_S)
+            self._first_fs = self._end_fs
+        else:
+            self._step_fs = int(self._wave_work / self.rate * FS_PER_S)
+            ahead = max(self._left - others * self._wave_work, 0.0)
+            self._first_fs = self._since_fs + int(ahead / self.rate * FS_PER_S)
+        return self._first_fs if self._by_wave else self._end_fs
 
 
 class FlowOwner(Protocol):
@@ -222,7 +242,8 @@ class FlowNetwork:
     def join(self, flow: Flow) -> None:
         """Let a flow take its share from now on."""
         self._flows.append(flow)
-        flow.enter(self, self._observed(flow) if self._observe_waves else flow.end_wave)
+        by_wave = self._observe_waves
+        flow.enter(self, self._observed(flow) if by_wave else flow.end_stretch, by_wave=by_wave)
         self._admit(flow)
 
     def leave(self, flow: Flow) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from functools import cache
+from types import NoneType
+from typing import Any, get_args
 
+from hypothesis import reject
 from hypothesis import strategies as st
 
-from simexplore.archs.load import list_archs, load_arch
+from simexplore.archs.fields import Field, leaf_fields
+from simexplore.archs.load import Layer, list_archs, load_arch, machine_of, overridden, resolve
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.errors import SimexploreError
 from simexplore.workloads import ops
 
 GPUS: list[Gpu] = [load_arch(name) for name in list_archs() if not name.startswith("cpu/")]
@@ -81,3 +87,57 @@ def operators() -> st.SearchStrategy[ops.Operator]:
         *(st.builds(family, elements=ODD_SIZES, dtype=st.just("fp16")) for family in (ops.Add, ops.Gelu, ops.Copy)),
     ]
     return st.one_of(families)
+
+
+SHIPPED = tuple(name for name in list_archs() if not name.startswith("cpu/"))
+FIELDS_OF_KERNELS = ("clock.", "sm.", "l2.", "dram.", "launch.", "links.", "power.", "energy.", "library.")
+ANY_SCALE = st.one_of(st.floats(-2.0, 2.0), st.floats(-12.0, 12.0)).map(lambda power: 10.0**power)
+
+
+@cache
+def _shipped(name: str) -> tuple[Layer, Gpu, dict[str, Field]]:
+    layer = resolve(name)
+    gpu = machine_of(layer)
+    fields = {path: field for path, field in leaf_fields(gpu).items() if path.startswith(FIELDS_OF_KERNELS)}
+    return layer, gpu, fields
+
+
+def bounds_of(field: Field) -> tuple[float, float]:
+    """The least and the most that the schema takes for a number without a unit."""
+    record: Any = Gpu
+    for step in field.steps[:-1]:
+        inner = record.model_fields[step].annotation
+        record = next(part for part in (*get_args(inner), inner) if isinstance(part, type) and part is not NoneType)
+    told = record.model_fields[field.steps[-1]].metadata
+    least = [getattr(each, "ge", getattr(each, "gt", None)) for each in _flat(told)]
+    most = [getattr(each, "le", None) for each in _flat(told)]
+    return max((x for x in least if x is not None), default=0.0), min((x for x in most if x is not None), default=1e9)
+
+
+def _flat(metadata: Iterable[Any]) -> Iterator[Any]:
+    for each in metadata:
+        yield from getattr(each, "metadata", (each,))
+
+
+@st.composite
+def values_of(draw: st.DrawFn, field: Field, gpu: Gpu) -> str:
+    """A value that the schema takes, as an arch file has it."""
+    own = float(field.read(gpu))
+    if field.dimension is not None:
+        return field.write(own * draw(ANY_SCALE) if draw(st.integers(0, 9)) else 0.0)
+    least, most = bounds_of(field)
+    if field.kind == "int":
+        return field.write(min(max(round(own * draw(ANY_SCALE)), least), most))
+    return field.write(draw(st.one_of(st.floats(least, min(most, 64.0)), st.just(most))))
+
+
+@st.composite
+def any_machines(draw: st.DrawFn) -> Gpu:
+    """A shipped GPU with up to four dozen of its numbers replaced by any that the schema takes."""
+    layer, gpu, fields = _shipped(draw(st.sampled_from(SHIPPED)))
+    count = draw(st.sampled_from([1, 4, 16, 48]))
+    paths = draw(st.lists(st.sampled_from(sorted(fields)), unique=True, min_size=count, max_size=count))
+    try:
+        return machine_of(overridden(layer, {path: draw(values_of(fields[path], gpu)) for path in paths}))
+    except SimexploreError:
+        reject()

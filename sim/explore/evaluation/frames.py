@@ -8,9 +8,11 @@ from typing import Literal
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.system import system_of
 from simexplore.sim.conditions import Launch
 from simexplore.sim.demand import RESOURCES
 from simexplore.sim.estimate.graphs import busy_seconds, estimate_graph
+from simexplore.sim.estimate.offload import prepared
 from simexplore.sim.estimate.op_run import time_interval
 from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.explore.evaluation.totals import Totals
@@ -31,6 +33,7 @@ def add_frame(
     run = play(graph, gpu, launch=launch)
     totals.time_s[points] = run.time_s
     totals.energy_j[points] = run.energy_j
+    totals.peak_bytes[points] = sum(prepared(graph, system_of(gpu)).resident_bytes.values())
     longest = max(run.ops, key=lambda op: op.time_s)  # both sides work at once: the longer one bounds the frame
     totals.bound_s[BOUNDS.index(longest.bound), points] = run.time_s
     low_s, high_s = time_interval(run.time_s, run.ops)

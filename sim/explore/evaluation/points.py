@@ -212,7 +212,6 @@ class Evaluator:
         """Frames that a cluster takes part in, once for each machine; nothing for other work."""
         if variant.frame is None:
             return
-        totals.peak_bytes[group.points[inside]] = sum(variant.frame.resident_bytes.values())
         for machine in np.unique(group.machine_of[inside]):
             points = group.points[inside[group.machine_of[inside] == machine]]
             gpu = group.machine(int(machine))

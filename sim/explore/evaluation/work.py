@@ -99,7 +99,7 @@ def variant_of(workload: Workload, changes: Mapping[str, Any], launch: Launch) -
     if workload.kind == "operator":
         op = workload.operator(changes)
         conditions = Conditions(cache=COLD, launch=launch)
-        return Variant(((op, conditions),), (1,), None, (), float(op.output_bytes), _tokens(op))
+        return Variant(((op, conditions),), (1,), None, (), _peak_bytes(single(op)), _tokens(op))
     graph = workload.graph(changes)
     index: dict[Work, int] = {}
     order = [index.setdefault((node.op, conditions_of(node, launch)), len(index)) for node in graph.nodes]

@@ -159,7 +159,7 @@ def test_a_users_graph() -> None:
 
 
 def test_a_list_is_a_graph_and_a_text_is_an_operator() -> None:
-    graph = from_data([GEMM, {"op": "copy", "elements": "8"}, GEMM], name="mine")
+    graph = from_data([GEMM, {"op": "copy", "elements": "65536"}, GEMM], name="mine")
     assert graph.name == "mine"
     assert [(node.name, node.after) for node in graph.nodes] == [
         ("gemm_0", ()),

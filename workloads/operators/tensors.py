@@ -1,0 +1,202 @@
+"""The tensors that an operator reads and writes: their bytes, for memory, and their elements, for edges of a graph.
+
+A kind of operator has its lines here where it reads more than one thing, or less than it holds. Fields are numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import singledispatch
+from itertools import combinations
+
+from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.base import Operator
+from simexplore.workloads.operators.collectives import AllGather, Collective, ReduceScatter
+from simexplore.workloads.operators.conv import Conv2d
+from simexplore.workloads.operators.matmul import Attention, AttentionPrefill, Gemm
+from simexplore.workloads.operators.memory import INDEX_BYTES, Elementwise, Embedding, Norm, Quantize, Softmax
+from simexplore.workloads.operators.naive import NaiveTiledGemm
+from simexplore.workloads.operators.neural import FusedMlp, GridEncoding
+
+Elements = tuple[float, ...]
+
+
+@singledispatch
+def operand_bytes(op: Operator) -> Mapping[str, float]:
+    """Bytes of what an operator reads, by what it is: all of it is in memory while the operator runs [B]."""
+    return {"inputs": float(op.min_bytes - op.output_bytes)}
+
+
+@singledispatch
+def elements_read(op: Operator) -> Elements:  # noqa: ARG001 - of most, sizes say nothing
+    """Elements of each tensor that another operator may have made; none where sizes say nothing, as of indices."""
+    return ()
+
+
+@singledispatch
+def elements_written(op: Operator) -> Elements:  # noqa: ARG001
+    """Elements of each tensor that an operator makes; none where sizes say nothing."""
+    return ()
+
+
+def fit(writer: Operator, reader: Operator) -> bool:
+    """Whether what one operator makes is of a size that the other reads: one tensor, or several side by side."""
+    made, read = elements_written(writer), elements_read(reader)
+    return not made or not read or not _sums(made).isdisjoint(_sums(read))
+
+
+def _sums(sizes: Elements) -> set[float]:
+    return {sum(some) for count in range(1, len(sizes) + 1) for some in combinations(sizes, count)}
+
+
+def _numbers(amounts: Iterable[object]) -> Elements:
+    return tuple(float(amount) for amount in amounts)  # type: ignore[arg-type]  # fields are numbers here
+
+
+@operand_bytes.register
+def _(op: Gemm) -> Mapping[str, float]:
+    weights = bytes_of(op.weight_dtype or op.dtype) * op.batch * op.k * op.n
+    return {"activations": float(op.min_bytes - op.output_bytes - weights), "weights": float(weights)}
+
+
+@elements_read.register
+def _(op: Gemm) -> Elements:
+    return _numbers((op.batch * op.m * op.k, op.batch * op.k * op.n))
+
+
+@elements_written.register
+def _(op: Gemm) -> Elements:
+    return _numbers((op.batch * op.m * op.n,))
+
+
+@elements_read.register
+def _(op: NaiveTiledGemm) -> Elements:
+    return _numbers((op.m * op.k, op.k * op.n))
+
+
+@elements_written.register
+def _(op: NaiveTiledGemm) -> Elements:
+    return _numbers((op.m * op.n,))
+
+
+@operand_bytes.register
+def _(op: Attention) -> Mapping[str, float]:
+    return {"queries": float(op.output_bytes), "kv_cache": float(op.kv_bytes)}
+
+
+@elements_read.register
+def _(op: Attention) -> Elements:
+    """Queries, and the keys and values of the new tokens or of all."""
+    tokens = op.seq_q if isinstance(op, AttentionPrefill) else 1
+    of_token, per_token = op.batch * op.heads * op.head_dim, op.batch * op.kv_heads * op.head_dim
+    new, every = tokens * per_token, op.seq_kv * per_token
+    return _numbers((of_token * tokens, new, new, *((every, every) if every != new else ())))
+
+
+@elements_written.register
+def _(op: Attention) -> Elements:
+    tokens = op.seq_q if isinstance(op, AttentionPrefill) else 1
+    return _numbers((op.batch * op.heads * op.head_dim * tokens,))
+
+
+@operand_bytes.register
+def _(op: Conv2d) -> Mapping[str, float]:
+    return {"images": float(op.image_bytes), "filters": float(op.filter_bytes)}
+
+
+@elements_read.register
+def _(op: Conv2d) -> Elements:
+    return _numbers((op.batch * op.cin * op.hw**2, op.cout * op.cin * op.ksize**2))
+
+
+@elements_written.register
+def _(op: Conv2d) -> Elements:
+    return _numbers((op.batch * op.cout * op.out**2,))
+
+
+@elements_read.register
+def _(op: Elementwise) -> Elements:
+    return _numbers([op.elements] * min(int(op.inputs), 2))
+
+
+@elements_written.register
+def _(op: Elementwise) -> Elements:
+    return _numbers([op.elements] * min(int(op.outputs), 2))
+
+
+@elements_read.register
+def _(op: Norm) -> Elements:
+    return _numbers([op.rows * op.cols] * (1 + int(op.residual)))
+
+
+@elements_written.register
+def _(op: Norm) -> Elements:
+    return elements_read(op)
+
+
+@elements_read.register(Softmax)
+@elements_read.register(Quantize)
+@elements_written.register(Softmax)
+@elements_written.register(Quantize)
+def _(op: Softmax | Quantize) -> Elements:
+    return _numbers((op.rows * op.cols,))
+
+
+@operand_bytes.register
+def _(op: Embedding) -> Mapping[str, float]:
+    return {
+        "tokens": INDEX_BYTES * float(op.tokens),
+        "table": bytes_of(op.dtype) * float(op.vocabulary) * float(op.width),
+    }
+
+
+@elements_written.register
+def _(op: Embedding) -> Elements:
+    return _numbers((op.tokens * op.width,))
+
+
+@elements_read.register
+def _(op: Collective) -> Elements:
+    return _numbers((op.elements,))
+
+
+@elements_read.register
+def _(op: AllGather) -> Elements:
+    """One GPU's part; sizes that do not divide evenly are rounded up."""
+    return _numbers((-(-op.elements // op.num_gpus),))
+
+
+@elements_written.register
+def _(op: Collective) -> Elements:
+    return _numbers((op.elements,))
+
+
+@elements_written.register
+def _(op: ReduceScatter) -> Elements:
+    return _numbers((-(-op.elements // op.num_gpus),))
+
+
+@operand_bytes.register
+def _(op: GridEncoding) -> Mapping[str, float]:
+    return {"points": float(op.queries * op.stride_bytes), "tables": float(op.table_bytes)}
+
+
+@elements_written.register
+def _(op: GridEncoding) -> Elements:
+    return _numbers((op.queries * op.levels * op.features,))
+
+
+@operand_bytes.register
+def _(op: FusedMlp) -> Mapping[str, float]:
+    element = bytes_of(op.dtype)
+    return {"inputs": element * float(op.queries * op.inputs), "weights": element * float(op.weights)}
+
+
+@elements_read.register
+def _(op: FusedMlp) -> Elements:
+    return _numbers((op.queries * op.inputs,))
+
+
+@elements_written.register
+def _(op: FusedMlp) -> Elements:
+    return _numbers((op.queries * op.padded_outputs,))
