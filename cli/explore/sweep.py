@@ -18,6 +18,7 @@ from simexplore.cli.options import json_option
 from simexplore.cli.output import note, print_json
 from simexplore.cli.pages import now
 from simexplore.sim.explore.evaluation import executor as executors
+from simexplore.sim.explore.evaluation.dask import on_dask
 from simexplore.sim.explore.evaluation.executor import Pool
 from simexplore.sim.explore.learned import told
 from simexplore.sim.explore.pareto import choose_objectives
@@ -89,7 +90,7 @@ def sweep(
 
 def _pool(jobs: int, scheduler: str | None) -> Pool:
     if scheduler is not None:
-        return executors.on_dask(scheduler)
+        return on_dask(scheduler)
     return executors.in_process() if jobs == 1 else executors.processes(jobs)
 
 

@@ -21,6 +21,7 @@ from sweeps import GEMM, write
 
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.evaluation import executor as executors
+from simexplore.sim.explore.evaluation.dask import on_dask
 from simexplore.sim.explore.evaluation.executor import Chunks, InProcess, Pool, evaluate_all
 from simexplore.sim.explore.spec.file import read_spec
 from simexplore.sim.explore.store import Chunk, Store
@@ -125,7 +126,7 @@ def test_dask_of_which_one_worker_is_killed(
 def _when_all_are_there(address: str, workers: int) -> Pool:
     for _ in range(120):
         try:
-            pool = executors.on_dask(address)
+            pool = on_dask(address)
         except SimexploreError:
             time.sleep(0.25)
             continue
@@ -140,7 +141,7 @@ def test_a_scheduler_that_is_not_there() -> None:
     pytest.importorskip("distributed")
     for address in ("tcp://127.0.0.1:1", "nonsense://x"):
         with pytest.raises(SimexploreError, match=f"expected a Dask scheduler at {address}"):
-            executors.on_dask(address)
+            on_dask(address)
 
 
 class Mortal(Executor):

@@ -272,7 +272,9 @@ class Evaluator:
                     table[interval_name(name, end)] = values
         feasible = np.ones(points, dtype=np.bool_)
         for constraint in self.problem.constraints:
-            feasible &= np.broadcast_to(constraint.holds(self._amounts(constraint.names, table)), (points,))
+            holds = np.broadcast_to(constraint.holds(self._amounts(constraint.names, table)), (points,))
+            table[constraint.column] = holds.astype(np.float64)
+            feasible &= holds
         table["feasible"] = feasible.astype(np.float64)
 
     def _add_definitions(self, table: dict[str, FloatArray], points: int) -> None:
