@@ -22,7 +22,7 @@ from simexplore.archs.units import one_line
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.storage.blobs import packed, packed_errors, room_for, unpacked, unpacked_errors
 from simexplore.sim.explore.storage.database import (
-    Damaged,
+    DamageError,
     Database,
     check_sum,
     checked,
@@ -169,20 +169,20 @@ class Store:
         return store
 
     def _verify(self) -> None:
-        """Check all rows, and that points are there once. Raises Damaged."""
+        """Check all rows, and that points are there once. Raises DamageError."""
         self._read_meta()
         behind = 0
         for row in self._connection.execute('SELECT first, points, data, failures, "check" FROM chunks ORDER BY first'):
             first, points, data, failures = checked(row)
-            if not (isinstance(first, int) and isinstance(points, int) and behind <= first and 0 < points):
-                raise Damaged("points that are there twice")
+            if not (isinstance(first, int) and isinstance(points, int) and behind <= first and points > 0):
+                raise DamageError("points that are there twice")
             behind = first + points
             if behind > self.planned or self.planned > MAX_POINTS:
-                raise Damaged("more points than the sweep has")
+                raise DamageError("more points than the sweep has")
             if not (isinstance(data, bytes) and isinstance(failures, bytes)):
-                raise Damaged("a chunk of points of another kind")
+                raise DamageError("a chunk of points of another kind")
             if not room_for(len(data), len(self.columns), points):
-                raise Damaged("a chunk of points of another size than it says")
+                raise DamageError("a chunk of points of another size than it says")
 
     def close(self) -> None:
         """Let go of the file, and of the right to write to the folder."""
@@ -271,6 +271,11 @@ class Store:
     def count(self) -> int:
         """How many points are stored."""
         return sum(stop - first for first, stop in self.done())
+
+    @property
+    def failed(self) -> int:
+        """How many of the stored points failed."""
+        return len(self._errors())
 
     def add(self, chunk: Chunk) -> bool:
         """Keep a chunk, wholly or not at all; False where any of its points is stored already."""
@@ -374,16 +379,16 @@ def _meta(connection: sqlite3.Connection) -> dict[str, str]:
 
 
 def _read_header(database: Database) -> Header:
-    """The header of a store that this version can read. Raises sqlite3.Error or Damaged."""
+    """The header of a store that this version can read. Raises sqlite3.Error or DamageError."""
     found = database.connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
     if found is None:
-        raise Damaged("it does not say its layout")
+        raise DamageError("it does not say its layout")
     try:
         check_layout(json.loads(found[0]))
     except SimexploreError as error:
         raise SimexploreError(f"{one_line(str(database.path))}: {error}") from None
     except (TypeError, ValueError):
-        raise Damaged("it does not say its layout") from None
+        raise DamageError("it does not say its layout") from None
     return Header.from_rows({key: value for key, value in _meta(database.connection).items()})
 
 

@@ -22,8 +22,8 @@ from simexplore.sim.explore.evaluation.work import Workload
 from simexplore.sim.explore.learned import left_out
 from simexplore.sim.explore.sampler import BATCH, LIBRARIES, SEARCHES, Results, Sampler, make_sampler, population
 from simexplore.sim.explore.spec.file import Options, Spec, read_spec
-from simexplore.sim.explore.store import Chunk, Store, gaps
 from simexplore.sim.explore.storage.header import Header
+from simexplore.sim.explore.store import Chunk, Store, gaps
 from simexplore.sim.explore.table import FloatArray
 
 TRIED_S = 0.3

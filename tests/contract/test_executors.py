@@ -238,7 +238,7 @@ def test_workers_belong_to_one_thread_each(sweep: Sweep) -> None:
     seen = set()
 
     def use() -> None:
-        seen.add(id(executors._evaluator(executors.pickle.dumps(sweep.spec.problem), threading.get_ident())))
+        seen.add(id(executors._evaluator(executors.job_of(sweep.spec.problem), threading.get_ident())))
 
     threads = [threading.Thread(target=use) for _ in range(2)]
     for thread in threads:

@@ -49,7 +49,7 @@ def on_dask(address: str) -> Pool:
     except BaseException:
         client.close()
         raise
-    lost = (distributed.KilledWorker, CancelledError, asyncio.CancelledError, distributed.CommClosedError)
+    lost = (distributed.KilledWorker, CancelledError, asyncio.CancelledError)
     return _Dask(client, sum(threads.values()), lost, address)
 
 

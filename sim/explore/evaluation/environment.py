@@ -18,7 +18,7 @@ _ASIDE = ("compare", "learn", "report", "studies")
 """Folders of `sim` that no point's result depends on."""
 
 
-class Unfit(SimexploreError):
+class UnfitError(SimexploreError):
     """A worker that would give other results than the process that sends the points, or none."""
 
 
@@ -37,12 +37,12 @@ def check_same(wanted: Mapping[str, str]) -> None:
     """Hold this process against the one that sends points.
 
     Raises:
-        Unfit: it has other versions.
+        UnfitError: it has other versions.
     """
     for name, value in wanted.items():
         found = here().get(name, "unknown")
         if found != value:
-            raise Unfit(
+            raise UnfitError(
                 f"the worker on {socket.gethostname()} has {name} {found}, and this command has {value}: "
                 "install the same on both"
             )

@@ -29,7 +29,7 @@ from typing import Any
 
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.evaluation import environment
-from simexplore.sim.explore.evaluation.environment import Unfit
+from simexplore.sim.explore.evaluation.environment import UnfitError
 from simexplore.sim.explore.evaluation.points import Evaluator
 from simexplore.sim.explore.spec.problem import Problem
 from simexplore.sim.explore.store import Chunk
@@ -51,7 +51,7 @@ CALM_S = 0.5
 """How long to wait before what a worker could not do is tried again."""
 LOOK_S = 2.0
 """How often to look whether workers are still there, while none of them has answered."""
-_ENVIRONMENT = (Unfit, ImportError, OSError, MemoryError)
+_ENVIRONMENT = (UnfitError, ImportError, OSError, MemoryError)
 """What a worker raises that cannot work where it is: no point's failure, and no bug."""
 
 
@@ -168,7 +168,7 @@ def evaluate_chunk(job: bytes, first: int, u: FloatArray) -> tuple[Chunk, float]
     """What a worker does: a chunk of a `job_of` a problem's points, and the seconds that it took.
 
     Raises:
-        Unfit: the worker's code is another.
+        UnfitError: the worker's code is another.
     """
     started = time.perf_counter()
     chunk = _evaluator(job, threading.get_ident()).evaluate(first, u).pack()
@@ -291,7 +291,7 @@ def _try_again(error: BaseException, times: int) -> None:
         SimexploreError: it has happened too often in a row.
     """
     if times > MAX_UNFIT:
-        said = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
+        said = str(error) if isinstance(error, UnfitError) else f"{type(error).__name__}: {error}"
         raise SimexploreError(
             f"workers can't evaluate points: {' '.join(said.split())}; "
             "what is stored is kept, and the same command goes on from there"
@@ -299,9 +299,7 @@ def _try_again(error: BaseException, times: int) -> None:
     time.sleep(CALM_S)
 
 
-def _submit(
-    pool: Pool, job: bytes, chunk: tuple[int, int], points: Callable[[int, int], FloatArray]
-) -> Future[Any]:
+def _submit(pool: Pool, job: bytes, chunk: tuple[int, int], points: Callable[[int, int], FloatArray]) -> Future[Any]:
     try:
         return pool.executor.submit(evaluate_chunk, job, chunk[0], points(*chunk))
     except pool.lost as error:

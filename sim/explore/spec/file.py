@@ -18,7 +18,6 @@ from typing import Any, cast
 from simexplore.archs.load import Document
 from simexplore.archs.merge import KeyPath
 from simexplore.archs.units import show
-from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Launch
 from simexplore.sim.explore.evaluation.work import Workload, workload_of
 from simexplore.sim.explore.sampler import KINDS, SEARCHES, check_budget

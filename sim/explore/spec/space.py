@@ -190,7 +190,7 @@ def _read_constraints(reader: Reader, data: Mapping[str, Any], names: Units) -> 
     given = data.get("constraints", [])
     if not isinstance(given, list):
         reader.fail(("constraints",), "a list of conditions such as 'peak_memory_bytes <= 141 GB'", show(given))
-    found = []
+    found: list[Condition] = []
     for index, value in enumerate(given):
         path = ("constraints", index)
         text = reader.text(path, value, "peak_memory_bytes <= 141 GB")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from simexplore.sim.explore.storage.database import Damaged
+from simexplore.sim.explore.storage.database import DamageError
 from simexplore.sim.explore.table import FloatArray
 
 _MOST_SHRINKING = 1100
@@ -23,10 +23,10 @@ def packed(values: FloatArray) -> bytes:
 
 
 def unpacked(blob: bytes, columns: int, points: int) -> FloatArray:
-    """What `packed` was given. Raises Damaged."""
+    """What `packed` was given. Raises DamageError."""
     data = _inflated(blob, columns * points * 8)
     if len(data) != columns * points * 8:
-        raise Damaged(f"{len(data)} bytes for {columns} columns of {points} points")
+        raise DamageError(f"{len(data)} bytes for {columns} columns of {points} points")
     return np.frombuffer(data, dtype="<f8").reshape(columns, points)
 
 
@@ -47,7 +47,7 @@ def packed_errors(errors: Mapping[int, str], first: int) -> bytes:
 
 
 def unpacked_errors(blob: bytes, first: int, points: int) -> dict[int, str]:
-    """What `packed_errors` was given. Raises Damaged."""
+    """What `packed_errors` was given. Raises DamageError."""
     if not blob:
         return {}
     most = points * (6 * _MOST_ERROR + 32)
@@ -55,9 +55,9 @@ def unpacked_errors(blob: bytes, first: int, points: int) -> dict[int, str]:
         words, offsets, codes = json.loads(_inflated(blob, most))
         found = {first + int(offset): str(words[code]) for offset, code in zip(offsets, codes, strict=True)}
     except (ValueError, TypeError, IndexError, RecursionError) as error:
-        raise Damaged(f"errors of points that can't be read: {type(error).__name__}") from None
+        raise DamageError(f"errors of points that can't be read: {type(error).__name__}") from None
     if found and not first <= min(found) <= max(found) < first + points:
-        raise Damaged("errors of other points")
+        raise DamageError("errors of other points")
     return found
 
 
@@ -67,7 +67,7 @@ def _inflated(blob: bytes, most: int) -> bytes:
     try:
         data = reader.decompress(blob, most + 1)
     except zlib.error as error:
-        raise Damaged(f"a chunk of points that can't be read: {error}") from None
+        raise DamageError(f"a chunk of points that can't be read: {error}") from None
     if len(data) > most or (not reader.eof and len(data) < most):
-        raise Damaged("a chunk of points of another size than it says")
+        raise DamageError("a chunk of points of another size than it says")
     return data

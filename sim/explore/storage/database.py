@@ -25,7 +25,7 @@ _CURE = "delete the folder, or choose another with -o, and run the sweep again"
 Cell = int | str | bytes
 
 
-class Damaged(Exception):
+class DamageError(Exception):
     """What a store holds cannot have been written by a sweep."""
 
 
@@ -116,7 +116,7 @@ def told(path: Path) -> Iterator[None]:
     where = one_line(str(path))
     try:
         yield
-    except Damaged as error:
+    except DamageError as error:
         raise SimexploreError(f"{where}: {_DAMAGE} ({error}): {_CURE}") from None
     except sqlite3.Error as error:
         raise SimexploreError(f"{where}: {_said(error)}") from None
@@ -142,10 +142,10 @@ def _said(error: sqlite3.Error) -> str:
 
 
 def verify(connection: sqlite3.Connection) -> None:
-    """Walk through all pages. Raises sqlite3.DatabaseError or Damaged."""
+    """Walk through all pages. Raises sqlite3.DatabaseError or DamageError."""
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
-        raise Damaged(" ".join(str(found).split()))
+        raise DamageError(" ".join(str(found).split()))
 
 
 def check_sum(*cells: Cell) -> int:
@@ -157,13 +157,13 @@ def check_sum(*cells: Cell) -> int:
         elif isinstance(cell, str | int) and not isinstance(cell, bool):
             total = zlib.crc32(f"{cell}\0".encode("utf-8", "surrogatepass"), total)
         else:
-            raise Damaged("a cell of another type")
+            raise DamageError("a cell of another type")
     return total
 
 
 def checked(row: tuple[Cell, ...]) -> tuple[Cell, ...]:
-    """The cells of a row before its check sum, which is the last. Raises Damaged."""
+    """The cells of a row before its check sum, which is the last. Raises DamageError."""
     *cells, check = row
     if check_sum(*cells) != check:
-        raise Damaged("a row that does not match its check sum")
+        raise DamageError("a row that does not match its check sum")
     return tuple(cells)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.storage.database import Damaged
+from simexplore.sim.explore.storage.database import DamageError
 from simexplore.sim.explore.table import Column
 
 LAYOUT = 2
@@ -64,16 +64,16 @@ class Header:
 
     @classmethod
     def from_rows(cls, rows: Mapping[str, str]) -> Header:
-        """What `rows` has written. Raises Damaged."""
+        """What `rows` has written. Raises DamageError."""
         try:
             data = {key: json.loads(value) for key, value in rows.items()}
             columns = tuple(Column.from_json(column) for column in data["columns"])
             header = cls(data["spec"], data["spec_text"], columns, data["planned"], data["metadata"])
             known = data["digest"] == header.digest and isinstance(header.planned, int)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise Damaged(f"{type(error).__name__} in what it says of its sweep") from None
+            raise DamageError(f"{type(error).__name__} in what it says of its sweep") from None
         if not known:
-            raise Damaged("what it says of its sweep does not match its digest")
+            raise DamageError("what it says of its sweep does not match its digest")
         return header
 
 
@@ -98,7 +98,7 @@ def difference(found: Header, wanted: Header) -> str:
         if key == "versions":
             return _version_difference(before.get(key, {}), now.get(key, {}))
         return f"its {key} was another" if key[-1:] != "s" else f"its {key} were others"
-    return "its columns were others"
+    return "its points were others" if found.planned != wanted.planned else "its columns were others"
 
 
 def _version_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

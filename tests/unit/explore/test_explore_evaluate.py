@@ -16,6 +16,7 @@ import simexplore
 from simexplore.sim.explore.evaluation.points import Evaluator
 from simexplore.sim.explore.sampler import make_sampler
 from simexplore.sim.explore.spec.file import Options, read_spec
+from simexplore.sim.explore.spec.machine import read_machine
 from simexplore.sim.explore.spec.problem import Problem
 from simexplore.sim.explore.study import Sweep
 from simexplore.sim.explore.table import FloatArray
@@ -148,7 +149,8 @@ def test_operators_side_by_side(tmp_path: Path, fidelity: str) -> None:
 
 def test_overflow_can_be_allowed(tmp_path: Path) -> None:
     problem = read_spec(write(tmp_path, SMALL.replace("name: small", "allow_overflow: true"))).problem
-    tiny = replace(problem, arch="nvidia/rtx-3070", definitions=(), constraints=(), objectives={"time_s": "min"})
+    layer = read_machine("nvidia/rtx-3070", "nvidia/rtx-3070").layer
+    tiny = replace(problem, layer=layer, definitions=(), constraints=(), objectives={"time_s": "min"})
     whole = replace(tiny.workloads[0], parameters={"batch": 8})
     u = grid(problem)[:2]
     assert Evaluator(replace(tiny, workloads=(whole,))).evaluate(0, u).failures == {}
