@@ -389,7 +389,7 @@ def _read_header(database: Database) -> Header:
         raise SimexploreError(f"{one_line(str(database.path))}: {error}") from None
     except (TypeError, ValueError):
         raise DamageError("it does not say its layout") from None
-    return Header.from_rows({key: value for key, value in _meta(database.connection).items()})
+    return Header.from_rows(_meta(database.connection))
 
 
 def gaps(done: Sequence[tuple[int, int]], first: int, stop: int) -> list[tuple[int, int]]:

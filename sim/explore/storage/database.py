@@ -137,7 +137,7 @@ def _said(error: sqlite3.Error) -> str:
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
         return f"expected a store that can be opened, found: {text}"
     if name.startswith("SQLITE_IOERR"):
-        return f"expected a disk that works, found: {text}; what is stored is kept"
+        return f"expected a disk that works and has room, found: {text}; what is stored is kept"
     return f"{_DAMAGE} ({text}): {_CURE}"
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -95,4 +95,5 @@ def written_aside(file: Path, what: str) -> Iterator[Path]:
         said = error.strerror or " ".join(str(error).split())
         raise SimexploreError(f"{one_line(str(file))}: {what} can't be written: {said}") from None
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # it may not be there, or lie where nothing can be taken away
+            aside.unlink()
