@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from simexplore.errors import SimexploreError
@@ -17,6 +19,9 @@ from simexplore.sim.explore.evaluation.executor import Pool
 
 ANSWER_S = 10.0
 """How long a scheduler may take to answer, and workers to say what they are."""
+WORKERS_S = 60.0
+"""How long a scheduler may be without workers: others may be on their way."""
+_LOGGERS = ("distributed", "distributed.client", "distributed.core", "distributed.comm", "tornado")
 _MOST_GREETING = 1 << 20
 """Bytes: what is longer is no scheduler's greeting."""
 
@@ -31,6 +36,8 @@ def on_dask(address: str) -> Pool:
         import distributed
     except ImportError:
         raise SimexploreError("--scheduler needs distributed: pip install 'simexplore[sweep]'") from None
+    for name in _LOGGERS:  # what goes wrong is told here, in one line
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         _knock(address)
         client: Any = distributed.Client(  # type: ignore[no-untyped-call]
@@ -58,16 +65,29 @@ class _Dask(Pool):
         super().__init__(client.get_executor, slots, lost)
         self._client = client
         self._address = address
+        self._worked_s = time.monotonic()
 
     def look(self) -> None:
-        if self._client.status != "running":
-            raise SimexploreError(
-                f"the Dask scheduler at {self._address} has gone: what is stored is kept, "
-                "and the same command goes on from there"
-            )
+        try:
+            workers = self._client.status == "running" and self._client.nthreads(callback_timeout=ANSWER_S)
+        except (OSError, TimeoutError, asyncio.CancelledError, CancelledError):
+            workers = False
+        if workers is False:
+            self._stop("has gone")
+        if workers:
+            self._worked_s = time.monotonic()
+        elif time.monotonic() - self._worked_s > WORKERS_S:
+            self._stop(f"has had no workers for {WORKERS_S:g} s")
+
+    def _stop(self, why: str) -> NoReturn:
+        raise SimexploreError(
+            f"the Dask scheduler at {self._address} {why}: what is stored is kept, "
+            "and the same command goes on from there"
+        )
 
     def renew(self) -> None:
         """The scheduler has other workers, or gets some; where it has gone itself, there are none."""
+        self._worked_s = time.monotonic()
         self.look()
 
     def close(self) -> None:
