@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
+import sys
 from keyword import iskeyword
 from typing import IO, Any
 
 import click
 
+from simexplore.cli.output import plain
 from simexplore.errors import SimexploreError
 
 COMMANDS = {
@@ -29,13 +33,17 @@ COMMANDS = {
 _MODULES = {module.rpartition(".")[2]: module for module in COMMANDS}
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
 class Failure(click.ClickException):
     """A user's mistake: one line on stderr, exit code 2."""
 
     exit_code = 2
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"simexplore: {' '.join(self.message.split())}", file=file, err=file is None)
+        click.echo(f"simexplore: {plain(' '.join(self.message.split()))}", file=file, err=file is None)
 
 
 class LazyGroup(click.Group):
@@ -56,11 +64,47 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[module]) for name, module in _MODULES.items()])
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command: what it can't print is replaced, and Ctrl-C ends it in one line at any moment."""
+        try:
+            _prepare_output()
+            return super().main(*arguments, **options)
+        except KeyboardInterrupt:
+            click.echo("simexplore: stopped", err=True)
+            sys.exit(INTERRUPTED)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
         except SimexploreError as error:
             raise Failure(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("simexplore: stopped", err=True)
+            sys.exit(INTERRUPTED)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who reads has had enough
+                raise
+            if error.filename is None and error.errno in (errno.ENOSPC, errno.EBADF, errno.EIO):
+                _give_up_output()
+                raise Failure(f"the output can't be written: {error.strerror}") from error
+            raise
+        return result
+
+
+def _prepare_output() -> None:
+    """Print what the terminal's encoding lacks as `?`, and nothing where a stream was closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _give_up_output() -> None:
+    """Forget what stdout still holds, so that Python does not try to write it at its end."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 @click.group(

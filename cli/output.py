@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,8 @@ import click
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _PATIENCE_S = 1.0
+_CONTROL = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+"""What JSON leaves as it is and a terminal obeys."""
 
 
 def quantity(value: float, unit: str) -> str:
@@ -28,8 +31,18 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{share * 100:.1f} %"
 
 
+def plain(text: str) -> str:
+    """Text without what a terminal obeys instead of showing it: control characters and marks of direction, escaped."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
+
+
 def print_json(data: Any) -> None:
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    click.echo(_CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
@@ -62,7 +75,7 @@ def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> N
 
 def note(line: str) -> None:
     """A line for people, on stderr."""
-    click.echo(f"simexplore: {line}", err=True)
+    click.echo(f"simexplore: {plain(line)}", err=True)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from simexplore.cli.output import note
 from simexplore.errors import SimexploreError
+from simexplore.sim.explore.storage.folder import written_aside
 
 
 def now() -> str:
@@ -16,8 +17,16 @@ def now() -> str:
 
 def write_page(file: Path, html: str) -> None:
     """Write a page and say so on stderr."""
+    if file.exists() and not file.is_file() and not file.is_dir():  # such as /dev/stdout
+        _write_through(file, html)
+    else:
+        with written_aside(file, "the report") as aside:
+            aside.write_text(html, encoding="utf-8")
+    note(f"report written to {file}: open it in a browser")
+
+
+def _write_through(file: Path, html: str) -> None:
     try:
         file.write_text(html, encoding="utf-8")
     except OSError as error:
         raise SimexploreError(f"{file}: the report can't be written: {error.strerror}") from None
-    note(f"report written to {file}: open it in a browser")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 import numpy as np
 import pandas as pd
 
+from simexplore.archs.units import one_line
 from simexplore.cli.output import print_table, quantity
 from simexplore.sim.explore.display import display_unit
 from simexplore.sim.explore.pareto import FRONT, PROBABLY, pareto_table
 from simexplore.sim.explore.store import Store
-from simexplore.sim.explore.table import POINT, Column, Direction
+from simexplore.sim.explore.table import MEETS, POINT, Column, Direction
 
 _SCALED = ("B", "s", "J", "W", "Hz", "B/s", "op/s", "J/op", "J/B")
 
@@ -23,7 +24,7 @@ def cell(column: Column, value: Any, unit: tuple[float, str] | None = None) -> s
     if unit is not None:
         return f"{float(value) / unit[0]:.4g} {unit[1]}"
     if column.kind in ("text", "bool"):
-        return str(value)
+        return one_line(str(value))
     if column.unit in _SCALED:
         return quantity(float(value), column.unit)
     number = f"{float(value):,.0f}" if column.kind == "int" or abs(value) >= 1e4 else f"{float(value):.4g}"
@@ -34,9 +35,7 @@ def print_front(store: Store, table: pd.DataFrame, objectives: Mapping[str, Dire
     """The front, at most `limit` points spread evenly over it, with axes, objectives and what bounds each."""
     ranked = pareto_table(table, objectives)
     front = ranked[ranked["status"] == FRONT]
-    infeasible = int((~table["feasible"]).sum())
-    said = f", {infeasible:,} of them against a constraint" if infeasible else ""
-    click.echo(f"{store.metadata['name']}: {len(table):,} points{said}")
+    click.echo(f"{one_line(str(store.metadata['name']))}: {len(table):,} points{_against(store, table)}")
     if front.empty:
         click.echo("no point meets all constraints")
         return
@@ -59,9 +58,27 @@ def print_front(store: Store, table: pd.DataFrame, objectives: Mapping[str, Dire
         [str(row[POINT]), *(cell(column, row[column.name], units.get(column.name)) for column in columns)]
         for _, row in shown.iterrows()
     ]
-    print_table([POINT, *(column.name for column in columns)], rows, left=0)
+    print_table([POINT, *(one_line(column.name) for column in columns)], rows, left=0)
     if len(shown) < len(front):
-        click.echo(f"… and {len(front) - len(shown):,} more: simexplore pareto {store.path.parent}")
+        click.echo(f"… and {len(front) - len(shown):,} more: simexplore pareto {one_line(str(store.path.parent))}")
+
+
+def _against(store: Store, table: pd.DataFrame) -> str:
+    """How many points are not feasible, and which constraints they are against."""
+    infeasible = int((~table["feasible"]).sum())
+    if not infeasible:
+        return ""
+    each = list(_broken(store, table))
+    if len(each) == 1:
+        return f", {infeasible:,} of them against {each[0][0]}"
+    listed = ", ".join(f"{count:,} {constraint}" for constraint, count in each)
+    return f", {infeasible:,} of them against a constraint ({listed})"
+
+
+def _broken(store: Store, table: pd.DataFrame) -> Iterator[tuple[str, int]]:
+    for column in store.columns:
+        if column.role == "constraint" and (count := int((~table[column.name]).sum())):
+            yield one_line(column.name.removeprefix(MEETS)), count
 
 
 def _has_intervals(store: Store) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
+import numpy as np
 import pandas as pd
 
 from simexplore.cli.explore.front import print_front
@@ -20,6 +23,7 @@ from simexplore.sim.explore.pareto import (
     reference_point,
 )
 from simexplore.sim.explore.store import Store
+from simexplore.sim.explore.table import Direction
 
 
 @click.command(epilog="Example: simexplore pareto out/ --objectives time_s,energy_j,area_mm2")
@@ -31,7 +35,7 @@ def pareto(folder: Path, objectives: str, with_dominated: bool, as_json: bool) -
     """Print the points of the sweep in DIR that no other point is better than in everything.
 
     The hypervolume is taken to the worst value of each objective among the feasible points, and a hundredth of its
-    range more.
+    range more: its reference, which is printed with it. Two sweeps have references of their own.
     """
     with Store.open(folder) as store:
         table = store.results()
@@ -43,21 +47,38 @@ def pareto(folder: Path, objectives: str, with_dominated: bool, as_json: bool) -
         if not as_json:
             print_front(store, table, chosen, limit=None)
         ranked = pareto_table(table, chosen)
-        if ranked.empty:
-            volume = 0.0
-        else:
-            values = losses(ranked, chosen)
-            volume = hypervolume(values, list(reference_point(values)))
+        volume, reference = _volume(ranked, chosen)
+        units = {column.name: column.unit for column in store.columns if column.name in chosen}
+        unit = " × ".join(units[name] for name in chosen)
         if as_json:
             kept = ranked if with_dominated else ranked[ranked["status"] == FRONT]
-            print_json({"objectives": chosen, "hypervolume": volume, "points": _plain(kept)})
-        else:
-            click.echo(f"hypervolume {volume:.6g}")
+            found = {"hypervolume": volume, "hypervolume_unit": unit, "hypervolume_reference": reference}
+            print_json({"objectives": chosen, **found, "points": _plain(kept)})
+        elif reference:
+            corner = ", ".join(f"{name} = {value:.6g} {units[name]}" for name, value in reference.items())
+            click.echo(f"hypervolume {volume:.6g} in {unit}, to the reference {corner}")
+
+
+def _volume(ranked: pd.DataFrame, chosen: Mapping[str, Direction]) -> tuple[float, dict[str, float]]:
+    """The hypervolume of the points and its reference by objective, in SI units; no reference where it has none."""
+    if ranked.empty:
+        return 0.0, {}
+    values = losses(ranked, chosen)
+    values = values[np.all(np.isfinite(values), axis=1)]
+    if not len(values):
+        return 0.0, {}
+    corner = reference_point(values)
+    signs = [1.0 if way == "min" else -1.0 for way in chosen.values()]
+    reference = dict(zip(chosen, (corner * signs).tolist(), strict=True))
+    return hypervolume(values, list(corner)), reference
 
 
 def _plain(table: pd.DataFrame) -> list[dict[str, object]]:
-    """Rows as plain data, NaN as null."""
+    """Rows as plain data, what is not finite as null."""
     return [
-        {str(key): (None if isinstance(value, float) and value != value else value) for key, value in row.items()}
+        {
+            str(key): (None if isinstance(value, float) and not math.isfinite(value) else value)
+            for key, value in row.items()
+        }
         for row in table.astype(object).to_dict(orient="records")
     ]

@@ -13,16 +13,20 @@ from typing import Any
 import click
 import numpy as np
 
+from simexplore.archs.units import one_line
 from simexplore.cli.explore.front import cell, print_front
 from simexplore.cli.options import json_option
 from simexplore.cli.output import note, print_json
 from simexplore.cli.pages import now
+from simexplore.errors import SimexploreError
 from simexplore.sim.explore.evaluation import executor as executors
+from simexplore.sim.explore.evaluation.dask import on_dask
 from simexplore.sim.explore.evaluation.executor import Pool
 from simexplore.sim.explore.learned import told
 from simexplore.sim.explore.pareto import choose_objectives
 from simexplore.sim.explore.sampler import KINDS
 from simexplore.sim.explore.spec.file import FIDELITIES, Options
+from simexplore.sim.explore.storage.folder import written_aside
 from simexplore.sim.explore.store import Chunk, Store
 from simexplore.sim.explore.study import Forecast, Sweep
 from simexplore.sim.explore.table import POINT
@@ -83,13 +87,15 @@ def sweep(
         pool.close()
     with Store.open(output) as store:
         table = _export(store, output, exports)
+        if store.failed == store.count():
+            raise SimexploreError(_nothing(store))
         if not as_json:
             _print(store, table)
 
 
 def _pool(jobs: int, scheduler: str | None) -> Pool:
     if scheduler is not None:
-        return executors.on_dask(scheduler)
+        return on_dask(scheduler)
     return executors.in_process() if jobs == 1 else executors.processes(jobs)
 
 
@@ -104,7 +110,12 @@ def _print_forecast(forecast: Forecast, jobs: int, as_json: bool) -> None:
 
 
 def _say_how_to_resume(output: Path) -> None:
-    with Store.open(output) as store:
+    try:
+        store = Store.open(output)
+    except SimexploreError:
+        note("stopped before the first point")
+        return
+    with store:
         counts = f"{store.count():,} of {store.planned:,} points"
         note(f"stopped: {counts} are in {output}; the same command goes on from there")
 
@@ -112,27 +123,34 @@ def _say_how_to_resume(output: Path) -> None:
 def _export(store: Store, output: Path, exports: tuple[Path, ...]) -> Path:
     """Write the table beside the store, as Parquet where that can be, and to all files asked for."""
     table = output / ("results.parquet" if find_spec("pyarrow") else "results.csv")
-    for file in (table, *exports):
+    if os.access(output, os.W_OK):
+        store.export(table)
+    elif not table.is_file():
+        note(f"nothing can be written to {one_line(str(output))}: --export FILE writes the table elsewhere")
+    for file in exports:
         store.export(file)
     return table
+
+
+def _nothing(store: Store) -> str:
+    """Why there are no results."""
+    failed = store.failures()
+    first = failed["error"].iloc[0] if len(failed) else "there are no points"
+    return f"expected a point that can be evaluated, found none of {len(failed):,}; the first: {one_line(str(first))}"
 
 
 def _print(store: Store, table: Path) -> None:
     """The front, and where everything lies."""
     results, failed = store.results(), store.failures()
-    if results.empty:
-        first = failed["error"].iloc[0] if len(failed) else "no points"
-        note(f"no point can be evaluated, the first because: {first}")
-        return
     print_front(store, results, choose_objectives(store), limit=10)
     click.echo()
     if factors := store.left_out:
         click.echo(f"physics alone; on the unchanged machine `run` adds a learned correction: {told(factors)}")
     if len(failed):
         kinds = failed["error"].nunique()
-        click.echo(f"{len(failed):,} points failed ({kinds} causes); the first: {failed['error'].iloc[0]}")
-    click.echo(f"table   {table}")
-    click.echo(f"report  {_write_report(store)}")
+        click.echo(f"{len(failed):,} points failed ({kinds} causes); the first: {one_line(failed['error'].iloc[0])}")
+    click.echo(f"table   {one_line(str(table))}")
+    click.echo(f"report  {one_line(_write_report(store))}")
 
 
 def _write_report(store: Store) -> str:
@@ -140,10 +158,13 @@ def _write_report(store: Store) -> str:
     folder = store.path.parent
     if find_spec("plotly") is None:
         return f"pip install 'simexplore[report]', then simexplore report {folder}"
+    if not os.access(folder, os.W_OK):
+        return f"simexplore report {folder} -o FILE"
     from simexplore.sim.report.sweep import sweep_html
 
     page = folder / "report.html"
-    page.write_text(sweep_html(store, now()), encoding="utf-8")
+    with written_aside(page, "the report") as aside:
+        aside.write_text(sweep_html(store, now()), encoding="utf-8")
     return str(page)
 
 

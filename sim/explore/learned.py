@@ -8,14 +8,13 @@ from simexplore.sim.estimate.graphs import estimate_graph
 from simexplore.sim.explore.spec.problem import Problem
 
 
-def left_out(problem: Problem) -> dict[str, float]:
-    """By workload, its time on the unchanged machine with the learned correction, over that of the physics alone.
+def left_out(gpu: Gpu, problem: Problem) -> dict[str, float]:
+    """By workload, its time on the unchanged machine `gpu` with the learned correction, over that of the physics alone.
 
     Nothing where the machine has no correction, and of workloads that it cannot run: their points say so themselves.
     """
-    gpu = problem.machine
-    residual = gpu.calibration.residual if isinstance(gpu, Gpu) and gpu.calibration is not None else None
-    if not isinstance(gpu, Gpu) or residual is None or not residual.corrections:
+    residual = gpu.calibration.residual if gpu.calibration is not None else None
+    if residual is None or not residual.corrections:
         return {}
     factors = {}
     for workload in problem.workloads:

@@ -8,7 +8,7 @@ interrupted is taken up by telling it again what it was told.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +20,10 @@ from simexplore.sim.explore.table import FloatArray
 
 KINDS = ("grid", "random", "sobol", "saltelli", "tpe", "nsga2")
 SEARCHES = ("tpe", "nsga2")
+LIBRARIES: Mapping[str, tuple[str, ...]] = {
+    "sobol": ("scipy",), "saltelli": ("scipy",), "tpe": ("optuna",), "nsga2": ("optuna",)
+}  # fmt: skip
+"""What each sampler needs; which points it gives depends on their versions."""
 BATCH = 1 << 20
 """Points of a batch of a sampler that does not search."""
 TPE_BATCH = 10

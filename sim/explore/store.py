@@ -2,17 +2,16 @@
 
 A chunk of points, its results and its failures are written in one transaction, so a point is there wholly or not at
 all. Results lie in blobs of compressed floats, a column after a column: a million points take some ten megabytes a
-column, and the table does not depend on how the points were cut into chunks.
+column, and the table does not depend on how the points were cut into chunks. One command at a time writes to a
+folder, and what is read is checked first.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,39 +20,33 @@ import numpy as np
 
 from simexplore.archs.units import one_line
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.table import POINT, Column, FloatArray, Index, decode
+from simexplore.sim.explore.storage.blobs import packed, packed_errors, room_for, unpacked, unpacked_errors
+from simexplore.sim.explore.storage.database import (
+    DamageError,
+    Database,
+    check_sum,
+    checked,
+    open_to_read,
+    open_to_write,
+    told,
+    verify,
+    writing,
+)
+from simexplore.sim.explore.storage.folder import FolderLock, written_aside
+from simexplore.sim.explore.storage.header import Header, check_layout, difference
+from simexplore.sim.explore.table import POINT, Column, FloatArray, Index, decode, harmless
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FILE = "sweep.sqlite"
-SCHEMA_VERSION = 1
+MAX_POINTS = 100_000_000
+"""Of a sweep."""
 _TABLES = (
-    "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS chunks (first INTEGER PRIMARY KEY, points INTEGER NOT NULL, data BLOB NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS failures (point INTEGER PRIMARY KEY, error TEXT NOT NULL)",
+    'CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, "check" INTEGER NOT NULL)',
+    "CREATE TABLE IF NOT EXISTS chunks (first INTEGER PRIMARY KEY, points INTEGER NOT NULL, data BLOB NOT NULL, "
+    'failures BLOB NOT NULL, "check" INTEGER NOT NULL)',
 )
-
-
-@dataclass(frozen=True)
-class Header:
-    """What is known of a sweep before its first point; kept as JSON."""
-
-    spec: Mapping[str, Any]
-    """The sweep as it runs: the file's data with the command's options laid over."""
-    spec_text: str
-    """The file as it was written."""
-    columns: tuple[Column, ...]
-    planned: int
-    """Points that the sampler gives at most."""
-    metadata: Mapping[str, Any]
-    """`versions`, `seed`, `sampler`, `fidelity`, `arch` (name, file, resolved data, calibration), `workloads`."""
-
-    @property
-    def digest(self) -> str:
-        """What must not change between two runs in one folder: spec, resolved machine, columns and version."""
-        known = [self.spec, self.planned, [column.to_json() for column in self.columns], self.metadata]
-        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ class Chunk:
 
     def pack(self) -> Chunk:
         """With `packed`: of many workers the one process that writes has the least time."""
-        return replace(self, packed=_packed(self.values))
+        return replace(self, packed=packed(self.values))
 
     @property
     def points(self) -> int:
@@ -81,59 +74,122 @@ class Chunk:
 class Store:
     """A sweep's folder. `create` makes or continues one, `open` reads one."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, header: Header) -> None:
-        self.path = path
-        self._connection = connection
+    def __init__(self, database: Database, header: Header, lock: FolderLock | None = None) -> None:
+        self.path = database.path
+        self._database = database
+        self._connection = database.connection
         self._header = header
+        self._lock = lock
 
     @classmethod
     def create(cls, folder: str | Path, header: Header) -> Store:
         """The store of this sweep in `folder`, new or with what an earlier run has left there.
 
+        A finished one is only read, and may lie where nothing can be written.
+
         Raises:
-            SimexploreError: the folder holds another sweep, or cannot be written.
+            SimexploreError: the folder holds another sweep or a damaged one, another command is writing to it, or it
+                cannot be written.
         """
         path = Path(folder) / FILE
+        with told(path):
+            store = cls._opened(path) if _is_file(path) else None
+        if store is not None:
+            if store.finished:
+                return store._of(header)
+            store.close()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            connection = _connect(path)
-            with _writing(connection):
-                for statement in _TABLES:
-                    connection.execute(statement)
-                if not _meta(connection):
-                    connection.executemany("INSERT INTO meta VALUES (?, ?)", _rows(header).items())
-        except (OSError, sqlite3.Error) as error:
+            lock = FolderLock(path.parent)
+        except OSError as error:
             raise SimexploreError(f"{one_line(str(folder))}: expected a folder to write to, found: {error}") from None
-        found = _read_header(path, connection)
-        if found.digest != header.digest:
-            connection.close()
+        try:
+            with told(path):
+                return cls._made(path, header, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def _made(cls, path: Path, header: Header, lock: FolderLock) -> Store:
+        database = open_to_write(path)
+        try:
+            with writing(database.connection):
+                for statement in _TABLES:
+                    database.connection.execute(statement)
+                if not database.connection.execute("SELECT 1 FROM meta LIMIT 1").fetchone():
+                    for key, value in header.rows().items():
+                        _keep(database.connection, key, value)
+            return cls(database, _read_header(database), lock)._of(header)
+        except BaseException:
+            database.close()
+            raise
+
+    def _of(self, header: Header) -> Store:
+        """Itself, where it holds this sweep."""
+        if self._header.digest != header.digest:
+            self.close()
             raise SimexploreError(
-                f"{one_line(str(folder))}: holds another sweep ({_difference(found, header)}): "
+                f"{one_line(str(self.path.parent))}: holds another sweep ({difference(self._header, header)}): "
                 "choose another folder with -o, or delete this one"
             )
-        return cls(path, connection, found)
+        return self
 
     @classmethod
     def open(cls, folder: str | Path) -> Store:
-        """The sweep in `folder`, complete or not.
+        """The sweep in `folder`, complete or not, all of it checked.
 
         Raises:
-            SimexploreError: there is none.
+            SimexploreError: there is none, or it is damaged.
         """
         path = Path(folder) / FILE
-        if not path.is_file():
+        with told(path):
+            store = cls._opened(path) if _is_file(path) else None
+        if store is None:
+            found = "no sweep in it yet" if _is_file(path) else f"no {FILE}"
             raise SimexploreError(
-                f"{one_line(str(folder))}: expected a folder that simexplore sweep has written, found no {FILE}"
+                f"{one_line(str(folder))}: expected a folder that simexplore sweep has written, found {found}"
             )
+        return store
+
+    @classmethod
+    def _opened(cls, path: Path) -> Store | None:
+        """The store at `path`, checked; None where none was begun, or its command was killed before its header."""
+        database = open_to_read(path)
         try:
-            connection = _connect(path)
-            return cls(path, connection, _read_header(path, connection))
-        except sqlite3.Error as error:
-            raise SimexploreError(f"{one_line(str(path))}: expected a sweep's store, found: {error}") from None
+            verify(database.connection)
+            if not database.connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+                database.close()
+                return None
+            store = cls(database, _read_header(database))
+            store._verify()
+        except BaseException:
+            database.close()
+            raise
+        return store
+
+    def _verify(self) -> None:
+        """Check all rows, and that points are there once. Raises DamageError."""
+        self._read_meta()
+        behind = 0
+        for row in self._connection.execute('SELECT first, points, data, failures, "check" FROM chunks ORDER BY first'):
+            first, points, data, failures = checked(row)
+            if not (isinstance(first, int) and isinstance(points, int) and behind <= first and points > 0):
+                raise DamageError("points that are there twice")
+            behind = first + points
+            if behind > self.planned or self.planned > MAX_POINTS:
+                raise DamageError("more points than the sweep has")
+            if not (isinstance(data, bytes) and isinstance(failures, bytes)):
+                raise DamageError("a chunk of points of another kind")
+            if not room_for(len(data), len(self.columns), points):
+                raise DamageError("a chunk of points of another size than it says")
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._connection.close()
+        """Let go of the file, and of the right to write to the folder."""
+        self._database.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def __enter__(self) -> Store:
         return self
@@ -179,55 +235,77 @@ class Store:
     @property
     def left_out(self) -> dict[str, float] | None:
         """What `learned.left_out` says; None while it is not known."""
-        found = _meta(self._connection).get("left_out")
+        found = self._read_meta().get("left_out")
         return None if found is None else dict(json.loads(found))
 
     def keep_left_out(self, factors: Mapping[str, float]) -> None:
         """Keep what `learned.left_out` says."""
-        with _writing(self._connection):
-            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('left_out', ?)", (json.dumps(factors),))
+        with told(self.path), writing(self._connection):
+            _keep(self._connection, "left_out", json.dumps(factors))
+
+    @property
+    def finished(self) -> bool:
+        """Whether all points are there; of a search, all that it will ask for."""
+        return "finished" in self._read_meta()
+
+    def finish(self) -> None:
+        """All points are there: from now on the folder is only read."""
+        with told(self.path), writing(self._connection):
+            _keep(self._connection, "finished", json.dumps(self.count()))
+
+    def _read_meta(self) -> dict[str, str]:
+        with told(self.path):
+            return _meta(self._connection)
 
     def done(self) -> list[tuple[int, int]]:
         """The stored points as ranges (first, behind the last), in order and joined where they touch."""
         ranges: list[tuple[int, int]] = []
-        for first, points in self._connection.execute("SELECT first, points FROM chunks ORDER BY first"):
-            if ranges and ranges[-1][1] == first:
-                ranges[-1] = (ranges[-1][0], first + points)
-            else:
-                ranges.append((first, first + points))
+        with told(self.path):
+            for first, points in self._connection.execute("SELECT first, points FROM chunks ORDER BY first"):
+                if ranges and ranges[-1][1] == first:
+                    ranges[-1] = (ranges[-1][0], first + points)
+                else:
+                    ranges.append((first, first + points))
         return ranges
 
     def count(self) -> int:
         """How many points are stored."""
-        return int(self._connection.execute("SELECT COALESCE(SUM(points), 0) FROM chunks").fetchone()[0])
+        return sum(stop - first for first, stop in self.done())
+
+    @property
+    def failed(self) -> int:
+        """How many of the stored points failed."""
+        return len(self._errors())
 
     def add(self, chunk: Chunk) -> bool:
-        """Keep a chunk, wholly or not at all; False where another run has stored any of its points meanwhile."""
-        blob = _packed(chunk.values) if chunk.packed is None else chunk.packed
+        """Keep a chunk, wholly or not at all; False where any of its points is stored already."""
+        blob = packed(chunk.values) if chunk.packed is None else chunk.packed
+        failures = packed_errors(chunk.failures, chunk.first)
+        row = (chunk.first, chunk.points, blob, failures)
         taken = "SELECT 1 FROM chunks WHERE first < ? AND first + points > ? LIMIT 1"
         connection = self._connection
-        with _writing(connection):
+        with told(self.path), writing(connection):
             if connection.execute(taken, (chunk.first + chunk.points, chunk.first)).fetchone():
                 return False
-            connection.execute("INSERT INTO chunks VALUES (?, ?, ?)", (chunk.first, chunk.points, blob))
-            connection.executemany("INSERT INTO failures VALUES (?, ?)", chunk.failures.items())
+            connection.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", (*row, check_sum(*row)))
         return True
 
     def values(self, first: int = 0, stop: int | None = None) -> tuple[Index, FloatArray]:
         """Stored points in order and their values as floats, shapes (points,) and (columns, points)."""
         behind = int(np.iinfo(np.int64).max) if stop is None else stop
         query = "SELECT first, points FROM chunks WHERE first + points > ? AND first < ? ORDER BY first"
-        chunks = self._connection.execute(query, (first, behind)).fetchall()
-        # One array, filled chunk by chunk: a million points are held once.
-        numbers = np.empty(sum(points for _, points in chunks), dtype=np.int64)
-        values = np.empty((len(self.columns), len(numbers)))
-        filled = 0
-        for start, points in chunks:
-            inside = slice(max(first - start, 0), min(behind - start, points))
-            into = slice(filled, filled + inside.stop - inside.start)
-            numbers[into] = np.arange(start + inside.start, start + inside.stop)
-            values[:, into] = self._unpack(start, points)[:, inside]
-            filled = into.stop
+        with told(self.path):
+            chunks = self._connection.execute(query, (first, behind)).fetchall()
+            # One array, filled chunk by chunk: a million points are held once.
+            numbers = np.empty(sum(points for _, points in chunks), dtype=np.int64)
+            values = np.empty((len(self.columns), len(numbers)))
+            filled = 0
+            for start, points in chunks:
+                inside = slice(max(first - start, 0), min(behind - start, points))
+                into = slice(filled, filled + inside.stop - inside.start)
+                numbers[into] = np.arange(start + inside.start, start + inside.stop)
+                values[:, into] = self._unpack(start, points)[:, inside]
+                filled = into.stop
         return numbers[:filled], values[:, :filled]
 
     def results(self) -> pd.DataFrame:
@@ -251,85 +329,67 @@ class Store:
     def export(self, file: str | Path) -> None:
         """Write `results` as .parquet or .csv; the same sweep gives the same bytes.
 
+        Spreadsheets take no cell of a .csv for a formula. The file is there wholly, or as it was before.
+
         Raises:
             SimexploreError: another ending, no pyarrow, or a file that cannot be written.
         """
         path = Path(file)
+        if path.suffix not in (".csv", ".parquet"):
+            raise SimexploreError(f"{one_line(str(path))}: expected a file that ends in .parquet or .csv")
         table = self.results()
-        try:
+        with written_aside(path, "the table") as aside:
             if path.suffix == ".csv":
-                table.to_csv(path, index=False, lineterminator="\n")
-            elif path.suffix == ".parquet":
-                table.to_parquet(path, index=False, compression="zstd")
-            else:
-                raise SimexploreError(f"{one_line(str(path))}: expected a file that ends in .parquet or .csv")
-        except ImportError:
-            raise SimexploreError("Parquet needs pyarrow: pip install 'simexplore[sweep]', or write .csv") from None
-        except OSError as error:
-            raise SimexploreError(f"{one_line(str(path))}: the table can't be written: {error.strerror}") from None
+                harmless(table).to_csv(aside, index=False, lineterminator="\n")
+                return
+            try:
+                table.to_parquet(aside, index=False, compression="zstd")
+            except ImportError:
+                raise SimexploreError("Parquet needs pyarrow: pip install 'simexplore[sweep]', or write .csv") from None
 
     def _errors(self) -> dict[int, str]:
-        return dict(self._connection.execute("SELECT point, error FROM failures ORDER BY point"))
+        found: dict[int, str] = {}
+        query = "SELECT first, points, failures FROM chunks WHERE LENGTH(failures) > 0 ORDER BY first"
+        with told(self.path):
+            for first, points, blob in self._connection.execute(query):
+                found |= unpacked_errors(blob, first, points)
+        return found
 
     def _unpack(self, first: int, points: int) -> FloatArray:
         (blob,) = self._connection.execute("SELECT data FROM chunks WHERE first = ?", (first,)).fetchone()
-        return np.frombuffer(zlib.decompress(blob), dtype="<f8").reshape(len(self.columns), points)
+        return unpacked(blob, len(self.columns), points)
 
 
-def _packed(values: FloatArray) -> bytes:
-    return zlib.compress(np.ascontiguousarray(values, dtype="<f8").tobytes(), level=1)
+def _is_file(path: Path) -> bool:
+    with suppress(OSError, ValueError):  # a name that is too long, or holds a null character
+        return path.is_file()
+    return False
 
 
-@contextmanager
-def _writing(connection: sqlite3.Connection) -> Iterator[None]:
-    """One transaction that begins by taking the right to write; what fails inside leaves nothing."""
-    connection.execute("BEGIN IMMEDIATE")
-    with connection:
-        yield
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=60.0, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    return connection
+def _keep(connection: sqlite3.Connection, key: str, value: str) -> None:
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (key, value, check_sum(key, value)))
 
 
 def _meta(connection: sqlite3.Connection) -> dict[str, str]:
-    return dict(connection.execute("SELECT key, value FROM meta"))
+    found: dict[str, str] = {}
+    for row in connection.execute('SELECT key, value, "check" FROM meta'):
+        key, value = checked(row)
+        found[str(key)] = str(value)
+    return found
 
 
-def _rows(header: Header) -> dict[str, str]:
-    return {
-        "schema": json.dumps(SCHEMA_VERSION),
-        "spec": json.dumps(header.spec),
-        "spec_text": json.dumps(header.spec_text),
-        "columns": json.dumps([column.to_json() for column in header.columns]),
-        "planned": json.dumps(header.planned),
-        "metadata": json.dumps(header.metadata),
-    }
-
-
-def _read_header(path: Path, connection: sqlite3.Connection) -> Header:
-    data = {key: json.loads(value) for key, value in _meta(connection).items()}
-    if data.get("schema") != SCHEMA_VERSION:
-        raise SimexploreError(
-            f"{one_line(str(path))}: expected a store of layout {SCHEMA_VERSION}, found {data.get('schema')}: "
-            "read it with the simexplore that wrote it"
-        )
-    columns = tuple(Column.from_json(column) for column in data["columns"])
-    return Header(data["spec"], data["spec_text"], columns, data["planned"], data["metadata"])
-
-
-def _difference(found: Header, wanted: Header) -> str:
-    """The first thing that is not the same, in a few words."""
-    for key in sorted({*found.spec, *wanted.spec}):
-        if found.spec.get(key) != wanted.spec.get(key):
-            return f"its {key} was another"
-    for key in sorted({*found.metadata, *wanted.metadata}):
-        if found.metadata.get(key) != wanted.metadata.get(key):
-            return f"its {key} was another"
-    return "its columns were others"
+def _read_header(database: Database) -> Header:
+    """The header of a store that this version can read. Raises sqlite3.Error or DamageError."""
+    found = database.connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+    if found is None:
+        raise DamageError("it does not say its layout")
+    try:
+        check_layout(json.loads(found[0]))
+    except SimexploreError as error:
+        raise SimexploreError(f"{one_line(str(database.path))}: {error}") from None
+    except (TypeError, ValueError):
+        raise DamageError("it does not say its layout") from None
+    return Header.from_rows(_meta(database.connection))
 
 
 def gaps(done: Sequence[tuple[int, int]], first: int, stop: int) -> list[tuple[int, int]]:

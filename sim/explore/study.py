@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from simexplore.archs.load import resolved
+from simexplore.sim.explore.evaluation import environment
 from simexplore.sim.explore.evaluation import executor as executors
 from simexplore.sim.explore.evaluation.executor import FIRST_POINTS, Pool, evaluate_all
 from simexplore.sim.explore.evaluation.points import Evaluator
+from simexplore.sim.explore.evaluation.work import Workload
 from simexplore.sim.explore.learned import left_out
-from simexplore.sim.explore.sampler import BATCH, SEARCHES, Results, Sampler, make_sampler, population
+from simexplore.sim.explore.sampler import BATCH, LIBRARIES, SEARCHES, Results, Sampler, make_sampler, population
 from simexplore.sim.explore.spec.file import Options, Spec, read_spec
-from simexplore.sim.explore.store import Chunk, Header, Store, gaps
+from simexplore.sim.explore.storage.header import Header
+from simexplore.sim.explore.store import Chunk, Store, gaps
 from simexplore.sim.explore.table import FloatArray
 
 TRIED_S = 0.3
@@ -108,11 +108,16 @@ class Sweep:
         """As `run`, without making the table of what is in the folder then."""
         pool = executor if isinstance(executor, Pool) else _pool(executor)
         with Store.create(folder, self.header) as store:
+            if store.finished:
+                if listener is not None:
+                    listener.begin(store, store.count())
+                return
             if store.count() < store.planned:
                 pool.start()  # workers come up meanwhile
             if store.left_out is None:
-                store.keep_left_out(left_out(self.spec.problem))
+                store.keep_left_out(left_out(self.spec.machine.gpu, self.spec.problem))
             self._fill(store, pool, listener)
+            store.finish()
 
     def forecast(self) -> Forecast:
         """How many points, and how long they will take, from evaluating a few.
@@ -187,26 +192,18 @@ def _pool(executor: Executor | None) -> Pool:
 
 
 def _metadata(spec: Spec) -> Mapping[str, Any]:
-    problem = spec.problem
-    data = resolved(problem.arch)
-    calibrated = {key: source for key, source in data.get("sources", {}).items() if "calibrated" in str(source)}
     return {
-        "versions": {
-            "simexplore": version("simexplore"),
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-        },
+        "versions": environment.versions(LIBRARIES.get(spec.sampler, ())),
         "name": spec.name,
         "seed": spec.seed,
         "sampler": spec.sampler,
-        "fidelity": problem.fidelity,
-        "arch": {"name": data.get("name", problem.arch), "from": problem.arch, "data": data, "calibration": calibrated},
-        "workloads": {
-            workload.name: {
-                "source": workload.source,
-                "weight": workload.weight,
-                "parameters": dict(workload.parameters),
-            }
-            for workload in problem.workloads
-        },
+        "fidelity": spec.problem.fidelity,
+        "arch": spec.machine.told(),
+        "workloads": {workload.name: _told(workload) for workload in spec.problem.workloads},
     }
+
+
+def _told(workload: Workload) -> Mapping[str, Any]:
+    """What a store keeps of a workload: of a file its contents."""
+    known = {"source": workload.source, "weight": workload.weight, "parameters": dict(workload.parameters)}
+    return known if workload.data is None else {**known, "data": workload.data}

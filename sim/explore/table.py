@@ -9,17 +9,25 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from simexplore.archs.units import one_line
+
 if TYPE_CHECKING:  # workers make no tables, and start faster without
     import pandas as pd
 
 FloatArray = NDArray[np.float64]
 Index = NDArray[np.int64]
-Role = Literal["axis", "derived", "objective", "metric", "interval", "bound", "feasible"]
+Role = Literal["axis", "derived", "objective", "metric", "interval", "bound", "constraint", "feasible"]
 Kind = Literal["float", "int", "bool", "text"]
 Direction = Literal["min", "max"]
 
 POINT = "point"
 """Name of the column that numbers the points from 0."""
+RESERVED = (POINT, "error", "status", "feasible", "bound")
+"""Columns that tables of points have, whatever a sweep's file says."""
+MEETS = "meets "
+"""What the name of a constraint's column begins with; the constraint follows."""
+_FORMULA = ("=", "+", "-", "@")
+"""What spreadsheets take for the begin of a formula."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class Column:
     role: Role
     """`axis`: what the sampler chooses; `derived`: an axis that is an expression of others; `objective`: what is to be
     best; `metric`: any other result; `interval`: an end of a metric's interval; `bound`: what takes the most time;
-    `feasible`: whether all constraints hold."""
+    `constraint`: whether one constraint holds; `feasible`: whether all do."""
     unit: str = "1"
     """SI unit, `1` for counts and shares, `text` for words."""
     kind: Kind = "float"
@@ -73,3 +81,18 @@ def decode(columns: Sequence[Column], points: NDArray[np.int64], values: FloatAr
     for column, stored in zip(columns, values, strict=True):
         data[column.name] = column.decode(stored)
     return pd.DataFrame(data, copy=False)
+
+
+def harmless(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with text that neither a spreadsheet nor a terminal obeys: a quote before what looks like a formula."""
+    changed = {
+        str(name): column.astype(str).map(_harmless)
+        for name, column in table.items()
+        if column.dtype == "category" and any(_harmless(word) != word for word in column.cat.categories)
+    }
+    return table.assign(**changed).rename(columns=_harmless)
+
+
+def _harmless(text: str) -> str:
+    plain = one_line(text)
+    return f"'{plain}" if plain.startswith(_FORMULA) else plain

@@ -147,7 +147,9 @@ const report = (() => {
 
   function csv(columns, rows) {
     const cell = (value) => {
-      const text = value === null || value === undefined ? "" : String(value);
+      const written = value === null || value === undefined ? "" : String(value);
+      // A quote before what a spreadsheet would take for a formula; numbers stay numbers.
+      const text = typeof value === "string" && /^[=+\-@\t\r]/.test(written) ? "'" + written : written;
       return /[",\n\r]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text;
     };
     return [columns.map((c) => cell(c.key)), ...rows.map((row) => columns.map((c) => cell(c.values[row])))]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from alone import Usage, measured, resident_bytes
-from sweeps import GEMM, killed_again_and_again, write
+from sweeps import GEMM, killed_again_and_again, race, write
 
 from simexplore.sim.explore.evaluation import executor as executors
 from simexplore.sim.explore.pareto import choose_objectives, hypervolume, losses, reference_point
@@ -39,6 +39,16 @@ objectives: [time_s, energy_j]
 fidelity: {fidelity}
 """
 """400 points a step."""
+TWO_WRITERS = """\
+arch: nvidia/h200-sxm
+workload: {name: llm/llama-3-8b/decode, parameters: {batch: 16, context: 4096}}
+parameters:
+  dram.bandwidth: {from: 2.4 TB/s, to: 9.6 TB/s, steps: 60, scale: log}
+  sm.count: {from: 80, to: 194, step: 2}
+objectives: [time_s, energy_j]
+fidelity: execute
+"""
+"""3,480 points, of which two commands on one folder once lost 9 to 18."""
 PAIRS, MOST_PAIRS = 5, 12
 """Of timings of one and two processes by turns: how many count, and how many are tried."""
 
@@ -165,6 +175,26 @@ def test_b_killed_twenty_times(tmp_path: Path, full: bool) -> None:
     tables = [tmp_path / name / "results.parquet" for name in ("whole", "killed")]
     assert tables[0].read_bytes() == tables[1].read_bytes()
     assert died == 20
+
+
+def test_c_forty_pairs_on_one_folder(tmp_path: Path, full: bool) -> None:
+    if not full:
+        pytest.skip("four pairs are part of tests/cli/explore/test_two_writers.py")
+    path = write(tmp_path, TWO_WRITERS)
+    timed(path, 1, tmp_path / "whole")
+    with Store.open(tmp_path / "whole") as store:
+        store.export(tmp_path / "whole" / "results.parquet")
+    expected = (tmp_path / "whole" / "results.parquet").read_bytes()
+    codes = []
+    for seed in range(40):
+        out = tmp_path / str(seed)
+        codes += race(path, out, seed, longest_s=6.0)
+        assert (out / "results.parquet").read_bytes() == expected
+        with Store.open(out) as store:
+            assert store.count() == store.planned == 3480
+    counts = {code: codes.count(code) for code in sorted(set(codes))}
+    print(f"\n40 pairs and a last one each, by exit code: {counts}")  # noqa: T201
+    assert set(counts) == {-9, 0, 2}
 
 
 def test_d_nsga2_on_the_example(tmp_path: Path, full: bool) -> None:

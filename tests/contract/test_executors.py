@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,9 @@ import pytest
 from sweeps import GEMM, write
 
 from simexplore.errors import SimexploreError
+from simexplore.sim.explore.evaluation import environment
 from simexplore.sim.explore.evaluation import executor as executors
+from simexplore.sim.explore.evaluation.environment import UnfitError
 from simexplore.sim.explore.evaluation.executor import Chunks, InProcess, Pool, evaluate_all
 from simexplore.sim.explore.spec.file import read_spec
 from simexplore.sim.explore.store import Chunk, Store
@@ -36,36 +35,6 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 @pytest.fixture(scope="module")
 def table(sweep: Sweep) -> pd.DataFrame:
     return sweep.run()
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """A Dask scheduler on loopback with three worker processes: its address, and the workers."""
-    pytest.importorskip("distributed")
-    script = (
-        "from distributed import LocalCluster\nimport time\n"
-        "if __name__ == '__main__':\n"
-        "    cluster = LocalCluster(n_workers=0, dashboard_address=None, host='127.0.0.1', protocol='tcp')\n"
-        "    print(cluster.scheduler_address, flush=True)\n    time.sleep(600)\n"
-    )
-    scheduler = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert scheduler.stdout is not None
-    address = scheduler.stdout.readline().decode().strip()
-    command = [
-        sys.executable,
-        "-m",
-        "distributed.cli.dask_worker",
-        address,
-        "--nthreads",
-        "1",
-        "--no-nanny",
-        "--no-dashboard",
-    ]
-    workers = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(3)]
-    yield address, workers
-    for process in (*workers, scheduler):
-        process.kill()
-        process.wait()
 
 
 def test_in_process_by_default(sweep: Sweep, table: pd.DataFrame) -> None:
@@ -109,40 +78,6 @@ def test_processes_of_which_one_is_killed(sweep: Sweep, table: pd.DataFrame, tmp
     pd.testing.assert_frame_equal(found, table)
 
 
-def test_dask_of_which_one_worker_is_killed(
-    sweep: Sweep, table: pd.DataFrame, tmp_path: Path, cluster: tuple[str, list[subprocess.Popen[bytes]]]
-) -> None:
-    address, workers = cluster
-    pool = _when_all_are_there(address, 3)
-    try:
-        found = sweep.run(pool, tmp_path, Killer(workers[0].kill))
-    finally:
-        pool.close()
-    assert workers[0].wait() == -signal.SIGKILL
-    pd.testing.assert_frame_equal(found, table)
-
-
-def _when_all_are_there(address: str, workers: int) -> Pool:
-    for _ in range(120):
-        try:
-            pool = executors.on_dask(address)
-        except SimexploreError:
-            time.sleep(0.25)
-            continue
-        if pool.slots == workers:
-            return pool
-        pool.close()
-        time.sleep(0.25)
-    raise AssertionError("the workers did not come")
-
-
-def test_a_scheduler_that_is_not_there() -> None:
-    pytest.importorskip("distributed")
-    for address in ("tcp://127.0.0.1:1", "nonsense://x"):
-        with pytest.raises(SimexploreError, match=f"expected a Dask scheduler at {address}"):
-            executors.on_dask(address)
-
-
 class Mortal(Executor):
     """An executor whose workers die at every so many submissions."""
 
@@ -170,6 +105,52 @@ def test_deaths_without_end_are_told(sweep: Sweep) -> None:
     pool = Pool(lambda: Mortal(1, [0]), 2, (ChildProcessError,))
     with pytest.raises(SimexploreError, match="workers have died 6 times in a row"):
         sweep.run(pool)
+
+
+class Ill(Executor):
+    """An executor whose workers cannot work where they are, at some submissions."""
+
+    def __init__(self, error: Exception, times: int) -> None:
+        self._error = error
+        self.left = times
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.left -= 1
+        if self.left < 0:
+            return InProcess().submit(fn, *args, **kwargs)
+        future: Future[Any] = Future()
+        future.set_exception(self._error)
+        return future
+
+
+ENVIRONMENTS = (
+    OSError(28, "No space left on device"),
+    MemoryError(),
+    ModuleNotFoundError("No module named 'networkx'"),
+)
+
+
+@pytest.mark.parametrize("error", ENVIRONMENTS, ids=lambda error: type(error).__name__)
+def test_a_workers_environment_is_no_points_failure(
+    sweep: Sweep, table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(executors, "CALM_S", 0.0)
+    passing = Ill(error, executors.MAX_UNFIT)
+    pd.testing.assert_frame_equal(sweep.run(Pool(lambda: passing, 1, ())), table)
+    lasting = Ill(error, 10**9)
+    with pytest.raises(SimexploreError, match="workers can't evaluate points: ") as caught:
+        sweep.run(Pool(lambda: lasting, 1, ()), tmp_path)
+    assert type(error).__name__ in str(caught.value)
+    assert 10**9 - lasting.left == executors.MAX_UNFIT + 1
+    with Store.open(tmp_path) as store:
+        assert store.count() == store.failed == 0
+
+
+def test_a_worker_of_other_code_refuses_its_points(sweep: Sweep) -> None:
+    wanted = {**environment.here(), "code": "another"}
+    job = pickle.dumps((wanted, pickle.dumps(sweep.spec.problem)))
+    with pytest.raises(UnfitError, match=r"the worker on .* has code .*, and this command has another"):
+        executors.evaluate_chunk(job, 0, np.zeros((1, 3)))
 
 
 def test_a_bug_is_not_taken_for_a_death(sweep: Sweep) -> None:
@@ -237,7 +218,7 @@ def test_workers_belong_to_one_thread_each(sweep: Sweep) -> None:
     seen = set()
 
     def use() -> None:
-        seen.add(id(executors._evaluator(executors.pickle.dumps(sweep.spec.problem), threading.get_ident())))
+        seen.add(id(executors._evaluator(executors.job_of(sweep.spec.problem), threading.get_ident())))
 
     threads = [threading.Thread(target=use) for _ in range(2)]
     for thread in threads:

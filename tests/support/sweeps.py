@@ -119,3 +119,34 @@ def killed_again_and_again(path: Path, out: Path, planned: int, kills: int, seed
     _, said = last.communicate()
     assert last.returncode == 0, said
     return died
+
+
+def race(path: Path, out: Path, seed: int, longest_s: float) -> list[int]:
+    """Two commands started on one folder, none, one or both killed; then a third that ends it. Returns exit codes.
+
+    Each must end well, be killed, or say in one line that another is writing.
+    """
+    chance = random.Random(seed)
+    pair = []
+    for _ in range(2):
+        pair.append(start(path, out, jobs=chance.choice([1, 2])))
+        time.sleep(chance.choice([0.0, chance.random() * longest_s / 2]))
+    for victim in chance.choice([(), (0,), (1,), (0, 1), (1, 0)]):
+        time.sleep(chance.random() * longest_s)
+        if pair[victim].poll() is None:
+            os.killpg(pair[victim].pid, signal.SIGKILL)
+    codes = [_ended(process) for process in pair]
+    codes.append(_ended(start(path, out)))
+    assert codes[-1] == 0, "nobody is there to hold it up"
+    return codes
+
+
+def _ended(process: subprocess.Popen[str]) -> int:
+    _, said = process.communicate(timeout=120)
+    assert "Traceback" not in said, said
+    if process.returncode == 2:
+        assert said.count("\n") == 1, said
+        assert "is writing to this folder" in said
+    else:
+        assert process.returncode in (0, -signal.SIGKILL), said
+    return process.returncode

@@ -11,18 +11,25 @@ import multiprocessing
 import os
 import pickle
 import signal
-import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
 from simexplore.errors import SimexploreError
+from simexplore.sim.explore.evaluation import environment
+from simexplore.sim.explore.evaluation.environment import UnfitError
 from simexplore.sim.explore.evaluation.points import Evaluator
 from simexplore.sim.explore.spec.problem import Problem
 from simexplore.sim.explore.store import Chunk
@@ -38,6 +45,14 @@ LAST_S = 0.05
 """What the last chunks take at least: workers end within that time of each other."""
 MAX_DEATHS = 5
 """Workers that may die in a row before the sweep gives up."""
+MAX_UNFIT = 3
+"""Times in a row that workers may be unable to work before the sweep gives up."""
+CALM_S = 0.5
+"""How long to wait before what a worker could not do is tried again."""
+LOOK_S = 2.0
+"""How often to look whether workers are still there, while none of them has answered."""
+_ENVIRONMENT = (UnfitError, ImportError, OSError, MemoryError)
+"""What a worker raises that cannot work where it is: no point's failure, and no bug."""
 
 
 class InProcess(Executor):
@@ -55,7 +70,7 @@ class InProcess(Executor):
 class Pool:
     """An executor that can be made anew when its workers have died."""
 
-    def __init__(self, make: Callable[[], Executor], slots: int, lost: tuple[type[Exception], ...]) -> None:
+    def __init__(self, make: Callable[[], Executor], slots: int, lost: tuple[type[BaseException], ...]) -> None:
         """A pool of `slots` workers; `lost` are the errors that say that a worker has died."""
         self.slots = slots
         self.lost = lost
@@ -71,6 +86,9 @@ class Pool:
 
     def start(self) -> None:
         """Let workers come up while the caller does something else; they need not be waited for."""
+
+    def look(self) -> None:
+        """Raise SimexploreError where no worker can answer any more."""
 
     def renew(self) -> None:
         """Give up the executor; the next use makes another."""
@@ -128,48 +146,6 @@ class _Given(Pool):
         """It is the caller's."""
 
 
-def on_dask(address: str) -> Pool:
-    """Workers of a Dask cluster, by the address of its scheduler.
-
-    Raises:
-        SimexploreError: dask.distributed is not installed, or nothing answers there.
-    """
-    try:
-        import distributed
-    except ImportError:
-        raise SimexploreError("--scheduler needs distributed: pip install 'simexplore[sweep]'") from None
-    parts = urlsplit(address)
-    try:
-        if parts.scheme not in ("tcp", "tls") or parts.hostname is None or parts.port is None:
-            raise ValueError("no address such as tcp://host:8786")
-        # Dask's own attempt, where nothing listens, leaves a thread behind that keeps Python from ending.
-        socket.create_connection((parts.hostname, parts.port), timeout=10.0).close()
-        client: Any = distributed.Client(address, timeout="10s", set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        found = " ".join(str(error).split())
-        raise SimexploreError(f"expected a Dask scheduler at {address}, found: {found}") from None
-    slots = sum(client.nthreads().values())
-    if not slots:
-        client.close()
-        raise SimexploreError(f"the Dask scheduler at {address} has no workers: start some, e.g. dask worker {address}")
-    return _Dask(client, slots, distributed.KilledWorker)
-
-
-class _Dask(Pool):
-    def __init__(self, client: Any, slots: int, killed: type[Exception]) -> None:
-        super().__init__(client.get_executor, slots, (killed,))
-        self._client = client
-
-    def renew(self) -> None:
-        """The scheduler has other workers, or gets some."""
-
-    def close(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=False)  # Dask's takes no cancel_futures
-            self._executor = None
-        self._client.close()
-
-
 def _start_worker() -> None:
     """A worker leaves Ctrl-C to its parent, and ends when its parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -183,16 +159,27 @@ def _outlive_no_parent(parent: Any) -> None:
     os._exit(1)
 
 
-def evaluate_chunk(problem: bytes, first: int, u: FloatArray) -> tuple[Chunk, float]:
-    """What a worker does: a chunk of a pickled problem's points, and the seconds that it took."""
+def job_of(problem: Problem) -> bytes:
+    """A problem as workers get it, with what they must be to give this process's results."""
+    return pickle.dumps((environment.here(), pickle.dumps(problem)))
+
+
+def evaluate_chunk(job: bytes, first: int, u: FloatArray) -> tuple[Chunk, float]:
+    """What a worker does: a chunk of a `job_of` a problem's points, and the seconds that it took.
+
+    Raises:
+        UnfitError: the worker's code is another.
+    """
     started = time.perf_counter()
-    chunk = _evaluator(problem, threading.get_ident()).evaluate(first, u).pack()
+    chunk = _evaluator(job, threading.get_ident()).evaluate(first, u).pack()
     return chunk, time.perf_counter() - started
 
 
 @lru_cache(maxsize=4)
-def _evaluator(problem: bytes, thread: int) -> Evaluator:  # noqa: ARG001 - an evaluator belongs to one thread
+def _evaluator(job: bytes, thread: int) -> Evaluator:  # noqa: ARG001 - an evaluator belongs to one thread
     """Machines and workloads are made once in a worker."""
+    wanted, problem = pickle.loads(job)
+    environment.check_same(wanted)
     return Evaluator(pickle.loads(problem))
 
 
@@ -252,27 +239,32 @@ def evaluate_all(
         point_s: what a point costs, where that is known from before [s].
 
     Raises:
-        SimexploreError: workers die again and again.
+        SimexploreError: workers die, or cannot work, again and again.
     """
-    pickled = pickle.dumps(problem)
+    job = job_of(problem)
     chunks = Chunks(ranges, pool.slots, point_s)
     running: dict[Future[Any], tuple[int, int]] = {}
-    deaths = 0
+    deaths = unfit = 0
     try:
         while True:
             while len(running) < pool.slots * 2 - (pool.slots == 1) and (chunk := chunks.take()):
-                running[_submit(pool, pickled, chunk, points)] = chunk
+                running[_submit(pool, job, chunk, points)] = chunk
             if not running:
                 return
             lost = []
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            for future in _answered(pool, running):
                 first, stop = running.pop(future)
                 try:
                     done, seconds = future.result()
                 except pool.lost:
                     lost.append((first, stop))
                     continue
-                deaths = 0
+                except _ENVIRONMENT as error:
+                    unfit += 1
+                    _try_again(error, unfit)
+                    chunks.give_back(first, stop)
+                    continue
+                deaths = unfit = 0
                 chunks.learn(stop - first, seconds)
                 yield done, seconds
             if lost:
@@ -283,11 +275,33 @@ def evaluate_all(
             future.cancel()
 
 
-def _submit(
-    pool: Pool, problem: bytes, chunk: tuple[int, int], points: Callable[[int, int], FloatArray]
-) -> Future[Any]:
+def _answered(pool: Pool, running: Iterable[Future[Any]]) -> set[Future[Any]]:
+    """Futures that are done, at least one."""
+    while True:
+        done = wait(running, timeout=LOOK_S, return_when=FIRST_COMPLETED).done
+        if done:
+            return done
+        pool.look()
+
+
+def _try_again(error: BaseException, times: int) -> None:
+    """Wait, where a worker could not work.
+
+    Raises:
+        SimexploreError: it has happened too often in a row.
+    """
+    if times > MAX_UNFIT:
+        said = str(error) if isinstance(error, UnfitError) else f"{type(error).__name__}: {error}"
+        raise SimexploreError(
+            f"workers can't evaluate points: {' '.join(said.split())}; "
+            "what is stored is kept, and the same command goes on from there"
+        )
+    time.sleep(CALM_S)
+
+
+def _submit(pool: Pool, job: bytes, chunk: tuple[int, int], points: Callable[[int, int], FloatArray]) -> Future[Any]:
     try:
-        return pool.executor.submit(evaluate_chunk, problem, chunk[0], points(*chunk))
+        return pool.executor.submit(evaluate_chunk, job, chunk[0], points(*chunk))
     except pool.lost as error:
         failed: Future[Any] = Future()
         failed.set_exception(error)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 
 from simexplore.archs.fields import Field, with_columns
-from simexplore.archs.load import machine_of, overridden, resolve
-from simexplore.archs.merge import Layer
+from simexplore.archs.load import machine_of, overridden
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.spec.problem import Problem
@@ -49,15 +47,9 @@ class Grouping:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
+        self._layer = problem.layer
         self._bases: dict[tuple[tuple[str, str], ...], Gpu | str] = {}
         self._checked: dict[tuple[tuple[str, str], ...], str] = {}
-
-    @cached_property
-    def _layer(self) -> Layer:
-        """The machine's data, its files read once; without the learned correction, which no variant keeps."""
-        layer = resolve(self._problem.arch)
-        layer.data.get("calibration", {}).pop("residual", None)
-        return layer
 
     def groups(self, table: Mapping[str, FloatArray], points: int, errors: dict[int, str]) -> Iterator[Group]:
         """Points by what of their machines is not a number in an array; machines that contradict themselves fail."""

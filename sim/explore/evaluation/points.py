@@ -7,7 +7,7 @@ operator on each distinct machine is timed once in a chunk, however many points 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from simexplore.sim.explore.evaluation.replay import Player
 from simexplore.sim.explore.evaluation.rows import Machines, Work, costs, evaluate, signature
 from simexplore.sim.explore.evaluation.totals import Totals, chain_totals, spreads, tabulate
 from simexplore.sim.explore.evaluation.work import Variant, Workload, variant_of
+from simexplore.sim.explore.spec.axes import Axis
 from simexplore.sim.explore.spec.expression import Amount, powers_of
 from simexplore.sim.explore.spec.problem import ENDS, Problem
 from simexplore.sim.explore.store import Chunk
@@ -79,6 +80,10 @@ class Evaluator:
         for point in np.flatnonzero(~np.isfinite(everything.time_s)):
             errors.setdefault(int(point), "no kernel of the libraries fits this machine")
         self._define(table, len(u))
+        for name in problem.objectives:
+            found = np.broadcast_to(table[name], (len(u),))
+            for point in np.flatnonzero(~np.isfinite(found)):
+                errors.setdefault(int(point), f"expected a finite {name}, found {found[point]:g}")
         values = np.stack([np.broadcast_to(table[column.name], (len(u),)) for column in problem.columns])
         inputs = [column.role in ("axis", "derived") for column in problem.columns]
         values[np.ix_(~np.array(inputs), np.array(list(errors), dtype=np.int64))] = np.nan
@@ -164,18 +169,21 @@ class Evaluator:
         bounds = np.searchsorted(setting_of[order], np.arange(settings.shape[1] + 1))
         for number in range(settings.shape[1]):
             inside = order[bounds[number] : bounds[number + 1]]
-            changes = {
-                axis.target.parameter.name: axis.write(value)
-                for axis, value in zip(axes, settings[:, number], strict=True)
-                if axis.target.parameter is not None
-            }
-            variant = self._variant(workload, changes)
+            variant = self._variant(workload, axes, settings[:, number])
             if isinstance(variant, str):
                 errors.update(dict.fromkeys(group.points[inside].tolist(), variant))
             else:
                 yield variant, inside
 
-    def _variant(self, workload: Workload, changes: Mapping[str, str]) -> Variant | str:
+    def _variant(self, workload: Workload, axes: Sequence[Axis], setting: FloatArray) -> Variant | str:
+        """A workload with these values of its axes; what is wrong with them, where it takes none such."""
+        if not np.all(np.isfinite(setting)):
+            return "expected numbers for the workload, found one that is not finite"
+        changes = {
+            axis.target.parameter.name: axis.write(value)
+            for axis, value in zip(axes, setting, strict=True)
+            if axis.target.parameter is not None
+        }
         key = (workload.name, *changes.items())
         if key not in self._variants:
             if len(self._variants) >= _REMEMBERED:
@@ -271,7 +279,9 @@ class Evaluator:
                     table[interval_name(name, end)] = values
         feasible = np.ones(points, dtype=np.bool_)
         for constraint in self.problem.constraints:
-            feasible &= np.broadcast_to(constraint.holds(self._amounts(constraint.names, table)), (points,))
+            holds = np.broadcast_to(constraint.holds(self._amounts(constraint.names, table)), (points,))
+            table[constraint.column] = holds.astype(np.float64)
+            feasible &= holds
         table["feasible"] = feasible.astype(np.float64)
 
     def _add_definitions(self, table: dict[str, FloatArray], points: int) -> None:

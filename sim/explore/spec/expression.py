@@ -19,6 +19,7 @@ import numpy as np
 from simexplore.archs import units
 from simexplore.archs.units import Dimension, nearest, show
 from simexplore.errors import SimexploreError
+from simexplore.sim.explore.table import MEETS
 
 Powers = tuple[tuple[str, float], ...]
 """A unit as sorted powers of base units: bytes per second is (('B', 1), ('s', -1))."""
@@ -71,6 +72,8 @@ _QUANTITY = re.compile(
     + r")(?![\w²])"
 )
 _MAX_LENGTH = 500
+_MAX_DEPTH = 100
+"""Levels of operations: walking, pickling and copying an expression take a stack frame or more for each."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,11 @@ class Condition:
     symbol: str
 
     @property
+    def column(self) -> str:
+        """Name of the column that says where it holds."""
+        return MEETS + " ".join(self.text.split())
+
+    @property
     def names(self) -> frozenset[str]:
         """What it speaks of."""
         return self.left.names | self.right.names
@@ -207,9 +215,12 @@ def parse(text: str, known: Mapping[str, object] | None = None) -> Expression:
         return f"__quantity{len(quantities) - 1}"
 
     try:
+        if "#" in text:  # Python would take the rest for a comment
+            raise SyntaxError
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)
             tree = ast.parse(_QUANTITY.sub(placed, text.strip()), mode="eval").body
+        _check_depth(tree)
         names = frozenset(_names(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise SimexploreError(
@@ -227,7 +238,7 @@ def parse_condition(text: str, known: Mapping[str, object] | None = None) -> Con
     Raises:
         SimexploreError: `expected …, found …`.
     """
-    parts = re.split(r"(<=|>=|<|>)", text)
+    parts = re.split(r"(<=|>=|<|>)", text, maxsplit=2)
     if len(parts) != 3:
         raise SimexploreError(f"expected one comparison such as 'peak_memory_bytes <= 141 GB', found {show(text)}")
     return Condition(text, parse(parts[0], known), parse(parts[2], known), parts[1])
@@ -256,6 +267,16 @@ def _dotted(node: ast.expr) -> str:
     if isinstance(node, ast.Attribute):
         return f"{_dotted(node.value)}.{node.attr}"
     raise SyntaxError
+
+
+def _check_depth(tree: ast.expr) -> None:
+    """No more levels than `_MAX_DEPTH`, found without a stack frame for each."""
+    level: list[ast.AST] = [tree]
+    for _ in range(_MAX_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return
+    raise SimexploreError(f"expected at most {_MAX_DEPTH} levels of operations, found more")
 
 
 def _names(node: ast.expr) -> Iterator[str]:

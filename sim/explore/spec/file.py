@@ -15,17 +15,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from simexplore.archs.load import Document, load_arch, read_document
+from simexplore.archs.load import Document
 from simexplore.archs.merge import KeyPath
-from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.units import show
-from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Launch
 from simexplore.sim.explore.evaluation.work import Workload, workload_of
 from simexplore.sim.explore.sampler import KINDS, SEARCHES, check_budget
 from simexplore.sim.explore.spec import space
+from simexplore.sim.explore.spec.machine import ReadMachine, read_machine
 from simexplore.sim.explore.spec.problem import Fidelity, Problem
-from simexplore.sim.explore.spec.reader import Reader
+from simexplore.sim.explore.spec.reader import Reader, read_once
 
 KEYS = (
     "name", "description", "arch", "workload", "workloads", "parameters", "define", "objectives", "constraints",
@@ -51,6 +50,8 @@ class Spec:
     points: int
     """Points in all; of a search, at most."""
     seed: int
+    machine: ReadMachine
+    """The machine that axes vary, as it was when the file was read."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,7 @@ def read_spec(path: str | Path, options: Options | None = None) -> Spec:
     Raises:
         SimexploreError: in one line, `file:line: key: expected …, found …`.
     """
-    document = read_document(path)
-    text = Path(path).read_text(encoding="utf-8-sig")
+    document, text = read_once(path)
     return _read(Reader(_with(document, options or Options())), text)
 
 
@@ -90,11 +90,11 @@ def _read(reader: Reader, text: str) -> Spec:
     for key in ("arch", "parameters"):
         if key not in data:
             reader.fail((key,), "a machine" if key == "arch" else "at least one parameter with its values", "nothing")
-    arch = _read_arch(reader, data)
+    machine = _read_arch(reader, data)
     workloads = _read_workloads(reader, data)
     launch = reader.word(("launch",), data.get("launch", "graph"), ("graph", "stream"))
     fidelity = reader.word(("fidelity",), data.get("fidelity", "estimate"), FIDELITIES)
-    problem = space.read_problem(reader, data, arch, workloads)
+    problem = space.read_problem(reader, data, machine, workloads)
     problem = replace(
         problem,
         fidelity=cast(Fidelity, fidelity),
@@ -108,18 +108,14 @@ def _read(reader: Reader, text: str) -> Spec:
     if "description" in data:
         reader.text(("description",), data["description"], "what the sweep asks")
     kept = {key: value for key, value in data.items() if key not in ("name", "description")}
-    return Spec(name, text, kept, problem, sampler, points, seed)
+    return Spec(name, text, kept, problem, sampler, points, seed, machine)
 
 
-def _read_arch(reader: Reader, data: Mapping[str, Any]) -> str:
-    """The machine's name, or the absolute path of its file."""
+def _read_arch(reader: Reader, data: Mapping[str, Any]) -> ReadMachine:
+    """The machine, with all files that it is made of."""
     name = reader.text(("arch",), data["arch"], "nvidia/h200-sxm")
-    source = _beside(reader, name)
     with reader.at(("arch",)):
-        machine = load_arch(source)
-        if not isinstance(machine, Gpu):
-            raise SimexploreError(f"expected a GPU, found {show(name)}, which describes something else")
-    return source
+        return read_machine(name, _beside(reader, name))
 
 
 def _beside(reader: Reader, name: str) -> str:
@@ -156,8 +152,7 @@ def _read_workload(reader: Reader, path: KeyPath, name: str, value: Any) -> Work
     if not isinstance(parameters, dict):
         reader.fail((*path, "parameters"), "a mapping such as 'batch: 16'", show(parameters))
     with reader.at((*path, "parameters") if "parameters" in given else path):
-        file = _beside(reader, source)
-        content = read_document(file).data if source.endswith(FILES) else None
+        content = read_once(_beside(reader, source))[0].data if source.endswith(FILES) else None
         return workload_of(name, source, weight, parameters, content)
 
 

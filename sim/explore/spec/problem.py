@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from simexplore.archs.fields import Machine, field_of
-from simexplore.archs.load import load_arch
+from simexplore.archs.load import machine_of
+from simexplore.archs.merge import Layer
 from simexplore.sim.conditions import Launch
 from simexplore.sim.demand import RESOURCES
 from simexplore.sim.estimate.traits import BOUNDS
@@ -44,7 +45,9 @@ class Problem:
     """What to evaluate, and what to make of it."""
 
     arch: str
-    """A machine's name, or the absolute path of its file."""
+    """A machine's name, or the absolute path of its file: where `layer` was read from, never read again."""
+    layer: Layer
+    """The machine's data, all files merged, without the learned correction, which no variant keeps."""
     workloads: tuple[Workload, ...]
     axes: tuple[Axis, ...]
     """Those that the sampler chooses first, then expressions, each behind those that it needs."""
@@ -63,7 +66,7 @@ class Problem:
     @cached_property
     def machine(self) -> Machine:
         """The machine that axes vary."""
-        return load_arch(self.arch)
+        return machine_of(self.layer)
 
     @property
     def free(self) -> tuple[Axis, ...]:
@@ -78,6 +81,7 @@ class Problem:
             found += self._metrics(prefix)
         for definition in self.definitions:
             found.append(self._column(definition.name, definition.unit))
+        found += [Column(constraint.column, "constraint", "1", "bool") for constraint in self.constraints]
         units = {column.name: column.unit for column in found}
         found += [Column(interval_name(name, end), "interval", units[name]) for name in self.timed for end in ENDS]
         found.append(Column("feasible", "feasible", "1", "bool"))

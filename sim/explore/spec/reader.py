@@ -5,12 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
-from simexplore.archs.load import Document
+from simexplore.archs.load import Document, read_document
 from simexplore.archs.merge import KeyPath, dotted
 from simexplore.archs.units import nearest, one_line, show
 from simexplore.errors import SimexploreError
+
+MAX_FILE_BYTES = 1 << 24
+"""Of a sweep's file, and of a workload's."""
+
+
+def read_once(path: str | Path) -> tuple[Document, str]:
+    """A YAML file of bounded size, and its text.
+
+    Raises:
+        SimexploreError: it cannot be read, or changes while it is.
+    """
+    file = Path(path)
+    where = f"{one_line(str(path))}:1"
+    try:
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise SimexploreError(f"{where}: expected a readable file, found a device or a pipe")
+        size = file.stat().st_size if file.is_file() else 0
+        if size > MAX_FILE_BYTES:
+            raise SimexploreError(f"{where}: expected a file of at most {MAX_FILE_BYTES >> 20} MiB, found {size} B")
+        before = file.read_bytes() if file.is_file() else b""
+        document = read_document(path)
+        if file.read_bytes() != before:
+            raise SimexploreError(f"{where}: expected a file that stays as it is, found it changed while it was read")
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or "no file"
+        raise SimexploreError(f"{where}: expected a readable file, found: {said}") from None
+    return document, before.decode("utf-8-sig")
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
+from keyword import iskeyword
 from typing import Any, cast
 
 from simexplore.archs.fields import Machine, field_of, leaf_fields
-from simexplore.archs.load import load_arch
 from simexplore.archs.units import DIMENSIONS, nearest, show
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.evaluation.work import Workload, variant_of
 from simexplore.sim.explore.spec import expression
 from simexplore.sim.explore.spec.axes import Axis, Parameter, Target, read_axis
 from simexplore.sim.explore.spec.expression import Amount, Condition, powers_of
-from simexplore.sim.explore.spec.problem import BEST, Definition, Problem, metric_units
+from simexplore.sim.explore.spec.machine import ReadMachine
+from simexplore.sim.explore.spec.problem import BEST, ENDS, Definition, Problem, metric_units
 from simexplore.sim.explore.spec.reader import Reader
-from simexplore.sim.explore.table import Direction
+from simexplore.sim.explore.table import RESERVED, Direction, interval_name
 
 Units = dict[str, Amount]
 """Every name that an expression may use, with a value of its unit."""
@@ -23,9 +25,11 @@ Units = dict[str, Amount]
 _KINDS = {"count": "int", "dtype": "text", "label": "text"}
 
 
-def read_problem(reader: Reader, data: Mapping[str, Any], arch: str, workloads: tuple[Workload, ...]) -> Problem:
+def read_problem(
+    reader: Reader, data: Mapping[str, Any], read: ReadMachine, workloads: tuple[Workload, ...]
+) -> Problem:
     """The problem of a sweep's file, its fidelity and launch at their defaults."""
-    machine = load_arch(arch)
+    machine = read.gpu
     names: Units = {
         path: Amount(float(field.read(machine)), powers_of(field.unit)) for path, field in leaf_fields(machine).items()
     }
@@ -33,9 +37,10 @@ def read_problem(reader: Reader, data: Mapping[str, Any], arch: str, workloads: 
     has_tokens = any(variant_of(workload, {}, "graph").tokens > 0 for workload in workloads)
     units = metric_units(workloads, has_tokens)
     names |= {name: Amount(1.0, powers_of(unit)) for name, unit in units.items()}
-    definitions = _read_definitions(reader, data, names)
+    definitions = _read_definitions(reader, data, names, _reserved(units))
     return Problem(
-        arch=arch,
+        arch=read.source,
+        layer=read.layer,
         workloads=workloads,
         axes=axes,
         definitions=definitions,
@@ -131,7 +136,14 @@ def _workload_target(key: str, name: str, workloads: tuple[Workload, ...]) -> tu
     return key, Target(parameter=parameter)
 
 
-def _read_definitions(reader: Reader, data: Mapping[str, Any], names: Units) -> tuple[Definition, ...]:
+def _reserved(units: Mapping[str, str]) -> set[str]:
+    """Columns that are there without being defined, those of intervals that objectives may get included."""
+    return {*RESERVED, *units, *(interval_name(name, end) for name in units for end in ENDS)}
+
+
+def _read_definitions(
+    reader: Reader, data: Mapping[str, Any], names: Units, reserved: set[str]
+) -> tuple[Definition, ...]:
     """The user's own columns in the file's order; each may use those before it."""
     if "define" not in data:
         return ()
@@ -139,9 +151,10 @@ def _read_definitions(reader: Reader, data: Mapping[str, Any], names: Units) -> 
     given = reader.mapping(("define",), data["define"], "area_mm2: 815 mm2 * sm.count / 132")
     for name, value in given.items():
         path = ("define", name)
-        if not name.isidentifier() or name in names:
-            taken = "a name that is taken" if name in names else show(name)
+        if not _is_plain(name) or name in names or name in reserved:
+            taken = "a name that is taken" if name in names or name in reserved else show(name)
             reader.fail(path, "a new name of letters, digits and _", taken)
+        reserved |= {interval_name(name, end) for end in ENDS}
         text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
         with reader.at(path):
             parsed = expression.parse(reader.text(path, text, "815 mm2 * sm.count / 132"), names)
@@ -150,6 +163,12 @@ def _read_definitions(reader: Reader, data: Mapping[str, Any], names: Units) -> 
         names[name] = amount
         found.append(Definition(name, parsed, unit, scale, amount.powers))
     return tuple(found)
+
+
+def _is_plain(name: str) -> bool:
+    """Whether expressions can speak of it: Python's parser folds some letters into others, and keeps some words."""
+    folded = unicodedata.normalize("NFKC", name)
+    return name.isidentifier() and not iskeyword(name) and not name.startswith("__") and folded == name
 
 
 def _unit_of(name: str, amount: Amount) -> tuple[str, float]:
@@ -171,13 +190,15 @@ def _read_constraints(reader: Reader, data: Mapping[str, Any], names: Units) -> 
     given = data.get("constraints", [])
     if not isinstance(given, list):
         reader.fail(("constraints",), "a list of conditions such as 'peak_memory_bytes <= 141 GB'", show(given))
-    found = []
+    found: list[Condition] = []
     for index, value in enumerate(given):
         path = ("constraints", index)
         text = reader.text(path, value, "peak_memory_bytes <= 141 GB")
         with reader.at(path):
             condition = expression.parse_condition(text, names)
             condition.holds(names)
+        if condition.column in (before.column for before in found):
+            reader.fail(path, "each constraint once", f"{show(text)} again")
         found.append(condition)
     return tuple(found)
 

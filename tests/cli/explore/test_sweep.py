@@ -26,7 +26,7 @@ def test_a_sweep_prints_its_front_and_where_things_lie(command: Callable[..., Re
     pytest.importorskip("pyarrow")
     out = tmp_path / "out"
     shown = command("sweep", write(tmp_path), "-o", out, *ONE, "--export", tmp_path / "table.csv").stdout
-    assert shown.startswith("small: 24 points, 4 of them against a constraint\n")
+    assert shown.startswith("small: 24 points, 4 of them against area_mm2 <= 800 mm2\n")
     assert "on the Pareto front of time_s, area_mm2" in shown
     (header,) = (line.split() for line in shown.splitlines() if line.lstrip().startswith("point"))
     assert header == ["point", "dram.bandwidth", "sm.count", "decode.context", "time_s", "area_mm2", "bound"]
@@ -56,8 +56,13 @@ def test_failures_are_told(command: Callable[..., Result], tmp_path: Path) -> No
     some = write(tmp_path, SMALL, ("[1024, 4096]", "[1024, 100000000]"))
     assert "12 points failed (1 causes); the first: needs" in command("sweep", some, "-o", tmp_path / "a", *ONE).stdout
     none = write(tmp_path, SMALL, ("[1024, 4096]", "[100000000]"))
-    result = command("sweep", none, "-o", tmp_path / "b", *ONE)
-    assert "no point can be evaluated, the first because: needs" in result.stderr
+    for options in ((), ("--json",)):
+        result = command("sweep", none, "-o", tmp_path / "b", *ONE, *options)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(
+            "simexplore: expected a point that can be evaluated, found none of 12; the first"
+        )
+        assert "device memory" in result.stderr
 
 
 def test_a_dry_run(command: Callable[..., Result], tmp_path: Path) -> None:
@@ -90,7 +95,7 @@ def test_another_sweep_in_the_folder_is_refused(
     command("sweep", write(tmp_path), "-o", tmp_path / "out", *ONE)
     changed = write(tmp_path, SMALL, ("steps: 4", "steps: 5"))
     told = fails("sweep", changed, "-o", tmp_path / "out", *ONE)
-    assert "holds another sweep (its parameters was another): choose another folder with -o" in told
+    assert "holds another sweep (its parameters were others): choose another folder with -o" in told
 
 
 @pytest.mark.parametrize(

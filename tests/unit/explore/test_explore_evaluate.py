@@ -10,12 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sweeps import SMALL, write
 
 import simexplore
+from simexplore.errors import SimexploreError
 from simexplore.sim.explore.evaluation.points import Evaluator
 from simexplore.sim.explore.sampler import make_sampler
 from simexplore.sim.explore.spec.file import Options, read_spec
+from simexplore.sim.explore.spec.machine import read_machine
 from simexplore.sim.explore.spec.problem import Problem
 from simexplore.sim.explore.study import Sweep
 from simexplore.sim.explore.table import FloatArray
@@ -146,9 +150,43 @@ def test_operators_side_by_side(tmp_path: Path, fidelity: str) -> None:
         assert row["energy_j"] == pytest.approx(alone.energy_j, rel=1e-9)
 
 
+NUMBERS = st.recursive(
+    st.sampled_from(["0", "1", "-3", "2.5", "1e300", "1e-300", "7e17", "sm.count", "workload.m", "power.tdp / 1 W"]),
+    lambda inner: st.one_of(
+        st.builds("({} {} {})".format, inner, st.sampled_from("+-*/"), inner),
+        st.builds("({}) ** {}".format, inner, st.sampled_from(["2", "-1", "0.5", "99"])),
+        st.builds("{}({})".format, st.sampled_from(["-", "sqrt", "ceil", "floor", "round", "log2"]), inner),
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(size=NUMBERS, registers=NUMBERS, defined=NUMBERS, left=NUMBERS, right=NUMBERS)
+def test_any_arithmetic_gives_results_or_failures(
+    tmp_path: Path, size: str, registers: str, defined: str, left: str, right: str
+) -> None:
+    """Of numbers that are no sizes, too large or not finite, in axes, definitions and constraints."""
+    text = (
+        "arch: nvidia/h200-sxm@facts\nworkload: gemm(m=16,n=512,k=512)\nparameters:\n  sm.count: [100, 120]\n"
+        f"  workload.m: [4, 512]\n  workload.n: {size}\n  sm.registers: {registers}\n"
+        f'define: {{x: "{defined}"}}\nobjectives: [time_s, x]\nconstraints: ["{left} <= {right}"]\n'
+    )
+    try:
+        problem = read_spec(write(tmp_path, text)).problem
+    except SimexploreError:
+        return
+    chunk = Evaluator(problem).evaluate(0, grid(problem))
+    for point, row in enumerate(rows(problem, chunk.values)):
+        assert np.isfinite(row["time_s"]) != (point in chunk.failures)
+        assert np.isfinite(row["x"]) != (point in chunk.failures)
+        assert row["feasible"] == row[problem.constraints[0].column] or point in chunk.failures
+
+
 def test_overflow_can_be_allowed(tmp_path: Path) -> None:
     problem = read_spec(write(tmp_path, SMALL.replace("name: small", "allow_overflow: true"))).problem
-    tiny = replace(problem, arch="nvidia/rtx-3070", definitions=(), constraints=(), objectives={"time_s": "min"})
+    layer = read_machine("nvidia/rtx-3070", "nvidia/rtx-3070").layer
+    tiny = replace(problem, layer=layer, definitions=(), constraints=(), objectives={"time_s": "min"})
     whole = replace(tiny.workloads[0], parameters={"batch": 8})
     u = grid(problem)[:2]
     assert Evaluator(replace(tiny, workloads=(whole,))).evaluate(0, u).failures == {}

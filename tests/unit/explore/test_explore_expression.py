@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.spec.expression import Amount, parse, parse_condition, powers_of, quantity_of, unit_text
+from simexplore.sim.explore.spec.expression import (
+    Amount,
+    Expression,
+    parse,
+    parse_condition,
+    powers_of,
+    quantity_of,
+    unit_text,
+)
 
 VALUES = {
     "sm.count": Amount(np.array([66.0, 132.0])),
@@ -77,6 +88,26 @@ def test_nothing_but_arithmetic(text: str) -> None:
         parse(text, VALUES)
 
 
+def test_levels_of_operations_are_bounded() -> None:
+    """Each takes stack frames wherever the expression is walked, pickled or copied; 480 minus signs took too many."""
+    for text in ("-" * 480 + "1", "-" * 101 + "1", "1" + "+1" * 101, "(" * 101 + "1" + "+1)" * 101):
+        with pytest.raises(SimexploreError, match="expected at most 100 levels of operations, found more"):
+            parse(text, VALUES)
+    for text, value in (("-" * 98 + "1", 1.0), ("1" + "+1" * 98, 99.0)):
+        parsed = pickle.loads(pickle.dumps(copy.deepcopy(parse(text, VALUES))))
+        assert parsed.evaluate(VALUES).value == value
+
+
+def test_a_comment_is_no_expression() -> None:
+    for text in ("1 # =cmd", "#", "sm.count #"):
+        with pytest.raises(SimexploreError, match="does not parse"):
+            parse(text, VALUES)
+
+
+def test_a_constraint_has_a_column() -> None:
+    assert parse_condition(" power_w  <=\n 700 W", VALUES).column == "meets power_w <= 700 W"
+
+
 def test_an_unknown_name_is_told_with_the_nearest() -> None:
     with pytest.raises(SimexploreError, match=r"found 'sm\.cuont' \(did you mean 'sm\.count'\?\)"):
         parse("2 * sm.cuont", VALUES)
@@ -107,4 +138,6 @@ def test_any_text_has_a_value_or_is_one_line(text: str) -> None:
         outcome: object = parse(text, VALUES).evaluate(VALUES)
     except SimexploreError as error:
         outcome = str(error)
+    else:
+        assert isinstance(pickle.loads(pickle.dumps(parse(text, VALUES))), Expression)
     assert isinstance(outcome, Amount) or (str(outcome).startswith("expected ") and "\n" not in str(outcome))

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pickle
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sweeps import SMALL, write
 
 from simexplore.errors import SimexploreError
+from simexplore.sim.explore.evaluation.points import Evaluator
 from simexplore.sim.explore.spec.file import Options, Spec, read_spec
+from simexplore.sim.explore.spec.problem import UNITS
+from simexplore.sim.explore.spec.reader import MAX_FILE_BYTES
+from simexplore.sim.explore.storage.header import difference
+from simexplore.sim.explore.study import Sweep
+from simexplore.sim.explore.table import RESERVED
 
 HEAD = "arch: nvidia/h200-sxm\nworkload: llm/llama-3-8b/decode\n"
 AXIS = "parameters:\n  l2.capacity: [25 MiB, 50 MiB]\n"
@@ -89,6 +99,14 @@ CASES: dict[str, tuple[str, int, str, str]] = {
     "constraint that compares nothing": (HEAD + AXIS + "constraints: [time_s]", 5, "constraints.0", "one comparison"),
     "constraint of the unknown": (HEAD + AXIS + "constraints: [tme_s < 1 s]", 5, "constraints.0", "did you mean"),
     "definition of a taken name": (HEAD + AXIS + "define: {time_s: 3}", 5, "define.time_s", "a name that is taken"),
+    "definition of an interval": (HEAD + AXIS + "define: {time_low_s: 3}", 5, "define.time_low_s", "that is taken"),
+    "definition of a definition's interval": (
+        HEAD + AXIS + "define: {x: 2 * time_s, x_low: 3}", 5, "define.x_low", "a name that is taken"),
+    "definition of a word": (HEAD + AXIS + "define: {lambda: 3}", 5, "define.lambda", "a new name of letters"),
+    "definition of a placeholder": (HEAD + AXIS + "define: {__quantity0: 3}", 5, "define.__quantity0", "a new name"),
+    "definition that folds": (HEAD + AXIS + "define: {ﬁ: 3}", 5, "define.ﬁ", "a new name of letters"),
+    "constraint twice": (HEAD + AXIS + "constraints: [time_s < 1 s, time_s  < 1 s]", 5, "constraints.1", "each constr"),
+    "minus signs": (HEAD + AXIS + f"define: {{x: {'-' * 480}1}}", 5, "define.x", "at most 100 levels of operations"),
     "definition of a bad name": (HEAD + AXIS + "define: {a-b: 3}", 5, "define.a-b", "a new name of letters"),
     "definition that mixes": (HEAD + AXIS + "define: {cost: 3 + time_s}", 5, "define.cost", "the same unit"),
     "unknown sampler": (HEAD + AXIS + "sampler: sobl", 5, "sampler", "did you mean 'sobol'"),
@@ -138,6 +156,84 @@ def test_a_good_file(tmp_path: Path) -> None:
     assert problem.free[2].target.parameter.workloads == ("decode",)
     assert dict(problem.objectives) == {"time_s": "min", "area_mm2": "min"}
     assert problem.definitions[0].unit == "mm2"
+
+
+@pytest.mark.parametrize("name", [*RESERVED, *UNITS, "time_high_s", "tokens_per_s_low"])
+def test_no_definition_takes_the_place_of_a_result(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SimexploreError, match=f"define.{name}: expected a new name of letters, digits and _, found"):
+        read_spec(write(tmp_path, SMALL, ("  area_mm2: 294", f"  {name}: 3\n  area_mm2: 294")))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.from_regex(r"[a-z][a-z_]{0,9}(_s|_j|_low|_high_s)?", fullmatch=True), best=st.booleans())
+def test_columns_have_names_of_their_own(tmp_path: Path, name: str, best: bool) -> None:
+    """Whatever a definition is called, and whether it is an objective with an interval."""
+    text = f"{HEAD}{AXIS}define:\n  {name}: 2 * time_s\nobjectives: [{name if best else 'time_s'}]\n"
+    try:
+        columns = [column.name for column in read_spec(write(tmp_path, text)).problem.columns]
+    except SimexploreError:
+        return
+    assert len({*columns, *RESERVED}) == len(columns) + len(RESERVED) - len({"bound", "feasible"})
+
+
+def test_what_a_sweep_reads_is_read_once(tmp_path: Path) -> None:
+    """The files change after that; the machine, the work and what the store is told do not."""
+    (tmp_path / "mine.yaml").write_text("extends: nvidia/t4\nsm: {count: 30}\n")
+    (tmp_path / "work.yaml").write_text("- gelu(elements=4000)\n")
+    path = write(tmp_path, "arch: mine.yaml\nworkload: work.yaml\nparameters:\n  sm.registers: [32768, 65536]\n")
+    sweep = Sweep(read_spec(path))
+    before = sweep.header.digest
+    for name in ("mine.yaml", "work.yaml"):
+        (tmp_path / name).write_text("- [")
+    assert sweep.header.digest == before
+    assert sweep.header.metadata["workloads"]["workload"]["data"] == ["gelu(elements=4000)"]
+    assert sweep.header.metadata["arch"]["data"]["sm"]["count"] == 30
+    evaluator = Evaluator(pickle.loads(pickle.dumps(sweep.spec.problem)))
+    chunk = evaluator.evaluate(0, np.array([[0.1], [0.9]]))
+    assert chunk.failures == {}
+    assert sweep.spec.problem.machine.sm.count == 30
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("mine.yaml", "extends: parent.yaml\nsm: {count: 31}\n"),
+        ("parent.yaml", "extends: nvidia/t4\nl2: {capacity: 5 MiB}\n"),
+        ("work.yaml", "- gelu(elements=4001)\n"),
+    ],
+)
+def test_another_file_is_another_sweep(tmp_path: Path, file: str, text: str) -> None:
+    (tmp_path / "parent.yaml").write_text("extends: nvidia/t4\n")
+    (tmp_path / "mine.yaml").write_text("extends: parent.yaml\nsm: {count: 30}\n")
+    (tmp_path / "work.yaml").write_text("- gelu(elements=4000)\n")
+    path = write(tmp_path, "arch: mine.yaml\nworkload: work.yaml\nparameters:\n  sm.registers: [32768, 65536]\n")
+    before = Sweep(read_spec(path)).header
+    (tmp_path / file).write_text(text)
+    assert Sweep(read_spec(path)).header.digest != before.digest
+    assert difference(before, Sweep(read_spec(path)).header) in ("its arch was another", "its workloads were others")
+
+
+def test_another_residual_is_another_sweep(tmp_path: Path) -> None:
+    """It changes what the command says that the sweep leaves out."""
+    spec = read_spec(write(tmp_path))
+    residual = spec.machine.gpu.calibration.residual
+    assert spec.machine.told()["data"]["calibration"]["residual"] == f"sha256:{residual.digest}"
+    assert "residual" not in spec.problem.layer.data["calibration"], "workers do not look for its file"
+    assert str(tmp_path) not in json.dumps(Sweep(spec).header.decisive)
+
+
+def test_what_is_no_file_of_bounded_size(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(SimexploreError, match="expected a readable file, found a device or a pipe"):
+        read_spec(tmp_path / "pipe.yaml")
+    with pytest.raises(SimexploreError, match="expected a readable file, found a device or a pipe"):
+        read_spec("/dev/zero")
+    with pytest.raises(SimexploreError, match=r"workload: .*pipe.yaml:1: expected a readable file"):
+        read_spec(write(tmp_path, HEAD.replace("llm/llama-3-8b/decode", "pipe.yaml") + AXIS))
+    with (tmp_path / "big.yaml").open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    with pytest.raises(SimexploreError, match="expected a file of at most 16 MiB, found 16777217 B"):
+        read_spec(tmp_path / "big.yaml")
 
 
 def test_options_are_laid_over_the_file(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.store import FILE, Chunk, Header, Store, gaps
+from simexplore.sim.explore.storage.header import Header
+from simexplore.sim.explore.store import FILE, Chunk, Store, gaps
 from simexplore.sim.explore.table import Column
 
 COLUMNS = (
@@ -23,7 +24,20 @@ COLUMNS = (
     Column("time_s", "objective", "s", direction="min"),
     Column("feasible", "feasible", "1", "bool"),
 )
-HEADER = Header({"arch": "x"}, "arch: x\n", COLUMNS, planned=10, metadata={"seed": 1, "versions": {"simexplore": "1"}})
+
+
+def metadata(**changes: object) -> dict[str, object]:
+    known: dict[str, object] = {
+        "name": "n",
+        "seed": 1,
+        "versions": {"optuna": "4"},
+        "arch": {"name": "x", "from": "x", "data": {"sm": 1}},
+        "workloads": {"a": {"source": "w.yaml", "data": [1]}},
+    }
+    return {**known, **changes}
+
+
+HEADER = Header({"arch": "x"}, "arch: x\n", COLUMNS, planned=10, metadata=metadata())
 
 
 def chunk(first: int, points: int, failures: dict[int, str] | None = None) -> Chunk:
@@ -57,11 +71,11 @@ def test_what_is_added_is_read(tmp_path: Path) -> None:
 
 
 def test_points_are_stored_once(tmp_path: Path) -> None:
-    with Store.create(tmp_path, HEADER) as store, Store.create(tmp_path, HEADER) as other:
+    with Store.create(tmp_path, HEADER) as store:
         assert store.add(chunk(2, 4))
         for first, points in ((2, 4), (0, 3), (5, 1), (3, 2), (0, 10)):
-            assert not other.add(chunk(first, points))
-        assert other.add(chunk(6, 1))
+            assert not store.add(chunk(first, points))
+        assert store.add(chunk(6, 1))
         assert store.done() == [(2, 7)]
 
 
@@ -83,9 +97,12 @@ def test_the_table_does_not_depend_on_the_chunks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"spec": {"arch": "y"}}, "its arch was another"),
-        ({"metadata": {"seed": 2, "versions": {"simexplore": "1"}}}, "its seed was another"),
-        ({"metadata": {"seed": 1, "versions": {"simexplore": "2"}}}, "its versions was another"),
+        ({"spec": {"launch": "stream"}}, "its launch was another"),
+        ({"metadata": metadata(arch={"name": "x", "from": "x", "data": {"sm": 2}})}, "its arch was another"),
+        ({"metadata": metadata(seed=2)}, "its seed was another"),
+        ({"metadata": metadata(versions={"optuna": "5"})}, "its version of optuna was 4, and is 5 now"),
+        ({"metadata": metadata(workloads={"a": {"source": "w.yaml", "data": [2]}})}, "its workloads were others"),
+        ({"planned": 11}, "its points were others"),
         ({"columns": COLUMNS[:-1]}, "its columns were others"),
     ],
 )
@@ -97,11 +114,21 @@ def test_another_sweep_is_refused(tmp_path: Path, change: dict[str, object], sai
     Store.create(tmp_path, HEADER).close()
 
 
+def test_places_and_names_may_change(tmp_path: Path) -> None:
+    Store.create(tmp_path, HEADER).close()
+    moved = metadata(
+        name="m",
+        arch={"name": "y", "from": "elsewhere/x.yaml", "data": {"sm": 1}},
+        workloads={"a": {"source": "elsewhere/w.yaml", "data": [1]}},
+    )
+    Store.create(tmp_path, replace(HEADER, spec={"arch": "elsewhere/x.yaml"}, metadata=moved)).close()
+
+
 def test_what_is_no_store(tmp_path: Path) -> None:
     with pytest.raises(SimexploreError, match=f"found no {FILE}"):
         Store.open(tmp_path)
     (tmp_path / FILE).write_text("this is no database, though it is long enough to look at" * 20)
-    with pytest.raises(SimexploreError, match="expected a sweep's store, found"):
+    with pytest.raises(SimexploreError, match="expected a sweep's store, found a damaged one"):
         Store.open(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(SimexploreError, match="expected a folder to write to"):
@@ -110,7 +137,7 @@ def test_what_is_no_store(tmp_path: Path) -> None:
         pass
     with sqlite3.connect(tmp_path / "old" / FILE) as connection:
         connection.execute("UPDATE meta SET value = '0' WHERE key = 'schema'")
-    with pytest.raises(SimexploreError, match="expected a store of layout 1, found 0"):
+    with pytest.raises(SimexploreError, match="expected a store of layout 2, found 0"):
         Store.open(tmp_path / "old")
 
 

@@ -1,0 +1,401 @@
+"""How sweeps are printed, stopped, moved and kept, whatever the terminal, the disk and the file's words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reports import COLUMNS, make_store, metadata
+from sweeps import GEMM, SMALL, write
+
+from simexplore.cli.output import plain, print_json
+from simexplore.sim.explore import sampler
+from simexplore.sim.explore.evaluation import environment
+from simexplore.sim.explore.spec.file import Options, read_spec
+from simexplore.sim.explore.storage.header import Header
+from simexplore.sim.explore.store import FILE, Chunk, Store
+from simexplore.sim.explore.study import Sweep
+from simexplore.sim.explore.table import Column
+
+ONE = ("--jobs", "1")
+CALL = "from simexplore.cli.main import main; main()"
+TWO_CONSTRAINTS = ("  - area_mm2 <= 800 mm2\n", "  - area_mm2 <= 800 mm2\n  - sm.count  >= 100\n")
+
+
+def run(*arguments: object, **changes: object) -> subprocess.CompletedProcess[bytes]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-c", CALL, *(str(argument) for argument in arguments)]
+    options: dict[str, object] = {"capture_output": True, "timeout": 120, **changes}
+    return subprocess.run(command, check=False, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the small sweep and its store in `out`, finished."""
+    folder = tmp_path_factory.mktemp("done")
+    Sweep(read_spec(write(folder, SMALL, TWO_CONSTRAINTS))).fill(folder / "out")
+    return folder
+
+
+def test_constraints_are_named(command: Callable[..., Result], done: Path) -> None:
+    shown = command("pareto", done / "out").stdout
+    said = "small: 24 points, 12 of them against a constraint (4 area_mm2 <= 800 mm2, 8 sm.count >= 100)\n"
+    assert shown.startswith(said)
+    with Store.open(done / "out") as store:
+        table = store.results()
+    broken = ~table["meets area_mm2 <= 800 mm2"] | ~table["meets sm.count >= 100"]
+    assert list(table["feasible"]) == list(~broken)
+
+
+def test_a_hypervolume_has_a_unit_and_a_reference(command: Callable[..., Result], done: Path) -> None:
+    line = command("pareto", done / "out", "--objectives", "time_s,tokens_per_s").stdout.splitlines()[-1]
+    assert line.startswith("hypervolume ")
+    assert " in s × 1/s, to the reference time_s = " in line
+    with Store.open(done / "out") as store:
+        table = store.results()
+    feasible = table[table["feasible"]]
+    worst = feasible["tokens_per_s"].min()
+    margin = 0.01 * (feasible["tokens_per_s"].max() - worst)
+    assert f"tokens_per_s = {worst - margin:.6g} 1/s" in line
+
+
+def test_objectives_are_finite_or_the_point_fails(command: Callable[..., Result], tmp_path: Path) -> None:
+    path = write(tmp_path, SMALL.replace("area_mm2: 294 mm2 +", "area_mm2: 294 mm2 * log2(sm.count - 96) +"))
+    shown = command("sweep", path, "-o", tmp_path / "out", *ONE).stdout
+    assert "8 points failed (1 causes); the first: expected a finite area_mm2, found -inf" in shown
+    assert command("pareto", tmp_path / "out", "--json").exit_code == 0
+
+
+HOSTILE = st.text(min_size=1, max_size=12) | st.sampled_from(
+    [
+        "=cmd|'/C calc'!A0",
+        "+1",
+        "-1+1",
+        "@SUM(1)",
+        "\x1b[31mred",
+        "\x9b31m",
+        "a\u202eb",
+        "\r\n=1",
+        "\t=1",
+        "\x07",
+        "'=1",
+    ]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(words=st.lists(HOSTILE, min_size=2, max_size=3, unique=True), name=HOSTILE)
+def test_no_word_of_a_sweep_is_obeyed(tmp_path_factory: pytest.TempPathFactory, words: list[str], name: str) -> None:
+    """By a terminal that prints it, or a spreadsheet that opens the export."""
+    folder = tmp_path_factory.mktemp("hostile")
+    columns = tuple(
+        replace(column, words=tuple(words)) if column.kind == "text" and column.role == "axis" else column
+        for column in COLUMNS
+    )
+    values = np.ones((len(columns), len(words)))
+    values[[column.name for column in columns].index("workload.dtype")] = np.arange(len(words))
+    header = Header({}, "", columns, len(words), {**metadata(), "name": name})
+    with Store.create(folder, header) as store:
+        store.add(Chunk(0, values, {}))
+        store.export(folder / "table.csv")
+    shown = run_in_process("pareto", str(folder))
+    assert all(line.isprintable() for line in shown.split("\n")), shown
+    read = pd.read_csv(folder / "table.csv", keep_default_na=False)
+    cells = [*read.columns, *read["workload.dtype"].astype(str)]
+    assert not any(str(cell).startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells), cells
+    assert all(str(cell).isprintable() for cell in cells)
+
+
+def run_in_process(*arguments: str) -> str:
+    from click.testing import CliRunner
+
+    from simexplore.cli.main import main
+
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_errors_are_not_obeyed_either(fails: Callable[..., str], tmp_path: Path) -> None:
+    assert fails("pareto", "\x1b[31m\x9b").rstrip("\n").isprintable()
+    make_store(tmp_path, 0).close()
+    with Store.create(tmp_path / "new", Header({}, "", COLUMNS, 1, metadata())) as store:
+        store.add(Chunk(0, np.full((len(COLUMNS), 1), np.nan), {0: "\x1b[31mred"}))
+    assert fails("pareto", tmp_path / "new").rstrip("\n").isprintable()
+
+
+@given(text=st.text())
+def test_plain_text_is_printable(text: str) -> None:
+    assert all(line.isprintable() for line in plain(text).split("\n"))
+
+
+@given(text=st.text())
+def test_json_is_not_obeyed(text: str) -> None:
+    import json
+
+    from click.testing import CliRunner
+
+    with CliRunner().isolation() as (out, *_):
+        print_json({text: text})
+        written = out.getvalue().decode("utf-8", "surrogatepass")
+    assert "\x9b" not in written
+    assert "\u202e" not in written
+    if text.isprintable():
+        assert json.loads(written) == {text: text}
+
+
+def test_a_terminal_of_another_encoding(done: Path) -> None:
+    for encoding in ("latin-1", "ascii", "cp1252"):
+        environment_of_it = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+        found = run("pareto", done / "out", env=environment_of_it)
+        assert (found.returncode, found.stderr) == (0, b"")
+        assert b"hypervolume" in found.stdout
+
+
+def test_an_output_that_is_closed_or_full(done: Path) -> None:
+    closed = run("pareto", done / "out", preexec_fn=lambda: os.close(1), capture_output=False, stderr=subprocess.PIPE)
+    assert (closed.returncode, closed.stderr) == (0, b"")
+    with open("/dev/full", "wb") as full:
+        for options in ((), ("--json", "--all")):
+            found = run("pareto", done / "out", *options, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+            assert found.returncode == 2
+            assert found.stderr == b"simexplore: the output can't be written: No space left on device\n"
+
+
+def test_a_reader_that_has_had_enough(tmp_path: Path) -> None:
+    path = write(tmp_path, GEMM.format(steps=20))
+    arguments = [sys.executable, "-c", CALL, "sweep", str(path), "-o", str(tmp_path), "--jobs", "1", "--json"]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline().startswith(b"{")
+    process.stdout.close()
+    said = process.stderr.read()
+    process.wait()
+    assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ctrl_c_at_any_moment_of_the_start(tmp_path: Path, seed: int) -> None:
+    """Before there is a store too; the only lines are those of the command."""
+    path = write(tmp_path, GEMM.format(steps=60))
+    ready = "import sys; from simexplore.cli.main import main; print('ready', file=sys.stderr, flush=True); main()"
+    arguments = [sys.executable, "-c", ready, "sweep", str(path), "-o", str(tmp_path / "out"), "--jobs", "2"]
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == "ready\n"
+    time.sleep(0.02 + 0.3 * seed)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert said.startswith("simexplore: stopped"), said
+    assert said.count("\n") == 1
+
+
+def test_a_moved_folder_goes_on(command: Callable[..., Result], tmp_path: Path) -> None:
+    """The sweep's file, those it reads, and its store, all in one folder, half done."""
+    here, there = tmp_path / "here", tmp_path / "elsewhere" / "there"
+    here.mkdir()
+    (here / "mine.yaml").write_text("extends: nvidia/h200-sxm\n")
+    (here / "work.yaml").write_text("- gemm(m=1024,n=4096,k=4096)\n")
+    text = (
+        GEMM.format(steps=8).replace("nvidia/h200-sxm", "mine.yaml").replace("gemm(m=1024,n=4096,k=4096)", "work.yaml")
+    )
+    path = write(here, text)
+    sweep = Sweep(read_spec(path))
+    expected = sweep.run()
+
+    class EnoughError(Exception):
+        pass
+
+    class Stop:
+        def begin(self, store: Store, done: int) -> None:
+            """Nothing yet."""
+
+        def chunk(self, chunk: Chunk) -> None:
+            raise EnoughError
+
+    with contextlib.suppress(EnoughError):
+        sweep.fill(here / "out", listener=Stop())
+    there.parent.mkdir()
+    shutil.move(here, there)
+    moved = (there / "sweep.yaml").rename(there / "renamed.yaml")
+    assert "goes on with 64 of 896 points done" in command("sweep", moved, "-o", there / "out", *ONE).stderr
+    with Store.open(there / "out") as store:
+        pd.testing.assert_frame_equal(store.results(), expected)
+
+
+def test_an_edited_workload_is_another_sweep(
+    command: Callable[..., Result], fails: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "work.yaml").write_text("- gemm(m=1024,n=4096,k=4096)\n")
+    path = write(tmp_path, GEMM.format(steps=2).replace("gemm(m=1024,n=4096,k=4096)", "work.yaml"))
+    command("sweep", path, "-o", tmp_path / "out", *ONE)
+    (tmp_path / "work.yaml").write_text("- gemm(m=2048,n=4096,k=4096)\n")
+    assert "holds another sweep (its workloads were others)" in fails("sweep", path, "-o", tmp_path / "out", *ONE)
+
+
+@pytest.mark.parametrize(("kind", "library"), [("nsga2", "optuna"), ("sobol", "scipy")])
+def test_another_version_of_the_samplers_library_is_another_sweep(
+    command: Callable[..., Result],
+    fails: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    library: str,
+) -> None:
+    pytest.importorskip(library)
+    assert sampler.LIBRARIES[kind] == (library,)
+    arguments = ("sweep", write(tmp_path), "-o", tmp_path / "out", *ONE, "--sampler", kind, "--budget", "12")
+    command(*arguments)
+    real = environment.version
+    monkeypatch.setattr(environment, "version", lambda name: "99" if name == library else real(name))
+    assert f"its version of {library} was {real(library)}, and is 99 now" in fails(*arguments)
+
+
+def test_a_grid_depends_on_no_samplers_library(tmp_path: Path) -> None:
+    versions = Sweep(read_spec(write(tmp_path))).header.metadata["versions"]
+    assert set(versions) == {"simexplore", "code", "python", "numpy"}
+    found = Sweep(read_spec(write(tmp_path), Options(sampler="random", budget=10))).header.metadata["versions"]
+    assert found == versions
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Iterator[Callable[[], Path]]:
+    """A folder `out` with a store, and how to make it a place where nothing can be written."""
+    folder = tmp_path / "media"
+    folder.mkdir()
+    mounted = (
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=False, capture_output=True).returncode == 0
+    )
+    if not mounted and os.geteuid() == 0:
+        pytest.skip("root can write everywhere, and may mount nothing here")
+
+    def close() -> Path:
+        if mounted:
+            subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        else:
+            for path in (folder / "out", folder):
+                path.chmod(0o555)
+        return folder / "out"
+
+    yield close
+    if mounted:
+        subprocess.run(["umount", "-l", folder], check=True)
+    else:
+        for path in (folder, folder / "out"):
+            path.chmod(0o755)
+
+
+def test_a_finished_sweep_on_a_medium_that_is_only_read(
+    command: Callable[..., Result], fails: Callable[..., str], tmp_path: Path, media: Callable[[], Path], done: Path
+) -> None:
+    pytest.importorskip("plotly")
+    shutil.copytree(done / "out", tmp_path / "media" / "out")
+    (tmp_path / "media" / "out" / "sweep.lock").unlink()
+    out = media()
+    assert command("pareto", out).stdout == command("pareto", done / "out").stdout
+    result = command("sweep", done / "sweep.yaml", "-o", out, *ONE, "--export", tmp_path / "table.csv")
+    assert result.exit_code == 0
+    assert "nothing can be written to" in result.stderr
+    assert f"report  simexplore report {out} -o FILE" in result.stdout
+    assert len(pd.read_csv(tmp_path / "table.csv")) == 24
+    assert command("report", out, "-o", tmp_path / "page.html").exit_code == 0
+    assert "the report can't be written" in fails("report", out)
+
+
+def test_an_unfinished_sweep_on_such_a_medium(
+    command: Callable[..., Result], fails: Callable[..., str], tmp_path: Path, media: Callable[[], Path]
+) -> None:
+    """Killed, its points still in SQLite's log: they can be read, and nothing is left behind elsewhere."""
+    live = make_store(tmp_path / "live", 40)
+    (tmp_path / "media" / "out").mkdir()
+    for name in (FILE, f"{FILE}-wal"):
+        shutil.copy(tmp_path / "live" / name, tmp_path / "media" / "out" / name)
+    live.close()
+    out = media()
+    with Store.open(out) as store:
+        assert store.count() == 40
+    assert "expected a folder to write to" in fails("sweep", write(tmp_path), "-o", out, *ONE)
+
+
+def test_a_disk_that_is_full(tmp_path: Path, command: Callable[..., Result], fails: Callable[..., str]) -> None:
+    """At whatever it comes to write; what is stored is kept, and with room the same command ends it."""
+    pytest.importorskip("pyarrow")
+    path = write(tmp_path, GEMM.format(steps=8))
+    command("sweep", path, "-o", tmp_path / "whole", *ONE)
+    small = tmp_path / "small"
+    small.mkdir()
+    for kib in (8, 32, 100, 200):
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(small)]
+        if subprocess.run(mount, check=False, capture_output=True).returncode:
+            pytest.skip("nothing can be mounted here")
+        try:
+            assert str(small) in fails("sweep", path, "-o", small / "out", *ONE)
+            subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+            command("sweep", path, "-o", small / "out", *ONE)
+            tables = [folder / "results.parquet" for folder in (small / "out", tmp_path / "whole")]
+            assert tables[0].read_bytes() == tables[1].read_bytes()
+            assert not list((small / "out").glob(".*")), "nothing is left beside the table"
+        finally:
+            subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_exports_take_their_place_when_they_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with make_store(tmp_path, 40) as store:
+        target = tmp_path / "table.csv"
+        store.export(target)
+        before = target.read_bytes()
+
+        def torn(self: pd.DataFrame, file: Path, **_: object) -> None:
+            Path(file).write_text("half a ta")
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(pd.DataFrame, "to_csv", torn)
+        with pytest.raises(Exception, match="the table can't be written: No space left on device"):
+            store.export(target)
+        assert target.read_bytes() == before
+        monkeypatch.undo()
+        (tmp_path / "link.csv").symlink_to(target)
+        target.unlink()
+        store.export(tmp_path / "link.csv")
+        assert (tmp_path / "link.csv").is_symlink()
+        assert target.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.csv", "sweep.lock", FILE, "table.csv"]
+
+
+def test_damaged_stores_are_one_line_of_every_command(fails: Callable[..., str], done: Path, tmp_path: Path) -> None:
+    data = bytearray((done / "out" / FILE).read_bytes())
+    data[len(data) // 2 :: 4096] = b"x" * len(data[len(data) // 2 :: 4096])
+    for size, said in (
+        (len(data), "found a damaged one"),
+        (5000, "found a damaged one"),
+        (0, "found no sweep in it yet"),
+    ):
+        (tmp_path / FILE).write_bytes(data[:size])
+        assert said in fails("pareto", tmp_path)
+        assert said in fails("report", tmp_path)
+        if size:
+            assert said in fails("sweep", done / "sweep.yaml", "-o", tmp_path, *ONE)
+
+
+def test_a_column_of_a_role_that_is_new(tmp_path: Path) -> None:
+    """Constraints have columns of their own, which say so."""
+    spec = read_spec(write(tmp_path))
+    assert Column("meets area_mm2 <= 800 mm2", "constraint", "1", "bool") in spec.problem.columns
