@@ -29,8 +29,7 @@ def read(path: Path, tally: Tally) -> None:
     """Add what a trace holds. Raises SimexploreError where the file is no such trace, or lacks the GPU's part."""
     trace = read_trace(path)
     if not trace.calls and not trace.on_gpu and not trace.unplaced:
-        what = "cpu_op or kernel events" if trace.complete else "traceEvents with cpu_op or kernel events"
-        raise SimexploreError(f"{path}: expected a Chrome trace of the PyTorch profiler with {what}, found none")
+        raise SimexploreError(f"{path}: expected cpu_op or kernel events of the PyTorch profiler, found none")
     if not trace.on_gpu and trace.drives_gpu:
         raise SimexploreError(
             f"{path}: expected kernels, found calls on a machine with GPUs and no kernel: profile with "

@@ -94,8 +94,6 @@ class Trace:
     """Names of those calls, and how many there are."""
     drives_gpu: bool = False
     """Whether the run saw a GPU, whatever was recorded of it."""
-    complete: bool = False
-    """Whether there was a list of events at all."""
 
 
 def read_trace(path: Path) -> Trace:
@@ -103,7 +101,6 @@ def read_trace(path: Path) -> Trace:
     trace, same = Trace(), {}
     for name, value in chrome.members(path):
         if name == chrome.EVENTS:
-            trace.complete = trace.complete or isinstance(value, dict)
             if isinstance(value, dict) and value.get("ph") == "X":
                 _add(trace, value, same)
         elif name == "deviceProperties" and isinstance(value, list):
