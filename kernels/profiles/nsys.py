@@ -125,7 +125,7 @@ def _kernels(export: Export) -> _Kernels:
 
 def _durations(start: Ints, end: Ints) -> Ints:
     """Times of rows [ns], 0 where there is none that a GPU can take."""
-    told = (-FAR < start) & (start < end) & (end < FAR)
+    told = (start > -FAR) & (start < end) & (end < FAR)
     return np.where(told, np.where(told, end, 0) - np.where(told, start, 0), 0)
 
 
@@ -148,8 +148,9 @@ def _around(export: Export, kernels: _Kernels, ranges: Ranges, texts: _Texts) ->
     """The number of each kernel's range, or a key of the reasons why it has none."""
     around = np.full(len(kernels.end), _NO_LAUNCH, dtype=np.int64)
     if {"globalTid", "start", "correlationId"} <= export.columns(LAUNCHES):
-        columns = export.integers(LAUNCHES, ("globalTid", "start", "correlationId", "nameId"))
-        thread, time, correlation, name = columns[:, np.all(columns[:3] != NONE, axis=0)]
+        thread, time, correlation, name = _complete(
+            export.integers(LAUNCHES, ("globalTid", "start", "correlationId", "nameId"))
+        )
         inside = innermost(ranges, thread, time)
         inside[np.isin(name, texts.graph_launches)] = _OF_GRAPH
         first, last = _launches_of(kernels, thread & PROCESS, correlation, inside)
@@ -162,27 +163,36 @@ def _around(export: Export, kernels: _Kernels, ranges: Ranges, texts: _Texts) ->
     return around
 
 
+def _complete(launches: Ints) -> Ints:
+    """Those with a thread, a time and a correlation."""
+    told = np.all(launches[:3] != NONE, axis=0)
+    return launches if told.all() else launches[:, told]
+
+
 def _launches_of(kernels: _Kernels, process: Ints, correlation: Ints, inside: Ints) -> tuple[Ints, Ints]:
     """For each kernel, those of its launches in the range with the least and the greatest number; -1 without any.
 
     Correlations are numbers of one process. An export that has no processes is taken as of one, if its launches are.
     """
-    owners = np.unique(process)
     owner = kernels.process
-    if len(owners) == 1:
-        owner = np.where(owner == NONE, owners[0], owner)
-    _, processes = np.unique(np.concatenate([process, owner]), return_inverse=True)
-    kinds, numbers = np.unique(np.concatenate([correlation, kernels.correlation]), return_inverse=True)
-    keys = processes.astype(np.int64).ravel() * len(kinds) + numbers.ravel()
+    if len(process) and process.min() == process.max():
+        owner = np.where(owner == NONE, process[0], owner)
+    keys = _pair_codes(np.concatenate([process, owner]), np.concatenate([correlation, kernels.correlation]))
     launched, wanted = keys[: len(process)], keys[len(process) :]
     order = np.lexsort((inside, launched))
     ordered = launched[order]
-    left, right = (np.searchsorted(ordered, wanted, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+    left, right = np.searchsorted(ordered, wanted, side="left"), np.searchsorted(ordered, wanted, side="right")
     found = (right > left) & (kernels.correlation != NONE)
     none = np.full(len(wanted), -1, dtype=np.int64)
     first, last = none.copy(), none.copy()
     first[found], last[found] = order[left[found]], order[right[found] - 1]
     return first, last
+
+
+def _pair_codes(first: Ints, second: Ints) -> Ints:
+    """A number for each pair, equal where pairs are."""
+    kinds, codes = np.unique(second, return_inverse=True)
+    return np.unique(first, return_inverse=True)[1].astype(np.int64).ravel() * len(kinds) + codes.ravel()
 
 
 def _add_others(export: Export, tally: Tally) -> None:

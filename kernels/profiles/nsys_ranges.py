@@ -68,27 +68,32 @@ def _told(export: Export, table: str, texts: dict[int, str]) -> Iterator[tuple[i
 def innermost(ranges: Ranges, threads: Ints, times: Ints) -> Ints:
     """For each moment on a thread, the range that began last and has not ended; `NO_RANGE` where there is none.
 
-    One pass in the order of time for all threads: a range that has ended is looked at once more and never again.
+    One pass in the order of time for each thread: a range that has ended is looked at once more and never again.
     """
     inside = np.full(len(times), NO_RANGE, dtype=np.int64)
-    first = len(ranges.start)
-    thread, time = np.concatenate([ranges.thread, threads]), np.concatenate([ranges.start, times])
-    ends = np.concatenate([ranges.end, np.zeros_like(times)])
-    kind = np.arange(len(time)) >= first
-    order = np.lexsort((-ends, kind, time, thread))
+    begun = _listed(np.lexsort((-ranges.end, ranges.start, ranges.thread)), ranges.thread, ranges.start, ranges.end)
+    following = next(begun, None)
     stack: list[tuple[int, int]] = []
     current: int | None = None
-    for event, owner, now, end in _listed(order, thread, time, ends):
-        if owner != current:
-            current = owner
+    for moment, thread, now in _listed(np.lexsort((times, threads)), threads, times):
+        if thread != current:
+            current = thread
             stack.clear()
-        while stack and stack[-1][0] < now:
-            stack.pop()
-        if event < first:
-            stack.append((end, event))
-        elif stack:
-            inside[event - first] = stack[-1][1]
+        while following is not None and following[1:3] <= (thread, now):
+            number, owner, start, end = following
+            if owner == thread:
+                _drop_ended(stack, start)
+                stack.append((end, number))
+            following = next(begun, None)
+        _drop_ended(stack, now)
+        if stack:
+            inside[moment] = stack[-1][1]
     return inside
+
+
+def _drop_ended(stack: list[tuple[int, int]], now: int) -> None:
+    while stack and stack[-1][0] < now:
+        stack.pop()
 
 
 def _listed(order: npt.NDArray[np.intp], *columns: Ints) -> Iterator[tuple[int, ...]]:

@@ -22,6 +22,7 @@ NONE = int(np.iinfo(np.int64).min)
 LEAST_ROW_BYTES = 4
 """A row of a table takes at least so much of the file; more rows than fit are a damaged file's."""
 LONGEST_CELL = 1 << 20
+TOO_MANY = "more rows than the file has room for: it is damaged"
 _AT_ONCE = 20_000
 
 
@@ -41,13 +42,21 @@ class Export:
             return set()
         return {str(row[1]) for row in self._database.execute(f"PRAGMA table_info({quoted(table)})")}
 
-    def integers(self, table: str, names: Sequence[str], where: str = "1") -> Ints:
+    def integers(self, table: str, names: Sequence[str]) -> Ints:
         """Columns of integers, an array of shape (columns, rows)."""
         have = self.columns(table)
-        cells = ", ".join(f"{_integer(name)}" if name in have else str(NONE) for name in names)
-        rows = self._rows(f"SELECT {cells} FROM {quoted(table)} WHERE {where}")
-        chunks = [np.array(chunk, dtype=np.int64) for chunk in rows]
-        return np.concatenate(chunks).T if chunks else np.empty((len(names), 0), dtype=np.int64)
+        cells = [_integer(name) for name in names if name in have]
+        ((count,),) = self._database.execute(f"SELECT count(*) FROM {quoted(table)}")
+        if count > self._most_rows:
+            raise sqlite3.DatabaseError(TOO_MANY)
+        found = np.full((len(names), count), NONE, dtype=np.int64)
+        told = [place for place, name in enumerate(names) if name in have]
+        start = 0
+        for chunk in self._rows(f"SELECT {', '.join(cells) or NONE} FROM {quoted(table)} LIMIT {count}"):
+            if told:
+                found[told, start : start + len(chunk)] = np.array(chunk, dtype=np.int64).T
+            start += len(chunk)
+        return found
 
     def texts(self, table: str, key: str, value: str) -> Iterator[tuple[int, str]]:
         """Rows of a column of integers and one of text, those that are both; none where there is no such table."""
@@ -66,7 +75,7 @@ class Export:
         while chunk := cursor.fetchmany(_AT_ONCE):
             count += len(chunk)
             if count > self._most_rows:
-                raise sqlite3.DatabaseError("more rows than the file has room for: it is damaged")
+                raise sqlite3.DatabaseError(TOO_MANY)
             yield chunk
 
 

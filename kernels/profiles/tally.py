@@ -89,7 +89,9 @@ class Tally:
         times = self._times.get(key)
         if times is None:
             if len(self._times) >= MOST_OPERATORS:
-                raise SimexploreError(f"expected at most {MOST_OPERATORS} distinct operators in one profile, found more")
+                raise SimexploreError(
+                    f"expected at most {MOST_OPERATORS} distinct operators in one profile, found more"
+                )
             times = self._times[key] = array("d")
             self._kernels[key] = plain(kernel)
         times.append(time_us)
