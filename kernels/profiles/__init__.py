@@ -19,7 +19,7 @@ READERS: Mapping[str, str] = MappingProxyType(
     {
         "ncu": "simexplore.kernels.profiles.ncu:read",
         "nsys": "simexplore.kernels.profiles.nsys:read",
-        "kineto": "simexplore.kernels.profiles.kineto:read",
+        "kineto": "simexplore.kernels.profiles.kineto.reader:read",
     }
 )
 """Kind of profile → `module:function` that tallies a file."""

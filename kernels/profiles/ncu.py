@@ -43,7 +43,6 @@ class _Header:
     """Where the columns are that matter."""
 
     width: int
-    line: int
     name: int
     labels: tuple[int, ...]
     """Columns whose text may tell the kernel's range."""
@@ -158,7 +157,6 @@ def _header(path: Path, line: int, names: Cells) -> _Header:
     label_columns = [column for column, name in enumerate(names) if name == NAME or _RANGES.search(name)]
     return _Header(
         width=len(names),
-        line=line,
         name=at[NAME],
         labels=tuple(label_columns),
         times=times,

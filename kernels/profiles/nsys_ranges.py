@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,16 +36,15 @@ class Ranges:
 
 def ranges_in(export: Export, texts: dict[int, str]) -> Ranges:
     """All ranges that tell an operator. `texts` are the strings that do, by id, which ranges may name by `textId`."""
-    start, end, thread, label = (array("q") for _ in range(4))
+    found: Mapping[str, array[int]] = {name: array("q") for name in ("start", "end", "thread", "label")}
     numbers: dict[str, int] = {}
     for table in sorted(name for name in export.tables if TABLES.fullmatch(name)):
-        for begun, ended, owner, text in _told(export, table, texts):
-            start.append(begun)
-            end.append(ended)
-            thread.append(owner)
-            label.append(numbers.setdefault(text, len(numbers)))
-    columns = (np.frombuffer(column, dtype=np.int64) for column in (start, end, thread, label))
-    return Ranges(*columns, tuple(numbers))
+        for start, end, thread, text in _told(export, table, texts):
+            row = (start, end, thread, numbers.setdefault(text, len(numbers)))
+            for column, value in zip(found.values(), row, strict=True):
+                column.append(value)
+    columns = {name: np.frombuffer(column, dtype=np.int64) for name, column in found.items()}
+    return Ranges(**columns, labels=tuple(numbers))
 
 
 def _told(export: Export, table: str, texts: dict[int, str]) -> Iterator[tuple[int, int, int, str]]:

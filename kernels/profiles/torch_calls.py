@@ -61,13 +61,9 @@ class Call:
         """Whether the first inputs lie without gaps and in one order, as far as the profile tells."""
         if self.strides is None or len(self.strides) < tensors:
             return True
-        first = self.strides[0]
-        shapes = zip(self.dims, self.strides, strict=False)
-        same = all(
-            _order(dims, strides) == _order(self.dims[0], first) and _dense(dims, strides)
-            for dims, strides in list(shapes)[:tensors]
-        )
-        return same
+        dims, strides = self.dims[:tensors], self.strides[:tensors]
+        orders = {tuple(_order(*layout)) for layout in zip(dims, strides, strict=True)}
+        return len(orders) == 1 and all(map(_dense, dims, strides))
 
 
 def recorded_call(name: str, dims: object, types: object, values: object, strides: object) -> Call:

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from simexplore.kernels.profiles.kineto_events import Device, Host, Launch, Process, Thread, Trace
+from simexplore.kernels.profiles.kineto.events import Device, Host, Launch, Process, Thread, Trace
 
 GRAPH = "launched by a CUDA graph, which no call is inside of: profile the model without graphs (enforce_eager, no \
 mode='reduce-overhead')"
@@ -133,7 +133,7 @@ def _homes(
     for device in trace.on_gpu:
         number = device.external if hint else device.correlation
         counts[device.place].update(set(known.get(number or 0, ())))
-    homes = {}
+    homes: dict[Place, tuple[Process, ...]] = {}
     for place, count in counts.items():
         (first, most), *others = [*count.most_common(2), (None, 0)]
         homes[place] = (first,) if most > _CLEARLY * others[0][1] else ()

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.profiles.collectives import collective_of
-from simexplore.kernels.profiles.kineto_events import Device, Host, Trace, read_trace
-from simexplore.kernels.profiles.kineto_links import innermost_of, links
+from simexplore.kernels.profiles.kineto.collectives import collective_of
+from simexplore.kernels.profiles.kineto.events import Device, Host, Trace, read_trace
+from simexplore.kernels.profiles.kineto.links import innermost_of, links
 from simexplore.kernels.profiles.tally import NO_TIME, Tally
 from simexplore.kernels.profiles.torch_calls import Call, UnmatchedError, operator_of
 

@@ -12,8 +12,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from simexplore.kernels.profiles import chrome
-from simexplore.kernels.profiles.collectives import NAME
+from simexplore.kernels.profiles.kineto import chrome
+from simexplore.kernels.profiles.kineto.collectives import NAME
 from simexplore.kernels.profiles.torch_calls import MATCHES, Call, recorded_call
 
 CALLS = ("cpu_op", "operator")
@@ -98,7 +98,8 @@ class Trace:
 
 def read_trace(path: Path) -> Trace:
     """The events of a file. Raises SimexploreError where it is no Chrome trace."""
-    trace, same = Trace(), {}
+    trace = Trace()
+    same: dict[Call, Call] = {}
     for name, value in chrome.members(path):
         if name == chrome.EVENTS:
             if isinstance(value, dict) and value.get("ph") == "X":
