@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Decimal = Literal[".", ","]
+_REMEMBERED = 1 << 15
 
 _NUMBER = re.compile(r"(?P<sign>[+-]?)(?P<body>\d[\d.,]*)")
 _GROUPING = str.maketrans("", "", " \u00a0\u202f\u2009'’")
@@ -45,9 +47,15 @@ class Evidence:
         return "," if self.comma else "."
 
 
+@lru_cache(_REMEMBERED)
 def decimal_of(cell: str) -> Literal[".", ",", "?", ""]:
     """The decimal mark of one number: "?" where it may be either, "" where the cell has none or is no number."""
-    text = cell.strip()
+    mark = _shown(cell.strip())
+    return "" if mark in (".", ",") and number_in(cell, mark) is None else mark
+
+
+def _shown(text: str) -> Literal[".", ",", "?", ""]:
+    """What the marks of a text show, be it a number or not."""
     match = _NUMBER.fullmatch(text.translate(_GROUPING))
     if match is None:
         return ""
@@ -71,6 +79,7 @@ def _mark(letter: str) -> Decimal:
     return "." if letter == "." else ","
 
 
+@lru_cache(_REMEMBERED)
 def number_in(cell: str, decimal: Decimal) -> float | None:
     """A number with this decimal mark, or None: with the other one between groups of three, or with neither."""
     group = "," if decimal == "." else "."

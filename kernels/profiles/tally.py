@@ -132,7 +132,9 @@ class Tally:
 
 def plain(text: str) -> str:
     """A profile's text as a cell may hold it: one short line, nothing that a terminal or a spreadsheet obeys."""
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text[:_LONGEST_NAME])
+    shown = text[:_LONGEST_NAME]
+    if not shown.isprintable():
+        shown = "".join(letter if letter.isprintable() else "?" for letter in shown)
     return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") else shown
 
 

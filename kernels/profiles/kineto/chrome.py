@@ -20,8 +20,9 @@ CHUNK = 1 << 20
 """Characters read at once."""
 MOST_OF_ONE = 1 << 24
 """Longest value, in characters, that is no list of events."""
-MOST_OF_ALL = 1 << 33
-"""Longest trace, in characters, unpacked: gzip packs a thousand times."""
+LEAST_PACKED, MOST_PACKED = 1 << 26, 200
+"""A gzipped trace may be so many characters long, or so many times its file's size: traces pack to a thirtieth, while
+gzip can pack a thousand times what is made to fill a machine."""
 
 EVENTS = "traceEvents"
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -34,27 +35,31 @@ def members(path: Path) -> Iterator[tuple[str, Any]]:
         SimexploreError: the file is no JSON object, is cut off, or holds a value longer than `MOST_OF_ONE`.
     """
     try:
-        with _opened(path) as file:
-            yield from _object(_Window(file))
+        file, most = _opened(path)
+        with file:
+            yield from _object(_Window(file, most))
     except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         said = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise SimexploreError(f"{path}: expected a Chrome trace in JSON, found: {said}") from None
 
 
-def _opened(path: Path) -> TextIO:
-    """The text of a file, gzipped or not."""
+def _opened(path: Path) -> tuple[TextIO, int]:
+    """The text of a file, gzipped or not, and how many characters it may have."""
+    size = path.stat().st_size
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     if packed:
-        return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace")
-    return path.open(encoding="utf-8-sig", errors="replace")
+        text = gzip.open(path, "rt", encoding="utf-8-sig", errors="replace")
+        return text, max(LEAST_PACKED, MOST_PACKED * size)
+    return path.open(encoding="utf-8-sig", errors="replace"), size
 
 
 class _Window:
     """A piece of a text, and how far it has been read."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, most: int) -> None:
         self._file = file
+        self._most = most
         self._text = ""
         self._at = 0
         self._taken = 0
@@ -64,8 +69,8 @@ class _Window:
         """Read on behind what is not yet decoded. False at the end. A long value doubles the window each time."""
         chunk = self._file.read(max(CHUNK, len(self._text) - self._at))
         self._taken += len(chunk)
-        if self._taken > MOST_OF_ALL:
-            raise ValueError(f"more than {MOST_OF_ALL >> 30} GiB of text")
+        if self._taken > self._most:
+            raise ValueError(f"over {self._most >> 20} MiB of text in it, which no trace of its size has")
         self._text = self._text[self._at :] + chunk
         self._at = 0
         return bool(chunk)
@@ -98,7 +103,7 @@ class _Window:
                     self._at = end
                     return value
             except json.JSONDecodeError as error:
-                wrong = str(error)
+                wrong = error.msg
             else:
                 wrong = "its end too early (cut off?)"
             if len(self._text) - self._at > MOST_OF_ONE:

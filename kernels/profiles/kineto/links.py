@@ -103,9 +103,9 @@ def _over(stack: list[Host], now_us: float, inclusive: bool) -> bool:
 
 
 def _hints(trace: Trace) -> Mapping[int, list[Host]]:
-    """Calls by their `External id`, unless kernels' ids are their correlations."""
+    """Calls by their `External id`, unless kernels' ids are their correlations, or may be."""
     both = [device for device in trace.on_gpu if device.external is not None and device.correlation is not None]
-    if both and all(device.external == device.correlation for device in both):
+    if 2 * sum(device.external != device.correlation for device in both) <= len(both):
         return {}
     wanted = {device.external for device in trace.on_gpu}
     hints: dict[int, list[Host]] = defaultdict(list)
@@ -125,18 +125,20 @@ def _homes(
     callers = {call.thread[0] for call in trace.calls}
     owners = {process for processes in known.values() for process in processes}
     places = {device.place for device in trace.on_gpu}
-    if len(callers | owners) <= 1:
-        return {place: tuple(callers | owners) for place in places}
-    if not callers <= owners:
+    told = (callers | owners) - {None}
+    if len(told) <= 1:
+        return dict.fromkeys(places, tuple(told) or (None,))
+    if not callers - {None} <= owners:
         return {}
     counts: dict[Place, Counter[Process]] = defaultdict(Counter)
     for device in trace.on_gpu:
         number = device.external if hint else device.correlation
-        counts[device.place].update(set(known.get(number or 0, ())))
+        counts[device.place].update(set(known.get(number or 0, ())) - {None})
     homes: dict[Place, tuple[Process, ...]] = {}
     for place, count in counts.items():
-        (first, most), *others = [*count.most_common(2), (None, 0)]
-        homes[place] = (first,) if most > _CLEARLY * others[0][1] else ()
+        nobody: tuple[Process, int] = (None, 0)
+        (first, most), (_, next_most), *_ = [*count.most_common(2), nobody, nobody]
+        homes[place] = (first,) if most > _CLEARLY * next_most else ()
     return homes
 
 
