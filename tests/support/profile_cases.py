@@ -178,7 +178,8 @@ def export(draw: Random, path: Path, calls: int = 6) -> None:
             "INSERT INTO TARGET_INFO_GPU VALUES (0, 'NVIDIA H100');"
             "CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INT, end INT, deviceId INT, streamId INT, "
             "correlationId INT, globalPid INT, demangledName INT, shortName INT, graphNodeId INT);"
-            "CREATE TABLE CUPTI_ACTIVITY_KIND_RUNTIME (start INT, end INT, globalTid INT, correlationId INT, nameId INT);"
+            "CREATE TABLE CUPTI_ACTIVITY_KIND_RUNTIME (start INT, end INT, globalTid INT, correlationId INT, "
+            "nameId INT);"
             "CREATE TABLE CUPTI_ACTIVITY_KIND_MEMCPY (start INT, end INT, copyKind INT);"
             f"CREATE TABLE {ranges} (start INT, end INT, eventType INT, text TEXT, globalTid INT, textId INT);"
         )

@@ -49,7 +49,7 @@ def _opened(path: Path) -> tuple[TextIO, int]:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     if packed:
-        text = gzip.open(path, "rt", encoding="utf-8-sig", errors="replace")
+        text = gzip.open(path, "rt", encoding="utf-8-sig", errors="replace")  # noqa: SIM115 - closed by `members`
         return text, max(LEAST_PACKED, MOST_PACKED * size)
     return path.open(encoding="utf-8-sig", errors="replace"), size
 

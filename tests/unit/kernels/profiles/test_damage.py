@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from time import perf_counter
@@ -77,10 +78,8 @@ def test_any_bytes_are_one_line(
     path = tmp_path_factory.mktemp("bytes") / "x"
     head = {"kineto": b'{"traceEvents": [', "nsys": b"SQLite format 3\0", "ncu": b'"ID","Kernel Name","Duration"\n'}
     path.write_bytes(head[kind] + content if begun else content)
-    try:
+    with suppress(SimexploreError):
         import_profile(kind, path)
-    except SimexploreError as error:
-        assert str(error)
 
 
 def test_the_command_exits_with_two_and_one_line(tmp_path: Path) -> None:

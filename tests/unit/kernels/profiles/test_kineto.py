@@ -239,15 +239,9 @@ class TestDamagedEvents:
         assert "no time" in reasons(found)["aten::sort"]
 
     def test_other_arguments_than_there_should_be(self, tmp_path: Path) -> None:
-        odd = [
-            {**mm(3, 300), "args": None},
-            {**mm(3, 400), "args": []},
-            {"ph": "X"},
-            None,
-            5,
-            {**mm(4, 500), "pid": []},
-        ]
-        found = of(tmp_path, mm(1, 0), launch(1, 5), kernel(1, 50, 7.0), *odd, deviceProperties=None)
+        args: list[Any] = [{**mm(3, 300), "args": None}, {**mm(3, 400), "args": []}, {**mm(4, 500), "pid": []}]
+        whole: list[Any] = [mm(1, 0), launch(1, 5), kernel(1, 50, 7.0)]
+        found = of(tmp_path, *whole, *args, {"ph": "X"}, *[None, 5], deviceProperties=None)  # type: ignore[arg-type]
         assert texts(found) == {"gemm m=1 n=32 k=128 batch=1": 7.0}
         assert set(found.frame["device"]) == {"unknown GPU 0"}
 
