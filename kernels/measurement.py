@@ -1,13 +1,14 @@
 """The table of measured kernels: one row a kernel, its parameters, its time, and how it was timed.
 
 Columns are `source, device, op, dtype, time_us`, the operator's own parameters under their own names (`m`, `n`, `k`,
-`seq_kv`, `kv_dtype`, …), optionally `power_w` and `earlier_shapes`; any other column is kept and ignored.
+`seq_kv`, `kv_dtype`, …), optionally `power_w`, `earlier_shapes` and how the row was run (`launch`, `clocks`, `caches`);
+any other column is kept and ignored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
@@ -25,6 +26,8 @@ KEYS = ("source", "device", "op", "dtype")
 """Text columns that every table has."""
 TIME = "time_us"
 POWER = "power_w"
+LAUNCH, CLOCKS, CACHES = "launch", "clocks", "caches"
+"""Optional: how a row was run, where its source does not tell. The words that each may hold are in `TAKEN`."""
 EARLIER_SHAPES = "earlier_shapes"
 """Optional, of eager rows: how many other shapes of the operator the same process had called before."""
 
@@ -56,10 +59,30 @@ class Conditions:
     """Kernels were repeated until clocks and power had settled at the board's limit."""
     eager: bool = False
     """A framework was called on an idle stream: the host's time up to the first launch is part of the row's."""
+    base_clocks: bool = False
+    """Clocks were locked to the base clock, as Nsight Compute does."""
+    cold_caches: bool = False
+    """Caches were flushed before each run: copies of operands don't matter, none is in L2."""
 
 
 ASSUMED = Conditions()
 """Conditions of a source that no adaptor knows."""
+
+TAKEN: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        LAUNCH: {word: {"launch": word} for word in ("stream", "graph", "profiled")},
+        CLOCKS: {"boost": {"base_clocks": False}, "base": {"base_clocks": True}},
+        CACHES: {"warm": {"cold_caches": False}, "flushed": {"cold_caches": True}},
+    }
+)
+"""Column → word in it → what it says of the conditions."""
+
+
+def conditions_told(conditions: Conditions, row: Mapping[str, str]) -> Conditions:
+    """Conditions of a source, changed by what a row says itself in the columns of `TAKEN`."""
+    changes = [words[row[column]] for column, words in TAKEN.items() if row.get(column)]
+    return replace(conditions, **{name: value for change in changes for name, value in change.items()})
+
 
 ConditionsOf = Callable[[str, str], Conditions]
 """(source, op) → how those rows were run."""
@@ -141,6 +164,9 @@ def checked(frame: pd.DataFrame, name: str, place: Place) -> pd.DataFrame:
         table[POWER] = _numbers(table[POWER], POWER, "a power above 0 in watts, or nothing", place, above=0.0)
     for column in (_count_columns() | {EARLIER_SHAPES}) & set(table.columns):
         table[column] = _numbers(table[column], column, "a whole number, or nothing", place, whole=True)
+    for column in TAKEN.keys() & set(table.columns):
+        wrong = ~table[column].isin(["", *TAKEN[column]])
+        _refuse(wrong, table[column], column, f"{', '.join(TAKEN[column])}, or nothing", place)
     for op in table["op"].unique():
         if op in FAMILIES:
             _check_family(table, op, name, place)
@@ -210,7 +236,7 @@ def _kinds() -> Mapping[str, str]:
 
 
 def _text_columns() -> set[str]:
-    return {*KEYS, *(name for name, kind in _kinds().items() if kind != "count")}
+    return {*KEYS, *TAKEN, *(name for name, kind in _kinds().items() if kind != "count")}
 
 
 def _count_columns() -> set[str]:

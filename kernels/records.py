@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from simexplore.kernels.measurement import EARLIER_SHAPES, Conditions, Measurements
+from simexplore.kernels.measurement import EARLIER_SHAPES, TAKEN, Conditions, Measurements, conditions_told
 from simexplore.workloads.dtypes import DTYPES, bytes_of
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.parameters import ParameterError, parameters_of
@@ -56,7 +56,7 @@ def operator_columns(measurements: Measurements) -> tuple[list[OperatorColumn], 
     columns: list[OperatorColumn] = []
     refused: Counter[str] = Counter()
     frame = measurements.frame.reset_index(drop=True)
-    keys = ["source", "op", *sorted(_dtype_parameters() & set(frame.columns))]
+    keys = ["source", "op", *sorted((_dtype_parameters() | TAKEN.keys()) & set(frame.columns))]
     for key, rows in frame.groupby(keys, sort=False):
         values = {name: str(value) for name, value in zip(keys, key, strict=True)}
         source, op = values.pop("source"), values.pop("op")
@@ -64,7 +64,7 @@ def operator_columns(measurements: Measurements) -> tuple[list[OperatorColumn], 
         if reason is not None:
             refused[reason] += len(rows)
             continue
-        conditions = measurements.conditions_of(source, op)
+        conditions = conditions_told(measurements.conditions_of(source, op), values)
         dtypes = _dtypes(op, values, conditions)
         good, reasons = _consistent(op, rows, dtypes)
         refused.update(reasons)

@@ -49,6 +49,8 @@ class Conditions:
     """True: kernels run for so long that the board's power limit holds from the start of each."""
     eager: bool = False
     """True: a framework is called on an idle stream, and the time the host takes up to the first launch is told too."""
+    base_clocks: bool = False
+    """True: the clock is locked to `clock.base`, as a profiler of kernels does."""
     pace: float = 1.0
     """Time of these runs over that of most: a measured GPU of its own, whose clock settles elsewhere."""
 

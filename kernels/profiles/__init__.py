@@ -19,19 +19,22 @@ READERS: Mapping[str, str] = MappingProxyType(
     {
         "ncu": "simexplore.kernels.profiles.ncu:read",
         "nsys": "simexplore.kernels.profiles.nsys:read",
-        "kineto": "simexplore.kernels.profiles.kineto:read",
+        "kineto": "simexplore.kernels.profiles.kineto.reader:read",
     }
 )
 """Kind of profile → `module:function` that tallies a file."""
 
 
-def import_profile(kind: str, path: Path, device: str | None = None) -> Imported:
+def import_profile(
+    kind: str, path: Path, device: str | None = None, taken: Mapping[str, str] | None = None
+) -> Imported:
     """The rows of a profile, one for each distinct operator, and what could not be matched.
 
     Args:
         kind: one of `READERS`.
         path: the exported profile.
         device: name for the `device` column where the profile's own is not wanted.
+        taken: how kernels were run where that was not the profiler's default: words of `measurement.TAKEN` by column.
 
     Raises:
         SimexploreError: an unknown kind, no such file, or a file that is not such a profile.
@@ -46,4 +49,5 @@ def import_profile(kind: str, path: Path, device: str | None = None) -> Imported
     read: Callable[[Path, Tally], None] = getattr(import_module(module), function)
     tally = Tally(kind, device)
     read(path, tally)
+    tally.taken = {**tally.taken, **(taken or {})}
     return tally.imported()

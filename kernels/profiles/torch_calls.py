@@ -41,15 +41,71 @@ class Call:
     dims: Dims
     """Shape of each input; empty where it is no tensor."""
     dtype: str
-    """Ours, of the first tensor."""
+    """Ours, of the first tensor of a type that we have."""
     values: Sequence[str] = ()
     """Inputs that are no tensors, as text, at their position; empty where they were not recorded."""
+    types: Sequence[str] = ()
+    """The profiler's name of each input's type; empty where they were not recorded."""
+    strides: Dims | None = None
+    """Strides of each input, in elements; None where they were not recorded."""
+    by_kernel: bool = False
+    """What it launched is known to be a kernel, no copy by the driver."""
 
     def value(self, position: int) -> str:
         """A recorded input that is no tensor. Raises UnmatchedError where the profile does not have it."""
         if position >= len(self.values) or self.values[position] == "":
             raise UnmatchedError(f"{self.name}: the profile does not tell input {position}")
         return self.values[position]
+
+    def of_one_layout(self, tensors: int) -> bool:
+        """Whether the first inputs lie without gaps and in one order, as far as the profile tells."""
+        if self.strides is None or len(self.strides) < tensors:
+            return True
+        dims, strides = self.dims[:tensors], self.strides[:tensors]
+        orders = {tuple(_order(*layout)) for layout in zip(dims, strides, strict=True)}
+        return len(orders) == 1 and all(map(_dense, dims, strides))
+
+
+def recorded_call(name: str, dims: object, types: object, values: object, strides: object) -> Call:
+    """A call from what a profile has of it, whatever that is; what has another form was not recorded."""
+    kinds = tuple(kind if isinstance(kind, str) else "" for kind in types) if isinstance(types, list) else ()
+    return Call(
+        name,
+        shapes_in(dims),
+        next((DTYPES[kind] for kind in kinds if kind in DTYPES), ""),
+        tuple(value if isinstance(value, str) else "" for value in values) if isinstance(values, list) else (),
+        kinds,
+        shapes_in(strides) if isinstance(strides, list) and strides else None,
+    )
+
+
+def shapes_in(value: object) -> tuple[tuple[int, ...], ...]:
+    """Shapes, one an input; an input that is a list of tensors, or nonsense, has none."""
+    return tuple(_shape(entry) for entry in value) if isinstance(value, list | tuple) else ()
+
+
+def _shape(entry: object) -> tuple[int, ...]:
+    sizes = entry if isinstance(entry, list | tuple) else ()
+    return tuple(sizes) if all(type(size) is int and size >= 0 for size in sizes) else ()
+
+
+def _order(dims: Sequence[int], strides: Sequence[int]) -> list[int]:
+    """Strides of the dimensions that have more than one element."""
+    return [stride for size, stride in zip(dims, strides, strict=False) if size != 1]
+
+
+def _dense(dims: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether a tensor's elements fill a piece of memory, in whatever order of its dimensions."""
+    if len(dims) != len(strides):
+        return False
+    expected = 1
+    for stride, size in sorted(zip(strides, dims, strict=True)):
+        if size == 1:
+            continue
+        if stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def operator_of(call: Call) -> Operator:
@@ -65,7 +121,7 @@ def operator_of(call: Call) -> Operator:
     try:
         operator = MATCHES[call.name](call)
         operator.validate()
-    except (IndexError, ValueError) as error:
+    except (IndexError, TypeError, ValueError, OverflowError) as error:
         raise UnmatchedError(f"shapes {list(map(list, call.dims))} are not those of {call.name}") from error
     except ParameterError as error:
         raise UnmatchedError(f"{error.owner}: {error.parameter} is not {error.expected}") from error
@@ -76,8 +132,8 @@ def _matmul(first: int) -> Callable[[Call], Operator]:
     """A product of the inputs at `first` and after it, [(batch,) m, k] times [(batch,) k, n]."""
 
     def match(call: Call) -> Operator:
-        (*batch, m, k), (*_, k_of_b, n) = call.dims[first], call.dims[first + 1]
-        if k != k_of_b:
+        (*batch, m, k), (*batch_of_b, k_of_b, n) = call.dims[first], call.dims[first + 1]
+        if k != k_of_b or batch != batch_of_b:
             raise ValueError
         return ops.Gemm(m=m, n=n, k=k, batch=prod(batch), dtype=call.dtype)
 
@@ -125,23 +181,52 @@ def _pair(text: str) -> tuple[int, int]:
 
 
 def _elementwise(family: str, tensors: int) -> Callable[[Call], Operator]:
-    """A named elementwise operator on tensors of one shape."""
+    """A named elementwise operator on tensors of one shape, one type and one layout."""
 
     def match(call: Call) -> Operator:
         shapes = {tuple(call.dims[position]) for position in range(tensors)}
         if len(shapes) != 1:
             raise UnmatchedError("inputs of several shapes (broadcasting) are not modelled")
+        if len(set(call.types[:tensors])) > 1:
+            raise UnmatchedError("inputs of several types (converting) are not modelled")
+        if not call.of_one_layout(tensors):
+            raise UnmatchedError("inputs of several layouts (permuting, gaps) are not modelled")
         return ops.FAMILIES[family](elements=prod(shapes.pop()), dtype=call.dtype)  # type: ignore[call-arg]
 
     return match
 
 
-def _rowwise(family: str) -> Callable[[Call], Operator]:
-    """A row-wise operator over the last dimension."""
+def _copy(call: Call) -> Operator:
+    """copy_(destination, source): PyTorch lets the driver copy what needs no kernel of its own."""
+    operator = _elementwise("copy", 2)(call)
+    if call.strides is None and call.by_kernel:
+        raise UnmatchedError("a copy by a kernel permutes or converts; the profile has no strides that tell")
+    return operator
+
+
+def _rowwise(family: str, dimension: int | None = None) -> Callable[[Call], Operator]:
+    """A row-wise operator over the last dimension; `dimension` is the input that may name another one."""
 
     def match(call: Call) -> Operator:
         *rows, cols = call.dims[0]
+        told = dimension is not None and dimension < len(call.values) and call.values[dimension]
+        if told and int(told) not in (-1, len(rows)):
+            raise UnmatchedError(f"{family} over another dimension than the last is not modelled")
         return ops.FAMILIES[family](rows=prod(rows), cols=cols, dtype=call.dtype)  # type: ignore[call-arg]
+
+    return match
+
+
+def _normalised(family: str) -> Callable[[Call], Operator]:
+    """A norm over the trailing dimensions that its second input names; the last alone where that was not recorded."""
+
+    def match(call: Call) -> Operator:
+        named = re.findall(r"\d+", call.values[1]) if len(call.values) > 1 else []
+        shape = tuple(map(int, named)) or tuple(call.dims[0][-1:])
+        if tuple(call.dims[0][-len(shape) :]) != shape or not shape:
+            raise ValueError
+        rows = prod(call.dims[0][: -len(shape)])
+        return ops.FAMILIES[family](rows=rows, cols=prod(shape), dtype=call.dtype)  # type: ignore[call-arg]
 
     return match
 
@@ -167,11 +252,11 @@ MATCHES: Mapping[str, Callable[[Call], Operator]] = MappingProxyType(
         "aten::relu": _elementwise("relu", 1),
         "aten::relu_": _elementwise("relu", 1),
         "aten::gelu": _elementwise("gelu", 1),
-        "aten::copy_": _elementwise("copy", 2),
-        "aten::_softmax": _rowwise("softmax"),
-        "aten::native_layer_norm": _rowwise("layernorm"),
-        "aten::rms_norm": _rowwise("rmsnorm"),
-        "aten::_fused_rms_norm": _rowwise("rmsnorm"),
+        "aten::copy_": _copy,
+        "aten::_softmax": _rowwise("softmax", 1),
+        "aten::native_layer_norm": _normalised("layernorm"),
+        "aten::rms_norm": _normalised("rmsnorm"),
+        "aten::_fused_rms_norm": _normalised("rmsnorm"),
         "aten::embedding": _embedding,
     }
 )

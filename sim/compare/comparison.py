@@ -203,8 +203,8 @@ def conditions_in(column: OperatorColumn, gpu: Gpu) -> Conditions:
     """The data set's conditions in the words of the simulator: copies that fill this machine's L2, and so on."""
     given = column.conditions
     cache = CacheState(
-        weight_copies=_weight_copies(column.record, given, gpu),
-        activation_copies=float(given.activation_copies),
+        weight_copies=np.inf if given.cold_caches else _weight_copies(column.record, given, gpu),
+        activation_copies=np.inf if given.cold_caches else float(given.activation_copies),
         earlier_shapes=0.0 if column.earlier_shapes is None else column.earlier_shapes,
     )
     told = Conditions(
@@ -213,6 +213,7 @@ def conditions_in(column: OperatorColumn, gpu: Gpu) -> Conditions:
         attention_module=given.attention_module,
         sustained=given.sustained,
         eager=given.eager,
+        base_clocks=given.base_clocks,
     )
     paces = gpu.calibration.pace.get(group_of(column.record, told), {}) if gpu.calibration is not None else {}
     return replace(told, pace=paces.get(column.source, 1.0))

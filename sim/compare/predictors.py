@@ -19,6 +19,7 @@ from simexplore.errors import SimexploreError
 from simexplore.kernels.measurement import POWER, TIME
 from simexplore.kernels.records import OperatorColumn
 from simexplore.sim.conditions import Conditions
+from simexplore.sim.estimate.operators import as_run
 from simexplore.workloads.hints import did_you_mean
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.parameters import parameters_of
@@ -87,21 +88,22 @@ def held_out_rows(count: int, seed: int) -> npt.NDArray[np.bool_]:
 def roofline(gpu: Gpu) -> Forecaster:
     """t = launch + max(flops / peak, compulsory bytes / bandwidth) (Williams, Waterman and Patterson, 2009).
 
-    The peak is that of the unit which multiplies the type, of the FP32 pipes for what multiplies no matrices. A
-    collective takes its bytes over its link.
+    Under a profiler the launch takes nothing. The peak is that of the unit which multiplies the type, of the FP32 pipes
+    for what multiplies no matrices. A collective takes its bytes over its link.
     """
 
     def forecast(column: OperatorColumn, conditions: Conditions) -> Forecast:
-        op = column.record
-        launch_s = gpu.launch.graph_s if conditions.launch == "graph" else gpu.launch.stream_s
+        op, machine = column.record, as_run(gpu, conditions)
+        launch = machine.launch
+        launch_s = {"graph": launch.graph_s, "stream": launch.stream_s, "profiled": 0.0}[conditions.launch]
         if isinstance(op, Collective):
-            link = gpu.links.nvlink or gpu.links.pcie
+            link = machine.links.nvlink or machine.links.pcie
             times = np.atleast_1d(np.asarray(op.link_bytes / link.bandwidth_bytes_per_s, dtype=np.float64))
             return Forecast(times + launch_s, ["link"] * len(times))
-        unit, peak = _peak_ops_per_s(op, gpu)
+        unit, peak = _peak_ops_per_s(op, machine)
         compute_s, memory_s = (
             np.atleast_1d(np.asarray(amount, dtype=np.float64))
-            for amount in (op.flops / peak, op.min_bytes / gpu.dram.bandwidth_bytes_per_s)
+            for amount in (op.flops / peak, op.min_bytes / machine.dram.bandwidth_bytes_per_s)
         )
         bound = np.where(compute_s > memory_s, unit, "dram").tolist()
         return Forecast(np.maximum(compute_s, memory_s) + launch_s, bound)

@@ -28,6 +28,8 @@ from simexplore.workloads.ops import Operator
 ARRAY_BYTES = 120 * 1024
 """Size of the arrays of rows x candidates that are worked on at once: tens of them fit a core's L2 cache, and an
 allocator that gives arrays of 128 KiB and more back to the system (glibc's malloc, M_MMAP_THRESHOLD) keeps them."""
+NO_LIMIT_W = 1e9
+"""A power limit that holds no kernel back."""
 MOST_ROWS = 2048
 """Rows mapped at once where there is nothing to choose: there, time goes to numpy's calls, not into its loops."""
 
@@ -98,8 +100,7 @@ def _nothing_fits(op: Operator, gpu: Gpu, time_s: FloatArray) -> str:
 
 def physics(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool = False) -> Cost:
     """`predict` without the learned correction and without intervals; the energy includes idle power."""
-    if conditions.sustained:
-        gpu = gpu.model_copy(update={"power": gpu.power.model_copy(update={"burst_headroom": 0.0})})
+    gpu = as_run(gpu, conditions)
     parts = [_cost_of_chunk(part, gpu, state, with_traits) for part, state in _chunks(op, gpu, conditions)]
     told = [part.traits for part in parts if part.traits is not None]
     time = conditions.pace * np.concatenate([part.time_s for part in parts])
@@ -110,6 +111,27 @@ def physics(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool
         busy_s=np.concatenate([part.busy_s for part in parts], axis=1),
         traits=np.concatenate(told) if told else None,
     )
+
+
+def as_run(gpu: Gpu, conditions: Conditions) -> Gpu:
+    """The machine in the state that conditions keep it in: without bursts above the power limit, or at its base clock.
+
+    The base clock is the one that the vendor guarantees within the power limit, so that does not hold it back.
+
+    Raises:
+        SimexploreError: a base clock is asked for, and the machine's file has none.
+    """
+    if not (conditions.sustained or conditions.base_clocks):
+        return gpu
+    power, clock = gpu.power, gpu.clock
+    if conditions.sustained:
+        power = power.model_copy(update={"burst_headroom": 0.0})
+    if conditions.base_clocks:
+        if clock.base_hz is None:
+            raise SimexploreError(f"rows at base clocks need clock.base, and {gpu.name} has none (--set clock.base=…)")
+        clock = clock.model_copy(update={"boost_hz": clock.base_hz})
+        power = power.model_copy(update={"tdp_w": NO_LIMIT_W})
+    return gpu.model_copy(update={"power": power, "clock": clock})
 
 
 def kernels_of(op: Operator, gpu: Gpu, conditions: Conditions) -> tuple[Demand, ...]:
