@@ -262,6 +262,12 @@ def test_results_are_held_until_their_last_reader_ends() -> None:
         Memory(whole, "machine", 99.0)
 
 
+def test_parts_of_the_memory_that_hold_nothing_are_not_shown() -> None:
+    parts = Graph("mine", (), {"weights": 100.0, "kv_cache": 0.0, "flag": 0.5})
+    with pytest.raises(SimexploreError, match=r"\(weights 1e-07 GB, flag 5e-10 GB\)"):
+        Memory(parts, "machine", 99.0)
+
+
 def test_probes_that_do_not_ask_are_not_told() -> None:
     told: list[tuple[str, int, object]] = []
 
