@@ -64,15 +64,16 @@ class Alarm:
 
     __slots__ = ("_callbacks", "_clock", "_event", "_priority", "_queued_fs", "_ring", "at_fs")
 
+    at_fs: int
+    """When it goes off [fs]; when it last did, if it is not set."""
+    _queued_fs: int
+
     def __init__(self, clock: Clock, ring: Callable[[], None], priority: EventPriority) -> None:
         self._clock = clock
         self._ring = ring
         self._priority = priority
         self._callbacks: list[Callable[[Event], None]] = [self._go_off]
         self._event = _Recurring(clock)
-        self._queued_fs = -1
-        self.at_fs = -1
-        """When it goes off [fs]; when it last did, if it is not set."""
 
     @property
     def is_set(self) -> bool:

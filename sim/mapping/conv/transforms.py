@@ -171,8 +171,8 @@ def _transform(
     stream = Stream(
         read_bytes=read / use,
         write_bytes=write / use,
-        flops=0.0 * read,
-        special_ops=0.0 * read,
+        flops=np.zeros_like(read),
+        special_ops=np.zeros_like(read),
         warm_share=warm_share(read, copies, write, gpu),
         written_back_share=written_back_share(read + write, gpu),
     )

@@ -35,11 +35,12 @@ class Stage:
     @contextmanager
     def held(self, stays: bool) -> Iterator[None]:
         """The SMs that are free are held meanwhile, by a kernel that stays on them."""
-        array = self.array if stays else None
-        parts = 0 if array is None else array.hold()
+        if self.array is None or not stays:
+            yield
+            return
+        parts = self.array.hold()
         yield
-        if array is not None:
-            array.release(parts)
+        self.array.release(parts)
 
 
 def stage_of(place: Place, clock: Clock, network: FlowNetwork, probes: Probes) -> Stage:

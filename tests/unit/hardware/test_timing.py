@@ -313,6 +313,12 @@ def test_launches(gpu: Gpu, launch: Any, alone_s: float, with_helpers_s: float) 
     assert launch_seconds(demand, gpu, launch).item() == pytest.approx(with_helpers_s)
 
 
+def test_rows_with_and_without_products(gpu: Gpu) -> None:
+    """One row has no tensor operations, the other 5000 on ten SMs."""
+    demand = kernel().but(work={"tensor_ops": np.array([0.0, 5000.0])})
+    assert kernel_seconds(demand, gpu).ravel() / NS == pytest.approx(np.array([0.0, 5.0]))
+
+
 def test_the_power_limit_slows_what_is_on_the_clock_and_not_dram(gpu: Gpu) -> None:
     """1e-9 J an operation makes 10 x 3000 x 1e-9 / 30 ns = 1000 W, eight times what is allowed; exponent 3: f = 1/2."""
     machine = changed(
