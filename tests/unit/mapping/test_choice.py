@@ -43,6 +43,7 @@ def taken(kernel: KernelDemand, conditions: Conditions = CONDITIONS) -> list[flo
 
 def test_each_row_has_the_fastest_of_its_candidates() -> None:
     assert taken(demand(table([30, 20, 40], [50, 70, 60]))) == [20, 50]
+    assert taken(demand(table([30, 20]))) == [20]
 
 
 def test_what_the_library_has_not_is_not_taken() -> None:
