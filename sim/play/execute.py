@@ -104,13 +104,14 @@ class _Playback:
         for stream, nodes in streams.items():
             self._clock.process(self._play_stream(stream, nodes))
         self._clock.run()
+        place_in_graph = {node.name: place for place, node in enumerate(self._graph.nodes)}
         idle_j = seconds(self._end_fs) * sum(idle_w(place.arch) for place in self._places.values())
         return Run(
             time_s=seconds(self._end_fs),
             energy_j=self._loads.dynamic_energy_j(self._end_fs) + idle_j,
             peak_memory_bytes=self._peak.peak_bytes,
             utilization=self._loads.utilization(self._end_fs),
-            ops=tuple(sorted(self._ops, key=lambda op: op.start_s)),
+            ops=tuple(sorted(self._ops, key=lambda op: (op.start_s, place_in_graph[op.name]))),
         )
 
     def _play_stream(self, stream: int, nodes: list[Node]) -> Process:

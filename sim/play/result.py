@@ -25,7 +25,7 @@ class Run:
     Resources of places that the graph uses; those of other GPUs than the first begin with its name, `b.dram`.
     """
     ops: tuple[OpRun, ...]
-    """The nodes in the order in which they started."""
+    """The nodes in the order in which they started; those that started together as the graph has them."""
 
     @property
     def mean_power_w(self) -> float:

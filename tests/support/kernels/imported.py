@@ -9,7 +9,7 @@ import pytest
 
 from simexplore.kernels.profiles.tally import Imported
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "cases" / "profiles"
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "cases" / "profiles"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/cases/profiles is not here")
 
 GEMM_KERNEL = "ampere_bf16_s16816gemm_bf16_128x64_ldg8_f2f_stages_64x4_tn"
