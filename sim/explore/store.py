@@ -9,7 +9,6 @@ folder, and what is read is checked first.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,7 +32,8 @@ from simexplore.sim.explore.storage.database import (
     writing,
 )
 from simexplore.sim.explore.storage.folder import FolderLock, written_aside
-from simexplore.sim.explore.storage.header import Header, check_layout, difference
+from simexplore.sim.explore.storage.header import Header, difference
+from simexplore.sim.explore.storage.tables import begin, keep, read_header, read_meta
 from simexplore.sim.explore.table import POINT, Column, FloatArray, Index, decode, harmless
 
 if TYPE_CHECKING:
@@ -42,11 +42,6 @@ if TYPE_CHECKING:
 FILE = "sweep.sqlite"
 MAX_POINTS = 100_000_000
 """Of a sweep."""
-_TABLES = (
-    'CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, "check" INTEGER NOT NULL)',
-    "CREATE TABLE IF NOT EXISTS chunks (first INTEGER PRIMARY KEY, points INTEGER NOT NULL, data BLOB NOT NULL, "
-    'failures BLOB NOT NULL, "check" INTEGER NOT NULL)',
-)
 
 
 @dataclass(frozen=True)
@@ -115,12 +110,8 @@ class Store:
         database = open_to_write(path)
         try:
             with writing(database.connection):
-                for statement in _TABLES:
-                    database.connection.execute(statement)
-                if not database.connection.execute("SELECT 1 FROM meta LIMIT 1").fetchone():
-                    for key, value in header.rows().items():
-                        _keep(database.connection, key, value)
-            return cls(database, _read_header(database), lock)._of(header)
+                begin(database.connection, header)
+            return cls(database, read_header(database), lock)._of(header)
         except BaseException:
             database.close()
             raise
@@ -161,7 +152,7 @@ class Store:
             if not database.connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
                 database.close()
                 return None
-            store = cls(database, _read_header(database))
+            store = cls(database, read_header(database))
             store._verify()
         except BaseException:
             database.close()
@@ -241,7 +232,7 @@ class Store:
     def keep_left_out(self, factors: Mapping[str, float]) -> None:
         """Keep what `learned.left_out` says."""
         with told(self.path), writing(self._connection):
-            _keep(self._connection, "left_out", json.dumps(factors))
+            keep(self._connection, "left_out", json.dumps(factors))
 
     @property
     def finished(self) -> bool:
@@ -251,11 +242,11 @@ class Store:
     def finish(self) -> None:
         """All points are there: from now on the folder is only read."""
         with told(self.path), writing(self._connection):
-            _keep(self._connection, "finished", json.dumps(self.count()))
+            keep(self._connection, "finished", json.dumps(self.count()))
 
     def _read_meta(self) -> dict[str, str]:
         with told(self.path):
-            return _meta(self._connection)
+            return read_meta(self._connection)
 
     def done(self) -> list[tuple[int, int]]:
         """The stored points as ranges (first, behind the last), in order and joined where they touch."""
@@ -364,32 +355,6 @@ def _is_file(path: Path) -> bool:
     with suppress(OSError, ValueError):  # a name that is too long, or holds a null character
         return path.is_file()
     return False
-
-
-def _keep(connection: sqlite3.Connection, key: str, value: str) -> None:
-    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (key, value, check_sum(key, value)))
-
-
-def _meta(connection: sqlite3.Connection) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for row in connection.execute('SELECT key, value, "check" FROM meta'):
-        key, value = checked(row)
-        found[str(key)] = str(value)
-    return found
-
-
-def _read_header(database: Database) -> Header:
-    """The header of a store that this version can read. Raises sqlite3.Error or DamageError."""
-    found = database.connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-    if found is None:
-        raise DamageError("it does not say its layout")
-    try:
-        check_layout(json.loads(found[0]))
-    except SimexploreError as error:
-        raise SimexploreError(f"{one_line(str(database.path))}: {error}") from None
-    except (TypeError, ValueError):
-        raise DamageError("it does not say its layout") from None
-    return Header.from_rows(_meta(database.connection))
 
 
 def gaps(done: Sequence[tuple[int, int]], first: int, stop: int) -> list[tuple[int, int]]:

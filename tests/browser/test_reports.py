@@ -12,7 +12,8 @@ import pytest
 from pages import canvas_of, point_of, rows_shown, until
 from reports import COLUMNS, FAILED, make_store, metadata
 
-from simexplore.sim.explore.store import Chunk, Header, Store
+from simexplore.sim.explore.storage.header import Header
+from simexplore.sim.explore.store import Chunk, Store
 from simexplore.sim.explore.table import Column
 from simexplore.sim.report.sweep import sweep_html
 

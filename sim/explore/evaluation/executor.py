@@ -79,9 +79,12 @@ class Pool:
 
     @property
     def executor(self) -> Executor:
-        """The executor, made when it is first needed."""
+        """The executor, made when it is first needed. Raises SimexploreError where the system has no room for it."""
         if self._executor is None:
-            self._executor = self._make()
+            try:
+                self._executor = self._make()
+            except OSError as error:
+                raise SimexploreError(f"workers can't be started: {error.strerror or error}") from None
         return self._executor
 
     def start(self) -> None:
@@ -114,7 +117,7 @@ def processes(jobs: int) -> Pool:
 
 class _Workers(Pool):
     def start(self) -> None:
-        with suppress(*self.lost):  # a worker that dies is missed when it is given points
+        with suppress(*self.lost, OSError):  # a worker that dies is missed when it is given points
             for _ in range(self.slots):
                 self.executor.submit(os.getpid)
 
@@ -300,9 +303,10 @@ def _try_again(error: BaseException, times: int) -> None:
 
 
 def _submit(pool: Pool, job: bytes, chunk: tuple[int, int], points: Callable[[int, int], FloatArray]) -> Future[Any]:
+    lost: tuple[type[BaseException], ...] = (*pool.lost, OSError)
     try:
         return pool.executor.submit(evaluate_chunk, job, chunk[0], points(*chunk))
-    except pool.lost as error:
+    except lost as error:
         failed: Future[Any] = Future()
         failed.set_exception(error)
         return failed

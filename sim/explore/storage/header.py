@@ -103,6 +103,8 @@ def difference(found: Header, wanted: Header) -> str:
 
 def _version_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     name = next(name for name in sorted({*before, *now}) if before.get(name) != now.get(name))
+    if name == "code":
+        return "simexplore's own code was another"
     return f"its version of {name} was {before.get(name, 'unknown')}, and is {now.get(name, 'unknown')} now"
 
 

@@ -13,7 +13,8 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.explore.analysis import bottleneck_changes, bottlenecks, sensitivity
 from simexplore.sim.explore.sampler import make_sampler
-from simexplore.sim.explore.store import Chunk, Header, Store
+from simexplore.sim.explore.storage.header import Header
+from simexplore.sim.explore.store import Chunk, Store
 from simexplore.sim.explore.table import Column, FloatArray
 
 AXES = ("a", "b", "c")

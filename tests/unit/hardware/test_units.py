@@ -18,8 +18,9 @@ from simexplore.sim.hardware.cache import hit_share
 from simexplore.sim.hardware.idle import idle_w
 from simexplore.sim.hardware.link import link_seconds
 from simexplore.sim.hardware.norms import norm, norm_of_counts
-from simexplore.sim.hardware.occupancy import can_run, ctas_per_sm
+from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.hardware.power import dynamic_energy_j, throttle
+from simexplore.sim.hardware.timing import kernel_seconds, kernel_timing
 
 
 def a(*numbers: float) -> Any:
@@ -35,7 +36,7 @@ def test_norm_of_three_and_four(p: float, expected: float) -> None:
 
 
 @pytest.mark.parametrize("p", [2.0, 4.0, 5.0])
-def test_powers_and_roots_undo_each_other(p: float) -> None:
+def test_counted_terms_come_several_times(p: float) -> None:
     several = norm_of_counts((a(1.0), a(2.0)), (a(3.0),), p)
     assert several(a(5.0)) == pytest.approx((5**p + 10**p + 3**p) ** (1 / p))
 
@@ -67,11 +68,12 @@ def grid(warps: float = 1.0, registers: float = 1.0, shared: float = 0.0, offere
 def test_each_limit_of_the_occupancy(demand: KernelDemand, held: int) -> None:
     gpu = round_gpu()
     assert ctas_per_sm(demand, gpu).tolist() == [held]
-    assert can_run(demand, gpu).tolist() == [held > 0]
+    assert kernel_timing(demand, gpu).waves.fits.tolist() == [held > 0]
 
 
 def test_what_a_library_does_not_offer_cannot_run() -> None:
-    assert can_run(grid(offered=False), round_gpu()).tolist() == [False]
+    assert kernel_seconds(grid(offered=False), round_gpu()).tolist() == [np.inf]
+    assert np.isfinite(kernel_seconds(grid(), round_gpu())).all()
 
 
 def test_no_driver_asks_for_shared_memory_without_a_limit() -> None:
