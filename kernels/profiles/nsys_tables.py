@@ -97,7 +97,7 @@ def opened(path: Path) -> Iterator[Export]:
             database.execute("PRAGMA trusted_schema = OFF")
             database.execute("PRAGMA cell_size_check = ON")
             yield Export(path, database)
-    except (sqlite3.Error, OverflowError, OSError) as error:
+    except (sqlite3.Error, OverflowError, OSError, UnicodeError) as error:  # its messages quote a damaged file's bytes
         raise SimexploreError(f"{path}: expected an SQLite export of Nsight Systems, found: {error}") from None
 
 
