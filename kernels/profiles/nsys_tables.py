@@ -21,7 +21,7 @@ NONE = int(np.iinfo(np.int64).min)
 """No number; ids and times of a profile are never that."""
 LEAST_ROW_BYTES = 4
 """A row of a table takes at least so much of the file; more rows than fit are a damaged file's."""
-LONGEST_CELL = 1 << 20
+LONGEST_CELL = 1 << 24
 TOO_MANY = "more rows than the file has room for: it is damaged"
 _AT_ONCE = 20_000
 
