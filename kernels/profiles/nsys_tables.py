@@ -21,7 +21,7 @@ NONE = int(np.iinfo(np.int64).min)
 """No number; ids and times of a profile are never that."""
 LEAST_ROW_BYTES = 4
 """A row of a table takes at least so much of the file; more rows than fit are a damaged file's."""
-LONGEST_CELL = 1 << 20
+LONGEST_CELL = 1 << 24
 TOO_MANY = "more rows than the file has room for: it is damaged"
 _AT_ONCE = 20_000
 
@@ -97,7 +97,7 @@ def opened(path: Path) -> Iterator[Export]:
             database.execute("PRAGMA trusted_schema = OFF")
             database.execute("PRAGMA cell_size_check = ON")
             yield Export(path, database)
-    except (sqlite3.Error, OverflowError, OSError) as error:
+    except (sqlite3.Error, OverflowError, OSError, UnicodeError) as error:  # its messages quote a damaged file's bytes
         raise SimexploreError(f"{path}: expected an SQLite export of Nsight Systems, found: {error}") from None
 
 

@@ -8,7 +8,7 @@ correlation again in others, so it is a hint where there is no launch, and none 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from simexplore.kernels.profiles.kineto.events import Device, Host, Launch, Process, Thread, Trace
@@ -41,17 +41,26 @@ def links(trace: Trace) -> list[Link]:
     wanted = {device.correlation for device in trace.on_gpu}
     launched = {number: launches for number, launches in trace.launches.items() if number in wanted}
     hints = _hints(trace)
-    by_launch = _homes(trace, {number: [launch.thread[0] for launch in launched[number]] for number in launched})
-    by_hint = _homes(trace, {number: [call.thread[0] for call in calls] for number, calls in hints.items()}, hint=True)
+    by_launch = _Homes(
+        trace,
+        {number: {launch.thread[0] for launch in launches} for number, launches in launched.items()},
+        [device.correlation for device in trace.on_gpu],
+    )
+    by_hint = _Homes(
+        trace,
+        {number: {call.thread[0] for call in calls} for number, calls in hints.items()},
+        [device.external for device in trace.on_gpu],
+    )
     found = []
     for device in trace.on_gpu:
         launches = launched.get(device.correlation or 0)
         if device.in_graph:
             found.append(Link(None, GRAPH))
         elif launches:
-            found.append(_of_launch(device, launches, by_launch.get(device.place, ())))
+            found.append(_of_launch(device, launches, by_launch.of(device.place, device.correlation)))
         else:
-            found.append(_of_hint(device, hints.get(device.external or 0, ()), by_hint.get(device.place, ())))
+            calls = hints.get(device.external or 0, ())
+            found.append(_of_hint(device, calls, by_hint.of(device.place, device.external)))
     return found
 
 
@@ -115,31 +124,42 @@ def _hints(trace: Trace) -> Mapping[int, list[Host]]:
     return hints
 
 
-def _homes(
-    trace: Trace, known: Mapping[int, Iterable[Process]], *, hint: bool = False
-) -> dict[Place, tuple[Process, ...]]:
-    """The process of each GPU, by who has the ids of its kernels; a GPU that is nobody's clearly is in it as ().
+class _Homes:
+    """Which process may have started a kernel, by who knows its id.
 
-    Where calls are of one process, so is everything. Of several, each must have ids: else the file lacks some.
+    Where calls are of one process, so is everything. Of several, each must know ids, else the file lacks some; a GPU
+    must be clearly one's; and an id counts only if no other process knows it, nor another GPU's kernel has it. A
+    launch may have been lost, and the same number of another rank would stand in its place.
     """
-    callers = {call.thread[0] for call in trace.calls}
-    owners = {process for processes in known.values() for process in processes}
-    places = {device.place for device in trace.on_gpu}
-    told = (callers | owners) - {None}
-    if len(told) <= 1:
-        return dict.fromkeys(places, tuple(told) or (None,))
-    if not callers - {None} <= owners:
-        return {}
-    counts: dict[Place, Counter[Process]] = defaultdict(Counter)
-    for device in trace.on_gpu:
-        number = device.external if hint else device.correlation
-        counts[device.place].update(set(known.get(number or 0, ())) - {None})
-    homes: dict[Place, tuple[Process, ...]] = {}
-    for place, count in counts.items():
-        nobody: tuple[Process, int] = (None, 0)
-        (first, most), (_, next_most), *_ = [*count.most_common(2), nobody, nobody]
-        homes[place] = (first,) if most > _CLEARLY * next_most else ()
-    return homes
+
+    def __init__(self, trace: Trace, known: Mapping[int, set[Process]], numbers: Sequence[int | None]) -> None:
+        """`numbers` are the ids of `trace.on_gpu`, `known` the processes that know each."""
+        callers = {call.thread[0] for call in trace.calls} - {None}
+        owners = {process for processes in known.values() for process in processes} - {None}
+        self._one = (*(callers | owners), None)[:1] if len(callers | owners) <= 1 else None
+        self._clear: dict[Place, Process] = {}
+        self._places: dict[int, set[Place]] = defaultdict(set)
+        self._known = known
+        if self._one is None and callers <= owners:
+            self._compare([device.place for device in trace.on_gpu], numbers)
+
+    def _compare(self, places: Sequence[Place], numbers: Sequence[int | None]) -> None:
+        counts: dict[Place, Counter[Process]] = defaultdict(Counter)
+        for place, number in zip(places, numbers, strict=True):
+            if number is not None:
+                self._places[number].add(place)
+                counts[place].update(self._known.get(number, ()))
+        for place, count in counts.items():
+            (first, most), (_, next_most), *_ = [*count.most_common(2), (None, 0), (None, 0)]
+            if most > _CLEARLY * next_most:
+                self._clear[place] = first
+
+    def of(self, place: Place, number: int | None) -> tuple[Process, ...]:
+        """The process that started what has this id on this GPU; none where that is not sure."""
+        if self._one is not None:
+            return self._one
+        sure = number is not None and len(self._places[number]) == 1 and len(self._known.get(number, ())) == 1
+        return (self._clear[place],) if sure and place in self._clear else ()
 
 
 def _of_launch(device: Device, launches: Iterable[Launch], homes: tuple[Process, ...]) -> Link:

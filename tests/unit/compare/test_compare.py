@@ -177,3 +177,46 @@ def test_the_public_face_takes_names_and_several_tables(tmp_path: Path) -> None:
     twice = simexplore.compare("nvidia/h200-sxm", [str(path), simexplore.read_measurements(path)])
     assert (once.total.rows, twice.total.rows) == (3, 6)
     assert twice.total.mape == pytest.approx(once.total.mape)
+
+
+def test_rows_of_a_profiler_are_predicted_at_base_clocks_and_cold(tmp_path: Path, fixed: Fixed, gpu: Gpu) -> None:
+    rows = [f"{GEMMS[0]},profiled,base,flushed", f"{GEMMS[1]},,,"]
+    path = tmp_path / "rows.csv"
+    path.write_text(HEAD.strip() + ",launch,clocks,caches\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    comparing.compare(gpu, read_measurements(path))
+    (_, profiled), (_, plain) = fixed.asked
+    assert (profiled.launch, profiled.base_clocks) == ("profiled", True)
+    assert (profiled.cache.weight_copies, profiled.cache.activation_copies) == (np.inf, np.inf)
+    assert (plain.launch, plain.base_clocks) == ("graph", False)
+    assert np.isfinite(plain.cache.activation_copies)
+
+
+class TestBaseClocks:
+    def test_what_is_bound_by_arithmetic_takes_longer_by_the_ratio_of_clocks(self, h200: Gpu) -> None:
+        """The power limit aside, which the base clock is chosen for not to meet."""
+        cube, free = (
+            Gemm(m=8192, n=8192, k=8192),
+            h200.model_copy(update={"power": h200.power.model_copy(update={"tdp_w": 1e9})}),
+        )
+        base = predict(cube, h200, Conditions(launch="profiled", base_clocks=True)).time_s.item()
+        boost = predict(cube, free, Conditions(launch="profiled")).time_s.item()
+        assert h200.clock.base_hz is not None
+        assert base / boost == pytest.approx(h200.clock.boost_hz / h200.clock.base_hz, rel=0.02)
+
+    def test_what_is_bound_by_dram_does_not(self, h200: Gpu) -> None:
+        stream = parse_operator("copy(elements=400000000)")
+        base, boost = (
+            predict(stream, h200, Conditions(launch="profiled", base_clocks=locked)).time_s.item()
+            for locked in (True, False)
+        )
+        assert base == pytest.approx(boost, rel=0.1)
+        assert base >= boost
+
+    def test_no_correction_that_was_learned_at_other_clocks(self, gpu: Gpu) -> None:
+        told = predict(Gemm(m=4096, n=4096, k=4096), gpu, Conditions(launch="graph", base_clocks=True))
+        assert told.correction.item() == 1.0
+
+    def test_a_machine_without_a_base_clock_says_so(self, h200: Gpu) -> None:
+        nameless = h200.model_copy(update={"clock": h200.clock.model_copy(update={"base_hz": None})})
+        with pytest.raises(SimexploreError, match=r"clock\.base"):
+            predict(Gemm(m=8, n=8, k=8), nameless, Conditions(base_clocks=True))

@@ -58,6 +58,17 @@ def test_roofline_by_hand(gpu: Gpu) -> None:
     assert roofline_s(reduce, gpu) == (pytest.approx(3.5e8 / gpu.links.nvlink.bandwidth_bytes_per_s), "link")
 
 
+def test_the_roofline_of_profiled_rows_at_base_clocks(gpu: Gpu) -> None:
+    cube = OperatorColumn(np.arange(1), Gemm(4096, 4096, 4096, dtype="fp32"), ASSUMED)
+    boost, base = (
+        float(roofline(gpu)(cube, Conditions(launch="profiled", base_clocks=locked)).time_s[0])
+        for locked in (False, True)
+    )
+    assert boost == pytest.approx(2 * 4096**3 / gpu.fma_peak_ops_per_s("fp32"))
+    assert gpu.clock.base_hz is not None
+    assert base / boost == pytest.approx(gpu.clock.boost_hz / gpu.clock.base_hz)
+
+
 @pytest.mark.parametrize(("count", "held"), [(1, 1), (10, 2), (11, 3), (1000, 200)])
 def test_a_fifth_is_held_out_by_seed(count: int, held: int) -> None:
     first = held_out_rows(count, 0)

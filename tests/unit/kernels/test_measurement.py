@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import conditions_of, read_measurements
-from simexplore.kernels.measurement import ASSUMED, Measurements, join
+from simexplore.kernels.measurement import ASSUMED, Conditions, Measurements, join
 from simexplore.kernels.records import operator_columns
 from simexplore.workloads.ops import AttentionPrefill, Gelu, Gemm
 
@@ -179,6 +179,30 @@ def test_activations_are_quantised_only_where_they_arrive_wider(tmp_path: Path) 
     columns, _ = operator_columns(read_measurements(table(tmp_path, text)))
     arriving = {int(c.rows[0]): c.record.activation_dtype for c in columns if isinstance(c.record, Gemm)}
     assert arriving == {0: "bf16", 1: None, 2: None}
+
+
+def test_rows_may_say_themselves_how_they_were_run(tmp_path: Path) -> None:
+    text = (
+        "source,device,op,dtype,elements,time_us,launch,clocks,caches\n"
+        "mine,d,relu,bf16,8,1,profiled,base,flushed\nmine,d,relu,bf16,9,1,,,\n"
+        "simexplore/cuda,d,relu,bf16,8,1,,boost,warm\nsimexplore/cuda,d,relu,bf16,9,1,stream,,\n"
+    )
+    columns, refused = operator_columns(read_measurements(table(tmp_path, text)))
+    assert not refused
+    told = {int(column.rows[0]): column.conditions for column in columns}
+    assert told == {
+        0: Conditions(launch="profiled", base_clocks=True, cold_caches=True),
+        1: ASSUMED,
+        2: Conditions(launch="graph"),
+        3: Conditions(launch="stream"),
+    }
+
+
+@pytest.mark.parametrize(("column", "expected"), [("launch", "stream, graph"), ("clocks", "base"), ("caches", "warm")])
+def test_other_words_for_how_a_row_was_run_are_refused(tmp_path: Path, column: str, expected: str) -> None:
+    text = f"source,device,op,dtype,elements,time_us,{column}\nmine,d,relu,bf16,8,1,\nmine,d,relu,bf16,8,1,cold\n"
+    with pytest.raises(SimexploreError, match=rf"csv:3: {column}: expected .*{expected}.*, or nothing, found 'cold'"):
+        read_measurements(table(tmp_path, text))
 
 
 def test_joined_tables_keep_their_conditions(tmp_path: Path) -> None:

@@ -147,16 +147,27 @@ class TestLinks:
         assert reasons(found) == {"k15": "not launched by a recorded call"}
 
     def test_ranks_of_one_file_stay_apart(self, tmp_path: Path) -> None:
-        """Where ids of ranks differ, each GPU is one's; where both count alike, nobody can tell."""
-        first = [mm(1, 0), mm(2, 100), launch(1, 5), launch(2, 105)]
-        second = [mm(3, 0, pid=2), mm(4, 100, pid=2), launch(2, 5, pid=2), launch(9, 105, pid=2), launch(8, 106, pid=2)]
-        mine = [kernel(1, 50, 1.0), kernel(2, 150, 2.0)]
-        others = [kernel(2, 50, 3.0, gpu=1), kernel(9, 150, 4.0, gpu=1), kernel(8, 160, 5.0, gpu=1)]
+        """Ids that one rank alone has tell whose a GPU is; an id that two have tells nothing of the kernel."""
+        first = [mm(1, 0), mm(2, 100), launch(1, 5), launch(2, 105), launch(3, 106), launch(4, 107)]
+        second = [mm(3, 0, pid=2), mm(4, 100, pid=2), launch(4, 5, pid=2), launch(9, 105, pid=2), launch(8, 106, pid=2)]
+        mine = [kernel(number, 200, float(number)) for number in (1, 2, 3, 4)]
+        others = [kernel(number, 200, float(number), gpu=1) for number in (4, 9, 8)]
         devices = [{"id": 0, "name": "A"}, {"id": 1, "name": "B"}]
         found = of(tmp_path, *first, *second, *mine, *others, deviceProperties=devices)
-        assert set(found.frame["device"]) == {"B"}  # of two kernels one may be either's: that is not clear enough
-        assert texts(found) == {"gemm m=3 n=32 k=128 batch=1": 3.0, "gemm m=4 n=32 k=128 batch=1": 9.0}
-        assert "several ranks" in reasons(found)[GEMM_KERNEL]
+        assert texts(found) == {
+            "gemm m=1 n=32 k=128 batch=1": 1.0,
+            "gemm m=2 n=32 k=128 batch=1": 5.0,
+            "gemm m=4 n=32 k=128 batch=1": 17.0,
+        }
+        assert found.frame["device"].tolist() == ["A", "A", "B"]
+        assert [(one.reason[:13], one.calls) for one in found.unmatched] == [("several ranks", 2)]
+
+    def test_a_lost_launch_is_not_that_of_another_rank(self, tmp_path: Path) -> None:
+        """Both ranks use the numbers 1 to 4; of the second's launches three are lost."""
+        first = [mm(1, 0), *(launch(number, 5 + number) for number in (1, 2, 3, 4))]
+        second = [mm(2, 0, pid=2), launch(4, 5, pid=2)]
+        ran = [kernel(number, 200, 1.0, gpu=gpu) for number in (1, 2, 3, 4) for gpu in (0, 1)]
+        assert of(tmp_path, *first, *second, *ran).frame.empty
 
     def test_a_rank_without_launches_makes_no_link_of_anothers(self, tmp_path: Path) -> None:
         calls = [mm(1, 0), launch(1, 5), mm(2, 0, pid=2)]
