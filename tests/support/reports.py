@@ -10,14 +10,9 @@ import numpy as np
 import simexplore
 from simexplore.kernels.datasets import read_measurements
 from simexplore.sim.compare.comparison import Comparison, compare
-<<<<<<< HEAD
 from simexplore.sim.estimate.traits import BOUNDS
-from simexplore.sim.explore.store import Chunk, Header, Store
-=======
-from simexplore.sim.estimate.alone import BOUNDS
 from simexplore.sim.explore.storage.header import Header
 from simexplore.sim.explore.store import Chunk, Store
->>>>>>> w-sweep
 from simexplore.sim.explore.table import Column
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
