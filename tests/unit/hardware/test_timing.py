@@ -133,7 +133,7 @@ def test_every_term_counts_where_nothing_overlaps(gpu: Gpu) -> None:
     timing = kernel_timing(FULL, gpu)
     assert (timing.waves.full.item(), timing.waves.rest.item(), timing.waves.busiest.item()) == (2, 0, 2)
     assert in_clocks(timing.run_s) == pytest.approx(2 * WAVE + LAST + EPILOGUE + L2 + DRAM)
-    assert in_clocks(timing.setup_s) == pytest.approx(40 + 60 / 2 + 450 + 1000)
+    assert in_clocks(timing.setup_s) == pytest.approx(40 + 60 / 2 + 450)
     assert in_clocks(timing.time_s) == pytest.approx(in_clocks(timing.setup_s) + in_clocks(timing.run_s))
     assert in_clocks(kernel_seconds(FULL, gpu)) == pytest.approx(in_clocks(timing.time_s))
     assert in_clocks(timing.latency_s) == pytest.approx(2 * (1800 + 17 + 450))
@@ -343,3 +343,10 @@ def test_the_power_limit_slows_what_is_on_the_clock_and_not_dram(gpu: Gpu) -> No
     assert in_clocks(kernel_timing(late, machine).latency_s) == pytest.approx(
         10 / kernel_timing(late, machine).clock_scale.item()
     )
+
+
+def test_the_host_is_waited_for_before_the_launch(gpu: Gpu) -> None:
+    waiting = kernel(latency={"host_s": 1e-6})
+    for launch in ("graph", "stream", "profiled"):
+        alone = launch_seconds(kernel(), gpu, launch)
+        assert launch_seconds(waiting, gpu, launch).item() == pytest.approx(alone.item() + 1e-6)

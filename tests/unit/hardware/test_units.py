@@ -72,7 +72,7 @@ def test_each_limit_of_the_occupancy(demand: KernelDemand, held: int) -> None:
 
 
 def test_what_a_library_does_not_offer_cannot_run() -> None:
-    assert kernel_seconds(grid(offered=False), round_gpu()).tolist() == [np.inf]
+    assert kernel_seconds(grid(offered=False), round_gpu()).tolist() == [[np.inf]]
     assert np.isfinite(kernel_seconds(grid(), round_gpu())).all()
 
 

@@ -101,8 +101,8 @@ def test_a_tail_leaves_sms_to_the_next_stream() -> None:
     assert seen.held == [(1000, 1), (1000, 1), (3100, 1), (3900, 0.5), (4100, 0), (5100, 1), (5250, 0)]
     assert run.time_s == pytest.approx(5250e-9)
     assert [(op.name, op.op, op.start_s, op.time_s) for op in run.ops] == [
-        ("b", "text of b", 0.0, pytest.approx(3900e-9)),
         ("a", "text of a", 0.0, pytest.approx(4100e-9)),
+        ("b", "text of b", 0.0, pytest.approx(3900e-9)),
         ("c", "text of c", pytest.approx(4100e-9), pytest.approx(1150e-9)),
     ]
     assert run.utilization["sm"] == pytest.approx((10 * 2100 + 10 * 800 + 5 * 200 + 10 * 150) / 10 / 5250)
