@@ -105,10 +105,11 @@ def _menu(tiles: tuple[Tile, ...]) -> tuple[FloatArray, FloatArray]:
 
 def _side_by_side(straight: Tiles, turned: Tiles) -> Tiles:
     """Both as one menu. The turned ones compute C^T = B^T A^T, which puts the instruction's rows along n."""
-    shape = np.broadcast_shapes(straight.m.shape, straight.n.shape, turned.m.shape, turned.n.shape)
+    pairs = {name: (getattr(straight, name), getattr(turned, name)) for name in _ARRAYS}
+    # Sizes, or any value of the machine that one of the arrays depends on, may be columns.
+    shape = np.broadcast_shapes(*(array.shape for pair in pairs.values() for array in pair))
     both = {
-        name: np.concatenate([np.broadcast_to(getattr(tiles, name), shape) for tiles in (straight, turned)], axis=1)
-        for name in _ARRAYS
+        name: np.concatenate([np.broadcast_to(array, shape) for array in pair], axis=1) for name, pair in pairs.items()
     }
     return Tiles(**both, on_tensor_cores=straight.on_tensor_cores)
 
