@@ -182,6 +182,12 @@ def test_a_bank_serves_its_ports_a_clock() -> None:
         assert slow.bank_share == pytest.approx(72 / (2 * ports) / slow.cycles)
 
 
+def test_a_processor_without_latency_starts_at_once() -> None:
+    """Eight ports serve one request in an eighth of a clock, and the network takes a clock."""
+    mlp = array(slice=1, switch_cycles=0.0)
+    assert played([[1, 0]], mlp, ports=8, latency_cycles=0.0).slice_ends == (1 / 8 + 1,)
+
+
 def test_addresses_are_made_by_lane() -> None:
     """Ten requests on four lanes: a query every three clocks, however many ports there are."""
     run = played([[5, 5]] * 9, array(slice=1, switch_cycles=0.0), lanes=4, ports=8)
@@ -202,6 +208,8 @@ def test_a_query_waits_until_its_requests_find_room() -> None:
 def test_more_requests_than_a_fifo_holds_wait_for_an_empty_one() -> None:
     run = played([[12, 0], [12, 1]], array(slice=1, switch_cycles=0.0), bank_fifo=8)
     assert run.slice_ends == (12 + 11, 24 + 11)
+    # The second waits for nine at one bank, and then has twenty at the other.
+    assert played([[9, 0], [9, 20]], array(slice=1, switch_cycles=0.0), lanes=32).slice_ends[1] == 9 + 20 + 11
 
 
 def test_engines_run_ahead_by_the_output_fifo() -> None:
