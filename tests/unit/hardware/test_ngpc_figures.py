@@ -221,10 +221,13 @@ def test_engines_run_ahead_by_the_output_fifo() -> None:
 
 
 def test_a_slice_gathers_in_the_buffer_that_the_one_before_the_last_leaves() -> None:
-    """Slices of two take 100 + 2 clocks: the fifth query is taken when the first slice has ended."""
-    run = played([[1, 1]] * 8, array(slice=2, switch_cycles=100.0), output_fifo=1)
-    assert run.slice_ends[0] == 11 + 12 + 102
-    assert np.diff(run.slice_ends).tolist() == [102.0] * 3
+    """Slices of one query take 50 clocks, and the engine runs one query ahead.
+
+    The third is ready at 35 and taken at 61, when the first slice has ended; so the fourth, of 150 requests at one
+    bank, is issued at 62.
+    """
+    run = played([[1, 1]] * 3 + [[150, 0]], array(slice=1, switch_cycles=49.0), output_fifo=1, lanes=200)
+    assert run.slice_ends == (11 + 50, 61 + 50, 111 + 50, 62 + 150 + 10 + 50)
 
 
 def test_the_steady_rate_of_slices_that_the_network_bounds() -> None:
