@@ -122,7 +122,7 @@ def play(counts: NDArray[np.int64], field: Field, engines: EncodingEngines, mlp:
     steps, lanes_used, _ = counts.shape
     side_by_side = inputs_in_parallel(field, engines)
     per_slice = max(mlp.slice // side_by_side, 1)
-    issue = max(ceil(float(counts[:, 0].sum(axis=1).max(initial=0)) / engines.lanes), 1)
+    issue = max(ceil(float(counts[:, 0].sum(axis=1).max()) / engines.lanes), 1)
     service = counts / engines.ports
     reads = counts > 0
     slack = np.maximum(engines.bank_fifo - counts, 0) / engines.ports
@@ -161,11 +161,7 @@ class SteadyRate:
     mlp_share: float
 
 
-REMEMBERED = 256
-"""Fields kept in mind: more than a sweep over clusters has."""
-
-
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=256)  # more fields and engines than a sweep over clusters has
 def steady_rate(field: Field, engines: EncodingEngines, mlp: MlpEngine) -> SteadyRate:
     """The steady rate on uniformly random points, the same in every run."""
     queries = PROBE_SLICES * mlp.slice

@@ -79,4 +79,5 @@ def evaluate(points: NDArray[np.float64], field: TrainedField, formats: NumberFo
 def psnr(image: Floats, reference: Floats) -> float:
     """Peak signal-to-noise ratio of images with values from 0 to 1 [dB]; infinite where they are the same."""
     error = float(np.mean((image.astype(np.float64) - reference.astype(np.float64)) ** 2))
-    return float("inf") if error == 0.0 else -DECIBEL * float(np.log10(error))
+    with np.errstate(divide="ignore"):
+        return -DECIBEL * float(np.log10(error))

@@ -19,7 +19,7 @@ from simexplore.sim.conditions import WARM, Conditions
 from simexplore.sim.demand import Algorithm, Choice, FloatArray, Grid, KernelDemand, Latency, Work
 from simexplore.sim.libraries import conv_rules
 from simexplore.sim.libraries.cudnn import TAPS
-from simexplore.sim.mapping.columns import ceil_div, constant, row
+from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.matmul.gemm import gemm_demands
 from simexplore.sim.mapping.streaming import Stream, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
@@ -87,8 +87,7 @@ def fused_winograd(op: Conv2d, gpu: Gpu, conditions: Conditions) -> Algorithm:
     """The transform of the filters, then one kernel: a CTA computes a patch of one image for some output channels."""
     conv, sm, element = gpu.conv_kernels, gpu.sm, bytes_of(op.dtype)
     points = (FUSED_OUTPUTS + TAPS - 1.0) ** 2
-    patches_of = zip(*conv.winograd.fused.patches, strict=True)
-    deep, high, wide = (row([float(side) for side in sides]) for sides in patches_of)
+    deep, high, wide = np.asarray(conv.winograd.fused.patches, dtype=np.float64).T[:, None, :]
     channels, cin, out = float(conv.winograd.fused.channels), column(op.cin), column(op.out)
     patches = ceil_div(column(op.batch), deep) * ceil_div(out, high) * ceil_div(out, wide)
     whole = column(op.batch) % deep == 0.0  # a kernel that takes images in groups takes no part of one

@@ -14,7 +14,7 @@ from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.ngpc import EncodingEngines, MlpEngine, Ngpc
 from simexplore.errors import SimexploreError
-from simexplore.sim.hardware.ngpc import addresses, numbers
+from simexplore.sim.hardware.ngpc import addresses
 from simexplore.sim.hardware.ngpc.area import area_shares, nfp_area, nfp_power, power_shares
 from simexplore.sim.hardware.ngpc.cluster import (
     FieldQueries,
@@ -182,6 +182,12 @@ def test_a_bank_serves_its_ports_a_clock() -> None:
         assert slow.bank_share == pytest.approx(72 / (2 * ports) / slow.cycles)
 
 
+def test_a_processor_without_latency_starts_at_once() -> None:
+    """Eight ports serve one request in an eighth of a clock, and the network takes a clock."""
+    mlp = array(slice=1, switch_cycles=0.0)
+    assert played([[1, 0]], mlp, ports=8, latency_cycles=0.0).slice_ends == (1 / 8 + 1,)
+
+
 def test_addresses_are_made_by_lane() -> None:
     """Ten requests on four lanes: a query every three clocks, however many ports there are."""
     run = played([[5, 5]] * 9, array(slice=1, switch_cycles=0.0), lanes=4, ports=8)
@@ -202,6 +208,8 @@ def test_a_query_waits_until_its_requests_find_room() -> None:
 def test_more_requests_than_a_fifo_holds_wait_for_an_empty_one() -> None:
     run = played([[12, 0], [12, 1]], array(slice=1, switch_cycles=0.0), bank_fifo=8)
     assert run.slice_ends == (12 + 11, 24 + 11)
+    # The second waits for nine at one bank, and then has twenty at the other.
+    assert played([[9, 0], [9, 20]], array(slice=1, switch_cycles=0.0), lanes=32).slice_ends[1] == 9 + 20 + 11
 
 
 def test_engines_run_ahead_by_the_output_fifo() -> None:
@@ -213,10 +221,13 @@ def test_engines_run_ahead_by_the_output_fifo() -> None:
 
 
 def test_a_slice_gathers_in_the_buffer_that_the_one_before_the_last_leaves() -> None:
-    """Slices of two take 100 + 2 clocks: the fifth query is taken when the first slice has ended."""
-    run = played([[1, 1]] * 8, array(slice=2, switch_cycles=100.0), output_fifo=1)
-    assert run.slice_ends[0] == 11 + 12 + 102
-    assert np.diff(run.slice_ends).tolist() == [102.0] * 3
+    """Slices of one query take 50 clocks, and the engine runs one query ahead.
+
+    The third is ready at 35 and taken at 61, when the first slice has ended; so the fourth, of 150 requests at one
+    bank, is issued at 62.
+    """
+    run = played([[1, 1]] * 3 + [[150, 0]], array(slice=1, switch_cycles=49.0), output_fifo=1, lanes=200)
+    assert run.slice_ends == (11 + 50, 61 + 50, 111 + 50, 62 + 150 + 10 + 50)
 
 
 def test_the_steady_rate_of_slices_that_the_network_bounds() -> None:
@@ -361,65 +372,3 @@ def test_power_of_a_processor() -> None:
 def test_shares_of_the_host() -> None:
     assert area_shares(cluster()) == pytest.approx((4 * 13454e-6 / 400, 4 * 0.2 / 400))
     assert power_shares(cluster(), 50.0) == pytest.approx((4 * 2.442 / 50, 4 * 0.5 / 50))
-
-
-# --- number formats ---------------------------------------------------------------------------------------------------
-
-
-def floats(*values: Any) -> numbers.Floats:
-    return np.array(values, np.float32)
-
-
-def test_int8_has_one_scale_for_all() -> None:
-    """The largest is 254, so a step is 2: 3 rounds to the even step."""
-    assert numbers.quantized(floats(254.0, 3.1, -253.0, 0.9), "int8").tolist() == [254.0, 4.0, -252.0, 0.0]
-    assert numbers.quantized(floats(0.0, 0.0), "int8").tolist() == [0.0, 0.0]
-    assert numbers.quantized(floats(), "int8").tolist() == []
-    assert numbers.quantized(floats(-508.0, 5.0), "int8").tolist() == [-508.0, 4.0]
-
-
-def test_fp16_keeps_eleven_bits() -> None:
-    assert numbers.quantized(floats(2049.0, 0.5), "fp16").tolist() == [2048.0, 0.5]
-    assert numbers.quantized(floats(2049.0, 0.5), "fp32").tolist() == [2049.0, 0.5]
-
-
-def field(levels: int, *weights: Any) -> numbers.TrainedField:
-    """Levels of two by two points: entries hold 0, 1, 2, 3, and ten times as much beside it."""
-    table = floats(*[(entry, 10 * entry) for entry in range(4)])
-    return numbers.TrainedField((Level(3, 4, False),) * levels, (table,) * levels, tuple(floats(*w) for w in weights))
-
-
-INSIDE = np.array([[0.375, 0.0]])
-"""Of three points along an axis: at 2 x 0.375 + 0.5 = 1.25 along x and at 0.5 along y."""
-
-
-def test_features_are_those_of_the_corners_by_nearness() -> None:
-    """Corners (1, 0), (2, 0), (1, 1), (2, 1) are entries x + 3 y = 1, 2, 4, 5, the last two 0 and 1 of four."""
-    value = 0.5 * (0.75 * 1 + 0.25 * 2) + 0.5 * (0.75 * 0 + 0.25 * 1)
-    assert numbers.encode(INSIDE, field(2), "fp32").tolist() == [[value, 10 * value] * 2]
-
-
-def test_networks_are_cut_off_at_zero_between_layers_and_not_after_the_last() -> None:
-    """Features 0.75 and 7.5, as above: 0.75 - 7.5 is cut off, 0.75 + 7.5 goes on, and the last sum may be negative."""
-    trained = field(1, [(1, 1), (-1, 1)], [(5,), (-2,)])
-    assert numbers.evaluate(INSIDE, trained, numbers.NumberFormats()).tolist() == [[-2 * 8.25]]
-
-
-@pytest.mark.parametrize(
-    ("part", "expected"),
-    [
-        # 1, 2, 10 and 20 in steps of 30 / 127 are 4, 8, 42 and 85 of them; the corners' shares are those above.
-        ("features", (0.5 * 4 + 0.125 * 8 + 0.31 * (0.5 * 42 + 0.125 * 85)) * 30 / 127),
-        ("weights", 0.75 + 7.5 * 39 / 127),  # 0.31 in steps of 1 / 127
-        ("activations", 13 * 7.5 / 127 + 0.31 * 7.5),  # 0.75 in steps of 7.5 / 127; the result is its own scale
-    ],
-)
-def test_each_part_has_its_own_format(part: str, expected: float) -> None:
-    formats = numbers.NumberFormats(**{part: "int8"})  # type: ignore[arg-type]
-    assert numbers.evaluate(INSIDE, field(1, [(1.0,), (0.31,)]), formats).item() == pytest.approx(expected, rel=1e-6)
-    assert expected != pytest.approx(0.75 + 0.31 * 7.5, rel=1e-4)
-
-
-def test_psnr_in_decibels() -> None:
-    assert numbers.psnr(floats(0.1, 0.1), floats(0.0, 0.2)) == pytest.approx(20.0, abs=1e-5)
-    assert numbers.psnr(floats(0.1, 0.0), floats(0.0, 0.0)) == pytest.approx(10 * np.log10(200.0), abs=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from simexplore.sim.demand import Grid, KernelDemand, Latency, LinkDemand, Work
 from simexplore.sim.estimate.op_run import OpRun
 from simexplore.sim.estimate.placed import Ready
 from simexplore.sim.play.devices.kernel import GpuKernel
-from simexplore.sim.play.devices.stage import resources
+from simexplore.sim.play.devices.stage import resources, stage_of
 from simexplore.sim.play.devices.steps import named, step_of
+from simexplore.sim.play.engine import Clock
 from simexplore.sim.play.execute import execute
+from simexplore.sim.play.flows import FlowNetwork
 from simexplore.sim.play.memory import Memory
 from simexplore.sim.play.meters import Integral, LoadMeter, MemoryMeter
 from simexplore.sim.play.plan import Planner
@@ -193,6 +196,18 @@ def test_what_is_shared_on_a_gpu() -> None:
     alone = gpu.model_copy(update={"links": gpu.links.model_copy(update={"nvlink": None})})
     assert resources(alone, place) == dict.fromkeys((*parts, "pcie"), 1.0)
     assert resources("unknown", place) == {}
+
+
+def test_only_the_first_gpu_tells_how_much_of_its_sms_is_held() -> None:
+    for prefix, told in (("", [1.0]), ("b.", [])):
+        seen, clock = Recorder(), Clock()
+        place = replace(system_of(round_gpu()).place(), prefix=prefix)
+        stage = stage_of(place, clock, FlowNetwork(clock, {}), Probes([seen]))
+        assert stage.array is not None
+        stage.array.hold()
+        stage.probes.on_kernel_start(0, Activity("a", 0, "kernel"))
+        assert [share for _, share in seen.held] == told
+        assert len(seen.events) == 1
 
 
 def test_a_plan_tells_the_names_of_all_its_kernels() -> None:
