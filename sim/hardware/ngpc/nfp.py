@@ -161,7 +161,11 @@ class SteadyRate:
     mlp_share: float
 
 
-@lru_cache(maxsize=256)  # more fields and engines than a sweep over clusters has
+REMEMBERED = 256
+"""Fields kept in mind: more than a sweep over clusters has."""
+
+
+@lru_cache(maxsize=REMEMBERED)  # more fields and engines than a sweep over clusters has
 def steady_rate(field: Field, engines: EncodingEngines, mlp: MlpEngine) -> SteadyRate:
     """The steady rate on uniformly random points, the same in every run."""
     queries = PROBE_SLICES * mlp.slice
