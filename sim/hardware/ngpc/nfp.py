@@ -165,7 +165,7 @@ REMEMBERED = 256
 """Fields kept in mind: more than a sweep over clusters has."""
 
 
-@lru_cache(maxsize=REMEMBERED)  # more fields and engines than a sweep over clusters has
+@lru_cache(maxsize=REMEMBERED)
 def steady_rate(field: Field, engines: EncodingEngines, mlp: MlpEngine) -> SteadyRate:
     """The steady rate on uniformly random points, the same in every run."""
     queries = PROBE_SLICES * mlp.slice
