@@ -1,4 +1,4 @@
-"""Sizes along the edges of a user's graph: what one operator makes is what the next reads, or the file says otherwise."""
+"""Sizes along the edges of a user's graph: what one operator makes the next reads, or the file says otherwise."""
 
 from __future__ import annotations
 
@@ -99,5 +99,5 @@ def test_a_language_models_sizes_fit_but_where_a_part_is_read(name: str, gpus: i
 
 
 def test_any_size_is_true_or_false() -> None:
-    with pytest.raises(GraphDataError, match="any_size.*true or false"):
+    with pytest.raises(GraphDataError, match=r"any_size.*true or false"):
         from_data([{"op": "gelu(elements=1)", "any_size": 1}])
