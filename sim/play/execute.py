@@ -149,7 +149,7 @@ class _Playback:
 
     def _plan(self, node: Node, place: Place) -> Plan:
         try:
-            return self._planner.plan(node.op, place, self._conditions or conditions_of(node, self._launch))
+            return self._planner.plan(node.op, place, conditions_of(node, self._launch, self._conditions))
         except SimexploreError as error:
             raise SimexploreError(f"{node.name}: {error}") from None
 

@@ -25,6 +25,7 @@ from simexplore.workloads.ops import (
     Add,
     AllGather,
     AllReduce,
+    Attention,
     AttentionDecode,
     AttentionPrefill,
     Embedding,
@@ -202,7 +203,8 @@ class _Chain:
 
     def add(self, name: str, op: Operator, group: str, also_after: str | None = None) -> str:
         after = self.last if also_after is None or also_after in self.last else (*self.last, also_after)
-        self.nodes.append(Node.of(name, op, after, group))
+        node = Node.of(name, op, after, group)
+        self.nodes.append(replace(node, module=isinstance(op, Attention)))
         self.last = (name,)
         return name
 
