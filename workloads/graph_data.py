@@ -68,7 +68,7 @@ def from_data(data: object, name: str = "graph") -> Graph:
             list. An operator is its text, or a mapping with `op` (its text, or the family with the parameters as
             keys beside it) and optionally `name`, `after` (default: the operator before), `any_size` (true: what it
             reads of these need not be all of it), `repeat`, `output_bytes`, `group`, `place` and `module` (true:
-            attention rotates and appends to its cache). A pass of a repeated graph begins when the one before has ended.
+            attention rotates and appends to its cache). A pass of a repeated graph begins when that before has ended.
         name: used when the data names none.
 
     Raises:
