@@ -3,8 +3,8 @@
 What is one operator here is one kernel or module of a serving engine (TensorRT-LLM, vLLM):
 the query, key and value projections are one GEMM, and so are SwiGLU's gate and up projections; rotary embedding and
 the append to the KV cache are part of attention; residual additions are fused into the norm that follows; biases are
-added in a GEMM's epilogue; activations are narrowed for 8-bit GEMMs by the norm or activation that makes them, but after
-attention by kernels of their own. Only the last token of a prompt goes through the output head.
+added in a GEMM's epilogue. Activations are narrowed for 8-bit GEMMs by the norm or activation that makes them, and
+after attention by kernels of their own. Only the last token of a prompt goes through the output head.
 
 Tensor parallelism (Shoeybi et al. 2019, "Megatron-LM", arXiv:1909.08053): the graph is one GPU's share. Heads and the
 feed-forward width are divided, with an all-reduce after attention and after the feed-forward. The embedding table is
