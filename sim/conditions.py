@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -55,6 +55,13 @@ class Conditions:
     """Time of these runs over that of most: a measured GPU of its own, whose clock settles elsewhere."""
 
 
-def conditions_of(node: Node, launch: Launch = "graph") -> Conditions:
-    """How a node of a graph runs: what it reads of nodes before it is warm in L2, and all else is cold."""
-    return Conditions(cache=SERVING if node.after else COLD, launch=launch)
+def conditions_of(node: Node, launch: Launch = "graph", given: Conditions | None = None) -> Conditions:
+    """How a node of a graph runs: what it reads of nodes before it is warm in L2, and all else is cold.
+
+    Args:
+        node: of the graph.
+        launch: how its kernels are launched.
+        given: conditions of all nodes in their place; what a node itself says of its attention holds with these too.
+    """
+    chosen = Conditions(cache=SERVING if node.after else COLD, launch=launch) if given is None else given
+    return replace(chosen, attention_module=True) if node.module else chosen

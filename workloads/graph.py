@@ -27,6 +27,8 @@ class Node:
         output_bytes: memory that its result holds until the last node that needs it has ended [B].
         group: what it belongs to, such as `layer 3`; for people.
         place: name of the device, or of the link of a copy, that it runs on; None: the machine's first GPU.
+        module: True: attention as a serving engine's module, which also rotates queries and keys and appends to the
+            KV cache.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Node:
     output_bytes: float = 0.0
     group: str = ""
     place: str | None = None
+    module: bool = False
 
     @classmethod
     def of(cls, name: str, op: Operator, after: Iterable[str] = (), group: str = "", place: str | None = None) -> Node:

@@ -17,7 +17,7 @@ MAX_OPERATORS = 100_000
 """Most operators in a user's graph, repeats included."""
 
 _GRAPH_KEYS = ("name", "operators", "repeat", "resident_bytes")
-_NODE_KEYS = ("name", "op", "after", "any_size", "repeat", "output_bytes", "group", "place")
+_NODE_KEYS = ("name", "op", "after", "any_size", "repeat", "output_bytes", "group", "place", "module")
 _OPERATOR_FORM = f"an operator such as 'gemm(m=16,n=4096,k=4096)' or the name of a family ({', '.join(FAMILIES)})"
 
 KeyPath = tuple[str | int, ...]
@@ -53,6 +53,7 @@ def to_data(graph: Graph) -> dict[str, Any]:
                 "group": node.group,
                 **({} if all(fit(ops[name], node.op) for name in node.after) else {"any_size": True}),
                 **({} if node.place is None else {"place": node.place}),
+                **({"module": True} if node.module else {}),
             }
             for node in graph.nodes
         ],
@@ -66,8 +67,8 @@ def from_data(data: object, name: str = "graph") -> Graph:
         data: a mapping with `operators` (a list) and optionally `name`, `repeat` and `resident_bytes`, or only the
             list. An operator is its text, or a mapping with `op` (its text, or the family with the parameters as
             keys beside it) and optionally `name`, `after` (default: the operator before), `any_size` (true: what it
-            reads of these need not be all of it), `repeat`, `output_bytes`, `group` and `place`. A pass of a repeated
-            graph begins when the pass before has ended.
+            reads of these need not be all of it), `repeat`, `output_bytes`, `group`, `place` and `module` (true:
+            attention rotates and appends to its cache). A pass of a repeated graph begins when that before has ended.
         name: used when the data names none.
 
     Raises:
@@ -123,10 +124,8 @@ def _read_entry(path: KeyPath, data: object, previous: str | None) -> _Entry:
         node = replace(node, place=_read_word((*path, "place"), fields["place"]))
     if "output_bytes" in fields:
         node = replace(node, output_bytes=_read_bytes((*path, "output_bytes"), fields["output_bytes"]))
-    any_size = fields.get("any_size", False)
-    if not isinstance(any_size, bool):
-        raise GraphDataError((*path, "any_size"), "true or false", found(any_size))
-    return _Entry(node, _read_repeat(path, fields), path, any_size)
+    node = replace(node, module=_read_flag(path, fields, "module"))
+    return _Entry(node, _read_repeat(path, fields), path, _read_flag(path, fields, "any_size"))
 
 
 def _read_operator(path: KeyPath, op_path: KeyPath, fields: Mapping[str, object]) -> Operator:
@@ -238,6 +237,13 @@ def _refuse_unknown_keys(path: KeyPath, data: Mapping[str, object], known: tuple
     for key in data:
         if key not in known:
             raise GraphDataError((*path, key), f"one of {', '.join(known)}", f"{found(key)}{did_you_mean(key, known)}")
+
+
+def _read_flag(path: KeyPath, fields: Mapping[str, object], key: str) -> bool:
+    value = fields.get(key, False)
+    if not isinstance(value, bool):
+        raise GraphDataError((*path, key), "true or false", found(value))
+    return value
 
 
 def _read_repeat(path: KeyPath, data: Mapping[str, object]) -> int:

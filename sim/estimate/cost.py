@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simexplore.sim.demand import BoolArray, FloatArray
+from simexplore.sim.demand import RESOURCES, BoolArray, FloatArray
 from simexplore.sim.estimate.row_costs import RowCosts
-from simexplore.sim.estimate.traits import together
+from simexplore.sim.estimate.traits import NAMES, together
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,13 @@ class Cost:
             busy_s=placed(self.busy_s.T, 0.0).T,
             traits=None if self.traits is None else placed(self.traits, 0.0),
         )
+
+
+def no_rows(with_traits: bool = False) -> Cost:
+    """What an empty column of operators costs."""
+    nothing = np.zeros(0)
+    traits = np.zeros((0, len(NAMES))) if with_traits else None
+    return Cost(nothing, nothing, nothing.astype(np.int64), np.zeros((len(RESOURCES), 0)), traits)
 
 
 def one_after_another(kernels: Sequence[RowCosts], rows: int | None = None) -> Cost:

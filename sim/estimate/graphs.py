@@ -153,7 +153,7 @@ class _Work:
         return self.places[node.place or self._first]
 
     def _given(self, node: Node) -> Conditions:
-        return self._conditions or conditions_of(node, self._launch)
+        return conditions_of(node, self._launch, self._conditions)
 
 
 def _exchanged(work: _Work) -> dict[str, _Span]:

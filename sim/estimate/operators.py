@@ -17,12 +17,13 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand, FloatArray
 from simexplore.sim.estimate.correction import corrected, correction_of, feature_columns, half_width
-from simexplore.sim.estimate.cost import Cost, fastest, one_after_another
+from simexplore.sim.estimate.cost import Cost, fastest, no_rows, one_after_another
 from simexplore.sim.estimate.row_costs import row_costs
-from simexplore.sim.estimate.traits import BOUNDS
+from simexplore.sim.estimate.traits import BOUNDS, NAMES
 from simexplore.sim.hardware.occupancy import no_room
 from simexplore.sim.mapping import algorithms_of, candidates_of
 from simexplore.sim.mapping.choice import chosen
+from simexplore.workloads.operators.columns import even
 from simexplore.workloads.ops import Operator
 
 ARRAY_BYTES = 120 * 1024
@@ -32,6 +33,11 @@ NO_LIMIT_W = 1e9
 """A power limit that holds no kernel back."""
 MOST_ROWS = 2048
 """Rows mapped at once where there is nothing to choose: there, time goes to numpy's calls, not into its loops."""
+
+
+LONGEST_S = MOST_J = 1e18
+"""Longest time, thirty thousand million years, and largest energy that is told; what is beyond is a mistake in a size
+or a rate, and further on leaves the range of numbers."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +74,24 @@ class Prediction:
 def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Prediction:
     """Predict an operator record whose fields are numbers or columns of shape (rows,).
 
-    The physics, times the learned correction where the machine has one for such rows. Raises SimexploreError where
-    the GPU cannot run the operator, or no kernel for it fits an SM.
+    The physics, times the learned correction where the machine has one for such rows. A column of one entry stands for
+    any number of rows, and of no rows there are no predictions.
+
+    Raises:
+        SimexploreError: the GPU cannot run the operator, no kernel for it fits an SM, the time or energy is beyond
+            what is told, or columns have different lengths.
     """
-    conditions = Conditions() if conditions is None else conditions
+    op, conditions = even(op), Conditions() if conditions is None else conditions
     correction = correction_of(op, gpu, conditions)
     cost = physics(op, gpu, conditions, with_traits=correction is not None)
-    if not np.all(np.isfinite(cost.time_s)):
-        raise SimexploreError(_nothing_fits(op, gpu, cost.time_s))
+    _check_told(op, gpu, cost)
     factor = np.ones(len(cost.time_s))
-    if correction is None or cost.traits is None:
+    if correction is None or cost.traits is None or not len(factor):
         ratio = np.full(len(cost.time_s), np.exp(half_width(op, gpu, conditions)))
     else:
         shift, spread = corrected(correction, feature_columns(op, gpu, cost.traits), half_width(op, gpu, conditions))
-        factor, ratio = np.exp(shift), np.exp(spread)
+        least = _least_seconds(op, gpu, cost.traits) / cost.time_s  # what was learned breaks no law
+        factor, ratio = np.maximum(np.exp(shift), np.minimum(least, 1.0)), np.exp(spread)
     time = cost.time_s * factor
     return Prediction(
         time_s=time,
@@ -92,16 +102,43 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
     )
 
 
-def _nothing_fits(op: Operator, gpu: Gpu, time_s: FloatArray) -> str:
-    first = int(np.flatnonzero(~np.isfinite(time_s))[0])
-    row = f" (row {first})" if len(time_s) > 1 else ""
-    return f"{no_room(gpu, op.op)}{row}"
+def _least_seconds(op: Operator, gpu: Gpu, traits: FloatArray) -> FloatArray:
+    """The roofline: time of the products at the units' peak, or of what DRAM moves at its own, whichever is longer [s].
+
+    max(flops / (SMs rate clock), bytes / bandwidth), shape (rows,).
+    """
+    rates = gpu.sm.tensor_ops_per_clk if op.dtype in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
+    ops_per_s = gpu.sm.count * gpu.clock.boost_hz * next((rate for at, rate in rates.items() if at == op.dtype), np.inf)
+    dram_bytes = np.exp2(traits[:, NAMES.index("dram_bytes")]) - 1.0
+    least: FloatArray = np.maximum(op.matmul_flops / ops_per_s, dram_bytes / gpu.dram.bandwidth_bytes_per_s)
+    return least
+
+
+def _check_told(op: Operator, gpu: Gpu, cost: Cost) -> None:
+    """Every row can run, and its time and energy are numbers that a run can have.
+
+    Raises:
+        SimexploreError: of the first row of which that is not so.
+    """
+    told = (cost.time_s <= LONGEST_S) & (cost.energy_j <= MOST_J)
+    if np.all(told):
+        return
+    first = int(np.argmin(told))
+    row = f" (row {first})" if len(told) > 1 else ""
+    if np.isposinf(cost.time_s[first]):
+        raise SimexploreError(f"{no_room(gpu, op.op)}{row}")
+    raise SimexploreError(
+        f"{op.op}{row} takes more than {LONGEST_S:g} s or {MOST_J:g} J on {gpu.name}: its sizes, or rates and energies "
+        "of the machine, are out of all proportion"
+    )
 
 
 def physics(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool = False) -> Cost:
     """`predict` without the learned correction and without intervals; the energy includes idle power."""
-    gpu = as_run(gpu, conditions)
-    parts = [_cost_of_chunk(part, gpu, state, with_traits) for part, state in _chunks(op, gpu, conditions)]
+    op, gpu = even(op), as_run(gpu, conditions)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is beyond numbers comes out as no number
+        parts = [_cost_of_chunk(part, gpu, state, with_traits) for part, state in _chunks(op, gpu, conditions)]
+    parts = parts or [no_rows(with_traits)]
     told = [part.traits for part in parts if part.traits is not None]
     time = conditions.pace * np.concatenate([part.time_s for part in parts])
     return Cost(

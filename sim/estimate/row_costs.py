@@ -75,6 +75,7 @@ def _of_kernel(demand: KernelDemand, gpu: Gpu, conditions: Conditions, with_trai
     time = launch + timing.time_s
     told = kernel_traits(demand, timing, launch, time) if with_traits else None
     busy = np.stack(np.broadcast_arrays(*(timing.busy_s[name] for name in RESOURCES)))
+    time = np.where(np.isfinite(time), time, np.nan)  # too long for a number, which is another thing than not at all
     runs = timing.waves.fits & demand.choice.offered
     if not np.all(runs):
         time = np.where(runs, time, np.inf)

@@ -103,15 +103,19 @@ def kernel_timing(demand: KernelDemand, gpu: Gpu, sms: float | None = None) -> K
     p = _dram_exponent(demand, gpu)
     on_clock, dram, scale, energy = throttle(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)
     run = norm((on_clock, dram), p)
-    waves_s = parts.waves.full * parts.full_s + parts.tail_s
+    waves, waves_s = parts.waves, parts.waves.full * parts.full_s + parts.tail_s
+    shares = [
+        np.where(waves_s > 0.0, each_s / np.where(waves_s > 0.0, waves_s, 1.0), ctas / waves.busiest)
+        for each_s, ctas in ((parts.full_s, waves.per_sm), (parts.tail_s, waves.rest))
+    ]
     busy = {name: seconds / scale for name, seconds in _machine_seconds(demand, gpu).items()}
     busy["dram"] = np.broadcast_to(parts.dram_s, run.shape)
     return KernelTiming(
         setup_s=np.broadcast_to(parts.setup_s, run.shape),
         run_s=run,
-        waves=parts.waves,
-        full_wave_share=parts.full_s / waves_s,
-        tail_share=parts.tail_s / waves_s,
+        waves=waves,
+        full_wave_share=shares[0],
+        tail_share=shares[1],
         busy_s=busy,
         latency_s=parts.latency_s / scale,
         energy_j=energy,

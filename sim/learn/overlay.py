@@ -16,6 +16,8 @@ from simexplore.sim.learn.calibration import Calibrated, sigma_by_name
 
 OF_THE_BOARD = ("dram.", "launch.", "clock.")
 """Beginnings of values that a board's memory, host and cooling set, not its generation."""
+OVER_STREAMS = ".dram_rate"
+"""End of values that are over what streams reach of DRAM."""
 
 Nested = dict[str, "Nested | str | None"]
 """YAML as it is written here: mappings, and text that is already a scalar."""
@@ -67,10 +69,15 @@ def write_family(path: Path, calibrated: Calibrated, provenance: Provenance) -> 
     """Write what a machine's generation shares of its calibration: values, and how far off such values are.
 
     A file to extend beside the facts of a machine that was never measured, `extends: [_family.yaml, _calibrated.yaml]`.
-    What belongs to one board (`OF_THE_BOARD`) and the learned correction stay out.
+    What belongs to one board (`OF_THE_BOARD`) and the learned correction stay out. A kernel's DRAM rate over that of
+    streams is at most 1 here: above that it makes up for the board's own fitted `dram.efficiency`, which stays out.
     Raises SimexploreError where it cannot be written.
     """
-    shared = {key: value for key, value in calibrated.values.items() if not key.startswith(OF_THE_BOARD)}
+    shared = {
+        key: str(min(float(value), 1.0)) if key.endswith(OVER_STREAMS) else value
+        for key, value in calibrated.values.items()
+        if not key.startswith(OF_THE_BOARD)
+    }
     data: Nested = {"abstract": "true"}
     for key, value in shared.items():
         _put(data, key, value)

@@ -52,13 +52,13 @@ def frame_of(graph: Graph, ngpc: Ngpc) -> Frame | None:
     ops = [node.op for node in graph.nodes]
     encodings = [op for op in ops if isinstance(op, GridEncoding)]
     known = GridEncoding | FusedMlp | Gemm | Relu | RayKernel | HostRead
-    if not encodings or not all(isinstance(op, known) for op in ops):
+    queries = float(sum(float(op.queries - op.idle) for op in encodings))  # a ray that has ended asks no more
+    if queries <= 0.0 or not all(isinstance(op, known) for op in ops):
         return None
     rays = [op for op in ops if isinstance(op, RayKernel)]
     networks = _networks(ops)
     field, spilled = _field(encodings[0], networks, ngpc)
     outputs = networks[-1][-1][1] + (len(networks) - 1)  # of a network that feeds another, one value goes to the GPU
-    queries = float(sum(float(op.queries - op.idle) for op in encodings))  # a ray that has ended asks no more
     left = float(sum(op.rays * (op.instructions - op.carried_instructions) for op in rays))
     return Frame(
         name=graph.name,

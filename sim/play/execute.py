@@ -7,6 +7,8 @@ from collections.abc import Generator, Mapping, Sequence
 from math import inf
 from typing import Any
 
+import numpy as np
+
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import Place, System, system_of
 from simexplore.errors import SimexploreError
@@ -103,7 +105,8 @@ class _Playback:
         self._probes.on_memory(0, self._memory.held_bytes)
         for stream, nodes in streams.items():
             self._clock.process(self._play_stream(stream, nodes))
-        self._clock.run()
+        with np.errstate(over="ignore", invalid="ignore"):  # kernels that take next to no time on a resource
+            self._clock.run()
         place_in_graph = {node.name: place for place, node in enumerate(self._graph.nodes)}
         idle_j = seconds(self._end_fs) * sum(idle_w(place.arch) for place in self._places.values())
         return Run(
@@ -150,7 +153,7 @@ class _Playback:
 
     def _plan(self, node: Node, place: Place) -> Plan:
         try:
-            return self._planner.plan(node.op, place, self._conditions or conditions_of(node, self._launch))
+            return self._planner.plan(node.op, place, conditions_of(node, self._launch, self._conditions))
         except SimexploreError as error:
             raise SimexploreError(f"{node.name}: {error}") from None
 

@@ -127,7 +127,7 @@ def test_narrow_types_shrink_the_layers_and_leave_the_head(params: dict[str, str
 
 
 def test_fp8_activations_are_quantised_on_the_way_into_every_layer_gemm() -> None:
-    graph = catalog.build("llm/llama-3-8b/decode", {"dtype": "fp8", "layers": 1})
+    graph = catalog.build("llm/llama-3-8b/decode", {"dtype": "fp8", "layers": 1, "quantize": "kernels"})
     gemm = gemm_named(graph, "layer0.qkv")
     assert (gemm.dtype, gemm.activation_dtype, gemm.output_dtype) == ("fp8", "bf16", "bf16")
 

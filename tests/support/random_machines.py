@@ -15,6 +15,7 @@ from simexplore.archs.load import Layer, list_archs, load_arch, machine_of, over
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.workloads import ops
+from simexplore.workloads.operators.parameters import parameters_of
 
 GPUS: list[Gpu] = [load_arch(name) for name in list_archs() if not name.startswith("cpu/")]
 
@@ -117,6 +118,45 @@ def bounds_of(field: Field) -> tuple[float, float]:
 def _flat(metadata: Iterable[Any]) -> Iterator[Any]:
     for each in metadata:
         yield from getattr(each, "metadata", (each,))
+
+
+AT_MOST = (
+    ("seq_q", "seq_kv"),
+    ("base", "finest"),
+    ("ksize", "hw"),
+    ("idle", "queries"),
+    ("carried_instructions", "instructions"),
+)
+"""Parameters of which the first is at most the second."""
+
+
+@st.composite
+def any_operators(
+    draw: st.DrawFn, most: int = 10**6, dtypes: tuple[str, ...] = ("bf16", "fp8", "int4")
+) -> ops.Operator:
+    """An operator of any family whose parameters are any that its text can have, counts up to about `most`."""
+    anything = st.one_of(st.integers(1, 64), st.integers(1, most))
+    record: Any = ops.FAMILIES[draw(st.sampled_from(sorted(ops.FAMILIES)))]
+    values: dict[str, Any] = {}
+    for name, (field, parameter) in parameters_of(record).items():
+        if parameter.kind == "count":
+            values[name] = draw(st.integers(0, 1)) if name == "residual" else draw(anything) - 1 + parameter.minimum
+        elif parameter.kind == "dtype":
+            optional = [None] if field.default is None else []
+            values[name] = draw(st.sampled_from([*dtypes, *optional]))
+    if "kv_heads" in values:
+        values["heads"] *= values["kv_heads"]
+    for less, more in AT_MOST:
+        if less in values:
+            values[more] += values[less]
+    if "finest" in values:
+        values |= {"dims": 2 + values["dims"] % 2, "levels": 1 + values["levels"] % 16, "log2_entries": 19}
+    op: ops.Operator = record(**values)
+    try:
+        op.validate()
+    except SimexploreError:
+        reject()
+    return op
 
 
 @st.composite

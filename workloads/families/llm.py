@@ -3,7 +3,8 @@
 What is one operator here is one kernel or module of a serving engine (TensorRT-LLM, vLLM):
 the query, key and value projections are one GEMM, and so are SwiGLU's gate and up projections; rotary embedding and
 the append to the KV cache are part of attention; residual additions are fused into the norm that follows; biases are
-added in a GEMM's epilogue. Only the last token of a prompt goes through the output head.
+added in a GEMM's epilogue. Activations are narrowed for 8-bit GEMMs by the norm or activation that makes them, and
+after attention by kernels of their own. Only the last token of a prompt goes through the output head.
 
 Tensor parallelism (Shoeybi et al. 2019, "Megatron-LM", arXiv:1909.08053): the graph is one GPU's share. Heads and the
 feed-forward width are divided, with an all-reduce after attention and after the feed-forward. The embedding table is
@@ -20,11 +21,12 @@ from simexplore.errors import SimexploreError
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.families.llm_shapes import SHAPES, ModelShape
 from simexplore.workloads.graph import Graph, Node
-from simexplore.workloads.operators.parameters import count_of, dtype_of
+from simexplore.workloads.operators.parameters import count_of, dtype_of, label_of
 from simexplore.workloads.ops import (
     Add,
     AllGather,
     AllReduce,
+    Attention,
     AttentionDecode,
     AttentionPrefill,
     Embedding,
@@ -36,6 +38,8 @@ from simexplore.workloads.ops import (
     SiluMul,
 )
 from simexplore.workloads.workload import Workload
+
+QUANTIZE = ("fused", "kernels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,13 @@ class Options:
         default=None, metadata=dtype_of("type the layers' weights are stored in; none: dtype")
     )
     kv_dtype: str | None = field(default=None, metadata=dtype_of("type of the KV cache; none: as the activations"))
+    quantize: str = field(
+        default="fused",
+        metadata=label_of(
+            "how activations are narrowed for the layers' GEMMs. fused: by the norm or activation before them; "
+            "kernels: by kernels of their own"
+        ),
+    )
     tensor_parallel: int = field(default=1, metadata=count_of("GPUs that share every layer"))
     layers: int = field(default=0, metadata=count_of("layers, for a quick run; 0: all of the model's", minimum=0))
 
@@ -58,6 +69,12 @@ class Options:
     def activation_dtype(self) -> str:
         """Type of everything that is not a layer's GEMM."""
         return self.dtype if bytes_of(self.dtype) >= 2 else "bf16"
+
+    @property
+    def written_dtype(self) -> str | None:
+        """Type that norms and activations write for the layers' GEMMs; None: the activations' own."""
+        fused = self.quantize == "fused" and self.dtype != self.activation_dtype
+        return self.dtype if fused else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +142,9 @@ def shard(shape: ModelShape, options: Options) -> ModelShape:
     Raises:
         SimexploreError: something does not divide evenly, or there are not that many layers.
     """
+    if options.quantize not in QUANTIZE:
+        known = " or ".join(QUANTIZE)
+        raise SimexploreError(f"llm/{shape.name}: quantize: expected {known}, found {options.quantize!r}")
     gpus = options.tensor_parallel
     copies = gpus % shape.kv_heads == 0
     if shape.heads % gpus or shape.ffn % gpus or (shape.kv_heads % gpus and not copies):
@@ -166,9 +186,11 @@ class _Parts:
     options: Options
     tokens: int
 
-    def gemm(self, out_features: int, in_features: int) -> Gemm:
+    def gemm(self, out_features: int, in_features: int, *, after_attention: bool = False) -> Gemm:
+        """A layer's GEMM; what it reads is narrow already, where a norm or an activation wrote it so."""
         dtype, activation = self.options.dtype, self.options.activation_dtype
-        quantised = None if activation == dtype else activation
+        narrow = activation == dtype or (self.options.written_dtype is not None and not after_attention)
+        quantised = None if narrow else activation
         return Gemm(
             m=self.tokens,
             n=out_features,
@@ -178,13 +200,15 @@ class _Parts:
             activation_dtype=quantised,
         )
 
-    def norm(self, residual: int) -> Operator:
+    def norm(self, residual: int, *, of_layer: bool = True) -> Operator:
+        """A norm; that before the output head writes no narrow type."""
         family = RmsNorm if self.share.gated else LayerNorm
-        return family(self.tokens, self.share.hidden, self.options.activation_dtype, residual)
+        written = self.options.written_dtype if of_layer else None
+        return family(self.tokens, self.share.hidden, self.options.activation_dtype, residual, written)
 
     def activation(self) -> Operator:
         family = SiluMul if self.share.gated else Gelu
-        return family(self.tokens * self.share.ffn, self.options.activation_dtype)
+        return family(self.tokens * self.share.ffn, self.options.activation_dtype, self.options.written_dtype)
 
     def all_reduce(self) -> AllReduce:
         elements = self.tokens * self.share.hidden
@@ -202,7 +226,8 @@ class _Chain:
 
     def add(self, name: str, op: Operator, group: str, also_after: str | None = None) -> str:
         after = self.last if also_after is None or also_after in self.last else (*self.last, also_after)
-        self.nodes.append(Node.of(name, op, after, group))
+        node = Node.of(name, op, after, group)
+        self.nodes.append(replace(node, module=isinstance(op, Attention)))
         self.last = (name,)
         return name
 
@@ -213,7 +238,7 @@ def _model(share: ModelShape, options: Options, tokens: int, attention: Operator
     _add_embedding(chain, parts)
     for index in range(share.layers):
         _add_layer(chain, parts, f"layer{index}", attention, first=index == 0)
-    chain.add("norm", parts.norm(residual=1), "head", also_after=chain.residual)
+    chain.add("norm", parts.norm(residual=1, of_layer=False), "head", also_after=chain.residual)
     dtype = options.activation_dtype
     chain.add("lm_head", Gemm(m=options.batch, n=share.head_vocabulary, k=share.hidden, dtype=dtype), "head")
     if options.tensor_parallel > 1:
@@ -244,7 +269,7 @@ def _add_layer(chain: _Chain, parts: _Parts, group: str, attention: Operator, fi
     residual = chain.residual if first else norm
     add("qkv", parts.gemm(share.qkv_features, share.hidden))
     add("attention", attention)
-    add("projection", parts.gemm(share.hidden, share.heads * share.head_dim))
+    add("projection", parts.gemm(share.hidden, share.heads * share.head_dim, after_attention=True))
     if parallel:
         add("attention_all_reduce", parts.all_reduce())
     chain.residual = add("ffn_norm", parts.norm(residual=1), also_after=residual)

@@ -86,7 +86,7 @@ def _plain(amount: Amount) -> Amount:
 
 
 class Attention(Operator):
-    """What prefill and decode share. Rotary embedding and the append to the KV cache belong to the operator.
+    """What prefill and decode share. Rotary embedding and the append to the KV cache come with it in a node's `module`.
 
     flops = 4 head_dim batch heads pairs: 2 for Q K^T and 2 for P V. The softmax is in `special_ops`, one exp per pair.
     min_bytes: Q and O once, and the keys and values that some query sees.

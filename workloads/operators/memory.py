@@ -27,7 +27,7 @@ class PerElement(NamedTuple):
 class Elementwise(Operator):
     """One result element from each element of the inputs.
 
-    flops = elements flops_per_element.  min_bytes = elements (inputs + outputs) b(dtype).
+    flops = elements flops_per_element.  min_bytes = elements (inputs b(dtype) + outputs b(type written)).
     """
 
     __slots__ = ()
@@ -59,12 +59,17 @@ class Elementwise(Operator):
         return 1.0 * self.elements * self.per_element.special_ops
 
     @property
+    def written_dtype(self) -> str:
+        """Type of the results."""
+        return self.dtype
+
+    @property
     def output_bytes(self) -> Amount:
-        return bytes_of(self.dtype) * self.elements * self.outputs
+        return bytes_of(self.written_dtype) * self.elements * self.outputs
 
     @property
     def min_bytes(self) -> Amount:
-        return bytes_of(self.dtype) * self.elements * (self.inputs + self.outputs)
+        return bytes_of(self.dtype) * self.elements * self.inputs + self.output_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,12 @@ class NamedElementwise(Elementwise):
     """An elementwise operator whose work for each element is known by its name."""
 
     elements: Count = field(metadata=count_of("elements of the result"))
-    dtype: str = field(default="bf16", metadata=dtype_of("type of every tensor"))
+    dtype: str = field(default="bf16", metadata=dtype_of("type that is read"))
+    output_dtype: str | None = field(default=None, metadata=dtype_of("type written, as quantised; none: dtype"))
+
+    @property
+    def written_dtype(self) -> str:
+        return self.output_dtype or self.dtype
 
 
 class Add(NamedElementwise):
@@ -179,7 +189,8 @@ class Norm(Operator):
     """Normalisation of each row, after adding a residual to it when `residual` is 1.
 
     flops = (flops_per_element + residual) rows cols.  min_bytes: the input and the result, cols of each learned
-    vector, and with a residual also the residual and the sum, which the next residual addition needs.
+    vector, and with a residual also the residual and the sum, which the next residual addition needs. The result may be
+    written in a narrower type, `output_dtype`; the sum keeps its own.
     """
 
     __slots__ = ()
@@ -187,6 +198,7 @@ class Norm(Operator):
     rows: Count
     cols: Count
     residual: Count
+    output_dtype: str | None
     flops_per_element: ClassVar[int]
     learned_vectors: ClassVar[int]
 
@@ -200,11 +212,13 @@ class Norm(Operator):
 
     @property
     def output_bytes(self) -> Amount:
-        return bytes_of(self.dtype) * self.rows * self.cols * (1 + self.residual)
+        element = bytes_of(self.output_dtype or self.dtype)
+        return (element + bytes_of(self.dtype) * self.residual) * self.rows * self.cols
 
     @property
     def min_bytes(self) -> Amount:
-        return 2.0 * self.output_bytes + bytes_of(self.dtype) * self.learned_vectors * self.cols
+        read = bytes_of(self.dtype) * self.rows * self.cols * (1 + self.residual)
+        return read + self.output_bytes + bytes_of(self.dtype) * self.learned_vectors * self.cols
 
     def check_relations(self) -> None:
         if np.any(np.greater(self.residual, 1)):
@@ -225,8 +239,9 @@ class LayerNorm(Norm):
 
     rows: Count = field(metadata=count_of("rows, each normalised by itself: tokens"))
     cols: Count = field(metadata=count_of("elements of a row"))
-    dtype: str = field(default="bf16", metadata=dtype_of("type of input and output"))
+    dtype: str = field(default="bf16", metadata=dtype_of("type that is read"))
     residual: Count = field(default=0, metadata=count_of("1: a residual is added first; 0: not", minimum=0))
+    output_dtype: str | None = field(default=None, metadata=dtype_of("type written, as quantised; none: dtype"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +258,9 @@ class RmsNorm(Norm):
 
     rows: Count = field(metadata=count_of("rows, each normalised by itself: tokens"))
     cols: Count = field(metadata=count_of("elements of a row"))
-    dtype: str = field(default="bf16", metadata=dtype_of("type of input and output"))
+    dtype: str = field(default="bf16", metadata=dtype_of("type that is read"))
     residual: Count = field(default=0, metadata=count_of("1: a residual is added first; 0: not", minimum=0))
+    output_dtype: str | None = field(default=None, metadata=dtype_of("type written, as quantised; none: dtype"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,7 @@ class GridEncoding(Operator):
             ("levels", np.less_equal(self.levels, 64), "at most 64"),
             ("log2_entries", np.less_equal(self.log2_entries, 40), "at most 40"),
             ("finest", np.greater_equal(self.finest, self.base), f"at least base = {self.base}"),
+            ("idle", np.less_equal(self.idle, self.queries), f"at most queries = {self.queries}"),
             ("indexing", self.indexing in INDEXINGS, "hash, dense or tiled"),
         ):
             if not np.all(holds):
@@ -223,6 +224,11 @@ class RayKernel(Operator):
     @property
     def min_bytes(self) -> Amount:
         return 1.0 * self.rays * self.read_bytes + self.output_bytes
+
+    def check_relations(self) -> None:
+        if np.any(np.greater(self.carried_instructions, self.instructions)):
+            most = f"at most instructions = {self.instructions}"
+            raise ParameterError(self.op, "carried_instructions", most, str(self.carried_instructions))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Sizes along the edges of a graph from a file: what is handed on must fill an input, unless a node says otherwise."""
+"""Sizes along the edges of a user's graph: what one operator makes the next reads, or the file says otherwise."""
 
 from __future__ import annotations
 

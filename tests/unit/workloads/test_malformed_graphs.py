@@ -132,7 +132,7 @@ CASES: dict[str, tuple[object, tuple[str | int, ...], str, str]] = {
     "parameters twice": (
         [{"op": GEMM, "m": 16}],
         ("operators", 0, "m"),
-        "one of name, op, after, any_size, repeat, output_bytes, group, place",
+        "one of name, op, after, any_size, repeat, output_bytes, group, place, module",
         "'m'",
     ),
     "name used twice": ([UP, UP], ("operators", 1, "name"), "a name of its own", "'up', as operators.0"),

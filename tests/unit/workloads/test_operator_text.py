@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from random_machines import any_operators
 
 from simexplore.errors import SimexploreError
-from simexplore.workloads.operators.parameters import parameters_of
 from simexplore.workloads.ops import FAMILIES, Gemm, Operator, parse_operator
 
 
@@ -19,30 +17,7 @@ def test_every_example_is_canonical(family: str) -> None:
     assert parse_operator(example).describe() == example
 
 
-@st.composite
-def operators(draw: st.DrawFn) -> Operator:
-    record: Any = FAMILIES[draw(st.sampled_from(sorted(FAMILIES)))]
-    values: dict[str, Any] = {}
-    for name, (field, parameter) in parameters_of(record).items():
-        if parameter.kind == "count":
-            values[name] = draw(st.integers(parameter.minimum, 1 if name == "residual" else 10**6))
-        elif parameter.kind == "dtype":
-            optional = [None] if field.default is None else []
-            values[name] = draw(st.sampled_from(["bf16", "fp8", "int4", *optional]))
-    if "kv_heads" in values:
-        values["heads"] *= values["kv_heads"]
-    if "seq_q" in values:
-        values["seq_kv"] += values["seq_q"]
-    if "finest" in values:
-        values |= {"dims": 2 + values["dims"] % 2, "levels": 1 + values["levels"] % 16, "log2_entries": 19}
-        values["finest"] += values["base"]
-    if "ksize" in values:
-        values["hw"] += values["ksize"]
-    op: Operator = record(**values)
-    return op
-
-
-@given(operators())
+@given(any_operators())
 def test_text_there_and_back_is_the_same_operator(op: Operator) -> None:
     op.validate()
     assert parse_operator(op.describe()) == op
