@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from keyword import iskeyword
 from typing import IO, Any
 
 import click
 
+from simexplore.cli.console import escaped, prepare
 from simexplore.errors import SimexploreError
 
 COMMANDS = {
@@ -35,7 +37,16 @@ class Failure(click.ClickException):
     exit_code = 2
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"simexplore: {' '.join(self.message.split())}", file=file, err=file is None)
+        click.echo(f"simexplore: {escaped(' '.join(self.message.split()))}", file=file, err=file is None)
+
+
+class Interrupted(Failure):
+    """Ctrl-C: one line, and the code that shells give a command that it ended."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")
 
 
 class LazyGroup(click.Group):
@@ -56,11 +67,41 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[module]) for name, module in _MODULES.items()])
 
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """As click's, but a Ctrl-C is no "Aborted!" with code 1, and a full disk no traceback."""
+        prepare()
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+        except (click.Abort, KeyboardInterrupt):
+            code = _told(Interrupted())
+        except click.ClickException as error:
+            code = _told(error)
+        except OSError as error:
+            code = _told(Failure(_of_the_system(error)))
+        sys.exit(code if isinstance(code, int) else 0)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except SimexploreError as error:
             raise Failure(str(error)) from error
+        except KeyboardInterrupt:  # where click would first end the line
+            raise Interrupted from None
+
+
+def _of_the_system(error: OSError) -> str:
+    """What a disk, a terminal or a network said; after it nothing more is written to what may be a full disk."""
+    if error.filename is None:
+        sys.stdout = None  # type: ignore[assignment]
+    place = "" if error.filename is None else f"{error.filename}: "
+    return f"{place}expected to read or write, found: {error.strerror or error}"
+
+
+def _told(error: click.ClickException) -> int:
+    error.show()
+    return error.exit_code
 
 
 @click.group(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from simexplore.cli.console import say
 from simexplore.cli.options import json_option
 from simexplore.cli.output import print_json, print_table, quantity
 from simexplore.errors import SimexploreError
@@ -47,14 +48,14 @@ def import_(kind: str, file: Path, output: Path, device: str | None, as_json: bo
 
 def _print(found: Imported, output: Path) -> None:
     calls = int(found.frame["calls"].sum())
-    click.echo(f"{output}: {len(found.frame)} operators from {calls} calls, {quantity(found.matched_us * 1e-6, 's')}")
+    say(f"{output}: {len(found.frame)} operators from {calls} calls, {quantity(found.matched_us * 1e-6, 's')}")
     if not found.unmatched:
         return
-    click.echo()
+    say()
     rows = [
         [one.name[:60], str(one.calls), quantity(one.time_us * 1e-6, "s"), one.reason]
         for one in found.unmatched[:SHOWN]
     ]
     print_table(["not matched", "calls", "time", "reason"], rows)
     if len(found.unmatched) > SHOWN:
-        click.echo(f"and {len(found.unmatched) - SHOWN} more (--json lists all)")
+        say(f"and {len(found.unmatched) - SHOWN} more (--json lists all)")

@@ -10,6 +10,7 @@ import click
 
 import simexplore
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.cli.console import say
 from simexplore.cli.options import arch_option, json_option, param_option, set_option
 from simexplore.cli.output import note, percent, print_json, print_table, progress, quantity
 from simexplore.errors import SimexploreError
@@ -106,10 +107,10 @@ def _write(trace: Trace, file: Path) -> None:
 
 
 def _print(result: Run | Estimate, graph: Graph, gpu: Gpu) -> None:
-    click.echo(f"{graph.name} on {gpu.name}")
-    click.echo()
+    say(f"{graph.name} on {gpu.name}")
+    say()
     _print_ops(result)
-    click.echo()
+    say()
     low_s, high_s = time_interval(result.time_s, result.ops)
     rows = [["time", quantity(result.time_s, "s")]]
     rows.append(["80 % interval", f"{quantity(low_s, 's')} – {quantity(high_s, 's')}"])
