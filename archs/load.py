@@ -16,6 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from simexplore.archs.explain import at, explain
+from simexplore.archs.files import MIB, file_bytes
 from simexplore.archs.merge import KeyPath, Layer, dotted, overlay, override
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.units import nearest, one_line, show
@@ -27,6 +28,11 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _MAX_DIGITS = 18
 _MAX_DEPTH = 40
+MOST_FILE_BYTES = 16 * MIB
+MOST_GENERATIONS = 32
+"""Files that extend each other in a row. Shipped ones do so four deep."""
+MOST_MERGED = 500_000
+"""Keys that are merged for one machine, counted each time; the shipped ones take a few thousand."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,9 @@ def parse_value(text: str, source: str) -> Any:
 
 def _text(path: Path) -> str:
     try:
-        raw = path.read_bytes()
+        raw = file_bytes(path, MOST_FILE_BYTES)
     except (OSError, ValueError) as error:
-        what = "a directory" if isinstance(error, IsADirectoryError) else getattr(error, "strerror", None) or "no file"
+        what = "a directory" if isinstance(error, IsADirectoryError) else getattr(error, "strerror", None) or str(error)
         raise SimexploreError(f"{one_line(str(path))}:1: expected a readable file, found: {what}") from None
     try:
         return raw.decode("utf-8-sig")
@@ -234,7 +240,7 @@ def resolve(name_or_path: str | Path, overrides: Mapping[str, str] | None = None
     name, at_sign, variant = str(name_or_path).partition("@")
     if at_sign and variant != "facts":
         raise SimexploreError(f"expected a machine such as {name} or {name}@facts, found {show(str(name_or_path))}")
-    layer = _resolve(arch_path(name if at_sign else name_or_path), (), calibrated=not at_sign)
+    layer = _Inheritance(calibrated=not at_sign).resolve(arch_path(name if at_sign else name_or_path), ())
     return overridden(layer, overrides or {})
 
 
@@ -251,28 +257,65 @@ def resolved(name_or_path: str | Path, overrides: Mapping[str, str] | None = Non
     return data
 
 
-def _resolve(path: Path, children: tuple[Path, ...], *, calibrated: bool) -> Layer:
-    layer = _anchored(read_document(path).layer(), path)
-    if not isinstance(layer.data, dict):
-        raise SimexploreError(f"{at(layer, ())}: expected a mapping such as 'kind: gpu', found {show(layer.data)}")
-    parents = _parents(layer, path)
-    if not calibrated and "calibration" in layer.data:
-        layer = Layer({key: value for key, value in layer.data.items() if key == "abstract"}, layer.places)
-    if not parents:
-        return layer
-    chain = (*children, path.resolve())
-    merged = Layer({}, {})
+class _Inheritance:
+    """Follows `extends` from one machine. A file that several others name is read and merged once."""
+
+    def __init__(self, *, calibrated: bool) -> None:
+        self._calibrated = calibrated
+        self._known: dict[Path, Layer] = {}
+        self._merged = 0
+
+    def resolve(self, path: Path, children: tuple[Path, ...]) -> Layer:
+        """A file over all that it extends; `children` are the files that lead to it."""
+        real = _real(path)
+        if real not in self._known:
+            self._known[real] = self._resolved(path, (*children, real))
+        return self._known[real]
+
+    def _resolved(self, path: Path, chain: tuple[Path, ...]) -> Layer:
+        layer = _anchored(read_document(path).layer(), path)
+        if not isinstance(layer.data, dict):
+            raise SimexploreError(f"{at(layer, ())}: expected a mapping such as 'kind: gpu', found {show(layer.data)}")
+        parents = _parents(layer, path)
+        _check(layer, parents, chain)
+        if not self._calibrated and "calibration" in layer.data:
+            layer = Layer({key: value for key, value in layer.data.items() if key == "abstract"}, layer.places)
+        if not parents:
+            return layer
+        merged = Layer({}, {})
+        for above in (*(self.resolve(parent, chain) for parent in parents), layer):
+            merged = overlay(merged, above)
+            self._merged += 1 + len(merged.places)
+            if self._merged > MOST_MERGED:
+                raise SimexploreError(
+                    f"{at(layer, ('extends',))}: expected at most {MOST_MERGED} keys in the files that extend each "
+                    "other, found more"
+                )
+        merged.data.pop("extends", None)
+        if "abstract" not in layer.data:  # a family is abstract, its members are not
+            merged.data.pop("abstract", None)
+        return merged
+
+
+def _check(layer: Layer, parents: list[Path], chain: tuple[Path, ...]) -> None:
+    """Refuse what leads back, and more generations than anyone means."""
+    place = at(layer, ("extends",))
     for parent in parents:
-        if parent.resolve() in chain:
+        if _real(parent) in chain:
             names = " -> ".join(one_line(member.name) for member in (*chain, parent))
-            place = at(layer, ("extends",))
             raise SimexploreError(f"{place}: expected a file that does not lead back here, found {names}")
-        merged = overlay(merged, _resolve(parent, chain, calibrated=calibrated))
-    merged = overlay(merged, layer)
-    merged.data.pop("extends", None)
-    if "abstract" not in layer.data:  # a family is abstract, its members are not
-        merged.data.pop("abstract", None)
-    return merged
+    if len(chain) > MOST_GENERATIONS:
+        raise SimexploreError(
+            f"{place}: expected at most {MOST_GENERATIONS} files that extend each other in a row, found more"
+        )
+
+
+def _real(path: Path) -> Path:
+    """A file by the one name that it has whoever names it; as it is where nothing has its name."""
+    try:
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError):  # too long, a null character, links that lead in a circle
+        return path
 
 
 def _anchored(layer: Layer, path: Path) -> Layer:

@@ -25,6 +25,7 @@ _EXACT = Context(prec=64)
 _NUMBER = r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,3})?"
 _QUANTITY = re.compile(rf"({_NUMBER})\s*([^\W\d_].*)?")
 MAX_SHOWN = 60
+_MOST_WORDS = 2000
 
 
 class UnitError(SimexploreError):
@@ -127,7 +128,8 @@ def one_line(text: str) -> str:
 
 
 def nearest(word: str, words: list[str]) -> str:
-    """` (did you mean 'x'?)`, or nothing when no word is near."""
+    """` (did you mean 'x'?)`, or nothing when no word is near; the first words only where there are thousands."""
+    words = words[:_MOST_WORDS] if len(word) <= _MOST_WORDS else []
     begun = [known for known in words if word and known.startswith(word)]
     close = begun or difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -8,41 +8,22 @@ from __future__ import annotations
 
 import io
 import math
-import os
-import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-MOST_FILE_BYTES = 32 * 1024**2
-MOST_BYTES = 64 * 1024**2
+from simexplore.archs.files import MIB
+
+MOST_BYTES = 64 * MIB
 """Of all arrays of one file together; the largest correction that we ship takes a fiftieth of it."""
 MOST_ARRAYS = 100_000
 _PLAIN = "biufU"
 
 Array = npt.NDArray[Any]
-
-
-def file_bytes(path: Path) -> bytes:
-    """A file's content.
-
-    Raises:
-        OSError: there is none.
-        ValueError: it is no ordinary file (a pipe or device may never end), or larger than any that we write.
-    """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("it is no ordinary file")
-        data = file.read(MOST_FILE_BYTES + 1)
-    if len(data) > MOST_FILE_BYTES:
-        raise ValueError(f"it is larger than {MOST_FILE_BYTES // 1024**2} MiB")
-    return data
 
 
 def arrays_of(data: bytes) -> dict[str, Array]:
@@ -72,7 +53,7 @@ def _members(file: zipfile.ZipFile) -> dict[str, Array]:
             content = stream.read(room + 1)
         room -= len(content)
         if room < 0:
-            raise ValueError(f"arrays of more than {MOST_BYTES // 1024**2} MiB")
+            raise ValueError(f"arrays of more than {MOST_BYTES // MIB} MiB")
         found[name] = _array(content, name)
     return found
 

@@ -19,11 +19,13 @@ import numpy.typing as npt
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from simexplore.archs.schema.arrays import arrays_of, checked, file_bytes
+from simexplore.archs.files import MIB, file_bytes
+from simexplore.archs.schema.arrays import arrays_of, checked
 from simexplore.archs.schema.quantities import mistake
 from simexplore.archs.units import one_line, show
 
 VERSION = 1
+MOST_FILE_BYTES = 32 * MIB
 _EXPECTED = "an .npz that simexplore calibrate wrote"
 _TREES = {"root": ("i4", 1), "feature": ("i2", 1), "value": ("f4", 1), "left": ("i2", 1), "start": ("f8", 1)}
 _ARRAYS = {
@@ -130,7 +132,7 @@ def _validated(value: object) -> Residual:
     if not isinstance(value, str):
         raise mistake("the name of a file beside this one such as 'mine.npz'", show(value))
     try:
-        return from_bytes(file_bytes(Path(value)))
+        return from_bytes(file_bytes(Path(value), MOST_FILE_BYTES))
     except OSError as error:
         raise mistake("a file that exists", f"{show(Path(value).name)} ({error.strerror})") from None
     except ValueError as error:

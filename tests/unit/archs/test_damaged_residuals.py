@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from simexplore.archs.load import HERE, load_arch
-from simexplore.archs.schema.arrays import MOST_BYTES, MOST_FILE_BYTES
-from simexplore.archs.schema.residual import from_bytes
+from simexplore.archs.schema.arrays import MOST_BYTES
+from simexplore.archs.schema.residual import MOST_FILE_BYTES, from_bytes
 from simexplore.errors import SimexploreError
 
 GOOD = (HERE / "nvidia" / "ampere" / "rtx-3090.residual.npz").read_bytes()
@@ -170,7 +170,7 @@ def fifo(path: Path) -> None:
 ENDLESS: dict[str, Callable[[Path], object]] = {
     "device": lambda path: path.symlink_to("/dev/zero"),
     "pipe": fifo,
-    "bomb": lambda path: path.write_bytes(bomb(30 * MOST_BYTES)),
+    "bomb": lambda path: path.write_bytes(bomb(16 * MOST_BYTES)),
     "long": lambda path: path.write_bytes(bytes(MOST_FILE_BYTES + 1)),
     "folder": lambda path: path.mkdir(),
     "itself": lambda path: path.symlink_to(path),
