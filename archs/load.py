@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from simexplore.archs.explain import at, explain
 from simexplore.archs.files import MIB, file_bytes
 from simexplore.archs.merge import KeyPath, Layer, dotted, overlay, override
+from simexplore.archs.provenance import told
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.units import nearest, one_line, show
 from simexplore.errors import SimexploreError
@@ -51,7 +52,8 @@ class Document:
 
     def layer(self) -> Layer:
         """The same with places as `file:line`."""
-        return Layer(self.data, {path: f"{one_line(str(self.path))}:{line}" for path, line in self.lines.items()})
+        name = one_line(str(self.path))
+        return Layer(self.data, {path: f"{name}:{line}" for path, line in self.lines.items()}, (name,))
 
 
 def read_document(path: str | Path) -> Document:
@@ -279,7 +281,9 @@ class _Inheritance:
         parents = _parents(layer, path)
         _check(layer, parents, chain)
         if not self._calibrated and "calibration" in layer.data:
-            layer = Layer({key: value for key, value in layer.data.items() if key == "abstract"}, layer.places)
+            layer = Layer(
+                {key: value for key, value in layer.data.items() if key == "abstract"}, layer.places, layer.files
+            )
         if not parents:
             return layer
         merged = Layer({}, {})
@@ -367,7 +371,11 @@ def load_arch(name_or_path: str | Path, overrides: Mapping[str, str] | None = No
 
 
 def machine_of(layer: Layer) -> Gpu:
-    """The machine that merged plain data describes. Raises SimexploreError as `load_arch`."""
+    """The machine that merged plain data describes; its sources tell which values are their author's own.
+
+    Raises:
+        SimexploreError: as `load_arch`.
+    """
     if layer.data.get("abstract") is True:
         raise SimexploreError(
             f"{at(layer, ('abstract',))}: expected a machine, found a family that machines extend; "
@@ -377,6 +385,7 @@ def machine_of(layer: Layer) -> Gpu:
         gpu = Gpu.model_validate(layer.data)
     except ValidationError as error:
         raise explain(error, layer, Gpu) from None
+    gpu = gpu.model_copy(update={"sources": told(layer)})
     return gpu if is_as_calibrated(gpu) else gpu.physics_only()
 
 

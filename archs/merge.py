@@ -19,6 +19,8 @@ class Layer:
 
     data: Any
     places: Mapping[KeyPath, str]
+    files: tuple[str, ...] = ()
+    """Those that were laid over each other, the oldest first."""
 
     def place(self, path: KeyPath) -> str:
         """Where a key was written; where it is not, the nearest key around it."""
@@ -40,7 +42,7 @@ def overlay(base: Layer, over: Layer) -> Layer:
     """Deep merge: mappings by key, anything else replaced; null takes away a key that the base has."""
     places = dict(base.places)
     data = _merged(copy.deepcopy(base.data), over.data, (), places, over.places)
-    return Layer(data, places)
+    return Layer(data, places, (*(file for file in base.files if file not in over.files), *over.files))
 
 
 def _merged(base: Any, over: Any, path: KeyPath, places: dict[KeyPath, str], over_places: Mapping[KeyPath, str]) -> Any:
@@ -91,7 +93,7 @@ def override(base: Layer, key: str, value: Any) -> Layer:
     for length in range(1, len(real)):
         places.setdefault(real[:length], place)
     places[real] = place
-    return Layer(data, places)
+    return Layer(data, places, base.files)
 
 
 def _enter(holder: Any, step: str, walked: KeyPath, place: str) -> Any:

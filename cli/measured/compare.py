@@ -9,6 +9,7 @@ import click
 
 import simexplore
 from simexplore.cli.console import say
+from simexplore.cli.machines import load
 from simexplore.cli.options import arch_option, json_option, set_option
 from simexplore.cli.output import note, percent, print_json, print_table, progress
 from simexplore.cli.pages import now, write_page
@@ -70,7 +71,7 @@ def compare(
     too slow. "In interval" is the share of rows within their predicted 80 % interval. Rows that can't be predicted are
     counted by the reason why, and rows that the machine was fitted on are left out.
     """
-    gpu = simexplore.load_arch(arch, overrides)
+    gpu = load(arch, overrides).gpu
     if physics_only:
         gpu = gpu.physics_only()
     names = tuple(dict.fromkeys(predictors)) or (("physics",) if physics_only else ("full",))
