@@ -1,4 +1,4 @@
-"""Strict YAML, `extends:`, overrides, and machines by name. The only module that imports yaml.
+"""Strict YAML, `extends:` and overrides. The only module that imports yaml.
 
 PyYAML alone reads `1e9` as text and `12:30` as 750, keeps the last of two equal keys and follows aliases. Here plain
 scalars are null, true, false, JSON-like numbers or text; equal keys, anchors, aliases and tags are errors.
@@ -18,12 +18,14 @@ from pydantic import ValidationError
 from simexplore.archs.explain import at, explain
 from simexplore.archs.files import MIB, file_bytes
 from simexplore.archs.merge import KeyPath, Layer, dotted, overlay, override
+from simexplore.archs.names import HERE as HERE
+from simexplore.archs.names import arch_path as arch_path
+from simexplore.archs.names import list_archs as list_archs
 from simexplore.archs.provenance import told
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.units import nearest, one_line, show
 from simexplore.errors import SimexploreError
 
-HERE = Path(__file__).resolve().parent
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -196,42 +198,6 @@ class _Reader:
     def _fail(self, expected: str, found: str, line: int) -> NoReturn:
         where = f"{self.source}:{line}: {dotted(self.path)}" if self.numbered else self.source
         raise SimexploreError(f"{where}: expected {expected}, found {found}")
-
-
-def list_archs() -> list[str]:
-    """The names of the machines that come with simexplore: `vendor/file`, sorted."""
-    return sorted(_shipped(families=False))
-
-
-def _shipped(*, families: bool) -> dict[str, Path]:
-    """Name -> file: `vendor/machine` -> `vendor/generation/machine.yaml`.
-
-    With `families`, also what machines extend: `vendor/generation` -> `vendor/generation/parts/family.yaml`, and
-    `vendor/generation/x` -> `vendor/generation/parts/x.yaml`.
-    """
-    found = {f"{path.parent.parent.name}/{path.stem}": path for path in HERE.glob("*/*/*.yaml")}
-    for path in HERE.glob("*/*/parts/*.yaml") if families else ():
-        generation = path.parent.parent
-        branch = "" if path.stem == "family" else f"/{path.stem}"
-        found[f"{generation.parent.name}/{generation.name}{branch}"] = path
-    return found
-
-
-def arch_path(name_or_path: str | Path, beside: Path | None = None) -> Path:
-    """The file of a machine: a shipped name, or a path that ends in .yaml or .yml (relative to `beside`).
-
-    Raises SimexploreError that suggests the nearest names when nothing has that name.
-    """
-    text = str(name_or_path)
-    if isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")):
-        return (beside or Path()) / text
-    shipped = _shipped(families=True)
-    if text in shipped:
-        return shipped[text]
-    hint = nearest(text, list(shipped)) or nearest(f"nvidia/{text}", list(shipped))
-    raise SimexploreError(
-        f"expected the name of a machine (simexplore arch list) or the path of a .yaml file, found {show(text)}{hint}"
-    )
 
 
 def resolve(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Layer:

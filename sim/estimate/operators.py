@@ -22,6 +22,7 @@ from simexplore.sim.estimate.row_costs import row_costs
 from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.mapping import algorithms_of, candidates_of
 from simexplore.sim.mapping.choice import chosen
+from simexplore.workloads.operators.columns import aligned
 from simexplore.workloads.ops import Operator
 
 ARRAY_BYTES = 120 * 1024
@@ -68,7 +69,7 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
     The physics, times the learned correction where the machine has one for such rows. Raises SimexploreError where
     the GPU cannot run the operator, or no kernel for it fits an SM.
     """
-    conditions = Conditions() if conditions is None else conditions
+    op, conditions = aligned(op), Conditions() if conditions is None else conditions
     correction = correction_of(op, gpu, conditions)
     cost = physics(op, gpu, conditions, with_traits=correction is not None)
     if not np.all(np.isfinite(cost.time_s)):
@@ -100,6 +101,7 @@ def _nothing_fits(op: Operator, gpu: Gpu, time_s: FloatArray) -> str:
 
 def physics(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool = False) -> Cost:
     """`predict` without the learned correction and without intervals; the energy includes idle power."""
+    op = aligned(op)
     if conditions.sustained:
         gpu = gpu.model_copy(update={"power": gpu.power.model_copy(update={"burst_headroom": 0.0})})
     parts = [_cost_of_chunk(part, gpu, state, with_traits) for part, state in _chunks(op, gpu, conditions)]
@@ -119,7 +121,7 @@ def kernels_of(op: Operator, gpu: Gpu, conditions: Conditions) -> tuple[Demand, 
 
     Where the library has several algorithms, the kernels are those that take the least time for all rows together.
     """
-    ways = [(chosen(way, gpu, conditions), way.serves) for way in algorithms_of(op, gpu, conditions)]
+    ways = [(chosen(way, gpu, conditions), way.serves) for way in algorithms_of(aligned(op), gpu, conditions)]
     if len(ways) == 1:
         return ways[0][0]
     totals = [

@@ -77,6 +77,8 @@ def fit_physics(
         profiled = all(column.conditions.launch == "profiled" for column in mine)
         parameters = [parameter for parameter in group.parameters if not (profiled and parameter.starting)]
         fit = _Fit(gpu, parameters, sample, measurements.frame[TIME].to_numpy(dtype=np.float64) * 1e-6)
+        if not fit.paths:
+            continue
         found, errors = fit.run(progress, group.ops[0])
         gpu = fit.machine(found)
         known = zip(fit.paths, errors, strict=True)
@@ -125,7 +127,8 @@ class _Fit:
         self, gpu: Gpu, parameters: Sequence[Parameter], sample: Sequence[OperatorColumn], times_s: Floats
     ) -> None:
         fields = [field_of(parameter.path, gpu) for parameter in parameters]
-        present = [i for i, field in enumerate(fields) if isinstance(field.read(gpu), int | float)]
+        # A factor moves no value from 0, which stays as sourced.
+        present = [i for i, field in enumerate(fields) if isinstance(value := field.read(gpu), int | float) and value]
         self._gpu, self._sample = gpu, sample
         self._fields = [fields[i] for i in present]
         self._base = np.array([float(field.read(gpu)) for field in self._fields])
@@ -164,8 +167,12 @@ class _Fit:
     def _descend(
         self, free: npt.NDArray[np.bool_], progress: Progress | None, family: str, start: Floats | None = None
     ) -> tuple[Floats, Floats]:
-        from scipy.optimize import least_squares
-
+        try:
+            from scipy.optimize import least_squares
+        except ImportError:
+            raise SimexploreError(
+                "calibrate fits physics with scipy: pip install 'simexplore[calibrate]', or give --rows 0"
+            ) from None
         inside = (np.maximum(self._lower + 1e-3, -2.0), np.minimum(self._upper - 1e-3, 2.0))
         x = np.clip(np.zeros(len(self._base)) if start is None else start, *inside)
         stages = STEPS if start is None else STEPS[1:]
