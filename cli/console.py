@@ -54,7 +54,7 @@ def say(text: str = "", *, nl: bool = True) -> None:
     except BrokenPipeError:
         raise
     except (OSError, ValueError) as error:  # ValueError: it is closed
-        sys.stdout = None  # type: ignore[assignment]  # else Python tries again at its end, and tells of that
+        sys.stdout = None  # else Python tries again at its end, and tells of that
         raise SimexploreError(f"standard output can't be written: {getattr(error, 'strerror', error)}") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from keyword import iskeyword
 from typing import IO, Any
 
@@ -70,10 +71,11 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """As click's, but a Ctrl-C is no "Aborted!" with code 1, and a full disk no traceback."""
         prepare()
+        begin: Callable[..., Any] = super().main
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+            return begin(*args, standalone_mode=False, **extra)
         try:
-            code = super().main(*args, standalone_mode=False, **extra)
+            code = begin(*args, standalone_mode=False, **extra)
         except (click.Abort, KeyboardInterrupt):
             code = _told(Interrupted())
         except click.ClickException as error:
@@ -94,7 +96,7 @@ class LazyGroup(click.Group):
 def _of_the_system(error: OSError) -> str:
     """What a disk, a terminal or a network said; after it nothing more is written to what may be a full disk."""
     if error.filename is None:
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
     place = "" if error.filename is None else f"{error.filename}: "
     return f"{place}expected to read or write, found: {error.strerror or error}"
 
