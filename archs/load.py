@@ -1,4 +1,4 @@
-"""Strict YAML, `extends:`, overrides, and machines by name. The only module that imports yaml.
+"""Strict YAML, `extends:` and overrides. The only module that imports yaml.
 
 PyYAML alone reads `1e9` as text and `12:30` as 750, keeps the last of two equal keys and follows aliases. Here plain
 scalars are null, true, false, JSON-like numbers or text; equal keys, anchors, aliases and tags are errors.
@@ -16,17 +16,26 @@ import yaml
 from pydantic import ValidationError
 
 from simexplore.archs.explain import at, explain
+from simexplore.archs.files import MIB, file_bytes
 from simexplore.archs.merge import KeyPath, Layer, dotted, overlay, override
+from simexplore.archs.names import HERE as HERE
+from simexplore.archs.names import arch_path as arch_path
+from simexplore.archs.names import list_archs as list_archs
+from simexplore.archs.provenance import told
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.units import nearest, one_line, show
 from simexplore.errors import SimexploreError
 
-HERE = Path(__file__).resolve().parent
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _MAX_DIGITS = 18
 _MAX_DEPTH = 40
+MOST_FILE_BYTES = 16 * MIB
+MOST_GENERATIONS = 32
+"""Files that extend each other in a row. Shipped ones do so four deep."""
+MOST_MERGED = 500_000
+"""Keys that are merged for one machine, counted each time; the shipped ones take a few thousand."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,8 @@ class Document:
 
     def layer(self) -> Layer:
         """The same with places as `file:line`."""
-        return Layer(self.data, {path: f"{one_line(str(self.path))}:{line}" for path, line in self.lines.items()})
+        name = one_line(str(self.path))
+        return Layer(self.data, {path: f"{name}:{line}" for path, line in self.lines.items()}, (name,))
 
 
 def read_document(path: str | Path) -> Document:
@@ -64,9 +74,9 @@ def parse_value(text: str, source: str) -> Any:
 
 def _text(path: Path) -> str:
     try:
-        raw = path.read_bytes()
+        raw = file_bytes(path, MOST_FILE_BYTES)
     except (OSError, ValueError) as error:
-        what = "a directory" if isinstance(error, IsADirectoryError) else getattr(error, "strerror", None) or "no file"
+        what = "a directory" if isinstance(error, IsADirectoryError) else getattr(error, "strerror", None) or str(error)
         raise SimexploreError(f"{one_line(str(path))}:1: expected a readable file, found: {what}") from None
     try:
         return raw.decode("utf-8-sig")
@@ -190,42 +200,6 @@ class _Reader:
         raise SimexploreError(f"{where}: expected {expected}, found {found}")
 
 
-def list_archs() -> list[str]:
-    """The names of the machines that come with simexplore: `vendor/file`, sorted."""
-    return sorted(_shipped(families=False))
-
-
-def _shipped(*, families: bool) -> dict[str, Path]:
-    """Name -> file: `vendor/machine` -> `vendor/generation/machine.yaml`.
-
-    With `families`, also what machines extend: `vendor/generation` -> `vendor/generation/parts/family.yaml`, and
-    `vendor/generation/x` -> `vendor/generation/parts/x.yaml`.
-    """
-    found = {f"{path.parent.parent.name}/{path.stem}": path for path in HERE.glob("*/*/*.yaml")}
-    for path in HERE.glob("*/*/parts/*.yaml") if families else ():
-        generation = path.parent.parent
-        branch = "" if path.stem == "family" else f"/{path.stem}"
-        found[f"{generation.parent.name}/{generation.name}{branch}"] = path
-    return found
-
-
-def arch_path(name_or_path: str | Path, beside: Path | None = None) -> Path:
-    """The file of a machine: a shipped name, or a path that ends in .yaml or .yml (relative to `beside`).
-
-    Raises SimexploreError that suggests the nearest names when nothing has that name.
-    """
-    text = str(name_or_path)
-    if isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")):
-        return (beside or Path()) / text
-    shipped = _shipped(families=True)
-    if text in shipped:
-        return shipped[text]
-    hint = nearest(text, list(shipped)) or nearest(f"nvidia/{text}", list(shipped))
-    raise SimexploreError(
-        f"expected the name of a machine (simexplore arch list) or the path of a .yaml file, found {show(text)}{hint}"
-    )
-
-
 def resolve(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Layer:
     """A machine's plain data with what it extends merged in and `overrides` laid over, and the place of each key.
 
@@ -234,7 +208,7 @@ def resolve(name_or_path: str | Path, overrides: Mapping[str, str] | None = None
     name, at_sign, variant = str(name_or_path).partition("@")
     if at_sign and variant != "facts":
         raise SimexploreError(f"expected a machine such as {name} or {name}@facts, found {show(str(name_or_path))}")
-    layer = _resolve(arch_path(name if at_sign else name_or_path), (), calibrated=not at_sign)
+    layer = _Inheritance(calibrated=not at_sign).resolve(arch_path(name if at_sign else name_or_path), ())
     return overridden(layer, overrides or {})
 
 
@@ -251,28 +225,67 @@ def resolved(name_or_path: str | Path, overrides: Mapping[str, str] | None = Non
     return data
 
 
-def _resolve(path: Path, children: tuple[Path, ...], *, calibrated: bool) -> Layer:
-    layer = _anchored(read_document(path).layer(), path)
-    if not isinstance(layer.data, dict):
-        raise SimexploreError(f"{at(layer, ())}: expected a mapping such as 'kind: gpu', found {show(layer.data)}")
-    parents = _parents(layer, path)
-    if not calibrated and "calibration" in layer.data:
-        layer = Layer({key: value for key, value in layer.data.items() if key == "abstract"}, layer.places)
-    if not parents:
-        return layer
-    chain = (*children, path.resolve())
-    merged = Layer({}, {})
+class _Inheritance:
+    """Follows `extends` from one machine. A file that several others name is read and merged once."""
+
+    def __init__(self, *, calibrated: bool) -> None:
+        self._calibrated = calibrated
+        self._known: dict[Path, Layer] = {}
+        self._merged = 0
+
+    def resolve(self, path: Path, children: tuple[Path, ...]) -> Layer:
+        """A file over all that it extends; `children` are the files that lead to it."""
+        real = _real(path)
+        if real not in self._known:
+            self._known[real] = self._resolved(path, (*children, real))
+        return self._known[real]
+
+    def _resolved(self, path: Path, chain: tuple[Path, ...]) -> Layer:
+        layer = _anchored(read_document(path).layer(), path)
+        if not isinstance(layer.data, dict):
+            raise SimexploreError(f"{at(layer, ())}: expected a mapping such as 'kind: gpu', found {show(layer.data)}")
+        parents = _parents(layer, path)
+        _check(layer, parents, chain)
+        if not self._calibrated and "calibration" in layer.data:
+            layer = Layer(
+                {key: value for key, value in layer.data.items() if key == "abstract"}, layer.places, layer.files
+            )
+        if not parents:
+            return layer
+        merged = Layer({}, {})
+        for above in (*(self.resolve(parent, chain) for parent in parents), layer):
+            merged = overlay(merged, above)
+            self._merged += 1 + len(merged.places)
+            if self._merged > MOST_MERGED:
+                raise SimexploreError(
+                    f"{at(layer, ('extends',))}: expected at most {MOST_MERGED} keys in the files that extend each "
+                    "other, found more"
+                )
+        merged.data.pop("extends", None)
+        if "abstract" not in layer.data:  # a family is abstract, its members are not
+            merged.data.pop("abstract", None)
+        return merged
+
+
+def _check(layer: Layer, parents: list[Path], chain: tuple[Path, ...]) -> None:
+    """Refuse what leads back, and more generations than anyone means."""
+    place = at(layer, ("extends",))
     for parent in parents:
-        if parent.resolve() in chain:
+        if _real(parent) in chain:
             names = " -> ".join(one_line(member.name) for member in (*chain, parent))
-            place = at(layer, ("extends",))
             raise SimexploreError(f"{place}: expected a file that does not lead back here, found {names}")
-        merged = overlay(merged, _resolve(parent, chain, calibrated=calibrated))
-    merged = overlay(merged, layer)
-    merged.data.pop("extends", None)
-    if "abstract" not in layer.data:  # a family is abstract, its members are not
-        merged.data.pop("abstract", None)
-    return merged
+    if len(chain) > MOST_GENERATIONS:
+        raise SimexploreError(
+            f"{place}: expected at most {MOST_GENERATIONS} files that extend each other in a row, found more"
+        )
+
+
+def _real(path: Path) -> Path:
+    """A file by the one name that it has whoever names it; as it is where nothing has its name."""
+    try:
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError):  # too long, a null character, links that lead in a circle
+        return path
 
 
 def _anchored(layer: Layer, path: Path) -> Layer:
@@ -324,7 +337,11 @@ def load_arch(name_or_path: str | Path, overrides: Mapping[str, str] | None = No
 
 
 def machine_of(layer: Layer) -> Gpu:
-    """The machine that merged plain data describes. Raises SimexploreError as `load_arch`."""
+    """The machine that merged plain data describes; its sources tell which values are their author's own.
+
+    Raises:
+        SimexploreError: as `load_arch`.
+    """
     if layer.data.get("abstract") is True:
         raise SimexploreError(
             f"{at(layer, ('abstract',))}: expected a machine, found a family that machines extend; "
@@ -334,6 +351,7 @@ def machine_of(layer: Layer) -> Gpu:
         gpu = Gpu.model_validate(layer.data)
     except ValidationError as error:
         raise explain(error, layer, Gpu) from None
+    gpu = gpu.model_copy(update={"sources": told(layer)})
     return gpu if is_as_calibrated(gpu) else gpu.physics_only()
 
 

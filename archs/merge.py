@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ class Layer:
 
     data: Any
     places: Mapping[KeyPath, str]
+    files: tuple[str, ...] = ()
+    """Those that were laid over each other, the oldest first."""
 
     def place(self, path: KeyPath) -> str:
         """Where a key was written; where it is not, the nearest key around it."""
@@ -40,18 +42,14 @@ def overlay(base: Layer, over: Layer) -> Layer:
     """Deep merge: mappings by key, anything else replaced; null takes away a key that the base has."""
     places = dict(base.places)
     data = _merged(copy.deepcopy(base.data), over.data, (), places, over.places)
-    return Layer(data, places)
+    return Layer(data, places, (*(file for file in base.files if file not in over.files), *over.files))
 
 
 def _merged(base: Any, over: Any, path: KeyPath, places: dict[KeyPath, str], over_places: Mapping[KeyPath, str]) -> Any:
     if not (isinstance(base, dict) and isinstance(over, dict)):
-        if isinstance(base, dict | list):  # only what holds something has places below its own
-            for key in [key for key in places if key[: len(path)] == path]:
-                del places[key]
-        if isinstance(over, dict | list):
-            places.update({key: place for key, place in over_places.items() if key[: len(path)] == path})
-        else:
-            places[path] = over_places[path]
+        for key in _paths(base, path):
+            places.pop(key, None)
+        places.update({key: over_places[key] for key in _paths(over, path) if key in over_places})
         return copy.deepcopy(over)
     places[path] = over_places[path]
     for key, value in over.items():
@@ -62,6 +60,17 @@ def _merged(base: Any, over: Any, path: KeyPath, places: dict[KeyPath, str], ove
         else:
             base[key] = _merged(base.get(key), value, below, places, over_places)
     return base
+
+
+def _paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    """The path of a value and those of everything below it."""
+    yield path
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _paths(inner, (*path, key))
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _paths(inner, (*path, position))
 
 
 def override(base: Layer, key: str, value: Any) -> Layer:
@@ -84,7 +93,7 @@ def override(base: Layer, key: str, value: Any) -> Layer:
     for length in range(1, len(real)):
         places.setdefault(real[:length], place)
     places[real] = place
-    return Layer(data, places)
+    return Layer(data, places, base.files)
 
 
 def _enter(holder: Any, step: str, walked: KeyPath, place: str) -> Any:

@@ -25,6 +25,7 @@ _EXACT = Context(prec=64)
 _NUMBER = r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,3})?"
 _QUANTITY = re.compile(rf"({_NUMBER})\s*([^\W\d_].*)?")
 MAX_SHOWN = 60
+_MOST_WORDS = 2000
 
 
 class UnitError(SimexploreError):
@@ -127,10 +128,17 @@ def one_line(text: str) -> str:
 
 
 def nearest(word: str, words: list[str]) -> str:
-    """` (did you mean 'x'?)`, or nothing when no word is near."""
-    begun = [known for known in words if word and known.startswith(word)]
-    close = begun or difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    """` (did you mean 'x'?)`, or nothing when no word is near; case does not count.
+
+    Only the first words are asked where there are thousands.
+    """
+    if not word or len(word) > _MOST_WORDS:
+        return ""
+    asked = word.lower()
+    known = {candidate.lower(): candidate for candidate in reversed(words[:_MOST_WORDS])}
+    begun = [candidate for candidate in reversed(known) if candidate.startswith(asked)]
+    close = [asked] if asked in known else begun or difflib.get_close_matches(asked, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {known[close[0]]!r}?)" if close else ""
 
 
 def parse(text: object, dimension: Dimension) -> float:

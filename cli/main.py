@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
-import os
 import sys
+from collections.abc import Callable
 from keyword import iskeyword
 from typing import IO, Any
 
 import click
 
-from simexplore.cli.output import plain
+from simexplore.cli.console import INTERRUPTED, escaped, prepare
 from simexplore.errors import SimexploreError
 
 COMMANDS = {
@@ -33,17 +32,22 @@ COMMANDS = {
 _MODULES = {module.rpartition(".")[2]: module for module in COMMANDS}
 
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
-
-
 class Failure(click.ClickException):
     """A user's mistake: one line on stderr, exit code 2."""
 
     exit_code = 2
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"simexplore: {plain(' '.join(self.message.split()))}", file=file, err=file is None)
+        click.echo(f"simexplore: {escaped(' '.join(self.message.split()))}", file=file, err=file is None)
+
+
+class Interrupted(Failure):
+    """Ctrl-C: one line, and the code that shells give a command that it ended."""
+
+    exit_code = INTERRUPTED
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")
 
 
 class LazyGroup(click.Group):
@@ -64,47 +68,45 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[module]) for name, module in _MODULES.items()])
 
-    def main(self, *arguments: Any, **options: Any) -> Any:
-        """Run the command: what it can't print is replaced, and Ctrl-C ends it in one line at any moment."""
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """As click's, but a Ctrl-C is no "Aborted!" with code 1, and a full disk no traceback."""
+        prepare()
+        begin: Callable[..., Any] = super().main
+        if not standalone_mode:
+            return begin(*args, standalone_mode=False, **extra)
         try:
-            _prepare_output()
-            return super().main(*arguments, **options)
-        except KeyboardInterrupt:
-            click.echo("simexplore: stopped", err=True)
-            sys.exit(INTERRUPTED)
+            code = begin(*args, standalone_mode=False, **extra)
+        except (click.Abort, KeyboardInterrupt):
+            code = _told(Interrupted())
+        except click.ClickException as error:
+            code = _told(error)
+        except OSError as error:
+            code = _told(Failure(_of_the_system(error)))
+        sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a full disk is told here, not by Python at its end
+            return result
         except SimexploreError as error:
             raise Failure(str(error)) from error
-        except KeyboardInterrupt:
-            click.echo("simexplore: stopped", err=True)
-            sys.exit(INTERRUPTED)
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # who reads has had enough
-                raise
-            if error.filename is None and error.errno in (errno.ENOSPC, errno.EBADF, errno.EIO):
-                _give_up_output()
-                raise Failure(f"the output can't be written: {error.strerror}") from error
-            raise
-        return result
+        except KeyboardInterrupt:  # where click would first end the line
+            raise Interrupted from None
 
 
-def _prepare_output() -> None:
-    """Print what the terminal's encoding lacks as `?`, and nothing where a stream was closed."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
-        elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+def _of_the_system(error: OSError) -> str:
+    """What a disk, a terminal or a network said; after it nothing more is written to what may be a full disk."""
+    if error.filename is None:
+        sys.stdout = None
+    place = "" if error.filename is None else f"{error.filename}: "
+    return f"{place}expected to read or write, found: {error.strerror or error}"
 
 
-def _give_up_output() -> None:
-    """Forget what stdout still holds, so that Python does not try to write it at its end."""
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+def _told(error: click.ClickException) -> int:
+    error.show()
+    return error.exit_code
 
 
 @click.group(

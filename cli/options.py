@@ -26,8 +26,23 @@ def _pairs(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...
     return pairs
 
 
+def _only(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> str:  # noqa: ARG001
+    """The one value of an option; of two, one would be left out without a word."""
+    if len(texts) > 1:
+        told = ", ".join(texts)
+        raise SimexploreError(f"{parameter.opts[0]}: expected one machine, found {told}: run the command for each")
+    return texts[0]
+
+
 def arch_option() -> Decorator:
-    return click.option("--arch", required=True, metavar="NAME|FILE", help="Machine: a name (arch list) or a file.")
+    return click.option(
+        "--arch",
+        required=True,
+        multiple=True,
+        callback=_only,
+        metavar="NAME|FILE",
+        help="Machine: a name (arch list) or a file.",
+    )
 
 
 def set_option() -> Decorator:

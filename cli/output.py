@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,10 +11,10 @@ from typing import Any
 
 import click
 
+from simexplore.cli.console import escaped, is_terminal, say, shows
+
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _PATIENCE_S = 1.0
-_CONTROL = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
-"""What JSON leaves as it is and a terminal obeys."""
 
 
 def quantity(value: float, unit: str) -> str:
@@ -31,33 +30,26 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{share * 100:.1f} %"
 
 
-def plain(text: str) -> str:
-    """Text without what a terminal obeys instead of showing it: control characters and marks of direction, escaped."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else _escaped(letter) for letter in text)
-
-
-def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape").decode("ascii")
-
-
 def print_json(data: Any) -> None:
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
-    click.echo(_CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
+    if not shows(sys.stdout, text) or not text.replace("\n", "").isprintable():
+        text = json.dumps(data, indent=2, allow_nan=False)
+    say(text)
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
     """A table whose first `left` columns are text and whose others are numbers, aligned right."""
-    if sys.stdout.isatty():
-        _draw(headers, rows, left)
+    lines = [[escaped(cell) for cell in row] for row in (headers, *rows)]
+    if is_terminal(sys.stdout):
+        _draw(lines[0], lines[1:], left)
         return
-    lines = [list(headers), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
     for line in lines:
         cells = (
             cell.ljust(width) if column < left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
-        click.echo("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
 
 
 def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
@@ -75,13 +67,13 @@ def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> N
 
 def note(line: str) -> None:
     """A line for people, on stderr."""
-    click.echo(f"simexplore: {plain(line)}", err=True)
+    click.echo(f"simexplore: {escaped(line)}", err=True)
 
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A callback (done, in all) that draws a bar on stderr once the work has taken a second, on terminals only."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield lambda _done, _total: None
         return
     from rich.console import Console

@@ -2,7 +2,8 @@
 
 Columns are `source, device, op, dtype, time_us`, the operator's own parameters under their own names (`m`, `n`, `k`,
 `seq_kv`, `kv_dtype`, …), optionally `power_w`, `earlier_shapes` and how the row was run (`launch`, `clocks`, `caches`);
-any other column is kept and ignored.
+any other column is kept and ignored. A parameter's column counts for the rows whose operator has it, and holds nothing
+for the others.
 """
 
 from __future__ import annotations
@@ -162,8 +163,12 @@ def checked(frame: pd.DataFrame, name: str, place: Place) -> pd.DataFrame:
     _refuse(table[TIME].isna(), frame[TIME], TIME, "a time above 0 in microseconds", place)
     if POWER in table:
         table[POWER] = _numbers(table[POWER], POWER, "a power above 0 in watts, or nothing", place, above=0.0)
-    for column in (_count_columns() | {EARLIER_SHAPES}) & set(table.columns):
-        table[column] = _numbers(table[column], column, "a whole number, or nothing", place, whole=True)
+    for column in _count_columns() & set(table.columns):
+        table[column] = _counts(table, column, place)
+    if EARLIER_SHAPES in table:
+        table[EARLIER_SHAPES] = _numbers(
+            table[EARLIER_SHAPES], EARLIER_SHAPES, "a whole number, or nothing", place, whole=True
+        )
     for column in TAKEN.keys() & set(table.columns):
         wrong = ~table[column].isin(["", *TAKEN[column]])
         _refuse(wrong, table[column], column, f"{', '.join(TAKEN[column])}, or nothing", place)
@@ -190,6 +195,17 @@ def _check_family(table: pd.DataFrame, op: str, name: str, place: Place) -> None
                 _refuse(rows & values.isna(), values.astype(object).where(values.notna(), ""), column,
                         f"{parameter.expected} ({op}: {parameter.description})", place)  # fmt: skip
             _refuse(rows & (values < parameter.minimum), values, column, parameter.expected, place)
+
+
+def _counts(table: pd.DataFrame, column: str, place: Place) -> pd.Series[Any]:
+    """A parameter as float64, of rows whose family has it; of other rows, what the column holds is not our affair.
+
+    A table may name its hardware in `hw`, where another has the height and width of an image.
+    """
+    families = {op for op, family in FAMILIES.items() if column in parameters_of(family)}
+    mine = table["op"].isin(families)
+    values = _numbers(table[column].where(mine), column, "a whole number, or nothing", place, whole=True)
+    return values.where(mine, pd.to_numeric(table[column], errors="coerce").astype("float64"))
 
 
 def _numbers(

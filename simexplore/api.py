@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from simexplore.archs.load import load_arch, read_document
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
+from simexplore.archs.units import show
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import Measurements, join
@@ -50,12 +52,24 @@ def load_workload(work: AnyWork, params: Mapping[str, object] | None = None) -> 
     is_file = isinstance(work, Path) or work.endswith((".yaml", ".yml"))
     text = str(work)
     if not is_file and "(" not in text and text not in FAMILIES:
+        _refuse_loose_operator(text)
         return catalog.build(text, params)
     if params:
         raise SimexploreError(
             f"{text}: expected no parameters, they belong to workloads by name; found {', '.join(params)}"
         )
     return _read_graph(Path(work)) if is_file else single(parse_operator(text))
+
+
+def _refuse_loose_operator(text: str) -> None:
+    """Raise for `gemm m=4096,n=4096`, which names a family and then forgets the brackets."""
+    family, _, rest = text.strip().replace(":", " ", 1).partition(" ")
+    if family.lower() in FAMILIES and (rest or family != text):
+        values = ",".join(part for part in re.split(r"[,\s]+", rest) if part)
+        raise SimexploreError(
+            f"expected an operator as {family.lower()}({values or '…'}), for example "
+            f"{FAMILIES[family.lower()].example}; found {show(text)}"
+        )
 
 
 def _read_graph(path: Path) -> Graph:
@@ -162,11 +176,13 @@ def calibrate(
         progress: told how much is done.
 
     Raises:
-        SimexploreError: no row can be predicted, a package is missing, or the files cannot be written.
+        SimexploreError: no row can be predicted, a package is missing, the files cannot be written, or what would be
+            extended is no file of its own (`NAME@facts`).
     """
     from simexplore.sim.learn.calibration import calibrate as fit
-    from simexplore.sim.learn.overlay import Provenance, write_family, write_overlay
+    from simexplore.sim.learn.overlay import Provenance, check_target, write_family, write_overlay
 
+    check_target(Path(output), arch, family=family)
     several = [measured] if isinstance(measured, Measurements | str | Path) else list(measured)
     tables = [table if isinstance(table, Measurements) else read_measurements(table) for table in several]
     table = join(tables)

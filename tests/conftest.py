@@ -5,13 +5,24 @@ No example has a time limit, which a busy machine would break.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import tracebacks
 from hypothesis import Phase, settings
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("mutants", deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate))
 """For `tools/mutants.py`: the same examples every time, and none made smaller once one has failed."""
 settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_tracebacks() -> Iterator[None]:
+    """No command of any test may end in a traceback, in this process or in another."""
+    with pytest.MonkeyPatch.context() as patch:
+        tracebacks.forbid(patch)
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -4,8 +4,9 @@
 
 For instance `python tools/measure_gpu.py h200-sxm --arch nvidia/h200-sxm`. Each suite becomes a table and a sidecar in
 kernels/measured/NAME/ (cuda-micro.csv, cuda-micro.csv.json, …); what is there already is not measured again, so run the
-same command after an interruption. A backend that is not here is told and left out; a kernel that computes something
-wrong ends its suite, and the exit code is 1. Then come, and are written to predicted.json:
+same command after an interruption. A backend that is not here is told and left out; where none is and nothing was
+measured before, the exit code is 2. A kernel that computes something wrong ends its suite, and the exit code is 1.
+Then come, and are written to predicted.json:
 
 - operators: the error of the predictions by table, as `simexplore compare` gives it;
 - micro-benchmarks: figure by figure (clocks, rates) against `simexplore reproduce hopper`'s, on ARCH@facts;
@@ -52,6 +53,7 @@ def measured(folder: Path, backends: list[str], devices: dict[str, int], budget_
             wrong[backend] = str(error)
             print(f"{backend}: left out: {error}")
             continue
+        folder.mkdir(parents=True, exist_ok=True)
         for suite in suites_of(backend):
             table = folder / f"{backend}-{suite}.csv"
             try:
@@ -99,15 +101,32 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def devices_of(text: str) -> dict[str, int]:
+    """`cuda=0,torch=1` as numbers by backend. Raises SimexploreError for anything else."""
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
+    for name, _, number in pairs:
+        if name not in BACKENDS or not number.isdecimal():
+            raise SimexploreError(f"--device: expected such as cuda=0,torch=1, found {text!r}")
+    return {name: int(number) for name, _, number in pairs}
+
+
 def main() -> int:
-    given = arguments()
+    """0; 1 where a suite went wrong; 2 where there is nothing to measure on, or a mistake in the arguments."""
+    try:
+        return measure_and_predict(arguments())
+    except SimexploreError as error:
+        print(f"measure_gpu.py: {error}", file=sys.stderr)
+        return 2
+
+
+def measure_and_predict(given: argparse.Namespace) -> int:
     folder = given.root / given.name
-    folder.mkdir(parents=True, exist_ok=True)
-    devices = {
-        name: int(number) for name, _, number in (pair.partition("=") for pair in given.device.split(",") if pair)
-    }
+    devices, backends = devices_of(given.device), given.backends.split(",")
     gpu = simexplore.load_arch(given.arch)
-    wrong = measured(folder, given.backends.split(","), devices, given.budget)
+    wrong = measured(folder, backends, devices, given.budget)
+    if not any(folder.glob("*.csv")):
+        without = "; ".join(wrong.get(name, f"{name}: it has no suites") for name in backends)
+        raise SimexploreError(f"expected a device to measure on, found none: {without}")
     compared = operators(gpu, folder)
     facts = simexplore.load_arch(f"{given.arch}@facts") if not Path(given.arch).suffix else gpu
     figures, without, open_questions = micro_figures(facts, folder)

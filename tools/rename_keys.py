@@ -22,7 +22,7 @@ import yaml
 
 from simexplore.archs.load import load_arch
 from simexplore.archs.renamed import ADDED_KEYS, NEW_KEYS, NOW_SECTIONS
-from simexplore.archs.schema.gpu import NOT_OF_THE_KERNELS, Gpu
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.quantities import yaml_key
 from simexplore.errors import SimexploreError
 
@@ -187,7 +187,7 @@ def _last_line(key: yaml.Node, value: yaml.Node) -> int:
 
 def former_digest(gpu: Gpu) -> str:
     """The digest that a machine had while its keys had their old names."""
-    values = gpu.model_dump(mode="json", exclude=set(NOT_OF_THE_KERNELS), exclude_defaults=True)
+    values = gpu.values_of_the_kernels()
     found: dict[str, Any] = {}
     for old, new in NEW_KEYS.items():
         *above, leaf = new.split(".")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from simexplore.errors import SimexploreError
 from simexplore.workloads.families import llm, neural_graphics
 from simexplore.workloads.graph import Graph
-from simexplore.workloads.hints import did_you_mean
+from simexplore.workloads.hints import did_you_mean, found
 from simexplore.workloads.operators.parameters import from_values, parameters_of
 from simexplore.workloads.workload import Workload
 
@@ -42,7 +42,7 @@ def find(name: str) -> Workload:
     """
     if name not in CATALOG:
         raise SimexploreError(
-            f"unknown workload {name!r}{did_you_mean(name, CATALOG)} (all: {', '.join(list_workloads())})"
+            f"unknown workload {found(name)}{did_you_mean(name, CATALOG)} (simexplore workload list has all)"
         )
     return CATALOG[name]
 

@@ -25,6 +25,23 @@ DTYPES: Mapping[str, float] = MappingProxyType(
 """Bytes per element [B] of every data type, by name."""
 
 
+NOT_MODELLED: Mapping[str, str] = MappingProxyType(
+    {
+        "nvfp4": "fp4 with an fp8 scale for every 16 values",
+        "mxfp4": "fp4 with a power of two for every 32 values",
+        "mxfp6": "fp6 with a power of two for every 32 values",
+        "mxfp8": "fp8 with a power of two for every 32 values",
+    }
+)
+"""Types whose scales cost memory and time that nothing here counts: they are refused by name, not taken for others."""
+
+
+def told(dtype: str) -> str:
+    """What to say of a name that is no data type that operators have: why, or the nearest one."""
+    what = NOT_MODELLED.get(dtype.lower())
+    return f" ({what}, is not modelled)" if what else did_you_mean(dtype, DTYPES)
+
+
 def bytes_of(dtype: str) -> float:
     """Bytes that one element of `dtype` takes in memory [B].
 
@@ -35,4 +52,4 @@ def bytes_of(dtype: str) -> float:
         return DTYPES[dtype]
     except KeyError:
         known = ", ".join(DTYPES)
-        raise SimexploreError(f"unknown dtype {dtype!r}{did_you_mean(dtype, DTYPES)}: use one of {known}") from None
+        raise SimexploreError(f"unknown dtype {dtype!r}{told(dtype)}: use one of {known}") from None

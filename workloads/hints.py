@@ -13,9 +13,10 @@ _SHORT.maxlevel = 2
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'gemm'?"` when something known resembles `name`, else the empty string."""
-    matches = get_close_matches(name[:100], list(known), n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    """`"; did you mean 'gemm'?"` when something known resembles `name`, case aside; else the empty string."""
+    by_case = {word.lower(): word for word in known}
+    matches = get_close_matches(name[:100].lower(), list(by_case), n=1, cutoff=0.5)
+    return f"; did you mean {by_case[matches[0]]!r}?" if matches else ""
 
 
 def found(value: object) -> str:

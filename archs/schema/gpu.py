@@ -43,6 +43,8 @@ DType = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8", "i
 
 NOT_OF_THE_KERNELS = ("abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc")
 """What a machine tells that changes none of its kernels."""
+_SIZE_OF_THE_NODE = {"node_gpus"}
+"""Of `links`: how many GPUs may work together, not what one of them takes."""
 
 
 class Clock(Spec):
@@ -189,6 +191,9 @@ class Links(Spec):
 
     nvlink: Link | None = about("to the other GPUs of the node; absent: they talk over PCIe", "mapping", default=None)
     pcie: Link = about("to the host", "mapping")
+    node_gpus: Count | None = about(
+        "GPUs of one node, each of which reaches the others over these links; absent: any number", "1", default=None
+    )
 
 
 class Power(Spec):
@@ -284,10 +289,14 @@ class Gpu(Machine):
         """Peak of the FMA pipes [op/s] = SMs x rate x boost clock."""
         return self.sm.count * self._rate(self.sm.fma_ops_per_clk, "FMA", dtype) * self.clock.boost_hz
 
+    def values_of_the_kernels(self) -> dict[str, Any]:
+        """What its kernels' times depend on, as plain data in SI without what is left at its default."""
+        left_out: Any = {**dict.fromkeys(NOT_OF_THE_KERNELS, True), "links": _SIZE_OF_THE_NODE}
+        return self.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
+
     def digest(self) -> str:
         """What a learned correction belongs to: the same for GPUs whose values, names apart, are the same."""
-        values = self.model_dump(mode="json", exclude=set(NOT_OF_THE_KERNELS), exclude_defaults=True)
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.values_of_the_kernels(), sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def attention_kernels(self) -> AttentionLibrary:

@@ -19,10 +19,28 @@ import numpy.typing as npt
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from simexplore.archs.files import MIB, file_bytes
+from simexplore.archs.schema.arrays import arrays_of, checked
 from simexplore.archs.schema.quantities import mistake
+from simexplore.archs.units import one_line, show
 
 VERSION = 1
+MOST_FILE_BYTES = 32 * MIB
 _EXPECTED = "an .npz that simexplore calibrate wrote"
+_TREES = {"root": ("i4", 1), "feature": ("i2", 1), "value": ("f4", 1), "left": ("i2", 1), "start": ("f8", 1)}
+_ARRAYS = {
+    "features": ("U", 1),
+    "coordinates": ("U", 1),
+    "half_width": ("f8", 1),
+    "knots": ("f8", 1),
+    **{f"{part}/{name}": kind for part in ("shift", "spread") for name, kind in _TREES.items()},
+    "hull/directions": ("f4", 2),
+    "hull/low": ("f4", 1),
+    "hull/high": ("f4", 1),
+}
+"""Kind and dimensions of each array of a group, as the file has them."""
+_MOST_LOG = 300.0
+"""Logarithms beyond this are of no time that anything takes, and their exponential soon overflows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,24 +130,35 @@ def _validated(value: object) -> Residual:
     if isinstance(value, Residual):
         return value
     if not isinstance(value, str):
-        raise mistake("the name of a file beside this one such as 'mine.npz'", repr(value))
+        raise mistake("the name of a file beside this one such as 'mine.npz'", show(value))
     try:
-        return from_bytes(Path(value).read_bytes())
-    except OSError:
-        raise mistake("a file that exists", repr(Path(value).name)) from None
-    except (ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
-        raise mistake(_EXPECTED, f"{Path(value).name!r}: {error}") from None
+        return from_bytes(file_bytes(Path(value), MOST_FILE_BYTES))
+    except OSError as error:
+        raise mistake("a file that exists", f"{show(Path(value).name)} ({error.strerror})") from None
+    except ValueError as error:
+        raise mistake(_EXPECTED, f"{show(Path(value).name)}: {one_line(str(error))}") from None
 
 
 def from_bytes(data: bytes) -> Residual:
-    """Read what `to_bytes` wrote. Raises ValueError, KeyError or zipfile.BadZipFile for anything else."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    if int(arrays["version"]) != VERSION:
-        raise ValueError(f"version {int(arrays['version'])}, this simexplore reads {VERSION}")
-    groups = [str(group) for group in arrays["groups"]]
+    """Read what `to_bytes` wrote. Raises ValueError for anything else."""
+    arrays = arrays_of(data)
+    version = arrays.get("version", np.zeros(1))
+    if version.ndim or int(version) != VERSION:
+        raise ValueError(f"version {show(version.tolist())}, this simexplore reads {VERSION}")
+    groups = [str(group) for group in np.atleast_1d(arrays.get("groups", np.zeros(0)))]
+    for i in range(len(groups)):
+        arrays.setdefault(f"{i}/knots", _one_knot())  # intervals that know no sizes leave it out
+    checked(arrays, _expected(len(groups)))
+    if len(set(groups)) < len(groups):
+        raise ValueError("a group told twice")
     corrections = {group: _correction(group, f"{i}/", arrays) for i, group in enumerate(groups)}
-    return Residual(corrections, arrays["fingerprints"].astype(np.uint64), hashlib.sha256(data).hexdigest())
+    return Residual(corrections, np.unique(arrays["fingerprints"]), hashlib.sha256(data).hexdigest())
+
+
+def _expected(groups: int) -> dict[str, tuple[str, int]]:
+    """Name of each array, its kind and how many dimensions it has."""
+    tables = {f"{i}/{name}": kind for i in range(groups) for name, kind in _ARRAYS.items()}
+    return {"version": ("i8", 0), "groups": ("U", 1), "fingerprints": ("u8", 1), **tables}
 
 
 def to_bytes(corrections: Mapping[str, Correction], fingerprints: npt.NDArray[np.uint64]) -> bytes:
@@ -169,30 +198,33 @@ def _arrays(correction: Correction) -> dict[str, npt.NDArray[Any]]:
 def _correction(group: str, prefix: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Correction:
     def trees(part: str) -> Trees:
         got = {one.name: arrays[f"{prefix}{part}/{one.name}"] for one in fields(Trees)}
-        left: npt.NDArray[np.int32] = np.arange(len(got["feature"]), dtype=np.int32) + got.pop("left").astype(np.int32)
+        left: npt.NDArray[np.int32] = np.arange(len(got["left"]), dtype=np.int32) + got.pop("left").astype(np.int32)
         read = Trees(**got, left=left)
         _check(read, len(arrays[f"{prefix}features"]))
         return read
 
-    half_width, knots = arrays[f"{prefix}half_width"], arrays.get(f"{prefix}knots", _one_knot())
+    half_width, knots = arrays[f"{prefix}half_width"], arrays[f"{prefix}knots"]
     _check_interval(half_width, knots)
+    hull = Hull(**{one.name: arrays[f"{prefix}hull/{one.name}"] for one in fields(Hull)})
+    coordinates = tuple(str(name) for name in arrays[f"{prefix}coordinates"])
+    _check_hull(hull, len(coordinates))
     return Correction(
         group=group,
         features=tuple(str(name) for name in arrays[f"{prefix}features"]),
         shift=trees("shift"),
         spread=trees("spread"),
         half_width=half_width,
-        coordinates=tuple(str(name) for name in arrays[f"{prefix}coordinates"]),
-        hull=Hull(**{one.name: arrays[f"{prefix}hull/{one.name}"] for one in fields(Hull)}),
+        coordinates=coordinates,
+        hull=hull,
         knots=knots,
     )
 
 
 def _check(trees: Trees, features: int) -> None:
-    """Refuse trees that point outside themselves or backwards, which no walk would leave."""
+    """Refuse trees that point outside themselves or backwards, which no walk would leave, or add up to no factor."""
     nodes = np.arange(len(trees.feature))
     inner = trees.feature >= 0
-    if not (len(nodes) == len(trees.value) == len(trees.left)):
+    if not (len(nodes) == len(trees.value) == len(trees.left)) or trees.start.shape != (1,):
         raise ValueError("trees of unequal arrays")
     if np.any(trees.feature >= features) or np.any((trees.root < 0) | (trees.root >= len(nodes))):
         raise ValueError("trees that point outside their arrays")
@@ -200,13 +232,25 @@ def _check(trees: Trees, features: int) -> None:
         (trees.left <= nodes)[inner] | (trees.left + 1 >= len(nodes))[inner]
     ):
         raise ValueError("trees that lead nowhere")
+    largest = np.abs(trees.value[~inner]).max(initial=0.0)
+    if len(trees.root) * float(largest) + abs(float(trees.start[0])) > _MOST_LOG:
+        raise ValueError("trees whose leaves are no logarithms of factors")
+
+
+def _check_hull(hull: Hull, coordinates: int) -> None:
+    """Refuse a hull in other coordinates than it names, or with an inside that is none."""
+    directions = len(hull.directions)
+    if hull.directions.shape != (directions, coordinates) or not (len(hull.low) == len(hull.high) == directions):
+        raise ValueError("a hull of unequal arrays")
+    if np.any(hull.low > hull.high):
+        raise ValueError("a hull without an inside")
 
 
 def _check_interval(half_width: npt.NDArray[np.float64], knots: npt.NDArray[np.float64]) -> None:
     """Refuse an interval that is nowhere, or told of no point or of points out of order."""
-    if half_width.shape != knots.shape or knots.ndim != 1 or not len(knots):
+    if half_width.shape != knots.shape or not len(knots):
         raise ValueError("an interval of unequal arrays")
-    if not (np.all(half_width > 0.0) and np.all(np.isfinite(half_width))):
+    if not np.all((half_width > 0.0) & (half_width <= _MOST_LOG)):
         raise ValueError("an interval without a width")
-    if not (np.all(np.isfinite(knots)) and np.all(np.diff(knots) > 0.0)):
+    if not np.all(np.diff(knots) > 0.0):
         raise ValueError("an interval whose knots do not rise")

@@ -94,6 +94,14 @@ class System(Spec):
                 return name
         raise SimexploreError(f"{self.name}: expected a GPU among the devices, found {', '.join(self.devices)}")
 
+    @property
+    def gpus_together(self) -> int | None:
+        """GPUs that one like the first reaches, itself among them: those of its domain, or of its node; None: any."""
+        first = self.first_gpu
+        domain = next((domain for domain in self.domains.values() if first in domain.devices), None)
+        arch = self.devices[first].arch
+        return domain.size if domain is not None else arch.links.node_gpus if isinstance(arch, Gpu) else None
+
     def place(self, name: str | None = None) -> Place:
         """A device or link by name; by default the first GPU.
 

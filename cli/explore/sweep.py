@@ -14,6 +14,7 @@ import click
 import numpy as np
 
 from simexplore.archs.units import one_line
+from simexplore.cli.console import INTERRUPTED
 from simexplore.cli.explore.front import cell, print_front
 from simexplore.cli.options import json_option
 from simexplore.cli.output import note, print_json
@@ -31,8 +32,6 @@ from simexplore.sim.explore.store import Chunk, Store
 from simexplore.sim.explore.study import Forecast, Sweep
 from simexplore.sim.explore.table import POINT
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 _BAR_S = 0.2
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import simexplore
+from simexplore.cli.console import say
 from simexplore.cli.options import json_option
 from simexplore.cli.output import note, percent, print_json, print_table, progress
 from simexplore.sim.learn.calibration import Calibrated
@@ -113,11 +114,11 @@ def _print(result: Calibrated) -> None:
             for key, value in result.values.items()
         ]
         print_table(["fitted", "value", "known to"], rows)
-        click.echo()
+        say()
     unseen = [key for key, error in result.uncertainty.items() if error is None]
     if unseen:
-        click.echo(f"The rows cannot see {', '.join(unseen)}: sourced values are kept.")
-        click.echo()
+        say(f"The rows cannot see {', '.join(unseen)}: sourced values are kept.")
+        say()
     rows = []
     for name, group in result.groups.items():
         held = group.held_out
@@ -127,5 +128,5 @@ def _print(result: Calibrated) -> None:
     headers = ["operator", "fitted on", "held out", "physics mape", "full mape", "in interval", "by third of time"]
     print_table(headers, rows)
     if result.refused:
-        click.echo()
+        say()
         print_table(["not used", "rows"], [[reason, str(count)] for reason, count in result.refused.items()])

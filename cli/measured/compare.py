@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 import simexplore
+from simexplore.cli.console import say
+from simexplore.cli.machines import load
 from simexplore.cli.options import arch_option, json_option, set_option
 from simexplore.cli.output import note, percent, print_json, print_table, progress
 from simexplore.cli.pages import now, write_page
@@ -42,7 +44,11 @@ from simexplore.sim.report.comparison import comparison_html
     "the rows; it and those beside it are held against the others. [default: full]",
 )
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of the rows that a random forest is not fitted on."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the rows that a random forest is not fitted on.",
 )
 @click.option("--report", type=click.Path(path_type=Path), help="Write the comparison as one HTML page.")
 @set_option()
@@ -65,7 +71,7 @@ def compare(
     too slow. "In interval" is the share of rows within their predicted 80 % interval. Rows that can't be predicted are
     counted by the reason why, and rows that the machine was fitted on are left out.
     """
-    gpu = simexplore.load_arch(arch, overrides)
+    gpu = load(arch, overrides).gpu
     if physics_only:
         gpu = gpu.physics_only()
     names = tuple(dict.fromkeys(predictors)) or (("physics",) if physics_only else ("full",))
@@ -93,14 +99,14 @@ def compare(
 
 def _print(result: Comparison) -> None:
     left_out = f" ({result.fitted_rows} more left out: the machine was fitted on them)" if result.fitted_rows else ""
-    click.echo(f"{result.arch}: {result.total.rows} rows{left_out}")
-    click.echo()
+    say(f"{result.arch}: {result.total.rows} rows{left_out}")
+    say()
     _print_errors({**result.by_dtype, "all": result.total})
     for table in result.by_size:
-        click.echo()
+        say()
         _print_sizes(table)
     if result.refused:
-        click.echo()
+        say()
         rows = [[reason, str(count)] for reason, count in result.refused.items()]
         print_table(["not compared", "rows"], rows)
 
@@ -110,8 +116,8 @@ def _print_side_by_side(results: list[Comparison], as_json: bool) -> None:
     if as_json:
         print_json({"arch": results[0].arch, "predictors": {result.predictor: result.as_dict() for result in results}})
         return
-    click.echo(f"{results[0].arch}: {results[0].total.rows} rows that no forest was fitted on")
-    click.echo()
+    say(f"{results[0].arch}: {results[0].total.rows} rows that no forest was fitted on")
+    say()
     _print_errors({f"{name}, {result.predictor}": errors for name in results[0].by_dtype for result in results
                    if (errors := result.by_dtype.get(name)) is not None})  # fmt: skip
 

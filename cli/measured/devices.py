@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from simexplore.cli.console import say
 from simexplore.cli.options import json_option
 from simexplore.cli.output import print_json, print_table
 from simexplore.kernels.backend.devices import Report
@@ -28,7 +29,7 @@ def devices(as_json: bool) -> None:
         print_table(["backend", "device", "name", "kind", "driver", "can"], rows, left=6)
     for report in found:
         for missing in report.missing:
-            click.echo(f"{report.backend}: {missing.what} is missing: {missing.mend}")
+            say(f"{report.backend}: {missing.what} is missing: {missing.mend}")
 
 
 def _plain(report: Report) -> dict[str, object]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from simexplore.cli.console import say
 from simexplore.cli.options import json_option
 from simexplore.cli.output import percent, print_json, print_table, quantity
 from simexplore.errors import SimexploreError
@@ -75,14 +76,14 @@ def _write(found: Imported, output: Path) -> None:
 def _print(found: Imported, output: Path) -> None:
     calls = int(found.frame["calls"].sum())
     matched = f"{quantity(found.matched_us * 1e-6, 's')}, {percent(found.matched_share)} of the time in the profile"
-    click.echo(f"{output}: {len(found.frame)} operators from {calls} calls, {matched}")
+    say(f"{output}: {len(found.frame)} operators from {calls} calls, {matched}")
     if not found.unmatched:
         return
-    click.echo()
+    say()
     rows = [
         [one.name[:60], str(one.calls), quantity(one.time_us * 1e-6, "s"), one.reason]
         for one in found.unmatched[:SHOWN]
     ]
     print_table(["not matched", "calls", "time", "reason"], rows)
     if len(found.unmatched) > SHOWN:
-        click.echo(f"and {len(found.unmatched) - SHOWN} more (--json lists all)")
+        say(f"and {len(found.unmatched) - SHOWN} more (--json lists all)")

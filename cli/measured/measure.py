@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from simexplore.cli.console import say
 from simexplore.cli.options import json_option
 from simexplore.cli.output import note, print_json, progress
 from simexplore.kernels.measuring import measure_suite, out_of_step
@@ -45,9 +46,9 @@ def measure(backend: str, suite: str, output: Path, device: int, seed: int, budg
         print_json({"output": str(output), **figures, **found, "out_of_step": out_of_step(output)})
         return
     resumed = f", {outcome.already_done} were there already" if outcome.already_done else ""
-    click.echo(f"{output}: {outcome.measured} kernels measured{resumed}")
+    say(f"{output}: {outcome.measured} kernels measured{resumed}")
     for reason, count in outcome.left_out.items():
-        click.echo(f"{count} kernels left out: {reason}")
+        say(f"{count} kernels left out: {reason}")
     note_pace(output, outcome)
     for line in outcome.noisy[:SHOWN_NOISY]:
         note(f"noisy: {line}")

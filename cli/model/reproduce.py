@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from simexplore.cli.console import say
 from simexplore.cli.options import json_option
 from simexplore.cli.output import note, print_json, print_table
 from simexplore.errors import SimexploreError
@@ -65,6 +66,6 @@ def _print(records: list[Record]) -> None:
             for record in records
             if record["paper"] == paper
         ]
-        click.echo(paper)
+        say(paper)
         print_table(["quantity", "unit", "published", "simulated", "ratio", "status"], rows, left=2)
-        click.echo()
+        say()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,20 +9,21 @@ import click
 
 import simexplore
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.cli.machines import Loaded, load
+from simexplore.cli.model.run_table import SCOPE, Told
 from simexplore.cli.options import arch_option, json_option, param_option, set_option
-from simexplore.cli.output import note, percent, print_json, print_table, progress, quantity
+from simexplore.cli.output import note, print_json, progress
 from simexplore.errors import SimexploreError
-from simexplore.sim.conditions import COLD, WARM, Launch
+from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions, Launch
 from simexplore.sim.estimate.graphs import Estimate
-from simexplore.sim.estimate.op_run import OpRun, time_interval
+from simexplore.sim.estimate.offload import gpus_of
+from simexplore.sim.learn.applied import Learned, learned_of
 from simexplore.sim.play.probes import Activity, Probe
 from simexplore.sim.play.result import Run
 from simexplore.sim.play.trace import Trace
 from simexplore.workloads.graph import Graph
-from simexplore.workloads.ops import Embedding
 
 CACHES = {"cold": COLD, "warm": WARM}
-SHOWN_OPS = 20
 
 
 @click.command(
@@ -45,6 +45,7 @@ SHOWN_OPS = 20
 @click.option(
     "--estimate", "in_closed_form", is_flag=True, help="Closed form instead of events: no contention, no memory."
 )
+@click.option("--physics-only", is_flag=True, help="Leave out the learned correction of a calibrated machine.")
 @click.option("--allow-overflow", is_flag=True, help="Let the work hold more than the machine's memory.")
 @json_option()
 def run(
@@ -56,13 +57,15 @@ def run(
     launch: Launch,
     cache: str | None,
     in_closed_form: bool,
+    physics_only: bool,
     allow_overflow: bool,
     as_json: bool,
 ) -> None:
     """Predict the time, energy and memory of WORK: a workload's name, an operator, or a YAML list of operators."""
     if in_closed_form and trace_file is not None:
         raise click.UsageError("--trace needs events: leave out --estimate")
-    gpu = simexplore.load_arch(arch, overrides)
+    machine = load(arch, overrides)
+    gpu = machine.gpu.physics_only() if physics_only else machine.gpu
     graph = simexplore.load_workload(work, params)
     state = None if cache is None else CACHES[cache]
     result: Run | Estimate
@@ -78,10 +81,25 @@ def run(
             )
         if trace_file is not None:
             _write(trace, trace_file)
+    learned = _learned(graph, gpu, machine, state, launch, physics_only)
+    told = Told(result, graph, gpu, learned, gpus_of(graph))
     if as_json:
-        print_json(result.to_json())
+        beside = {"correction": learned.to_json(), "gpus": told.gpus, "figures_of": SCOPE, "warnings": machine.warnings}
+        print_json({**result.to_json(), **beside})
     else:
-        _print(result, graph, gpu)
+        told.show()
+
+
+def _learned(
+    graph: Graph, gpu: Gpu, machine: Loaded, cache: CacheState | None, launch: Launch, physics_only: bool
+) -> Learned:
+    """What the machine's correction does for the work; where it is left out because of what was changed, a note."""
+    conditions = None if cache is None else Conditions(cache=cache, launch=launch)
+    why = "--physics-only" if physics_only else machine.why_uncorrected
+    learned = learned_of(graph, gpu, conditions, launch, why)
+    if why in learned.left_out and not physics_only:
+        note(f"the learned correction is left out, since {why}")
+    return learned
 
 
 class _Progress(Probe):
@@ -103,44 +121,3 @@ def _write(trace: Trace, file: Path) -> None:
     except OSError as error:
         raise SimexploreError(f"{file}: the trace can't be written: {error.strerror}") from None
     note(f"trace written to {file}: open it in ui.perfetto.dev")
-
-
-def _print(result: Run | Estimate, graph: Graph, gpu: Gpu) -> None:
-    click.echo(f"{graph.name} on {gpu.name}")
-    click.echo()
-    _print_ops(result)
-    click.echo()
-    low_s, high_s = time_interval(result.time_s, result.ops)
-    rows = [["time", quantity(result.time_s, "s")]]
-    rows.append(["80 % interval", f"{quantity(low_s, 's')} – {quantity(high_s, 's')}"])
-    tokens = sum(float(node.op.tokens) for node in graph.nodes if isinstance(node.op, Embedding))
-    if tokens and result.time_s:
-        rows.append(["tokens", f"{tokens / result.time_s:,.0f} /s"])
-    if result.time_s:
-        rows.append(["work", quantity(graph.flops / result.time_s, "flop/s")])
-    rows.append(["energy", quantity(result.energy_j, "J")])
-    if isinstance(result, Run):
-        rows.append(["mean power", quantity(result.mean_power_w, "W")])
-        rows.append(["peak memory", quantity(result.peak_memory_bytes, "B")])
-        rows += [[f"{name} in use", percent(share)] for name, share in result.utilization.items() if share > 0]
-    print_table(["in all", ""], rows)
-
-
-def _print_ops(result: Run | Estimate) -> None:
-    """The operators that take longest; those that differ only by a number in their name are one line."""
-    groups: dict[tuple[str, str, str], list[OpRun]] = {}
-    for op in result.ops:
-        groups.setdefault((re.sub(r"\d+", "*", op.name), op.op, op.bound), []).append(op)
-    longest = sorted(groups.items(), key=lambda item: -sum(op.time_s for op in item[1]))
-    busy_s = sum(op.time_s for op in result.ops) or 1.0
-    rows = []
-    for (name, text, bound), ops in longest[:SHOWN_OPS]:
-        time_s, energy_j = sum(op.time_s for op in ops), sum(op.energy_j for op in ops)
-        shown = name if len(ops) > 1 else ops[0].name
-        figures = [str(len(ops)), quantity(time_s, "s"), percent(time_s / busy_s), quantity(energy_j, "J")]
-        rows.append([shown, text, bound, *figures])
-    if len(longest) > SHOWN_OPS:
-        rest_s = sum(op.time_s for _, ops in longest[SHOWN_OPS:] for op in ops)
-        count = sum(len(ops) for _, ops in longest[SHOWN_OPS:])
-        rows.append(["others", "", "", str(count), quantity(rest_s, "s"), percent(rest_s / busy_s), ""])
-    print_table(["name", "operator", "bound", "count", "time", "share", "energy"], rows, left=3)

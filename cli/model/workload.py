@@ -6,6 +6,7 @@ from collections import Counter
 
 import click
 
+from simexplore.cli.console import say
 from simexplore.cli.options import param_option
 from simexplore.cli.output import print_table, quantity
 from simexplore.workloads import catalog, ops
@@ -23,7 +24,7 @@ def list_() -> None:
     print_table(
         ["workload", "description"], [[name, catalog.find(name).description] for name in catalog.list_workloads()], 2
     )
-    click.echo()
+    say()
     print_table(["operator", "parameters"], [[op, signature(family)] for op, family in ops.FAMILIES.items()], 2)
 
 
@@ -33,11 +34,11 @@ def list_() -> None:
 def show(name: str, params: dict[str, str]) -> None:
     """A workload's parameters, and what it amounts to."""
     graph = catalog.build(name, params)
-    click.echo(catalog.find(name).description)
-    click.echo()
+    say(catalog.find(name).description)
+    say()
     rows = [[p.name, params.get(p.name, p.default), p.default, p.description] for p in catalog.parameters(name)]
     print_table(["parameter", "value", "default", "meaning"], rows, left=4)
-    click.echo()
+    say()
     families = Counter(node.op.op for node in graph.nodes)
     rows = []
     for op, count in families.most_common():
@@ -45,6 +46,6 @@ def show(name: str, params: dict[str, str]) -> None:
         flops, moved = sum(float(one.flops) for one in same), sum(float(one.min_bytes) for one in same)
         rows.append([op, str(count), quantity(flops, "flop"), quantity(moved, "B")])
     print_table(["operator", "count", "flops", "least traffic"], rows)
-    click.echo()
+    say()
     held = [[what, quantity(size, "B")] for what, size in graph.resident_bytes.items()]
     print_table(["held in memory", "size"], held)

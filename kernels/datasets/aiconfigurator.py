@@ -25,7 +25,7 @@ POWER_SOURCE = "aic/vllm0.22"
 """Source of the tables that have watts."""
 EXAMPLE = "aiconfigurator:h200_sxm/gemm/trtllm"
 
-_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "nvfp4": "fp4", "sq": "int8_sq"}
+_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "sq": "int8_sq"}
 """Their name of a dtype → ours; the others are the same."""
 
 

@@ -23,6 +23,8 @@ import numpy.typing as npt
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.residual import Correction, Hull, Trees
+from simexplore.archs.units import show
+from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import FloatArray
 from simexplore.sim.estimate.traits import NAMES
@@ -156,7 +158,17 @@ def size_names(op: Operator) -> list[str]:
 
 
 def stacked(columns: Mapping[str, FloatArray], names: tuple[str, ...]) -> Floats32:
-    """Named columns side by side, shape (rows, names), in the precision in which thresholds are stored."""
+    """Named columns side by side, shape (rows, names), in the precision in which thresholds are stored.
+
+    Raises:
+        SimexploreError: a correction asks for a column that operators do not have.
+    """
+    unknown = next((name for name in names if name not in columns), None)
+    if unknown is not None:
+        raise SimexploreError(
+            f"the machine's learned correction asks for {show(unknown)}, which its operators do not have: "
+            "calibrate it again, or leave it out with --physics-only"
+        )
     rows = max(len(column) for column in columns.values())
     table = np.empty((rows, len(names)), dtype=np.float32)
     for i, name in enumerate(names):

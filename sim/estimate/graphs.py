@@ -18,13 +18,13 @@ from simexplore.sim.conditions import Conditions, Launch, conditions_of
 from simexplore.sim.estimate.alone import Alone, alone
 from simexplore.sim.estimate.exchange import exchange_seconds, side_of
 from simexplore.sim.estimate.offload import prepared
-from simexplore.sim.estimate.op_run import OpRun, time_interval
+from simexplore.sim.estimate.op_run import OpRun, in_short, time_interval
 from simexplore.sim.estimate.placed import Priced, demands_at, place_of, priced
 from simexplore.sim.hardware.idle import idle_w
 from simexplore.workloads.graph import Graph, Node
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
     """What a workload costs where kernels do not contend."""
 
@@ -34,6 +34,9 @@ class Estimate:
     """Dynamic energy of all kernels, and idle power over the time [J]."""
     ops: tuple[OpRun, ...]
     """The nodes in the order in which they start."""
+
+    def __repr__(self) -> str:
+        return in_short("Estimate", self.time_s, self.energy_j, self.ops)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data with the keys of a `Run`; None for what only events tell."""

@@ -11,8 +11,11 @@ from functools import singledispatch
 from math import ceil
 from typing import Any
 
+import numpy as np
+
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.archs.schema.system import Place, System
+from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import RESOURCES, KernelDemand
 from simexplore.sim.estimate.alone import POWER, Alone, Phase, alone
@@ -20,7 +23,7 @@ from simexplore.sim.estimate.placed import Ready
 from simexplore.sim.hardware.ngpc.cluster import FieldQueries, batch_timing, doorbell_seconds, dynamic_energy_j
 from simexplore.sim.mapping.frames import Frame, frame_of, fused_kernel
 from simexplore.workloads.graph import Exchange, Graph, Node
-from simexplore.workloads.ops import GridEncoding
+from simexplore.workloads.ops import Collective, GridEncoding
 
 RESIDENT, OFFLOADED = "rest", "encode and mlp"
 """Names of a frame's two nodes."""
@@ -74,10 +77,25 @@ def _cluster(place: Place) -> Ngpc:
 
 
 def prepared(graph: Graph, system: System) -> Graph:
-    """A graph as the system's devices want it: each device's pass, in their order."""
+    """A graph as the system's devices want it: each device's pass, in their order.
+
+    Raises:
+        SimexploreError: its operators are shared by more GPUs than reach each other.
+    """
+    most, asked = system.gpus_together, gpus_of(graph)
+    if most is not None and asked > most:
+        raise SimexploreError(
+            f"expected at most {most} GPUs to work together, those of a node of {system.name} (links.node_gpus), "
+            f"found {asked}"
+        )
     for name, device in system.devices.items():
         graph = asked_for(device.arch, graph, system, system.place(name))
     return graph
+
+
+def gpus_of(graph: Graph) -> int:
+    """GPUs that share the work of which a graph is one GPU's part: those that its collectives join."""
+    return max((int(np.max(node.op.num_gpus)) for node in graph.nodes if isinstance(node.op, Collective)), default=1)
 
 
 @singledispatch

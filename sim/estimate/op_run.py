@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import exp, hypot
 from typing import Any
 
+from simexplore.archs import units
+from simexplore.archs.units import JOULES, SECONDS, Dimension
 from simexplore.sim.estimate.correction import NORMAL_80, UNCALIBRATED_SIGMA_LOG
 
 UNCALIBRATED_RATIO = exp(NORMAL_80 * UNCALIBRATED_SIGMA_LOG)
 """Upper end of an 80 % interval over the time, where no measurement says more."""
+
+SHOWN = 3
+"""Operators that a result in short names."""
 
 
 @dataclass(frozen=True)
@@ -69,3 +74,18 @@ def time_interval(time_s: float, ops: Iterable[OpRun]) -> tuple[float, float]:
         return time_s, time_s
     down, up = (hypot(*sums.values()) / total_s for sums in (below, above))
     return time_s * (1.0 - down), time_s * (1.0 + up)
+
+
+def in_short(kind: str, time_s: float, energy_j: float, ops: Sequence[OpRun], *more: str) -> str:
+    """A result in a few lines, whatever the number of its operators: the whole, and those that take longest."""
+    low_s, high_s = (_rounded(end, SECONDS) for end in time_interval(time_s, ops))
+    whole = [f"{_rounded(time_s, SECONDS)} (80 %: {low_s} to {high_s})", _rounded(energy_j, JOULES), *more]
+    lines = [f"<{kind} {', '.join(whole)}; {len(ops)} operators"]
+    longest = sorted(ops, key=lambda op: -op.time_s)[:SHOWN]
+    lines += [f"  {_rounded(op.time_s, SECONDS)} {op.name}: {op.op}, {op.bound}" for op in longest]
+    return "\n".join(lines) + (f"\n  and {len(ops) - SHOWN} more>" if len(ops) > SHOWN else ">")
+
+
+def _rounded(value: float, dimension: Dimension) -> str:
+    """A quantity to four digits."""
+    return units.format(float(f"{value:.4g}"), dimension)

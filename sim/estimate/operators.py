@@ -176,7 +176,7 @@ def kernels_of(op: Operator, gpu: Gpu, conditions: Conditions) -> tuple[Demand, 
 
     Where the library has several algorithms, the kernels are those that take the least time for all rows together.
     """
-    ways = [(chosen(way, gpu, conditions), way.serves) for way in algorithms_of(op, gpu, conditions)]
+    ways = [(chosen(way, gpu, conditions), way.serves) for way in algorithms_of(even(op), gpu, conditions)]
     if len(ways) == 1:
         return ways[0][0]
     totals = [

@@ -77,7 +77,7 @@ def fit_correction(rows: TrainingRows, seed: int, progress: Progress | None = No
     y = rows.log_ratio
     if len(y) < FEWEST_ROWS:
         return None
-    names = tuple(name for name, column in rows.columns.items() if np.ptp(column) > 0.0)
+    names = tuple(name for name, column in rows.columns.items() if np.ptp(column) > 0.0) or (LENGTH,)
     x = stacked(rows.columns, names)
     random = np.random.default_rng(seed)
     folds = random.permutation(len(y)) % FOLDS

@@ -36,6 +36,22 @@ class Provenance:
     date: str
 
 
+def check_target(path: Path, arch: str, *, family: bool) -> None:
+    """See before a fit, which takes minutes, that its result can be written.
+
+    Raises:
+        SimexploreError: the machine is a variant such as `NAME@facts`, which no file can extend; or the path is a
+            folder, lies in none, or does not end in .yaml.
+    """
+    if "@" in arch and not family:
+        raise SimexploreError(f"expected a machine that an overlay can extend, found {arch!r}: leave out @facts")
+    if path.suffix not in (".yaml", ".yml"):
+        raise SimexploreError(f"expected a name that ends in .yaml, found {path.name!r}")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        why = "it is a folder" if path.is_dir() else "there is no such folder"
+        raise SimexploreError(f"{path}: the overlay can't be written: {why}")
+
+
 def write_overlay(path: Path, calibrated: Calibrated, provenance: Provenance) -> tuple[Path, Path]:
     """Write the overlay and, beside it, `<name>.residual.npz`; returns both paths.
 

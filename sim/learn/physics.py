@@ -167,8 +167,12 @@ class _Fit:
     def _descend(
         self, free: npt.NDArray[np.bool_], progress: Progress | None, family: str, start: Floats | None = None
     ) -> tuple[Floats, Floats]:
-        from scipy.optimize import least_squares
-
+        try:
+            from scipy.optimize import least_squares
+        except ImportError:
+            raise SimexploreError(
+                "calibrate fits physics with scipy: pip install 'simexplore[calibrate]', or give --rows 0"
+            ) from None
         inside = (np.maximum(self._lower + 1e-3, -2.0), np.minimum(self._upper - 1e-3, 2.0))
         x = np.clip(np.zeros(len(self._base)) if start is None else start, *inside)
         stages = STEPS if start is None else STEPS[1:]

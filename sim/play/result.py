@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from simexplore.sim.estimate.op_run import OpRun, time_interval
+from simexplore.archs import units
+from simexplore.sim.estimate.op_run import OpRun, in_short, time_interval
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A workload played on a machine."""
 
@@ -31,6 +32,10 @@ class Run:
     def mean_power_w(self) -> float:
         """Energy over time [W]; 0 for an empty run."""
         return self.energy_j / self.time_s if self.time_s > 0.0 else 0.0
+
+    def __repr__(self) -> str:
+        peak = units.format(float(f"{self.peak_memory_bytes:.4g}"), units.BYTES)
+        return in_short("Run", self.time_s, self.energy_j, self.ops, f"{peak} at most in memory")
 
     def to_json(self) -> dict[str, Any]:
         """Plain data with stable keys; units are in the keys."""

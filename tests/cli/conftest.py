@@ -14,13 +14,10 @@ Command = Callable[..., Result]
 
 @pytest.fixture
 def command() -> Command:
-    """Runs `simexplore` with the arguments given; a bug is the exception itself, not an exit code."""
+    """Runs `simexplore` with the arguments given; a bug fails the test (`tests/support/tracebacks.py`)."""
 
     def run(*arguments: object) -> Result:
-        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
     return run
 

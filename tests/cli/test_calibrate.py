@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from click.testing import Result
 from made_up_rows import gemms
 
+import simexplore
 from simexplore.archs.load import load_arch
 from simexplore.sim.learn import correction as residual_fit
 
@@ -70,3 +72,43 @@ def test_mistakes(command: Callable[..., Result], fails: Callable[..., str], row
     ending = command("calibrate", ARCH, "--measured", rows, "-o", tmp_path / "mine.txt")
     assert ending.exit_code == 2
     assert "expected a name that ends in .yaml, found 'mine.txt'" in ending.stderr
+
+
+def test_identical_rows_teach_one_factor(command: Callable[..., Result], tmp_path: Path) -> None:
+    """A thousand times the same kernel: nothing tells its rows apart, and the correction is that of all."""
+    table = tmp_path / "same.csv"
+    row = "mine,L4,gemm,bf16,128,4096,4096,50.0\n"
+    table.write_text("source,device,op,dtype,m,n,k,time_us\n" + 1000 * row, encoding="utf-8")
+    output = tmp_path / "same.yaml"
+    assert command("calibrate", "nvidia/l4", "--measured", table, "--rows", 0, "-o", output).exit_code == 0
+    work = ("run", "gemm(m=128,n=4096,k=4096)", "--arch", output, "--cache", "warm", "--launch", "stream", "--json")
+    told = json.loads(command(*work).stdout)
+    assert told["time_s"] == pytest.approx(50e-6, rel=0.05)
+    assert told["correction"]["applied"] == 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra"), [("scipy.optimize", ("--residual-rows", 0)), ("sklearn.ensemble", ("--rows", 0))]
+)
+def test_a_missing_package_is_named(
+    fails: Callable[..., str], rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str,
+    extra: tuple[object, ...]
+) -> None:  # fmt: skip
+    monkeypatch.setitem(sys.modules, missing, None)
+    told = fails("calibrate", "nvidia/h100-sxm", "--measured", rows, "-o", tmp_path / "x.yaml", *extra)
+    assert "pip install 'simexplore[calibrate]'" in told
+
+
+@pytest.mark.parametrize("output", ["x.txt", "absent/x.yaml", "folder.yaml"])
+def test_what_cannot_be_written_is_told_before_the_fit(
+    rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        pytest.fail("it was fitted")
+
+    monkeypatch.setattr("simexplore.sim.learn.calibration.calibrate", never)
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(simexplore.SimexploreError):
+        simexplore.calibrate("nvidia/l4", rows, tmp_path / output)
+    with pytest.raises(simexplore.SimexploreError, match="leave out @facts"):
+        simexplore.calibrate("nvidia/l4@facts", rows, tmp_path / "x.yaml")

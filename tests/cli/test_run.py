@@ -18,7 +18,8 @@ DECODE = ("llm/llama-3-8b/decode", "--arch", "nvidia/h200-sxm", "--param", "batc
 def test_json_has_the_promised_keys(command: Callable[..., Result]) -> None:
     result = command("run", GEMM, "--arch", "nvidia/rtx-4090", "--set", "l2.capacity=36 MiB", "--json")
     data = json.loads(result.stdout)
-    assert set(data) == {"time_s", "energy_j", "peak_memory_bytes", "utilization", "ops", "time_low_s", "time_high_s"}
+    of_the_run = {"time_s", "energy_j", "peak_memory_bytes", "utilization", "ops", "time_low_s", "time_high_s"}
+    assert set(data) == of_the_run | {"correction", "gpus", "figures_of", "warnings"}
     (op,) = data["ops"]
     assert {"name", "op", "start_s", "time_s", "bound", "energy_j"} <= set(op)
     assert op["op"] == GEMM
@@ -34,11 +35,100 @@ def test_a_gemm_is_not_faster_than_its_peak(command: Callable[..., Result]) -> N
 
 def test_table_groups_the_layers(command: Callable[..., Result]) -> None:
     shown = command("run", *DECODE).stdout
-    (line,) = (line.split() for line in shown.splitlines() if "attention_decode" in line)
+    (line,) = (line.split() for line in shown.splitlines() if "attention_decode(" in line)
     assert line[0] == "layer*.attention"
     assert line[3] == "32"
     figures = {line.split("  ")[0] for line in shown.splitlines()}
     assert {"time", "tokens", "energy", "peak memory", "dram in use"} <= figures
+
+
+def test_names_that_end_in_a_number_of_their_own_stay_apart(command: Callable[..., Result], tmp_path: Path) -> None:
+    path = tmp_path / "mlp.yaml"
+    ops = (
+        "- {name: fc1, op: 'gemm(m=1,n=512,k=256,dtype=fp16)'}\n- {name: fc2, op: 'gemm(m=1,n=256,k=512,dtype=fp16)'}\n"
+    )
+    path.write_text(f"repeat: 3\noperators:\n{ops}", encoding="utf-8")
+    shown = command("run", path, "--arch", "nvidia/t4").stdout
+    assert [line.split()[0] for line in shown.splitlines() if "gemm(" in line] == ["fc1.*", "fc2.*"]
+
+
+CHANGED = ("gemm(m=64,n=4096,k=4096)", "--arch", "nvidia/h200-sxm", "--set", "sm.count=96")
+WHY = "the machine is not the one that it was learned on: sm.count"
+
+
+def test_a_correction_that_does_not_apply_says_so_and_why(command: Callable[..., Result]) -> None:
+    changed = command("run", *CHANGED)
+    assert f"simexplore: the learned correction is left out, since {WHY}\n" in changed.stderr
+    assert "0 of 1 operators" in changed.stdout
+    told = json.loads(command("run", *CHANGED, "--json").stdout)
+    assert told["correction"] == {"applied": 0, "operators": 1, "left_out": {WHY: 1}}
+    assert told["warnings"] == [
+        "sm.count is your own, and what depends on it is as in h200-sxm.yaml: l2.bandwidth, power.tdp"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("work", "applied", "why"),
+    [
+        ("gemm(m=64,n=4096,k=4096)", 1, ""),
+        ("gemm(m=64,n=4096,k=4096,dtype=fp16)", 0, "nothing was learned of gemm fp16 graph"),
+        ("gemm(m=400000,n=400000,k=200000)", 0, "sizes of gemm are more than 1.2 octaves from measured ones"),
+        ("rmsnorm(rows=8,cols=4096)", 0, "nothing was learned of rmsnorm bf16 graph"),
+    ],
+)
+def test_each_operator_says_whether_it_was_learned_of(
+    command: Callable[..., Result], work: str, applied: int, why: str
+) -> None:
+    run = command("run", work, "--arch", "nvidia/h200-sxm", "--allow-overflow", "--json")
+    told = json.loads(run.stdout)["correction"]
+    assert (told["applied"], len(told["left_out"])) == (applied, 1 - applied)
+    assert all(reason.startswith(why) for reason in told["left_out"])
+    assert run.stderr == ""
+
+
+def test_a_machine_that_was_never_measured_has_nothing_to_say(command: Callable[..., Result]) -> None:
+    run = command("run", "gemm(m=64,n=4096,k=4096)", "--arch", "nvidia/l4", "--json")
+    assert json.loads(run.stdout)["correction"] == {"applied": 0, "operators": 1, "left_out": {}}
+
+
+def test_physics_only_is_what_a_changed_machine_gets(command: Callable[..., Result]) -> None:
+    work = CHANGED[:3]
+    learned, physics = (json.loads(command("run", *work, *more, "--json").stdout) for more in ((), ("--physics-only",)))
+    assert physics["correction"]["left_out"] == {"--physics-only": 1}
+    assert physics["time_s"] != learned["time_s"]
+    same = json.loads(command("run", *work, "--set", "links.pcie.latency=9 us", "--json").stdout)
+    assert same["time_s"] == physics["time_s"]
+
+
+PARALLEL = ("llm/llama-3-70b/decode", "--arch", "nvidia/h200-sxm", "--param", "layers=1", "--param")
+
+
+def test_parallel_runs_say_whose_figures_they_are(command: Callable[..., Result]) -> None:
+    shown = command("run", *PARALLEL, "tensor_parallel=8").stdout
+    assert "on NVIDIA H200 SXM 141 GB, one of 8 alike" in shown
+    lines = {line.split("  ")[0]: line.split() for line in shown.splitlines() if line}
+    assert lines["in all"][2:] == ["one", "GPU", "all", "8", "GPUs"]
+    assert lines["time"][1:3] == lines["time"][3:5]
+    told = json.loads(command("run", *PARALLEL, "tensor_parallel=8", "--json").stdout)
+    assert told["gpus"] == 8
+    assert told["figures_of"] == {
+        "time_s": "all", "energy_j": "one", "peak_memory_bytes": "one", "utilization": "one", "ops": "one"
+    }  # fmt: skip
+    one = json.loads(command("run", *PARALLEL, "tensor_parallel=1", "--json").stdout)
+    assert one["gpus"] == 1
+
+
+def test_more_gpus_than_a_node_has_are_refused(command: Callable[..., Result], fails: Callable[..., str]) -> None:
+    for more in ((), ("--estimate",)):
+        told = fails("run", *PARALLEL, "tensor_parallel=64", *more)
+        assert "expected at most 8 GPUs to work together" in told
+        assert "(links.node_gpus), found 64" in told
+    assert command("run", *PARALLEL, "tensor_parallel=64", "--set", "links.node_gpus=72").exit_code == 0
+
+
+def test_a_second_machine_is_refused(fails: Callable[..., str]) -> None:
+    told = fails("run", "gelu(elements=4)", "--arch", "nvidia/t4", "--arch", "nvidia/l4")
+    assert "--arch: expected one machine, found nvidia/t4, nvidia/l4" in told
 
 
 def test_closed_form_agrees_with_events_on_a_chain(command: Callable[..., Result]) -> None:

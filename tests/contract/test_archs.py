@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from simexplore.archs import units
-from simexplore.archs.load import HERE, arch_path, list_archs, load_arch, read_document, resolved
+from simexplore.archs.load import HERE, arch_path, list_archs, load_arch, read_document, resolve, resolved
 from simexplore.archs.merge import leaf_paths
+from simexplore.archs.provenance import WORDS, own_keys, warnings
 from simexplore.archs.schema import quantities
 from simexplore.archs.schema.gpu import Gpu, json_schema
 
@@ -42,7 +43,6 @@ ARCHS = list_archs()
 PARTS = sorted(HERE.glob("*/*/parts/*.yaml"))
 WITH_DATASHEET = [name for name in ARCHS if not name.startswith("cpu/")]
 """A CPU driver has no vendor who prints its peaks."""
-WORDS = {"kind", "abstract", "name", "description", "vendor", "generation", "chip", "compute_capability", "sources"}
 
 
 def test_the_machines_of_the_readme_are_there() -> None:
@@ -68,6 +68,9 @@ def test_every_number_has_a_source(name: str) -> None:
     keys = [".".join(map(str, path)) for path in leaf_paths(resolved(name)) if path[0] not in WORDS]
     assert len(keys) > 40
     assert [key for key in keys if gpu.source_of(key) is None] == []
+    for variant in (name, f"{name}@facts"):
+        assert own_keys(resolve(variant)) == {}, "its citation is of another file's value"
+        assert warnings(resolve(variant)) == []
 
 
 @pytest.mark.parametrize("name", ARCHS)
@@ -79,9 +82,11 @@ def test_every_source_covers_a_key_and_says_something(name: str) -> None:
 
 
 def test_a_number_without_a_source_is_found() -> None:
-    gpu = load_arch("nvidia/h200-sxm", {"sources": "{l2.capacity: somewhere}"})
+    set_out = {"sources": "{l2.capacity: somewhere}"}
+    gpu = load_arch("nvidia/h200-sxm", set_out)
     assert gpu.source_of("l2.capacity") == "somewhere"
-    assert gpu.source_of("l2.bandwidth") is None
+    assert (gpu.source_of("l2.bandwidth") or "").startswith("own value, h200-sxm.yaml:")
+    assert {"l2.bandwidth", "sm.count"} < set(own_keys(resolve("nvidia/h200-sxm", set_out)))
 
 
 @pytest.mark.parametrize("name", ARCHS)

@@ -27,7 +27,11 @@ def even(op: AnyOperator) -> AnyOperator:
     Raises:
         SimexploreError: columns of other shapes than (rows,), of other things than integers, or of several lengths.
     """
-    columns = {each.name: value for each in fields(op) if isinstance(value := getattr(op, each.name), np.ndarray)}  # type: ignore[arg-type]
+    columns = {
+        each.name: np.asarray(value)
+        for each in fields(op)  # type: ignore[arg-type]
+        if isinstance(value := getattr(op, each.name), np.ndarray | np.generic)
+    }
     rows = max((len(value) for value in columns.values() if value.ndim == 1 and len(value) != 1), default=1)
     changed = {}
     for name, value in columns.items():

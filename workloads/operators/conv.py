@@ -39,7 +39,7 @@ class Conv2d(Operator):
 
     @property
     def flops(self) -> Amount:
-        return 2.0 * self.batch * self.out**2 * self.cout * self.cin * self.ksize**2
+        return 2.0 * self.batch * self.out * self.out * self.cout * self.cin * self.ksize * self.ksize
 
     @property
     def matmul_flops(self) -> Amount:
@@ -48,16 +48,16 @@ class Conv2d(Operator):
     @property
     def image_bytes(self) -> Amount:
         """Bytes of the images [B]."""
-        return 1.0 * bytes_of(self.dtype) * self.batch * self.cin * self.hw**2
+        return 1.0 * bytes_of(self.dtype) * self.batch * self.cin * self.hw * self.hw
 
     @property
     def filter_bytes(self) -> Amount:
         """Bytes of the filters, which are weights [B]."""
-        return 1.0 * bytes_of(self.dtype) * self.cout * self.cin * self.ksize**2
+        return 1.0 * bytes_of(self.dtype) * self.cout * self.cin * self.ksize * self.ksize
 
     @property
     def output_bytes(self) -> Amount:
-        return 1.0 * bytes_of(self.dtype) * self.batch * self.cout * self.out**2
+        return 1.0 * bytes_of(self.dtype) * self.batch * self.cout * self.out * self.out
 
     @property
     def min_bytes(self) -> Amount:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from simexplore.errors import SimexploreError
-from simexplore.workloads.dtypes import DTYPES
+from simexplore.workloads.dtypes import DTYPES, told
 from simexplore.workloads.hints import did_you_mean, found, in_words
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _read(owner: str, name: str, entry: tuple[Field[Any], Parameter], value: obj
         if parameter.kind == "dtype":
             if value in DTYPES:
                 return value
-            raise ParameterError(owner, name, parameter.expected, f"{found(value)}{did_you_mean(value, DTYPES)}")
+            raise ParameterError(owner, name, parameter.expected, f"{found(value)}{told(value)}")
         if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", value):
             return value
     raise ParameterError(owner, name, parameter.expected, found(value))

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from simexplore.archs import load
 from simexplore.archs.load import list_archs, load_arch, read_document, resolve, resolved
 from simexplore.archs.merge import leaf_paths
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.units import nearest
 from simexplore.errors import SimexploreError
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "arch-files.md"
@@ -96,8 +99,9 @@ def test_by_name_and_by_path() -> None:
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("nvidia/h200", "nvidia/h200-sxm"), ("h200-sxm", "nvidia/h200-sxm"), ("nvidia/rtx4090", "nvidia/rtx-4090")],
-)
+    [("nvidia/h200", "nvidia/h200-sxm"), ("h200-sxm", "nvidia/h200-sxm"), ("nvidia/rtx4090", "nvidia/rtx-4090"),
+     ("NVIDIA/H200-SXM", "nvidia/h200-sxm"), ("H100-SXM", "nvidia/h100-sxm"), ("AMD/mi300", "amd/mi300x")],
+)  # fmt: skip
 def test_unknown_names_suggest_the_nearest(name: str, near: str) -> None:
     with pytest.raises(SimexploreError) as caught:
         load_arch(name)
@@ -109,6 +113,30 @@ def test_no_name_at_all(name: str) -> None:
     with pytest.raises(SimexploreError) as caught:
         load_arch(name)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(list_archs()), st.data())
+def test_any_case_and_one_slip_find_the_machine(name: str, data: st.DataObject) -> None:
+    """Letters in any case, and a character lost or doubled."""
+    cased = "".join(data.draw(st.sampled_from((char.lower(), char.upper()))) for char in name)
+    assert f"(did you mean {name!r}?)" in nearest(cased, list_archs())
+    at = data.draw(st.integers(0, len(name) - 1))
+    slipped = data.draw(st.sampled_from((name[:at] + name[at + 1 :], name[:at] + name[at] + name[at:])))
+    assert "did you mean" in nearest(slipped, list_archs())
+
+
+def test_a_folder_or_another_file_is_told_as_that(tmp_path: Path) -> None:
+    def told(path: Path) -> str:
+        with pytest.raises(SimexploreError) as caught:
+            load_arch(str(path))
+        return str(caught.value)
+
+    assert told(tmp_path).endswith(f"found the folder {str(tmp_path)!r} without any .yaml file in it")
+    inside = _write(tmp_path / "mine.yaml", "extends: nvidia/t4\n")
+    assert told(tmp_path).endswith(f"found the folder {str(tmp_path)!r} (did you mean {str(inside)!r}?)")
+    other = _write(tmp_path / "mine.txt", "extends: nvidia/t4\n")
+    assert told(other).endswith(f"found the file {str(other)!r}, whose name does not end in .yaml")
 
 
 def test_families_are_not_machines() -> None:

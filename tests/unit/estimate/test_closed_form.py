@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import pytest
 
 import simexplore
@@ -51,3 +54,36 @@ def test_what_a_machine_cannot_run_is_told_with_the_node() -> None:
     graph = Graph("one", (Node.of("mine", parse_operator("gemm(m=1,n=1,k=1,dtype=fp4)")),))
     with pytest.raises(SimexploreError, match=r"^mine: .*fp4"):
         simexplore.estimate(graph, "nvidia/t4")
+
+
+@pytest.mark.parametrize("run", [simexplore.simulate, simexplore.estimate])
+def test_a_result_is_shown_in_a_few_lines(run: Callable[..., object]) -> None:
+    shown = repr(run("llm/llama-3-8b/decode", "nvidia/h200-sxm"))
+    assert str(run("llm/llama-3-8b/decode", "nvidia/h200-sxm")) == shown
+    first, *longest, last = shown.splitlines()
+    assert re.match(r"<(Run|Estimate) [\d.]+ [mu]s \(80 %: [\d.]+ [mu]s to [\d.]+ [mu]s\), [\d.]+ m?J", first)
+    assert first.endswith("259 operators")
+    assert longest[0].split()[2:] == ["lm_head:", "gemm(m=1,n=128256,k=4096,dtype=bf16),", "dram"]
+    assert (len(longest), last) == (3, "  and 256 more>")
+
+
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [("gemm m=4096", "gemm(m=4096)"), ("gemm m=1, n=2 k=3", "gemm(m=1,n=2,k=3)"), ("GEMM: m=8", "gemm(m=8)"),
+     ("gelu ", "gelu(…)")],
+)  # fmt: skip
+def test_an_operator_without_brackets_is_told_how_to_be_written(text: str, family: str) -> None:
+    with pytest.raises(SimexploreError) as caught:
+        simexplore.load_workload(text)
+    told = str(caught.value)
+    assert told.startswith(f"expected an operator as {family}, for example ")
+    assert "llm/" not in told
+
+
+def test_an_unknown_workload_names_the_nearest_and_no_other() -> None:
+    with pytest.raises(SimexploreError) as caught:
+        simexplore.load_workload("LLM/Llama-3-8B/decode")
+    assert str(caught.value) == (
+        "unknown workload 'LLM/Llama-3-8B/decode'; did you mean 'llm/llama-3-8b/decode'? "
+        "(simexplore workload list has all)"
+    )

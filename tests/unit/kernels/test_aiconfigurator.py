@@ -48,7 +48,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_gemm_rows_of_the_newest_version(package: Path) -> None:
     frame = read_measurements("aiconfigurator:x1/gemm/trtllm").frame
     assert frame["source"].tolist() == ["aic/trtllm1.3.0rc20"] * 2
-    assert frame["dtype"].tolist() == ["bf16", "fp4"]
+    assert frame["dtype"].tolist() == ["bf16", "nvfp4"]
     assert frame["time_us"].tolist() == [250.0, 250.0]
     assert frame["device"].tolist() == ["NVIDIA X1"] * 2
 

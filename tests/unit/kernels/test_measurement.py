@@ -14,7 +14,8 @@ from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import conditions_of, read_measurements
 from simexplore.kernels.measurement import ASSUMED, Conditions, Measurements, join
 from simexplore.kernels.records import operator_columns
-from simexplore.workloads.ops import AttentionPrefill, Gelu, Gemm
+from simexplore.workloads.operators.parameters import parameters_of
+from simexplore.workloads.ops import FAMILIES, AttentionPrefill, Gelu, Gemm, parse_operator
 
 GEMM = """source,device,op,dtype,m,n,k,time_us,remark
 mine,H200,gemm,bf16,1,4096,4096,8.5,first
@@ -231,3 +232,36 @@ def test_any_text_is_a_table_or_one_line(tmp_path: Path, cells: list[list[str]],
     else:
         assert len(frame) > 0
         assert (frame["time_us"] > 0).all()
+
+
+PARAMETERS = sorted({name for family in FAMILIES.values() for name in parameters_of(family)} - {"dtype"})
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(PARAMETERS), st.text("abcXYZ 019.-_/", min_size=1, max_size=9), max_size=5))
+def test_columns_that_another_operator_has_hold_what_they_like(tmp_path: Path, foreign: dict[str, str]) -> None:
+    """As `hw` does, the hardware of one data set and an image's height in another."""
+    foreign = {name: text for name, text in foreign.items() if name not in parameters_of(FAMILIES["gemm"])}
+    head = ",".join(["source,device,op,dtype,m,n,k,time_us", *foreign])
+    row = ",".join(["kb,L40S,gemm,fp32,2048,2048,2048,392.0", *foreign.values()])
+    read = read_measurements(table(tmp_path, f"{head}\n{row}\n"))
+    (column,), refused = operator_columns(read)
+    assert not refused
+    np.testing.assert_array_equal(column.record.m, [2048])
+
+
+def test_a_parameter_of_its_own_operator_is_still_checked(tmp_path: Path) -> None:
+    head = "source,device,op,dtype,m,n,k,batch,cin,cout,ksize,hw,time_us\n"
+    gemm, conv = "kb,L40S,gemm,fp32,8,8,8,,,,,RTX 9,3.0\n", "kb,L40S,conv2d,fp32,,,,1,8,8,3,RTX 9,3.0\n"
+    assert len(read_measurements(table(tmp_path, head + gemm))) == 1
+    with pytest.raises(SimexploreError, match=r":3: hw: expected a whole number, or nothing, found 'RTX 9'"):
+        read_measurements(table(tmp_path, head + gemm + conv))
+
+
+@pytest.mark.parametrize("dtype", ["nvfp4", "mxfp4", "mxfp8"])
+def test_types_with_scales_are_refused_by_name(tmp_path: Path, dtype: str) -> None:
+    read = read_measurements(table(tmp_path, HEAD + f"a,b,gemm,{dtype},128,128,128,3\n"))
+    columns, refused = operator_columns(read)
+    assert (columns, dict(refused)) == ([], {f"gemm with dtype {dtype} is not modelled": 1})
+    with pytest.raises(SimexploreError, match=f"found '{dtype}' .*, is not modelled"):
+        parse_operator(f"gemm(m=1,n=1,k=1,dtype={dtype})")

@@ -16,6 +16,7 @@ from simexplore.archs.load import load_arch
 from simexplore.archs.schema.calibration import Calibration
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.residual import Correction, Hull, Trees, from_bytes, to_bytes
+from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import COLD, CacheState, Conditions
 from simexplore.sim.estimate.correction import (
     LENGTH,
@@ -233,5 +234,10 @@ def rewritten(data: bytes, **arrays: Any) -> bytes:
 def test_a_file_that_is_not_one_of_ours_is_refused(arrays: dict[str, Any]) -> None:
     data = to_bytes({GROUP: correction()}, np.zeros(0, dtype=np.uint64))
     assert from_bytes(rewritten(data)).corrections
-    with pytest.raises((ValueError, KeyError)):
+    with pytest.raises(ValueError, match=r"an\b|a\b|trees|version"):
         from_bytes(rewritten(data, **arrays))
+
+
+def test_a_correction_of_features_that_no_operator_has_is_a_mistake_in_one_line() -> None:
+    with pytest.raises(SimexploreError, match="asks for 'moon', which its operators do not have"):
+        corrected(replace(correction(), features=("moon",)), columns(10.0), FAR)

@@ -120,3 +120,26 @@ def test_the_tool_says_what_is_missing_and_what_went_wrong(
     assert "expected the sidecar" in wrong["null-micro.csv"]
     assert set(wrong) == {"null-micro.csv", "cuda"}
     assert "cuda: left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--backends", "cuda", "--device", "cuda=99"), "expected a device to measure on, found none: cuda: "),
+        (("--backends", "nothing"), "expected a device to measure on, found none: "),
+        (("--device", "cuda=x"), "--device: expected such as cuda=0,torch=1, found 'cuda=x'"),
+        (("--arch", "nvidia/h100-smx"), "did you mean 'nvidia/h100-sxm'"),
+    ],
+)
+def test_the_tool_without_a_device_fails_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: tuple[str, ...],
+    said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["measure_gpu.py", "x", "--arch", "nvidia/t4", "--root", str(tmp_path), *options])
+    assert tool().main() == 2
+    told = capsys.readouterr()
+    assert told.err.startswith("measure_gpu.py: ")
+    assert said in told.err
+    assert told.err.count("\n") == 1
+    assert "has all of it" not in told.out
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,61 @@
+"""Machines by name: which ones come with simexplore, and what a name or path that is none may have meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simexplore.archs.units import nearest, show
+from simexplore.errors import SimexploreError
+
+HERE = Path(__file__).resolve().parent
+
+
+def list_archs() -> list[str]:
+    """The names of the machines that come with simexplore: `vendor/file`, sorted."""
+    return sorted(_shipped(families=False))
+
+
+def _shipped(*, families: bool) -> dict[str, Path]:
+    """Name -> file: `vendor/machine` -> `vendor/generation/machine.yaml`.
+
+    With `families`, also what machines extend: `vendor/generation` -> `vendor/generation/parts/family.yaml`, and
+    `vendor/generation/x` -> `vendor/generation/parts/x.yaml`.
+    """
+    found = {f"{path.parent.parent.name}/{path.stem}": path for path in HERE.glob("*/*/*.yaml")}
+    for path in HERE.glob("*/*/parts/*.yaml") if families else ():
+        generation = path.parent.parent
+        branch = "" if path.stem == "family" else f"/{path.stem}"
+        found[f"{generation.parent.name}/{generation.name}{branch}"] = path
+    return found
+
+
+def arch_path(name_or_path: str | Path, beside: Path | None = None) -> Path:
+    """The file of a machine: a shipped name, or a path that ends in .yaml or .yml (relative to `beside`).
+
+    Raises SimexploreError that suggests the nearest names when nothing has that name.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")):
+        return (beside or Path()) / text
+    shipped = dict(sorted(_shipped(families=True).items()))
+    if text in shipped:
+        return shipped[text]
+    found = _on_disk((beside or Path()) / text) or (
+        show(text) + (nearest(text, list(shipped)) or nearest(f"nvidia/{text}", list(shipped)))
+    )
+    raise SimexploreError(
+        f"expected the name of a machine (simexplore arch list) or the path of a .yaml file, found {found}"
+    )
+
+
+def _on_disk(path: Path) -> str:
+    """What there is in place of a machine's file; nothing where there is nothing."""
+    try:
+        written = repr(str(path))
+        inside = sorted(path.glob("*.yaml"))[:3] if path.name and path.is_dir() else []
+        if path.name and path.is_dir():
+            named = f" (did you mean {str(inside[0])!r}?)" if inside else " without any .yaml file in it"
+            return f"the folder {written}{named}"
+        return f"the file {written}, whose name does not end in .yaml" if path.is_file() else ""
+    except (OSError, ValueError):  # a name that no file can have
+        return ""
