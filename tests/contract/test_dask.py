@@ -30,7 +30,7 @@ workload: work.yaml
 parameters:
   dram.bandwidth: {from: 2.4 TB/s, to: 9.6 TB/s, steps: 300}
   clock.boost: [1.5 GHz, 1.8 GHz]
-  library.gemm.instruction: [mma_sync, wgmma]
+  library.gemm.tensor.instruction: [mma_sync, wgmma]
 """
 """1,200 points; a library's fields make machines of their own, which are made of the files' data."""
 

@@ -136,7 +136,7 @@ def test_values_that_are_no_columns_are_machines_of_their_own(tmp_path: Path) ->
 def test_operators_side_by_side(tmp_path: Path, fidelity: str) -> None:
     (tmp_path / "work.yaml").write_text(
         "- {name: a, op: 'gemm(m=256,n=256,k=256)'}\n- {name: b, op: 'gelu(elements=1000000)', after: []}\n"
-        "- {name: c, op: 'gelu(elements=65536)', after: [a, b]}\n"
+        "- {name: c, op: 'gelu(elements=65536)', after: [a, b], any_size: true}\n"
     )
     text = "arch: nvidia/t4\nworkload: work.yaml\nparameters:\n  sm.count: [20, 40]\n"
     text = text.replace("nvidia/t4", "nvidia/a100-sxm-80gb")
