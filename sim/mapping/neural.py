@@ -100,7 +100,7 @@ class _Gathers(NamedTuple):
 def _gathers(op: GridEncoding, gpu: Gpu) -> _Gathers:
     grid, warp, levels = op.grid, float(gpu.sm.warp_size), column(op.levels)
     corners, dims, entry, spacing = (column(x) for x in (op.corners, op.dims, op.entry_bytes, op.spacing))
-    here = grid.entries > 0.0
+    here = grid.entries != 0.0
     per_cell = np.where(spacing > 0.0, grid.resolution / np.maximum(spacing, 1.0), 1.0)
     entries_per_sector = np.maximum(gpu.l2.sector_bytes / entry, 1.0)
     sector_share = _touched(per_cell, dims, entries_per_sector, spacing, warp)

@@ -186,6 +186,15 @@ def test_slots_that_come_late_do_not_shorten_the_wave_that_is_under_way() -> Non
     assert ends == [(1.5, "a end"), (2, "b end")]
 
 
+def test_what_the_present_wave_has_done_counts_when_slots_come() -> None:
+    """Two of b's nine CTAs are half done when it gets all four slots: of three waves eight ninths are left."""
+    machine = Machine()
+    machine.launch("a", Ctas(2))
+    machine.launch("b", Ctas(9), at_us=0.5)
+    ends = [event for event in machine.run() if "end" in event[1]]
+    assert ends == [(1, "a end"), (pytest.approx(1 + 3 * 8 / 9), "b end")]
+
+
 def test_the_end_of_a_kernel_tells_what_it_took() -> None:
     machine = Machine()
     taken: list[object] = []
