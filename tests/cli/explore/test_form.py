@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from reports import COLUMNS, make_store, metadata
 from sweeps import GEMM, SMALL, write
 
-from simexplore.cli.output import plain, print_json
+from simexplore.cli.console import escaped
+from simexplore.cli.output import print_json
 from simexplore.sim.explore import sampler
 from simexplore.sim.explore.evaluation import environment
 from simexplore.sim.explore.spec.file import Options, read_spec
@@ -140,7 +141,7 @@ def test_errors_are_not_obeyed_either(fails: Callable[..., str], tmp_path: Path)
 
 @given(text=st.text())
 def test_plain_text_is_printable(text: str) -> None:
-    assert all(line.isprintable() for line in plain(text).split("\n"))
+    assert all(line.isprintable() for line in escaped(text).split("\n"))
 
 
 @given(text=st.text())
