@@ -39,7 +39,7 @@ LIBRARIES = (
     "sklearn.ensemble",
 )
 """What tests import beside the project: loaded once, before the processes part."""
-SLACK = 3.0
+SLACK = 6.0
 """How many times longer than on the code as it is the tests may take."""
 START_S = 20.0
 """What a process may take beside its tests [s]."""
