@@ -23,7 +23,7 @@ from pathlib import Path
 
 from mutation.cover import copy_tree, record
 from mutation.draw import Mutant, changed, sample
-from mutation.run import Verdict, run_all
+from mutation.run import Verdict, control, run_all
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("sim/mapping", "sim/hardware", "sim/play")
@@ -70,6 +70,7 @@ def judge(mutants: list[Mutant], jobs: int, budget_s: float, suites: Sequence[st
         coverage = record(copies[0], folders, suites, jobs)
         _say(f"{len(coverage.tests)} tests pass, recorded in {time.monotonic() - started:.0f} s")
         _duplicate(copies)
+        control(coverage, copies[0], 2.0 * budget_s)
         verdicts = []
         for verdict in run_all(mutants, coverage, copies, budget_s):
             verdicts.append(verdict)

@@ -22,7 +22,7 @@ TOOLS = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
-class Test:
+class Passing:
     """One test that passes on the code as it is."""
 
     seconds: float
@@ -33,7 +33,7 @@ class Test:
 class Coverage:
     """Who runs a line."""
 
-    tests: dict[str, Test]
+    tests: dict[str, Passing]
     by_line: dict[str, dict[int, set[str]]]
     """Path of a file, line, tests by their names."""
 
@@ -106,11 +106,11 @@ def _read(copy: Path, jobs: int) -> Coverage:
     """What the parts wrote; a shared fixture's lines belong to all tests that ask for it."""
     from coverage import CoverageData
 
-    tests: dict[str, Test] = {}
+    tests: dict[str, Passing] = {}
     for part in range(jobs):
         for name, test in json.loads((copy / f"tests-{part}.json").read_text(encoding="utf-8")).items():
             if test["passed"]:
-                tests[name] = Test(test["s"], frozenset(test["fixtures"]))
+                tests[name] = Passing(test["s"], frozenset(test["fixtures"]))
     by_line: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
     who: dict[str, set[str]] = {}
     for part in range(jobs):
@@ -124,7 +124,7 @@ def _read(copy: Path, jobs: int) -> Coverage:
     return Coverage(tests, {path: {line: who for line, who in lines.items() if who} for path, lines in by_line.items()})
 
 
-def _tests_of(context: str, tests: dict[str, Test]) -> set[str]:
+def _tests_of(context: str, tests: dict[str, Passing]) -> set[str]:
     if not context.startswith(f"{FIXTURE} "):
         return {context} & tests.keys()
     _, fixture, *home = context.split(" ", 2)

@@ -39,7 +39,7 @@ LIBRARIES = (
     "sklearn.ensemble",
 )
 """What tests import beside the project: loaded once, before the processes part."""
-SLACK = 3.0
+SLACK = 6.0
 """How many times longer than on the code as it is the tests may take."""
 START_S = 20.0
 """What a process may take beside its tests [s]."""
@@ -102,6 +102,18 @@ def run_all(
             running.remove(one)
             free.append(one.copy)
             yield _end(one)
+
+
+def control(coverage: Coverage, copy: Path, budget_s: float) -> None:
+    """Run the fastest tests, for `budget_s`, on a file as it is: raises SystemExit where one fails here only."""
+    path = max(coverage.by_line, key=lambda path: len(set().union(*coverage.by_line[path].values())))
+    source = (copy / path).read_text(encoding="utf-8")
+    unchanged = Mutant(path, 1, source.count("\n") + 1, "", "", source)
+    for verdict in run_all([unchanged], coverage, [copy], budget_s):
+        if verdict.noticed:
+            raise SystemExit(
+                f"{verdict.by or verdict.outcome}: fails without any mutant when it runs after faster tests"
+            )
 
 
 def _start(mutant: Mutant, tests: list[str], copy: Path, limit_s: float) -> _Running:
