@@ -1,0 +1,111 @@
+"""Figures in the documents that commands print: write them anew, or say which are stale.
+
+    python tools/documented.py [--check] [DOCUMENT …]
+
+A document marks what is generated with a comment before and one after it, in a line or around a table:
+
+    <!-- figure: ngpc; full-HD frame of NeRF on the RTX 3090, hashgrid; {:.0f} ms -->229 ms<!-- /figure -->
+    <!-- table: ngpc frames --> … <!-- /table -->
+
+A figure is the simulated one of `simexplore reproduce`, by study and quantity; a table is one of `TABLES`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+import simexplore
+from simexplore.sim.explore.learned import left_out, told
+from simexplore.sim.studies import Record, reproduce
+from simexplore.sim.studies.ngpc import APPLICATIONS, SCALES, Frames
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = (ROOT / "docs" / "sweeps.md", ROOT / "docs" / "studies" / "ngpc.md")
+MARKED = re.compile(r"(<!-- (figure|table): ([^>]*?) -->)(.*?)(<!-- /\2 -->)", re.DOTALL)
+
+
+def generated(text: str) -> str:
+    """A document's text with every marked part as the commands print it now."""
+    return MARKED.sub(lambda found: f"{found[1]}{_part(found[2], found[3])}{found[5]}", text)
+
+
+def _part(kind: str, asked: str) -> str:
+    if kind == "table":
+        return TABLES[asked]()
+    study, quantity, form = (part.strip() for part in asked.split(";"))
+    return form.format(_records(study)[quantity]["simulated"])
+
+
+@cache
+def _records(study: str) -> Mapping[str, Record]:
+    return {record["quantity"]: record for record in reproduce(study, None)}
+
+
+def correction_of_the_example() -> str:
+    """What the command says of `examples/hopper-memory.yaml`: its learned correction, workload by workload."""
+    sweep = simexplore.Sweep.from_yaml(ROOT / "examples" / "hopper-memory.yaml")
+    return told(left_out(sweep.spec.problem))
+
+
+def ngpc_frames() -> str:
+    """Frame times, shares and speed-ups at full HD."""
+    frames = Frames()
+    rows = [
+        "| | RTX 3090 | encoding, network, rest | NGPC-8 | 16 | 32 | 64 | limit |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for application in APPLICATIONS:
+        alone = frames.on_gpu(application, "hashgrid")
+        shares = ", ".join(f"{part / alone.time_s * 100:.0f}" for part in (alone.encoding_s, alone.mlp_s, alone.rest_s))
+        speed_ups = " | ".join(f"{frames.speed_up(application, 'hashgrid', scale):.1f}x" for scale in SCALES)
+        limit = f"{frames.ceiling(application, 'hashgrid'):.0f}x"
+        time_ms = f"{alone.time_s * 1e3:.3g} ms"
+        rows.append(f"| {application} hashgrid | {time_ms} | {shares} % | {speed_ups} | {limit} |")
+    mean = "mean speed-up of four applications, {}, NGPC-{}"
+    of_all = " | ".join(f"**{_beside(mean.format('hashgrid', scale), 'x')}**" for scale in SCALES)
+    share = "encoding and network over frame time on the RTX 3090, {}, mean"
+    rows.append(f"| **mean (published)** | | {_beside(share.format('hashgrid'), ' %')} | {of_all} | |")
+    dense = _beside(mean.format("densegrid", 64), "x")
+    rows.append(f"| mean, densegrid | | {_beside(share.format('densegrid'), ' %')} | | | | {dense} | |")
+    low = f"{frames.mean_speed_up('lowres-densegrid', 64):.1f}x"
+    rows.append(f"| mean, low-res densegrid | | {_beside(share.format('low-res densegrid'), ' %')} | | | | {low} | |")
+    return "\n" + "\n".join(rows) + "\n"
+
+
+def _beside(quantity: str, unit: str) -> str:
+    """`10.5x (12)`: simulated, and published in brackets."""
+    record = _records("ngpc")[quantity]
+    return f"{record['simulated']:.1f}{unit} ({record['published']:.3g})"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "correction of the example": correction_of_the_example,
+    "ngpc frames": ngpc_frames,
+}
+
+
+def main() -> int:
+    """0; with `--check`, 1 where a document is stale."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("documents", nargs="*", type=Path, default=DOCUMENTS)
+    parser.add_argument("--check", action="store_true", help="write nothing, name what is stale")
+    given = parser.parse_args()
+    stale = 0
+    for document in given.documents:
+        before = document.read_text(encoding="utf-8")
+        after = generated(before)
+        if after != before:
+            stale = 1
+            print(f"{document}: {'stale' if given.check else 'written'}")
+            if not given.check:
+                document.write_text(after, encoding="utf-8")
+    return stale if given.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
