@@ -187,12 +187,12 @@ def test_slots_that_come_late_do_not_shorten_the_wave_that_is_under_way() -> Non
 
 
 def test_what_the_present_wave_has_done_counts_when_slots_come() -> None:
-    """Two of b's nine CTAs are half done when it gets all four slots: of three waves eight ninths are left."""
+    """Two of b's eight CTAs are half done when it gets all four slots: of two waves seven eighths are left."""
     machine = Machine()
     machine.launch("a", Ctas(2))
-    machine.launch("b", Ctas(9), at_us=0.5)
+    machine.launch("b", Ctas(8), at_us=0.5)
     ends = [event for event in machine.run() if "end" in event[1]]
-    assert ends == [(1, "a end"), (pytest.approx(1 + 3 * 8 / 9), "b end")]
+    assert ends == [(1, "a end"), (pytest.approx(1 + 2 * 7 / 8), "b end")]
 
 
 def test_the_end_of_a_kernel_tells_what_it_took() -> None:
