@@ -132,7 +132,7 @@ def test_values_that_are_no_columns_are_machines_of_their_own(tmp_path: Path) ->
 def test_operators_side_by_side(tmp_path: Path, fidelity: str) -> None:
     (tmp_path / "work.yaml").write_text(
         "- {name: a, op: 'gemm(m=256,n=256,k=256)'}\n- {name: b, op: 'gelu(elements=1000000)', after: []}\n"
-        "- {name: c, op: 'gelu(elements=65536)', after: [a, b]}\n"
+        "- {name: c, op: 'gelu(elements=65536)', after: [a, b], any_size: true}\n"
     )
     text = "arch: nvidia/t4\nworkload: work.yaml\nparameters:\n  sm.count: [20, 40]\n"
     text = text.replace("nvidia/t4", "nvidia/a100-sxm-80gb")
@@ -144,6 +144,19 @@ def test_operators_side_by_side(tmp_path: Path, fidelity: str) -> None:
         alone = run(tmp_path / "work.yaml", gpu)
         assert row["time_s"] == pytest.approx(alone.time_s, rel=1e-12)
         assert row["energy_j"] == pytest.approx(alone.energy_j, rel=1e-9)
+
+
+@pytest.mark.parametrize("fidelity", ["estimate", "execute"])
+def test_machines_that_no_kernel_fits_fail_alone(tmp_path: Path, fidelity: str) -> None:
+    """Also where operators run side by side, each of which is played once for each machine."""
+    gemm = "op: 'gemm(m=256,n=256,k=256)'"
+    (tmp_path / "work.yaml").write_text(f"- {{name: a, {gemm}}}\n- {{name: b, {gemm}, after: []}}\n")
+    text = "arch: nvidia/h200-sxm\nworkload: work.yaml\nparameters:\n  sm.registers: [1024, 16384, 65536]\n"
+    problem = read_spec(write(tmp_path, text), Options(fidelity=fidelity)).problem
+    chunk = Evaluator(problem).evaluate(0, grid(problem))
+    assert sorted(chunk.failures) == [0, 1]
+    assert all("fits this machine" in said or "has no room" in said for said in chunk.failures.values())
+    assert [np.isnan(row["time_s"]) for row in rows(problem, chunk.values)] == [True, True, False]
 
 
 def test_overflow_can_be_allowed(tmp_path: Path) -> None:
