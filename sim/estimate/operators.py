@@ -18,8 +18,9 @@ from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand, FloatArray
 from simexplore.sim.estimate.correction import corrected, correction_of, feature_columns, half_width
 from simexplore.sim.estimate.cost import Cost, fastest, no_rows, one_after_another
+from simexplore.sim.estimate.roofline import least_seconds
 from simexplore.sim.estimate.row_costs import row_costs
-from simexplore.sim.estimate.traits import BOUNDS, NAMES
+from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.hardware.occupancy import no_room
 from simexplore.sim.mapping import algorithms_of, candidates_of
 from simexplore.sim.mapping.choice import chosen
@@ -90,7 +91,7 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
         ratio = np.full(len(cost.time_s), np.exp(half_width(op, gpu, conditions)))
     else:
         shift, spread = corrected(correction, feature_columns(op, gpu, cost.traits), half_width(op, gpu, conditions))
-        least = _least_seconds(op, gpu, cost.traits) / cost.time_s  # what was learned breaks no law
+        least = least_seconds(op, gpu, conditions.cache) / cost.time_s  # what was learned breaks no law
         factor, ratio = np.maximum(np.exp(shift), np.minimum(least, 1.0)), np.exp(spread)
     time = cost.time_s * factor
     return Prediction(
@@ -100,18 +101,6 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
         bound_code=cost.bound_code,
         correction=factor,
     )
-
-
-def _least_seconds(op: Operator, gpu: Gpu, traits: FloatArray) -> FloatArray:
-    """The roofline: time of the products at the units' peak, or of what DRAM moves at its own, whichever is longer [s].
-
-    max(flops / (SMs rate clock), bytes / bandwidth), shape (rows,).
-    """
-    rates = gpu.sm.tensor_ops_per_clk if op.dtype in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
-    ops_per_s = gpu.sm.count * gpu.clock.boost_hz * next((rate for at, rate in rates.items() if at == op.dtype), np.inf)
-    dram_bytes = np.exp2(traits[:, NAMES.index("dram_bytes")]) - 1.0
-    least: FloatArray = np.maximum(op.matmul_flops / ops_per_s, dram_bytes / gpu.dram.bandwidth_bytes_per_s)
-    return least
 
 
 def _check_told(op: Operator, gpu: Gpu, cost: Cost) -> None:

@@ -35,6 +35,8 @@ from simexplore.sim.play.execute import execute
 
 BLOCK_POINTS = 4096
 """Points evaluated together: enough to share work, few enough for their rows to fit in memory."""
+NO_KERNEL = "no kernel of the libraries fits this machine"
+TOO_LONG = "it takes longer than a number can say: rates of the machine, or sizes, are out of all proportion"
 _REMEMBERED = 4096
 
 
@@ -78,7 +80,7 @@ class Evaluator:
         tabulate(table, "", everything)
         self._check_memory(table, errors)
         for point in np.flatnonzero(~np.isfinite(everything.time_s)):
-            errors.setdefault(int(point), "no kernel of the libraries fits this machine")
+            errors.setdefault(int(point), TOO_LONG if np.isnan(everything.time_s[point]) else NO_KERNEL)
         self._define(table, len(u))
         for name in problem.objectives:
             found = np.broadcast_to(table[name], (len(u),))
@@ -153,7 +155,7 @@ class Evaluator:
                 errors.update(dict.fromkeys(points.tolist(), said))
                 continue
             asked = numbers[:, None] * span + group.machine_of[inside]
-            self._add_variant(group, variant, inside, found, np.searchsorted(keys, asked), totals)
+            self._add_variant(group, variant, inside, found, np.searchsorted(keys, asked), totals, errors)
 
     def _variants_of(
         self, workload: Workload, group: Group, table: Mapping[str, FloatArray], errors: dict[int, str]
@@ -195,14 +197,21 @@ class Evaluator:
         return self._variants[key]
 
     def _add_variant(
-        self, group: Group, variant: Variant, inside: Index, found: Cost, rows: Index, totals: Totals
+        self,
+        group: Group,
+        variant: Variant,
+        inside: Index,
+        found: Cost,
+        rows: Index,
+        totals: Totals,
+        errors: dict[int, str],
     ) -> None:
         """Put the times of a workload's operators together; `rows` has shape (works, points)."""
         points = group.points[inside]
         totals.peak_bytes[points] = variant.peak_bytes
         totals.tokens[points] = variant.tokens
         if variant.graph is not None and self.problem.fidelity == "execute":
-            self._play_graphs(group, variant, inside, totals)
+            self._play_graphs(group, variant, inside, totals, errors)
             return
         time, dynamic, bound, busy = chain_totals(variant, found, rows)
         idle_w = group.value("power.idle", group.base.power.idle_w, inside)
@@ -238,13 +247,19 @@ class Evaluator:
             self._ratios[key] = math.exp(half_width(work[0], gpu, work[1]))
         return self._ratios[key]
 
-    def _play_graphs(self, group: Group, variant: Variant, inside: Index, totals: Totals) -> None:
-        """Graphs whose operators run side by side, as events, once for each machine."""
+    def _play_graphs(
+        self, group: Group, variant: Variant, inside: Index, totals: Totals, errors: dict[int, str]
+    ) -> None:
+        """Graphs whose operators run side by side, as events, once for each machine that can run them."""
         assert variant.graph is not None
         for machine in np.unique(group.machine_of[inside]):
             points = group.points[inside[group.machine_of[inside] == machine]]
             gpu = group.machine(int(machine))
-            run = execute(variant.graph, gpu, launch=self.problem.launch, allow_overflow=True)
+            try:
+                run = execute(variant.graph, gpu, launch=self.problem.launch, allow_overflow=True)
+            except SimexploreError as error:
+                errors.update(dict.fromkeys(points.tolist(), str(error)))
+                continue
             totals.time_s[points] = run.time_s
             totals.energy_j[points] = run.energy_j
             totals.peak_bytes[points] = run.peak_memory_bytes

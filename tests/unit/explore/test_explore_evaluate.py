@@ -183,6 +183,19 @@ def test_any_arithmetic_gives_results_or_failures(
         assert row["feasible"] == row[problem.constraints[0].column] or point in chunk.failures
 
 
+@pytest.mark.parametrize("fidelity", ["estimate", "execute"])
+def test_machines_that_no_kernel_fits_fail_alone(tmp_path: Path, fidelity: str) -> None:
+    """Also where operators run side by side, each of which is played once for each machine."""
+    gemm = "op: 'gemm(m=256,n=256,k=256)'"
+    (tmp_path / "work.yaml").write_text(f"- {{name: a, {gemm}}}\n- {{name: b, {gemm}, after: []}}\n")
+    text = "arch: nvidia/h200-sxm\nworkload: work.yaml\nparameters:\n  sm.registers: [1024, 16384, 65536]\n"
+    problem = read_spec(write(tmp_path, text), Options(fidelity=fidelity)).problem
+    chunk = Evaluator(problem).evaluate(0, grid(problem))
+    assert sorted(chunk.failures) == [0, 1]
+    assert all("fits this machine" in said or "has no room" in said for said in chunk.failures.values())
+    assert [np.isnan(row["time_s"]) for row in rows(problem, chunk.values)] == [True, True, False]
+
+
 def test_overflow_can_be_allowed(tmp_path: Path) -> None:
     problem = read_spec(write(tmp_path, SMALL.replace("name: small", "allow_overflow: true"))).problem
     layer = read_machine("nvidia/rtx-3070", "nvidia/rtx-3070").layer
