@@ -39,7 +39,7 @@ class Conv2d(Operator):
 
     @property
     def flops(self) -> Amount:
-        return 2.0 * self.batch * self.out**2 * self.cout * self.cin * self.ksize**2
+        return 2.0 * self.batch * _square(self.out) * self.cout * self.cin * _square(self.ksize)
 
     @property
     def matmul_flops(self) -> Amount:
@@ -48,16 +48,16 @@ class Conv2d(Operator):
     @property
     def image_bytes(self) -> Amount:
         """Bytes of the images [B]."""
-        return 1.0 * bytes_of(self.dtype) * self.batch * self.cin * self.hw**2
+        return 1.0 * bytes_of(self.dtype) * self.batch * self.cin * _square(self.hw)
 
     @property
     def filter_bytes(self) -> Amount:
         """Bytes of the filters, which are weights [B]."""
-        return 1.0 * bytes_of(self.dtype) * self.cout * self.cin * self.ksize**2
+        return 1.0 * bytes_of(self.dtype) * self.cout * self.cin * _square(self.ksize)
 
     @property
     def output_bytes(self) -> Amount:
-        return 1.0 * bytes_of(self.dtype) * self.batch * self.cout * self.out**2
+        return 1.0 * bytes_of(self.dtype) * self.batch * self.cout * _square(self.out)
 
     @property
     def min_bytes(self) -> Amount:
@@ -67,3 +67,8 @@ class Conv2d(Operator):
         if np.any(np.greater(self.ksize, self.hw + 2 * self.pad)):
             most = f"at most hw + 2 pad = {self.hw + 2 * self.pad}"
             raise ParameterError(self.op, "ksize", most, str(self.ksize))
+
+
+def _square(count: Count) -> Amount:
+    """As a float: 64-bit integers overflow from 3e9 on."""
+    return (1.0 * count) ** 2
