@@ -18,10 +18,10 @@ from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand, FloatArray
 from simexplore.sim.estimate.correction import corrected, correction_of, feature_columns, half_width
 from simexplore.sim.estimate.cost import Cost, fastest, no_rows, one_after_another
-from simexplore.sim.estimate.roofline import least_seconds
 from simexplore.sim.estimate.row_costs import row_costs
 from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.hardware.occupancy import no_room
+from simexplore.sim.hardware.roofline import least_seconds
 from simexplore.sim.mapping import algorithms_of, candidates_of
 from simexplore.sim.mapping.choice import chosen
 from simexplore.workloads.operators.columns import even

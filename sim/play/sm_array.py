@@ -51,6 +51,10 @@ class Grid(Protocol):
         """How `ctas` of the CTAs run alone on `sms` SMs."""
 
 
+MOST_CTAS = 64
+"""CTAs of an SM up to which slots divide it exactly: twice as many as any NVIDIA GPU holds."""
+
+
 class SmArray:
     """SMs whose CTA slots are handed to kernels in the order of their launch."""
 
@@ -67,8 +71,9 @@ class SmArray:
         self.clock = clock
         self.network = network
         self.probes = probes
-        # An SM is counted in parts: a slot of any kernel is a whole number of them, and none is lost to rounding.
-        self.parts_per_sm = math.lcm(*range(1, max_ctas_per_sm + 1))
+        # An SM is counted in parts: a slot of any kernel is a whole number of them, and none is lost to rounding. Where
+        # an SM holds more CTAs than any has held, parts are so many that what rounding loses makes no slot.
+        self.parts_per_sm = math.lcm(*range(1, min(max_ctas_per_sm, MOST_CTAS) + 1))
         self._parts = sms * self.parts_per_sm
         self._free = self._parts
         self._kernels: list[_Resident] = []

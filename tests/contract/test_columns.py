@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_machines import operators
+from random_machines import any_operators, operators
 
 from simexplore.archs.load import load_arch
 from simexplore.errors import SimexploreError
@@ -86,3 +86,23 @@ def test_what_is_even_is_not_copied() -> None:
     op = Gemm(np.arange(1, 4), np.arange(1, 4), 5)
     assert even(op) is op
     assert even(Gemm(1, 2, 3)) == Gemm(1, 2, 3)
+
+
+@settings(max_examples=100)
+@given(any_operators(2**53, ("bf16", "fp32")))
+def test_a_column_of_the_largest_counts_does_not_overflow(op: Operator) -> None:
+    """Its amounts are those of Python's integers, which have no end."""
+    counts = counts_of(op)
+    column = replace(op, **{name: np.array([value, value]) for name, value in counts.items()})  # type: ignore[type-var]
+    for amount in ("flops", "matmul_flops", "special_ops", "min_bytes", "output_bytes"):
+        found, expected = getattr(column, amount), getattr(op, amount)
+        np.testing.assert_allclose(np.broadcast_to(found, (2,)), float(expected), rtol=1e-9, err_msg=amount)
+    for gpu in GPUS:
+        try:
+            alone = predict(op, gpu)
+        except SimexploreError:
+            with pytest.raises(SimexploreError):
+                predict(column, gpu)
+            continue
+        np.testing.assert_allclose(predict(column, gpu).time_s, alone.time_s[0], rtol=1e-9)
+        assert alone.time_s[0] > 0.0 or op.op.startswith("all") or op.op == "reduce_scatter"

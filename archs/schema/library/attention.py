@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from simexplore.archs.schema.library.menus import Exponent, Instructions, Rate, Splits, Tile, Trips
-from simexplore.archs.schema.quantities import Bytes, Count, Share, Spec, about
+from simexplore.archs.schema.quantities import Capacity, Count, Share, Spec, about
 
 
 class NarrowPrefill(Spec):
@@ -74,7 +74,7 @@ class Grouped(Spec):
 
     max_group: Count = about("most query heads per KV head that it takes", "1")
     kv_tile: Count = about("keys of one step", "1")
-    load_bytes: Bytes = about("bytes of a key that are loaded at once", "B")
+    load_bytes: Capacity = about("bytes of a key that are loaded at once", "B")
     split_tokens: Count = about("keys for each of which it would have a CTA", "1")
     split_root: Rate = about("its splits are at most the root of this times the CTAs that split_tokens asks for", "1")
     ctas_per_sm: Rate = about("CTAs per SM up to which it splits", "1")

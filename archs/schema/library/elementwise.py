@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from simexplore.archs.schema.library.menus import Exponent, Rate, Trips
-from simexplore.archs.schema.quantities import Bytes, Count, Spec, about
+from simexplore.archs.schema.quantities import Capacity, Count, Spec, about
 
 
 class Rowwise(Spec):
@@ -33,7 +33,7 @@ class ElementwiseLibrary(Spec):
     """Elementwise and row-wise kernels. The first five numbers are of all of them."""
 
     threads_per_cta: Count = about("threads of a CTA", "1")
-    bytes_per_thread: Bytes = about("bytes that a thread loads at once (16: one vector load)", "B")
+    bytes_per_thread: Capacity = about("bytes that a thread loads at once (16: one vector load)", "B")
     l2_rate: Rate = about("L2 read rate over l2.bandwidth", "1")
     loads_in_flight: Rate = about("independent loads a thread issues before it uses the first", "1")
     setup_round_trips: Trips = about("dependent L2 round trips before the first load", "1")

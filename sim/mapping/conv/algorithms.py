@@ -52,7 +52,8 @@ def implicit_gemm(op: Conv2d, gpu: Gpu, state: CacheState) -> KernelDemand:
     """
     conv, library = gpu.conv_kernels, gpu.library.gemm
     element = bytes_of(op.dtype)
-    m, n, k = (column(x) for x in (op.batch * op.out**2, op.cout, op.cin * op.ksize**2))
+    batch, out, n, cin, ksize = (column(x) for x in (op.batch, op.out, op.cout, op.cin, op.ksize))
+    m, k = batch * out**2, cin * ksize**2
     tiles = tiles_of(m, n, op.dtype, with_simt_tiles(gpu, *conv.implicit.simt_tiles))
     rows, columns = ceil_div(m, tiles.m), ceil_div(n, tiles.n)
     k_step = library.pipeline.k_tile_bytes / element if tiles.on_tensor_cores else SIMT_K_STEP

@@ -7,7 +7,7 @@ shared memory. Split-K CTAs add their partial sums afterwards.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,7 +35,8 @@ def gemm_demands(op: Gemm, gpu: Gpu, conditions: Conditions, *, two_stage: bool 
     """
     kernels: tuple[KernelDemand, ...] = ()
     if op.activation_dtype is not None and op.activation_dtype != op.dtype:
-        quantize = Quantize(rows=op.batch * op.m, cols=op.k, dtype=op.dtype, input_dtype=op.activation_dtype)
+        rows: Any = np.multiply(op.batch, op.m, dtype=np.float64)  # products of integers overflow
+        quantize = Quantize(rows=rows, cols=op.k, dtype=op.dtype, input_dtype=op.activation_dtype)
         kernels = dynamic_quantize_demands(quantize, gpu, conditions)
     return (*kernels, _gemm_kernel(op, gpu, conditions, two_stage))
 

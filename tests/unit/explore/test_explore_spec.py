@@ -260,7 +260,7 @@ def test_axes_of_every_kind(tmp_path: Path) -> None:
 
 def test_files_lie_beside_the_sweep_or_have_a_whole_path(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("extends: nvidia/t4\nname: Mine\n")
-    (tmp_path / "work.yaml").write_text("- gelu(elements=4000)\n- gelu(elements=4000)\n")
+    (tmp_path / "work.yaml").write_text("- gelu(elements=4000)\n- {op: gelu(elements=5000), after: []}\n")
     text = "arch: mine.yaml\nworkload: work.yaml\nparameters:\n  sm.count: [10, 20]\n"
     whole = text.replace("work.yaml", str(tmp_path / "work.yaml"))
     for spec in (read_spec(write(tmp_path, text)), read_spec(write(tmp_path, whole))):

@@ -247,3 +247,16 @@ def test_every_kernel_ends_its_work_is_done_and_slots_are_never_overbooked(
         assert taken_us >= (alone.setup_s + alone.run_s) * 1e6 * (1 - 1e-6), "faster than alone"
     asked = sum(grid.ctas * grid.demands["dram"] for grid, _, _ in launches)
     assert machine.recorder.work["dram"] == pytest.approx(asked, rel=1e-9, abs=1e-20)
+
+
+@pytest.mark.parametrize("most", [64, 65, 1000, 10**9])
+@pytest.mark.parametrize("ctas_per_sm", [1, 7, 64, 67, 999])
+def test_an_sm_may_hold_any_number_of_ctas(most: int, ctas_per_sm: int) -> None:
+    """All slots of all SMs are there, and no more, however many the machine's file says that there are."""
+    if ctas_per_sm > most:
+        return
+    clock = Clock()
+    array = SmArray(clock, FlowNetwork(clock, {"dram": 1.0}), 1000, most, Probes([]))
+    per_cta = array.parts_per_sm // ctas_per_sm
+    assert 1000 * array.parts_per_sm // per_cta == 1000 * ctas_per_sm
+    assert array.parts_per_sm < 10**30
