@@ -73,7 +73,7 @@ def conv2d(rng: random.Random) -> dict[str, int]:
 
 ELEMENTWISE = of(elements=2**30)
 ROW_WISE = of(rows=65536, cols=16384)
-COLLECTIVE = of(elements=2**30, num_gpus=64)
+COLLECTIVE = of(elements=2**30, num_gpus=8)
 
 
 def grid_encoding(rng: random.Random) -> dict[str, int]:
