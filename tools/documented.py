@@ -49,7 +49,7 @@ def _records(study: str) -> Mapping[str, Record]:
 def correction_of_the_example() -> str:
     """What the command says of `examples/hopper-memory.yaml`: its learned correction, workload by workload."""
     sweep = simexplore.Sweep.from_yaml(ROOT / "examples" / "hopper-memory.yaml")
-    return told(left_out(sweep.spec.problem))
+    return told(left_out(sweep.spec.machine.gpu, sweep.spec.problem))
 
 
 def ngpc_frames() -> str:

@@ -39,7 +39,8 @@ def test_ctrl_c_is_one_line_and_130_whenever_it_comes() -> None:
     """From while the command line is being imported to while the work runs; before that there is only Python."""
     codes = set()
     for twentieth in range(3, 23, 2):
-        process = begun("run", "llm/llama-3-70b/prefill", "--arch", "nvidia/h200-sxm", stdout=subprocess.PIPE,
+        process = begun("run", "llm/llama-3-70b/prefill", "--arch", "nvidia/h200-sxm", "--allow-overflow",
+                        stdout=subprocess.PIPE,
                         preexec_fn=heed_ctrl_c)  # fmt: skip
         time.sleep(twentieth / 20)
         process.send_signal(signal.SIGINT)
@@ -53,7 +54,7 @@ def test_a_ctrl_c_within_a_command(command: Callable[..., Result], monkeypatch: 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("simexplore.load_arch", interrupted, raising=False)
+    monkeypatch.setattr("simexplore.load_workload", interrupted, raising=False)
     result = command(*ONE)
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "simexplore: interrupted\n")
 
@@ -137,7 +138,7 @@ def test_exceptions_of_commands_are_seen(command: Callable[..., Result], monkeyp
     def bug(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("simexplore.load_arch", bug, raising=False)
+    monkeypatch.setattr("simexplore.load_workload", bug, raising=False)
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         command(*ONE)
 

@@ -73,7 +73,7 @@ def conv2d(rng: random.Random) -> dict[str, int]:
 
 ELEMENTWISE = of(elements=2**30)
 ROW_WISE = of(rows=65536, cols=16384)
-COLLECTIVE = of(elements=2**30, num_gpus=8)
+COLLECTIVE = of(elements=2**30, num_gpus=64)
 
 
 def grid_encoding(rng: random.Random) -> dict[str, int]:
@@ -108,6 +108,8 @@ def machines() -> tuple[Gpu, ...]:
 def random_case(family: str, rng: random.Random) -> tuple[Operator, Gpu, Conditions]:
     gpu = rng.choice(machines())
     values: dict[str, object] = {**DRAWS[family](rng)}
+    if "num_gpus" in values:
+        values["num_gpus"] = rng.randint(1, gpu.links.node_gpus)
     if family not in ("quant_scale_matrix", "gemm_naive_tiled"):  # the latter has no tensor cores to run on
         values["dtype"] = rng.choice([dtype for dtype in ("fp16", "bf16") if dtype in gpu.sm.tensor_ops_per_clk])
     cache_state = CacheState(

@@ -35,6 +35,8 @@ pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 def roofline_s(op: Operator, gpu: Gpu) -> float:
     rates = gpu.sm.tensor_ops_per_clk if op.dtype in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
     rate = next((rate for dtype, rate in rates.items() if dtype == op.dtype), math.inf)
+    if op.op == "attention_decode" or getattr(op, "m", 0) == 1:  # engines have kernels for these on the FMA pipes too
+        rate = max(rate, *gpu.sm.fma_ops_per_clk.values())
     read = 0.0 if op.op in NOT_FROM_DRAM else op.min_bytes - op.output_bytes
     products_s = float(op.matmul_flops) / (gpu.sm.count * gpu.clock.boost_hz * rate)
     return max(products_s, float(read) / gpu.dram.bandwidth_bytes_per_s)
