@@ -66,7 +66,7 @@ def grouped_splits(op: AttentionDecode, gpu: Gpu) -> FloatArray:
 def head_threads(op: AttentionDecode, gpu: Gpu) -> FloatArray:
     """Threads of a CTA of the one-head kernel: more while CTAs of the smallest size would leave SMs unfilled."""
     library = gpu.attention_kernels
-    resident = np.floor(LARGEST_CTA / library.one_head.threads)
+    resident = np.maximum(np.floor(LARGEST_CTA / library.one_head.threads), 1.0)
     heads = column(op.batch) * column(op.heads)
     wanted = library.one_head.threads * np.minimum(np.ceil(gpu.sm.count * resident / heads), resident)
     threads: FloatArray = 2.0 ** np.floor(np.log2(wanted))
