@@ -105,7 +105,7 @@ def _keys(model: type[BaseModel], path: KeyPath) -> list[str]:
 
 
 def _due(model: type[BaseModel], path: KeyPath) -> str:
-    """What belongs at a path where nothing is."""
+    """The key or value that a file must have at a path, where it has none."""
     annotation = _annotation(model, path)
     for extra in _metadata(model, path):
         if isinstance(extra, Quantity):

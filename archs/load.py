@@ -53,7 +53,7 @@ class Document:
         return self.lines.get(path, 1)
 
     def layer(self) -> Layer:
-        """The same with places as `file:line`."""
+        """This document as a layer, whose places are told as `file:line`."""
         name = one_line(str(self.path))
         return Layer(self.data, {path: f"{name}:{line}" for path, line in self.lines.items()}, (name,))
 
@@ -97,7 +97,7 @@ class _Reader:
         self.path: KeyPath = ()
 
     def read(self, text: str) -> Any:
-        """The one document of a text."""
+        """Read a text that must hold one document, as plain data."""
         events = self._events(text)
         event = next(events)
         if isinstance(event, yaml.StreamEndEvent):

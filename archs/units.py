@@ -49,7 +49,7 @@ class Dimension:
 
     @property
     def expected(self) -> str:
-        """What an error message asks for."""
+        """The words with which an error asks for such a quantity."""
         return f"{self.name} such as '{self.example}'"
 
     @property

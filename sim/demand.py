@@ -46,7 +46,7 @@ class Part:
         return type(self)(**values)
 
     def arrays(self) -> list[NDArray[Any]]:
-        """Every array of it."""
+        """All arrays of this record and of the parts in it."""
         found: list[NDArray[Any]] = []
         for value in vars(self).values():
             if isinstance(value, np.ndarray):

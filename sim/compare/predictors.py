@@ -57,12 +57,12 @@ class Forecast(NamedTuple):
 
     @property
     def low_s(self) -> Floats:
-        """None known."""
+        """Not a number: this predictor has no interval."""
         return np.full_like(self.time_s, np.nan)
 
     @property
     def high_s(self) -> Floats:
-        """None known."""
+        """Not a number: this predictor has no interval."""
         return np.full_like(self.time_s, np.nan)
 
 

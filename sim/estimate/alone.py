@@ -68,7 +68,7 @@ class Alone:
 
     @property
     def time_s(self) -> Amount:
-        """Of all phases [s]."""
+        """The time of all phases together [s]."""
         return sum((phase.time_s for phase in self.phases), start=0.0)
 
     @property

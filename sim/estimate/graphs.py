@@ -131,7 +131,7 @@ class _Work:
 
     @classmethod
     def on(cls, graph: Graph, machine: Gpu | System, conditions: Conditions | None, launch: Launch) -> _Work:
-        """A graph as its machine wants it."""
+        """The graph after the passes that the machine asks for."""
         system = system_of(machine)
         return cls(prepared(graph, system), system, conditions, launch)
 

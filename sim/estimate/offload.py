@@ -37,7 +37,7 @@ class ResidentKernel:
 
     @property
     def kernel(self) -> str:
-        """Its grid's name."""
+        """The name of the kernel whose grid stays on the SMs."""
         return self.grid.kernel
 
 

@@ -177,6 +177,7 @@ def kernels_of(op: Operator, gpu: Gpu, conditions: Conditions) -> tuple[Demand, 
 
 def _cost_of_chunk(op: Operator, gpu: Gpu, conditions: Conditions, with_traits: bool) -> Cost:
     """The algorithm that is fastest for each row."""
+    # An algorithm that serves none of these rows would have arrays of no rows.
     ways = [way for way in algorithms_of(op, gpu, conditions) if np.any(way.serves)]
     return fastest([_cost_of(way, gpu, conditions, with_traits) for way in ways])
 

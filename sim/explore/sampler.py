@@ -136,7 +136,7 @@ class Listed:
         return rows
 
     def tell(self, results: Results) -> None:
-        """Nothing is learnt."""
+        """A sampler that lists points learns nothing from their results."""
 
 
 def _sobol(axes: int, points: int, seed: int) -> FloatArray:

@@ -75,7 +75,7 @@ class Sweep:
 
     @property
     def header(self) -> Header:
-        """What is known before the first point."""
+        """The header of the store: what is known before the first point."""
         spec, problem = self.spec, self.spec.problem
         return Header(spec.data, spec.text, problem.columns, spec.points, _metadata(spec))
 

@@ -20,6 +20,7 @@ def hit_share(
     log size stands for hashing and replacement that is not quite LRU. `share` is the part of the usable cache that
     these lines can fill; `sharpness` is the machine's, but where sizes are themselves spread.
     """
+    # The logistic of the log of the fill is 1 / (1 + fill^slope); the clip keeps exp within a double.
     fill = np.maximum(working_set_bytes, 1.0) / (share * gpu.l2.usable_share * gpu.l2.capacity_bytes)
     slope = gpu.l2.eviction_sharpness if sharpness is None else sharpness
     return 1.0 / (1.0 + np.exp(np.clip(slope * np.log(fill), -STEEPEST, STEEPEST)))

@@ -59,7 +59,7 @@ def clock_scale(on_clock_s: FloatArray, dram_s: FloatArray, energy_j: FloatArray
     """
     x = gpu.power.clock_exponent
     budget_w = np.maximum(gpu.power.tdp_w - gpu.power.idle_w, 1.0)
-    unlimited_s = np.maximum(on_clock_s, dram_s)
+    unlimited_s = np.maximum(on_clock_s, dram_s)  # the longer of the two, for which the limit can be solved
     budget_w = budget_w * (
         1.0 + gpu.power.burst_headroom / (1.0 + unlimited_s / np.maximum(gpu.power.burst_s, SHORTEST_BURST_S))
     )

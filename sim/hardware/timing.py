@@ -155,10 +155,11 @@ def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
     p, within = _machine_exponent(demand, gpu), _within_exponent(demand, gpu)
     clk_s = 1.0 / gpu.clock.boost_hz
     waves = _waves(demand, gpu, sms)
+    # A load that misses L2 waits for both, so latency follows from what misses, not from the kernel.
     load = load_latency_cycles(demand, gpu)
     flight = _flight_cycles(demand, load)
     busy_or_waiting = norm_of_counts(_cycles_per_cta(demand, gpu), (latency.chain_cycles, flight), within)
-    fill = np.where(work.l2_read_bytes > 0.0, load, 0.0)
+    fill = np.where(work.l2_read_bytes > 0.0, load, 0.0)  # nothing is computed until the first loads are there
     count = waves.full + (waves.rest > 0.0)
     exposed = latency.exposed_cycles
     if np.any(latency.straggler_share):  # most kernels have none, and no array of it
@@ -171,7 +172,9 @@ def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
     tail_s = wave_cycles(waves.rest) * clk_s
     last = (1.0 - exposure) * exposed - exposure * fill  # the first fill is part of the set-up
     sm_s = waves.full * full_s + tail_s + (last + _epilogue_cycles(demand, waves, gpu)) * clk_s
+    # L2 and DRAM serve all waves together: CTAs of kernels that they bind drift apart, so no wave has its own traffic.
     l2_s = demand.grid.ctas * _l2_cycles(demand, gpu) * clk_s
+    # A kernel may stream better than others, but no better than the pins.
     dram_rate = gpu.dram.bandwidth_bytes_per_s * np.minimum(gpu.dram.efficiency * demand.overlap.dram_rate, 1.0)
     return _Parts(
         waves=waves,
@@ -194,6 +197,7 @@ def _flight_cycles(demand: KernelDemand, load_cycles: FloatArray) -> FloatArray:
 def _straggler_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """What is waited for once, at the end: the longest CTA runs on alone when the others have ended [clk]."""
     tensor, fma, special, *_ = _cycles_per_cta(demand, gpu)
+    # Alone on its SM it has the tensor cores to itself, and no memory traffic of others to wait for.
     terms = (demand.latency.chain_cycles, tensor * demand.overlap.tensor_efficiency, fma, special)
     return demand.latency.straggler_share * norm(terms, _within_exponent(demand, gpu))
 
@@ -217,7 +221,7 @@ def _epilogue_cycles(demand: KernelDemand, waves: Waves, gpu: Gpu) -> FloatArray
 def _waves(demand: KernelDemand, gpu: Gpu, sms: float) -> Waves:
     per_sm = ctas_per_sm(demand, gpu)
     held = np.maximum(per_sm, 1.0)
-    busiest = np.ceil(demand.grid.ctas / sms)
+    busiest = np.ceil(demand.grid.ctas / sms)  # CTAs are dealt out one by one, so SMs differ by one at most
     full = np.floor(busiest / held)
     return Waves(fits=per_sm > 0.0, per_sm=held, full=full, busiest=busiest, rest=busiest - full * held)
 

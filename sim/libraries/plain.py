@@ -22,10 +22,10 @@ def takes_matrix_vector(op: Gemm, gpu: Gpu) -> BoolArray:
 
 
 def offers_tiles(op: Gemm, tile: tuple[FloatArray, FloatArray], gpu: Gpu) -> BoolArray:  # noqa: ARG001
-    """All tiles for all rows."""
+    """All tiles for all rows: which are not considered is not known."""
     return np.ones((1, 1), dtype=np.bool_)
 
 
 def splits_k(op: Gemm, gpu: Gpu) -> BoolArray:  # noqa: ARG001
-    """All rows."""
+    """All rows: nothing is known to keep the library from it."""
     return np.ones_like(column(op.m), dtype=np.bool_)

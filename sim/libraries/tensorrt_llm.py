@@ -83,6 +83,7 @@ def head_splits(op: AttentionDecode, gpu: Gpu, threads: FloatArray, loop_keys: F
     heads = column(op.batch) * column(op.heads)
     fewest = np.ceil(SCORE_BYTES * tokens / gpu.sm.shared_memory_per_cta_bytes)
     most = np.maximum(np.ceil(gpu.sm.count / heads), fewest)
+    # Two limits: CTAs that fill the SMs by threads, and one CTA an SM in all.
     balanced = np.ceil(gpu.sm.count * LARGEST_CTA / threads / heads)
     by_keys = np.ceil((context + 1.0) / loop_keys)
     splits: FloatArray = np.maximum(np.minimum(balanced, np.minimum(by_keys, most)), fewest)

@@ -33,7 +33,7 @@ def takes_groups(op: AttentionDecode, gpu: Gpu) -> BoolArray:
 
 
 def rotates_itself(op: AttentionDecode, gpu: Gpu) -> BoolArray:  # noqa: ARG001 - no kernel does
-    """No rows."""
+    """No rows: vLLM rotates and appends in kernels of their own."""
     return np.zeros((1, 1), dtype=np.bool_)
 
 

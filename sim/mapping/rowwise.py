@@ -76,6 +76,7 @@ def rowwise_demand(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Cond
     rules = row_rules(gpu)
     held = rules.holds_rows(op, gpu)
     threads = np.where(held, float(sm.warp_size), rules.threads_of_row(op, gpu))
+    # A tree over the lanes of each warp, then one over the warps.
     shuffles = np.log2(sm.warp_size) + np.log2(threads / sm.warp_size)
     reduction = shuffles * sm.latency.shared_cycles + np.where(held, 0.0, 2.0 * gpu.library.barrier_cycles)
     loads = threads * library.bytes_per_thread * library.loads_in_flight

@@ -38,6 +38,7 @@ def stream_demand(
     library = gpu.library.elementwise
     threads = float(library.threads_per_cta)
     at_once = threads * library.bytes_per_thread * library.loads_in_flight
+    # A thread is there for what it loads or for what it stores, whichever is more.
     moved = np.maximum(stream.read_bytes, stream.write_bytes)
     grid = np.maximum(np.ceil(moved / at_once), 1.0) if ctas is None else ctas
     hit = gpu.l2.mean_latency_cycles

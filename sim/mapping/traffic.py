@@ -29,6 +29,7 @@ def warm_share(
         gpu: the machine.
         room: share of the usable L2 that such lines can fill.
     """
+    # Once every copy has had its turn, this one is read again.
     return hit_share(np.minimum(column(copies), MOST_COPIES) * operand_bytes + other_bytes, gpu, room)
 
 

@@ -42,7 +42,7 @@ class Clock(Environment):
 
     @property
     def now_fs(self) -> int:
-        """The present [fs]."""
+        """The time at which the run is [fs]."""
         return self._now  # type: ignore[return-value]  # SimPy allows floats; every delay here is an integer
 
     def sleep(self, delay_s: float) -> Event:
@@ -77,7 +77,7 @@ class Alarm:
 
     @property
     def is_set(self) -> bool:
-        """Whether it is going to go off."""
+        """Whether the alarm is going to go off."""
         return self._event.callbacks is self._callbacks
 
     def set(self, at_fs: int) -> None:
@@ -96,7 +96,7 @@ class Alarm:
             self.set(at_fs)
 
     def cancel(self) -> None:
-        """Do not go off."""
+        """Make the alarm not go off."""
         if self.is_set:
             self._event.callbacks = []
             self._event = _Recurring(self._clock)

@@ -37,7 +37,7 @@ class Side:
         """What a full batch takes."""
 
     def at(self, batches: str) -> Activity:
-        """It at work on some batches."""
+        """The activity that probes see while this side works on these batches."""
         seen = self.activity
         return Activity(seen.node, seen.stream, seen.kernel, {**seen.details, "batch": batches})
 
@@ -137,7 +137,7 @@ class _UnderWay:
         return work.done
 
     def ring(self, event: Event) -> None:
-        """Let the other side know, a doorbell later."""
+        """Let `event` happen a doorbell later, so that the other side knows of the batch."""
 
         def rung() -> None:
             self._bells.remove(bell)
@@ -147,7 +147,7 @@ class _UnderWay:
         self._when_moving(partial(self._set, bell, self._doorbell_fs))
 
     def halt(self) -> None:
-        """Stand still; what comes up meanwhile waits."""
+        """Make all work and doorbells stand still; what comes up meanwhile waits."""
         self._halted = True
         bells, self._bells = self._bells, []
         for work in self._works.values():
@@ -159,7 +159,7 @@ class _UnderWay:
             bell.cancel()
 
     def go_on(self) -> None:
-        """Move again."""
+        """Let all that stood still move again."""
         self._halted = False
         later, self._later = self._later, []
         for action in later:
@@ -192,7 +192,7 @@ class _Work:
         return self.done
 
     def go_on(self) -> None:
-        """Work, from the beginning or after a pause."""
+        """Join the network, at the beginning or after a pause."""
         for activity in self._seen:
             self._probes.on_kernel_start(self._clock.now_fs, activity)
         self._network.join(self._flow)

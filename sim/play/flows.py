@@ -43,10 +43,10 @@ def max_min_rates(caps: Sequence[float], demands: Sequence[Amounts], capacities:
             for resource, amount in demands[flow]:
                 draws[resource] += amount * caps[flow]
         limits = [room / draw if draw > 0.0 else inf for room, draw in zip(free, draws, strict=True)]
-        limit = min(limits, default=inf)
+        limit = min(limits, default=inf)  # how far all rates can rise, over the caps, until a resource is full
         if limit >= 1.0:
             return rates
-        fraction = max(fraction, limit)
+        fraction = max(fraction, limit)  # rounding must not make later flows slower than those that stopped
         full = {resource for resource, other in enumerate(limits) if other <= limit}
         still_rising = []
         for flow in rising:
@@ -133,7 +133,7 @@ class Flow:
         self._by_wave = by_wave
 
     def stop(self, now_fs: int) -> None:
-        """Progress no further."""
+        """Make the flow progress no further."""
         self._change_rate(0.0, now_fs)
         self._alarm.cancel()
 
@@ -281,7 +281,7 @@ class FlowNetwork:
         flows, now_fs = self._flows, self.clock.now_fs
         rates = max_min_rates([flow.cap for flow in flows], [flow.amounts for flow in flows], self._shared)
         for flow, rate in zip(flows, rates, strict=True):
-            if rate != flow.rate:
+            if rate != flow.rate:  # an unchanged flow keeps its alarm
                 flow.go(rate, now_fs)
         if self._on_rates is not None:
             self._on_rates(self._loads())

@@ -45,7 +45,7 @@ class Memory:
 
     @property
     def held_bytes(self) -> float:
-        """What is held now [B]."""
+        """The bytes that the run holds now [B]."""
         return self._resident_bytes + self._beyond_resident_bytes + sum(self._results.values())
 
     @property

@@ -110,7 +110,7 @@ class SmArray:
             if kernel.wants_slots:
                 self._free -= kernel.take(self._free)
                 if kernel.wants_slots:
-                    break
+                    break  # the leftover policy: who was launched later waits until this one is dispatched
         self.probes.on_sms(self.clock.now_fs, 1.0 - self._free / self._parts)
 
 
@@ -209,12 +209,12 @@ class _Resident:
         self._account(left)
         timing = self._grid.timing(ctas, slots / self._grid.ctas_per_sm)
         whole, last_share = timing.full_waves, timing.tail_share
-        if last_share == 0.0:
+        if last_share == 0.0:  # the last of equal waves is the one whose slots fall free as it goes
             whole, last_share = whole - 1, timing.full_wave_share
         stretches = [Stretch(timing.full_wave_share * left, whole)] if whole else []
         stretches.append(Stretch(last_share * left))
         run_s = timing.run_s
-        if self._computes:
+        if self._computes:  # what the present wave has done counts
             run_s *= min(left / self._flow.unfinished_work(now_fs), 1.0)
         reshape = partial(self._array.network.reshape, self._flow) if self._computes else self._flow.reshape
         reshape(left / run_s, timing.demands, stretches)

@@ -73,7 +73,7 @@ class Frames:
 
     @cached_property
     def host(self) -> Gpu:
-        """The GPU alone."""
+        """The GPU that the cluster is held against, alone."""
         return load_arch(HOST)
 
     def machine(self, scale: int) -> Gpu:
@@ -131,7 +131,7 @@ class Frames:
         return self.on_gpu(application, encoding).time_s / self.with_cluster(application, encoding, scale).time_s
 
     def mean_speed_up(self, encoding: str, scale: int) -> float:
-        """Of the four applications."""
+        """The mean speed-up of the four applications."""
         return fmean(self.speed_up(application, encoding, scale) for application in APPLICATIONS)
 
     def fusion(self, application: str, encoding: str = "hashgrid") -> float:

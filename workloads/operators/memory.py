@@ -37,12 +37,12 @@ class Elementwise(Operator):
 
     @property
     def inputs(self) -> Count:
-        """Tensors read."""
+        """How many tensors are read."""
         return self.per_element.inputs
 
     @property
     def outputs(self) -> Count:
-        """Tensors written."""
+        """How many tensors are written."""
         return self.per_element.outputs
 
     @property

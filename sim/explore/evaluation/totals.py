@@ -32,7 +32,7 @@ class Totals:
 
     @classmethod
     def empty(cls, points: int) -> Totals:
-        """Nothing yet."""
+        """Totals of no point: what is there before the first is evaluated."""
         time, energy, peak, tokens = (np.zeros(points) for _ in range(4))
         return cls(time, energy, np.zeros((len(BOUNDS), points)), np.zeros((len(RESOURCES), points)), peak, tokens, {})
 

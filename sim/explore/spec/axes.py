@@ -43,7 +43,7 @@ class Target:
 
     @property
     def kind(self) -> Kind:
-        """Type of its values."""
+        """The type that the axis's values have."""
         if self.field is not None:
             return self.field.kind
         return self.parameter.kind if self.parameter is not None else "float"
@@ -55,7 +55,7 @@ class Target:
 
     @property
     def unit(self) -> str:
-        """SI unit of its values."""
+        """The SI unit that the axis's values are in."""
         if self.field is not None:
             return self.field.unit
         return "text" if self.kind == "text" else "1"
@@ -77,7 +77,7 @@ class Axis:
 
     @property
     def column(self) -> Column:
-        """Its column in the table."""
+        """The column that the axis has in the table."""
         role = "axis" if self.expression is None else "derived"
         return Column(self.path, role, self.target.unit, self.target.kind, self.words)  # type: ignore[arg-type]
 

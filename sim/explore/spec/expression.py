@@ -186,7 +186,7 @@ class Condition:
 
     @property
     def names(self) -> frozenset[str]:
-        """What it speaks of."""
+        """The names of the quantities that the expression speaks of."""
         return self.left.names | self.right.names
 
     def holds(self, values: Mapping[str, Amount]) -> Any:

@@ -48,7 +48,7 @@ class Reader:
     document: Document
 
     def fail(self, path: KeyPath, expected: str, found: str) -> NoReturn:
-        """Raise the one line."""
+        """Raise the one line that says what was expected and what was found."""
         raise SimexploreError(f"{self.place(path)}: expected {expected}, found {found}")
 
     def place(self, path: KeyPath) -> str:
@@ -68,44 +68,44 @@ class Reader:
             raise SimexploreError(f"{self.place(path)}: {' '.join(text.split())}") from None
 
     def mapping(self, path: KeyPath, value: Any, example: str) -> Mapping[str, Any]:
-        """A mapping that is not empty."""
+        """Read a mapping that must not be empty."""
         if not isinstance(value, dict) or not value:
             self.fail(path, f"a mapping such as {example!r}", "an empty mapping" if value == {} else show(value))
         return value
 
     def known_keys(self, path: KeyPath, value: Mapping[str, Any], known: tuple[str, ...]) -> None:
-        """No other keys than these."""
+        """Check that a mapping has no other keys than these."""
         for key in value:
             if key not in known:
                 self.fail((*path, key), f"one of the keys {', '.join(known)}", show(key) + nearest(key, list(known)))
 
     def text(self, path: KeyPath, value: Any, example: str) -> str:
-        """A text that is not empty."""
+        """Read a text that must not be empty."""
         if not isinstance(value, str) or not value.strip():
             self.fail(path, f"text such as {example!r}", show(value))
         return value
 
     def word(self, path: KeyPath, value: Any, words: tuple[str, ...]) -> str:
-        """One of some words."""
+        """Read a word that must be one of some."""
         if value not in words or not isinstance(value, str):
             hint = nearest(value, list(words)) if isinstance(value, str) else ""
             self.fail(path, f"one of {', '.join(words)}", show(value) + hint)
         return value
 
     def truth(self, path: KeyPath, value: Any) -> bool:
-        """true or false."""
+        """Read a value that must be true or false."""
         if not isinstance(value, bool):
             self.fail(path, "true or false", show(value))
         return value
 
     def integer(self, path: KeyPath, value: Any, minimum: int, maximum: int = 2**53) -> int:
-        """A whole number within bounds."""
+        """Read a whole number that must lie within bounds."""
         if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
             self.fail(path, f"a whole number from {minimum} to {maximum}", show(value))
         return value
 
     def number(self, path: KeyPath, value: Any) -> float:
-        """A number above zero."""
+        """Read a number that must be above zero."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             self.fail(path, "a number above 0", show(value))
         return float(value)

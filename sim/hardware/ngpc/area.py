@@ -28,7 +28,7 @@ class NfpArea:
 
     @property
     def total_m2(self) -> float:
-        """Of the whole NFP [m2]."""
+        """The area of the whole NFP [m2]."""
         return self.bits_m2 + self.banks_m2 + self.macs_m2 + self.engines_m2
 
 
@@ -42,7 +42,7 @@ class NfpPower:
 
     @property
     def total_w(self) -> float:
-        """Of the whole NFP [W]."""
+        """The power of the whole NFP [W]."""
         return self.macs_w + self.sram_w + self.leakage_w
 
 

@@ -166,6 +166,7 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
     hit = gpu.l2.mean_latency_cycles
     partial = group * column(op.head_dim) * np.where(reach.splits > 1.0, PARTIAL_SUM_BYTES, element)
     merge = variant.merge_trips + library.grouped.merge_step_round_trips * reach.splits
+    # A split sequence ends in a partial result, a fence and a semaphore instead of the result itself.
     handed_on = np.where(reach.splits > 1.0, library.grouped.partial_round_trips, 0.0)
     trips = variant.fixed_trips * grown(library.grouped.fixed_over_queries, rows / MMA_ROWS) + handed_on
     trips = trips * grown(library.grouped.fixed_over_width, width / REFERENCE_HEAD)

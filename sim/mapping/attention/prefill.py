@@ -98,6 +98,7 @@ def _cta(op: AttentionPrefill, gpu: Gpu) -> _Cta:
     element = bytes_of(op.dtype)
     tile_q, tile_k = attention_rules(gpu).prefill_tile(op, gpu)
     width, seq_q, seq_kv, window = (column(x) for x in (op.head_dim, op.seq_q, op.seq_kv, op.window))
+    # The mask cuts through tiles at the diagonal, and at the far side of a window; those are computed whole.
     sides = 1.0 + ((window > 0.0) & (window < seq_kv))
     seen = column(op.pairs) / seq_q + (sides * np.minimum(tile_q, seq_q) + tile_k) / 2.0
     keys = np.minimum(np.maximum(seen, tile_k), ceil_div(seq_kv, tile_k) * tile_k)

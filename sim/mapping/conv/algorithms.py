@@ -122,7 +122,7 @@ def _dram_bytes(
     """
     image, filters, result = (column(x) for x in (op.image_bytes, op.filter_bytes, op.output_bytes))
     missing = 1.0 - cache.hit_share(image + filters, gpu)
-    at_once = np.maximum(gpu.sm.count, 1.0)
+    at_once = np.maximum(gpu.sm.count, 1.0)  # tiles are large: one CTA an SM
     filters_again = filters * (passes(rows, columns, at_once) - 1.0)
     image_again = image * (passes(columns, rows, at_once) - 1.0)
     cold_image = 1.0 - warm_share(image, state.activation_copies, filters + result, gpu)

@@ -79,7 +79,7 @@ class _Candidates(NamedTuple):
 def _candidates(op: Gemm, gpu: Gpu, two_stage: bool) -> _Candidates:
     m, n = column(op.m), column(op.n)
     tiles = tiles_of(m, n, op.dtype, gpu)
-    if two_stage:
+    if two_stage:  # one is computed on while the other fills
         tiles = replace(tiles, stages=constant(2.0))
     of_k = _splits(op, gpu)
     pairs = Pairs(np.broadcast_shapes(tiles.m.shape, tiles.n.shape)[1], of_k.splits.shape[1])
@@ -195,7 +195,7 @@ def _splits(op: Gemm, gpu: Gpu) -> _Splits:
     menu = row([float(split) for split in library.split.counts])
     steps_of_k = ceil_div(k * bytes_of(op.dtype), library.pipeline.k_tile_bytes)
     steps = ceil_div(steps_of_k, menu)
-    splits = ceil_div(steps_of_k, steps)
+    splits = ceil_div(steps_of_k, steps)  # CTAs that have a step at all: 5 steps among 4 are 2, 2 and 1
     new = splits == np.minimum(menu, steps_of_k)
     considered = new & ((splits == 1.0) | gemm_rules(gpu).splits_k(op, gpu))
     return _Splits(splits, steps, considered, np.where(splits > 1.0, PARTIAL_SUM_BYTES, bytes_of(op.output_dtype)))

@@ -48,6 +48,7 @@ def dram_traffic(
     c = batch * m * n * bytes_of(op.output_dtype)
     rows, columns = (pairs.of_first(count) for count in grid)
     at_once = pairs.of_second(np.maximum(gpu.sm.count / splits, 1.0))
+    # The block of tiles in flight is as square as it can be in elements; what one side lacks, the other may have.
     high = np.clip(np.sqrt(pairs.of_first(tile[1] / tile[0]) * at_once), 1.0, rows)
     wide = np.clip(at_once / high, 1.0, columns)
     high = np.clip(at_once / wide, 1.0, rows)
