@@ -76,6 +76,7 @@ def test_mistakes(command: Callable[..., Result], fails: Callable[..., str], row
 
 def test_identical_rows_teach_one_factor(command: Callable[..., Result], tmp_path: Path) -> None:
     """A thousand times the same kernel: nothing tells its rows apart, and the correction is that of all."""
+    pytest.importorskip("sklearn", reason="the extra [calibrate] is not installed")
     table = tmp_path / "same.csv"
     row = "mine,L4,gemm,bf16,128,4096,4096,50.0\n"
     table.write_text("source,device,op,dtype,m,n,k,time_us\n" + 1000 * row, encoding="utf-8")

@@ -18,6 +18,7 @@ import yaml
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import heed_ctrl_c
 
 from simexplore.cli.console import escaped
 from simexplore.cli.main import main
@@ -28,10 +29,6 @@ ONE = ("run", "gelu(elements=4)", "--arch", "nvidia/t4")
 
 def begun(*arguments: str, **extra: Any) -> subprocess.Popen[str]:
     return subprocess.Popen([*CALL, *arguments], text=True, stderr=subprocess.PIPE, **extra)
-
-
-def heed_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals")

@@ -20,7 +20,7 @@ from click.testing import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports import COLUMNS, make_store, metadata
-from sweeps import GEMM, SMALL, write
+from sweeps import GEMM, SMALL, heed_ctrl_c, write
 
 from simexplore.cli.console import escaped
 from simexplore.cli.output import print_json
@@ -199,8 +199,9 @@ def test_ctrl_c_at_any_moment_of_the_start(tmp_path: Path, seed: int) -> None:
     ready = "import sys; from simexplore.cli.main import main; print('ready', file=sys.stderr, flush=True); main()"
     arguments = [sys.executable, "-c", ready, "sweep", str(path), "-o", str(tmp_path / "out"), "--jobs", "2"]
     process = subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=heed_ctrl_c,
+    )  # fmt: skip
     assert process.stderr is not None
     assert process.stderr.readline() == "ready\n"
     time.sleep(0.02 + 0.3 * seed)
