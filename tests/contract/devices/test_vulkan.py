@@ -30,7 +30,7 @@ def session() -> Iterator[VulkanSession]:
     needs_vulkan()
     with VulkanBackend(validate=validation()).open() as opened:
         yield opened
-    assert opened.instance.messages == []
+    assert opened.opened.instance.messages == []
 
 
 def run_and_check(session: VulkanSession, case: Case, seed: int) -> None:
@@ -99,7 +99,7 @@ def test_measuring_keeps_the_validation_layers_silent(tmp_path: Path) -> None:
     outcome = measure_suite(Watched(validate=True), "neural", tmp_path / "neural.csv", effort=brief)
     assert outcome.measured >= 10
     assert len(opened) == 1
-    assert opened[0].instance.messages == []
+    assert opened[0].opened.instance.messages == []
 
 
 def test_what_the_device_lacks_is_said(session: VulkanSession) -> None:
