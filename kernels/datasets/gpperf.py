@@ -1,7 +1,7 @@
 """GPPerf's measured kernels of an RTX 4070 (Liu and Halim, arXiv 2411.16954; github.com/pavlyhalim/GPPerf).
 
-Two tables: what the CUTLASS profiler ran, in GPPerf's own columns (`m`, `n`, `k`, `runtime` in ms, `power` in W, `util` in
-percent, …), and the naive tiled kernel in ours (`gemm_naive_tiled`).
+Two tables: what the CUTLASS profiler ran, in GPPerf's own columns (`m`, `n`, `k`, `runtime` in ms, `power` in W, `util`
+in percent, …), and the naive tiled kernel in ours (`gemm_naive_tiled`).
 """
 
 from __future__ import annotations

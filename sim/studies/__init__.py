@@ -38,7 +38,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             ("gpperf_RTX4070_cutlass_16128.csv", "gpperf_RTX4070_tiled.csv"),
             "github.com/pavlyhalim/GPPerf: cutlass_profiling_20241111_195357.tar.gz of commit 55468e1, and "
             "tiled-matmul-analysis/nohup.out; docs/studies/studies.md says how to make the tables of them",
-            "power was read after each CUTLASS run, when the kernel had ended: most readings show a board at rest, most "
+            "power was read after each CUTLASS run, when the kernel had ended: most readings show a board at rest, the "
             "others another job (docs/studies/studies.md)",
         ),
         "hopper": Study("Hopper micro-benchmarks: tensor cores, DPX, clusters, latencies (arXiv 2402.13499)"),

@@ -21,6 +21,7 @@ import simexplore.workloads
 from simexplore.archs.load import load_arch, read_document
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import Tile
+from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import gpperf, read_measurements
 from simexplore.kernels.measurement import TIME
 from simexplore.sim.compare.predictors import forest
@@ -40,6 +41,7 @@ CLIPPED = (0.01, 0.99)
 """Quantiles that GPPerf clips every column to."""
 SPLIT_SEED = 42
 """Seed of GPPerf's split; that of its trees is not set, so any is as good."""
+FEWEST_ROWS = 10
 SMALLEST_SIDE = 8192
 CUBE = 16384
 NAIVE_SEED = 0
@@ -62,6 +64,11 @@ def study(measured: Path) -> list[dict[str, Any]]:
         **naive_figures(naive, gpu),
         **gpperf_power.naive_figures(naive, gpu, cube=CUBE),
     }
+    for key, value in found.items():
+        if not np.isfinite(value):
+            raise SimexploreError(
+                f"gpperf: {key}: expected rows that tell it in {measured}, found too few or all alike"
+            )
     return [
         {
             "paper": table["paper"],
@@ -96,7 +103,13 @@ def forest_figures(frame: pd.DataFrame) -> dict[str, float]:
 
 
 def split(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The four fifths of prepared rows that GPPerf fits on, and the fifth that it holds out."""
+    """The four fifths of prepared rows that GPPerf fits on, and the fifth that it holds out.
+
+    Raises:
+        SimexploreError: rows too few to split.
+    """
+    if len(rows) < FEWEST_ROWS:
+        raise SimexploreError(f"gpperf: expected {FEWEST_ROWS} CUTLASS rows with a power or more, found {len(rows)}")
     order = np.random.RandomState(SPLIT_SEED).permutation(len(rows))  # as scikit-learn's train_test_split does
     held_out, fitted = np.split(order, [int(np.ceil(0.2 * len(rows)))])
     return rows.iloc[fitted], rows.iloc[held_out]

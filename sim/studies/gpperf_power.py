@@ -76,7 +76,9 @@ def naive_figures(frame: pd.DataFrame, gpu: Gpu, cube: int) -> dict[str, float]:
     long = frame[frame[TIME] >= LONG_US]
     long = long[long[POWER].notna()] if POWER in long else long[:0]
     if long.empty:
-        raise SimexploreError(f"gpperf: expected naive kernels of {LONG_US / 1e6:g} s and more with {POWER}, found none")
+        raise SimexploreError(
+            f"gpperf: expected naive kernels of {LONG_US / 1e6:g} s and more with {POWER}, found none"
+        )
     m, n, k, tile = (long[name].to_numpy(dtype=np.int64) for name in ("m", "n", "k", "tile"))
     watts, measured_w = _naive_watts(NaiveTiledGemm(m=m, n=n, k=k, tile=tile), gpu), long[POWER].to_numpy(dtype=float)
     tiles = np.array(CUBE_TILES)
@@ -90,7 +92,12 @@ def naive_figures(frame: pd.DataFrame, gpu: Gpu, cube: int) -> dict[str, float]:
 
 
 def r2(guessed: Floats, truth: Floats) -> float:
-    """Share of the variance of `truth` that `guessed` explains; negative where the mean would explain more."""
+    """Share of the variance of `truth` that `guessed` explains; negative where the mean would explain more.
+
+    NaN where `truth` does not vary.
+    """
+    if len(truth) == 0 or np.ptp(truth) == 0.0:
+        return float("nan")
     return float(1.0 - np.sum((guessed - truth) ** 2) / np.sum((truth - truth.mean()) ** 2))
 
 
