@@ -79,6 +79,11 @@ class Prediction:
         return self.time_s * self.interval_ratio
 
     @property
+    def power_w(self) -> FloatArray:
+        """Mean power of the board over the time."""
+        return self.energy_j / self.time_s
+
+    @property
     def bound(self) -> list[str]:
         """What bounds each row, by name."""
         return [BOUNDS[code] for code in self.bound_code]
