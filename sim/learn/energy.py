@@ -10,7 +10,8 @@ are moved within bounds until the logarithms of both sides meet. L2 and shared m
 read each byte of DRAM through them: what is fitted as DRAM's is the whole path less theirs.
 
 Types of equal width share an energy of the tensor cores. A type that no row uses takes the ratio of its operands' bits
-to the nearest measured one's.
+to the nearest measured one's. How far watts are off (`energy.spread`) is told where rows used the tensor cores: loops
+of multiply-adds alone say nothing of what a GEMM's error is.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ FEWEST = 12
 """Rows from which watts are fitted."""
 MOST_SHARE = 0.5
 """Of the different rows, the most that are fitted: the others tell the error."""
+LEAST_SPREAD = 0.01
+"""Of watts: sensors are not better."""
 SEEN = 0.25
 """Relative standard error from which on a component keeps its source."""
 AT_BOUND = 1e-2
@@ -134,7 +137,9 @@ def fit_energy(gpu: Gpu, measurements: Measurements, rows: int = 400, seed: int 
     other = table.take(~fitted)
     error = np.log(modelled_w(gpu, other, found) / other.power_w) if len(other.power_w) else np.zeros(1)
     size = np.abs(error)
-    spread = max(float(np.quantile(size, 0.8)) / NORMAL_80, 0.01)
+    spread = max(float(np.quantile(size, 0.8)) / NORMAL_80, LEAST_SPREAD)
+    if len(other.power_w) >= FEWEST and any(path.startswith("energy.tensor.") for path in found):
+        values, known = {**values, "energy.spread": spread}, {**known, "energy.spread": 1.0 / len(other.power_w) ** 0.5}
     return EnergyFit(
         gpu=machine,
         values=values,

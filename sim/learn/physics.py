@@ -62,8 +62,8 @@ def fit_physics(
 ) -> PhysicsFit:
     """Fit each operator family's parameters to at most `rows` rows of it, spread over its sizes.
 
-    Families are fitted in the order of `groups_of`; what an earlier one fixed, later ones take as given.
-    Raises SimexploreError where no row can be predicted or no family has parameters.
+    Families are fitted in the order of `groups_of`; what an earlier one fixed, later ones take as given. None are
+    where no row can be predicted or no family has parameters.
     """
     columns, _ = operator_columns(measurements)
     values: dict[str, float] = {}
@@ -87,9 +87,8 @@ def fit_physics(
         values.update(fit.values(found, errors))
         used += [column.rows for column in sample]
         families += sorted({column.record.op for column in mine} - set(families))
-    if not families:
-        raise SimexploreError(f"nothing to calibrate {gpu.name} on: no measured row of a family that has parameters")
-    return PhysicsFit(gpu, values, uncertainty, np.unique(np.concatenate(used)), tuple(families))
+    rows_used = np.unique(np.concatenate([np.zeros(0, dtype=np.intp), *used]))
+    return PhysicsFit(gpu, values, uncertainty, rows_used, tuple(families))
 
 
 def _belongs(column: OperatorColumn, group: Group) -> bool:
