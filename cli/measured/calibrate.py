@@ -130,7 +130,9 @@ def _print(result: Calibrated) -> None:
         rows.append([name, str(group.rows), str(held.rows if held else 0), *map(percent, shares), thirds])
     if (watts := result.watts) is not None:
         figures = (watts.mape, watts.coverage) if watts.held_out else (None, None)
-        rows.append(["watts", str(watts.rows), str(watts.held_out), *map(percent, (figures[0], None, figures[1], None))])
+        rows.append(
+            ["watts", str(watts.rows), str(watts.held_out), *map(percent, (figures[0], None, figures[1], None))]
+        )
     headers = ["operator", "fitted on", "held out", "physics mape", "full mape", "in interval", "by third of time"]
     print_table(headers, rows)
     if result.refused:

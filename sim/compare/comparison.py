@@ -227,6 +227,7 @@ def conditions_in(column: OperatorColumn, gpu: Gpu) -> Conditions:
         runs=given.runs,
         eager=given.eager,
         base_clocks=given.base_clocks,
+        activity=given.activity,
     )
     paces = gpu.calibration.pace.get(group_of(column.record, told), {}) if gpu.calibration is not None else {}
     return replace(told, pace=paces.get(column.source, 1.0))

@@ -31,7 +31,7 @@ from simexplore.sim.compare.comparison import conditions_in, measured_here
 from simexplore.sim.compare.watts import LONG_US
 from simexplore.sim.estimate.correction import NORMAL_80
 from simexplore.sim.estimate.operators import at_boost
-from simexplore.sim.hardware.power import FIXED, COMPONENTS
+from simexplore.sim.hardware.power import COMPONENTS, FIXED
 from simexplore.sim.learn.physics import LOSS_SCALE, PULL, can_predict, require_scipy
 from simexplore.sim.learn.spread import log_sizes, spread_rows
 from simexplore.workloads.dtypes import bytes_of
@@ -213,7 +213,10 @@ def _energies(gpu: Gpu, columns: Sequence[OperatorColumn]) -> tuple[Floats, Floa
     """Dynamic energy at boost of all rows [J]: what follows the core's voltage, and what does not."""
     parts = [at_boost(column.record, gpu, conditions_in(column, gpu)).energies_j for column in columns]
     joules = np.concatenate(
-        [np.broadcast_to(part, (len(COMPONENTS), len(column.rows))) for part, column in zip(parts, columns, strict=True)],
+        [
+            np.broadcast_to(part, (len(COMPONENTS), len(column.rows)))
+            for part, column in zip(parts, columns, strict=True)
+        ],
         axis=1,
     )
     fixed = np.array([name in FIXED for name in COMPONENTS])
