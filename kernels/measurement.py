@@ -2,8 +2,8 @@
 
 Columns are `source, device, op, dtype, time_us`, the operator's own parameters under their own names (`m`, `n`, `k`,
 `seq_kv`, `kv_dtype`, …), optionally `power_w`, `clock_mhz`, `earlier_shapes` and how the row was run (`launch`,
-`clocks`, `caches`); any other column is kept and ignored. A parameter's column counts for the rows whose operator has it, and holds nothing
-for the others.
+`clocks`, `caches`); any other column is kept and ignored. A parameter's column counts for the rows whose operator has
+it, and holds nothing for the others.
 """
 
 from __future__ import annotations

@@ -129,12 +129,5 @@ def _print(result: Calibrated) -> None:
         thirds = ", ".join(map(percent, held.coverage_by_size)) if held and held.coverage_by_size else percent(None)
         rows.append([name, str(group.rows), str(held.rows if held else 0), *map(percent, shares), thirds])
     if (watts := result.watts) is not None:
-        figures = (watts.mape, watts.coverage) if watts.held_out else (None, None)
-        rows.append(
-            ["watts", str(watts.rows), str(watts.held_out), *map(percent, (figures[0], None, figures[1], None))]
-        )
-    headers = ["operator", "fitted on", "held out", "physics mape", "full mape", "in interval", "by third of time"]
-    print_table(headers, rows)
-    if result.refused:
-        say()
-        print_table(["not used", "rows"], [[reason, str(count)] for reason, count in result.refused.items()])
+        error, inside = (watts.mape, watts.coverage) if watts.held_out else (None, None)
+        rows.append(["watts", str(watts.rows), str(watts.held_out), *map(percent, (error, None, inside, None))])

@@ -152,18 +152,18 @@ def with_operands(gpu: Gpu, activity: float) -> Gpu:
     Instructions, clocks and addresses switch whatever the data are. The part s that follows the data is known from
     GEMMs whose operands alone were changed (Gregersen, Patel and Choukse, 2024, arXiv 2409.18324).
     """
-    energy = gpu.energy
-    factor = 1.0 - energy.operand_share * (1.0 - activity)
     if activity == 1.0:
         return gpu
+    energy = gpu.energy
+    factor = 1.0 - energy.operand_share * (1.0 - activity)
+
+    def less(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {dtype: factor * joules for dtype, joules in value.items()}
+        return factor * value
+
     names = [name for name in type(energy).model_fields if name.endswith(("_per_op", "_per_byte"))]
-    values = {name: getattr(energy, name) for name in names if name != "link_j_per_byte"}
-    changed = {
-        name: {dtype: factor * joules for dtype, joules in value.items()}
-        if isinstance(value, Mapping)
-        else factor * value
-        for name, value in values.items()
-    }
+    changed = {name: less(getattr(energy, name)) for name in names if name != "link_j_per_byte"}
     return gpu.model_copy(update={"energy": energy.model_copy(update=changed)})
 
 

@@ -17,7 +17,8 @@ of multiply-adds alone say nothing of what a GEMM's error is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,8 @@ FEWEST = 12
 """Rows from which watts are fitted."""
 MOST_SHARE = 0.5
 """Of the different rows, the most that are fitted: the others tell the error."""
+HALVINGS = 30
+"""Of an interval of clocks; a sensor tells steps of 15 MHz."""
 LEAST_SPREAD = 0.01
 """Of watts: sensors are not better."""
 SEEN = 0.25
@@ -59,7 +62,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "energy.fma": (0.5, 2.0),
     "energy.tensor": (0.3, 3.0),
 }
-"""Least and greatest factor on the sourced value. Idle power is the widest: readings of idle boards differ by clocks."""
+"""Least and greatest factor on the sourced value; readings of idle boards differ by their clocks, so they are wide."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Watts:
     clock: Floats
     """Over boost."""
     shares: Mapping[str, tuple[Floats, Floats]]
-    """Dynamic energy at boost [J] of each component that is moved, by path: what follows the clock, and what does not."""
+    """Dynamic energy at boost [J] of what is moved, by path: what follows the clock, and what does not."""
     rest: tuple[Floats, Floats]
     """The same of all others."""
     prints: Fingerprints
@@ -156,7 +159,7 @@ def fit_energy(gpu: Gpu, measurements: Measurements, rows: int = 400, seed: int 
 
 
 def watts_of(gpu: Gpu, measurements: Measurements) -> Watts | None:
-    """The rows of a table whose watts tell energies, with what each component has in them; None where there are none."""
+    """The rows of a table whose watts tell energies, with each component's part in them; None where there are none."""
     frame = measurements.frame
     if POWER not in frame:
         return None
@@ -186,7 +189,7 @@ def watts_of(gpu: Gpu, measurements: Measurements) -> Watts | None:
     )
 
 
-def modelled_w(gpu: Gpu, rows: Watts, factors: Mapping[str, float]) -> Floats:
+def modelled_w(gpu: Gpu, rows: Watts, factors: Mapping[str, float] = MappingProxyType({})) -> Floats:
     """Watts of rows at their measured times and clocks, components being `factors` of what the machine has."""
     power, x = gpu.power, gpu.power.clock_exponent
     idle = power.idle_w * factors.get("power.idle", 1.0)
@@ -198,13 +201,12 @@ def modelled_w(gpu: Gpu, rows: Watts, factors: Mapping[str, float]) -> Floats:
     return watts
 
 
-def held_clock(gpu: Gpu, rows: Watts, limit_w: float) -> Floats:
-    """Clock over boost at which rows would draw `limit_w` at their measured times; 1 where boost draws less."""
-    low, high = np.full(len(rows.power_w), 1e-2), np.ones(len(rows.power_w))
-    for _ in range(40):
+def held_clock(gpu: Gpu, rows: Watts) -> Floats:
+    """Clock over boost at which rows would draw the power limit at their measured times; 1 where boost draws less."""
+    low, high = np.zeros(len(rows.power_w)), np.ones(len(rows.power_w))
+    for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
-        at = Watts(**{**vars(rows), "clock": middle})
-        over = modelled_w(gpu, at, {}) > limit_w
+        over = modelled_w(gpu, replace(rows, clock=middle)) > gpu.power.tdp_w
         low, high = np.where(over, low, middle), np.where(over, middle, high)
     return high
 
