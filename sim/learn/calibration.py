@@ -107,10 +107,10 @@ def calibrate(
         # The clock that the power limit allows follows from the energies: watts come first.
         now = load_arch(arch, values).physics_only()
         fit = fit_physics(now, measurements, rows, seed, lambda _family, done, total: steps.tell(0.5, done, total))
-        if not fit.families and watts is None:
+        if not len(fit.fitted_rows) and watts is None:
             raise SimexploreError(
-                f"nothing to calibrate {base.name} on: no measured row of a family that has parameters, nor one of it "
-                "whose watts tell energies"
+                f"nothing to calibrate {base.name} on: no measured row of a family that has parameters, nor any whose "
+                "watts tell energies"
             )
         values |= _in_yaml(fit.values, base)
         uncertainty, used = {**uncertainty, **fit.uncertainty}, fit.fitted_rows
