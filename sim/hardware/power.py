@@ -208,6 +208,14 @@ def _newton(draw: Draw, allowed_w: Any, board: Board, log_clock: FloatArray) -> 
     return clocks
 
 
+def added(terms: FloatArray) -> FloatArray:
+    """The sum along the first axis, one after another: numpy's own depends on how long the other axes are."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
 class Repeated(NamedTuple):
     """Work that a board does again and again: kernels of shape (kernels, rows), each so often."""
 
@@ -225,8 +233,8 @@ class Repeated(NamedTuple):
     def whole(self, clock: FloatArray, board: Board) -> tuple[FloatArray, FloatArray]:
         """Time and mean power of the whole at the clocks of its kernels, shape (rows,)."""
         each_s = self.counts * self.draw.seconds(clock)
-        joules = np.sum(self.counts * self.draw.dynamic_j(clock, board) + each_s * board.idle_at(clock), axis=0)
-        whole_s = np.maximum(np.sum(each_s, axis=0) + self.waits_s, SHORTEST_S)
+        joules = added(self.counts * self.draw.dynamic_j(clock, board) + each_s * board.idle_at(clock))
+        whole_s = np.maximum(added(each_s) + self.waits_s, SHORTEST_S)
         return whole_s, (joules + self.waits_s * board.idle_w) / whole_s
 
 

@@ -145,8 +145,6 @@ def test_operators_side_by_side(tmp_path: Path, fidelity: str) -> None:
     problem = read_spec(write(tmp_path, text), Options(fidelity=fidelity)).problem
     chunk = Evaluator(problem).evaluate(0, grid(problem))
     run = simexplore.estimate if fidelity == "estimate" else simexplore.simulate
-    # A sweep plays kernels as events, and holds the boards that they run on in closed form.
-    near = 1e-9 if fidelity == "estimate" else 1e-3
     for row in rows(problem, chunk.values):
         gpu = simexplore.load_arch(problem.arch, {"sm.count": str(int(row["sm.count"]))})
         alone = run(tmp_path / "work.yaml", gpu)
