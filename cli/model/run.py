@@ -16,7 +16,7 @@ from simexplore.cli.options import arch_option, json_option, param_option, set_o
 from simexplore.cli.output import note, print_json, progress
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions, Launch
-from simexplore.sim.estimate.graphs import paused_w
+from simexplore.sim.estimate.graphs import Estimate, paused_w
 from simexplore.sim.estimate.offload import gpus_of
 from simexplore.sim.learn.applied import Learned, learned_of
 from simexplore.sim.play.probes import Activity, Probe
@@ -77,6 +77,7 @@ def run(
     graph = simexplore.load_workload(work, params)
     state = None if cache is None else CACHES[cache]
     learned = _learned(graph, gpu, machine, state, launch, physics_only)
+    result: Run | Estimate
     if in_closed_form:
         result = simexplore.estimate(
             graph, gpu, cache=state, launch=launch, power=repetition.power, repeat=repetition.runs

@@ -299,4 +299,4 @@ def _both(asks: Side, answers: Side, length_s: float, exchange: Exchange) -> Cos
         name: exchange.full_batches * (asks.spends.get(name, 0.0) + answers.spends.get(name, 0.0)) for name in names
     }
     phase = Phase(asks.latency_s, length_s - asks.latency_s, {}, spends)
-    return one_after_another([costs_of_phases(Alone((phase,), "ngpc"))])
+    return one_after_another([costs_of_phases(Alone((phase,), "latency"))])
