@@ -76,7 +76,6 @@ def run(
     gpu = machine.gpu.physics_only() if physics_only else machine.gpu
     graph = simexplore.load_workload(work, params)
     state = None if cache is None else CACHES[cache]
-    learned = _learned(graph, gpu, machine, state, launch, physics_only)
     result: Run | Estimate
     if in_closed_form:
         result = simexplore.estimate(
@@ -84,9 +83,9 @@ def run(
         )
     else:
         result = _played(graph, gpu, state, launch, repetition, allow_overflow, trace_file)
-    told = Told(
-        result, graph, gpu, learned, gpus_of(graph), repetition.runs, repetition.cycle(result, paused_w(graph, gpu))
-    )
+    cycle = repetition.cycle(result, paused_w(graph, gpu))
+    learned = _learned(graph, gpu, machine, state, launch, physics_only)
+    told = Told(result, graph, gpu, learned, gpus_of(graph), repetition.runs, cycle)
     if as_json:
         print_json({**told.to_json(), "warnings": machine.warnings})
     else:

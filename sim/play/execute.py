@@ -80,6 +80,7 @@ class _Playback:
         self._clock = Clock()
         self._places, self._first = work.places, work.system.first_gpu
         gpu = self._places[self._first].gpu
+        self._memory = Memory(graph, gpu.name, inf if allow_overflow else gpu.dram.capacity_bytes)
         self._boards = _boards(work, power, self._clock)
         self._board_at = {board.name: board for board in self._boards}
         self._beside = _unregulated(self._places)
@@ -92,7 +93,6 @@ class _Playback:
         self._stages = {
             name: stage_of(place, self._clock, self._network, self._probes) for name, place in self._places.items()
         }
-        self._memory = Memory(graph, gpu.name, inf if allow_overflow else gpu.dram.capacity_bytes)
         self._exchanges: dict[str, Exchanged] = {}
         for exchange in graph.exchanges:
             state = Exchanged(self._clock, self._network, self._probes, exchange)

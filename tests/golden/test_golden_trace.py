@@ -40,7 +40,7 @@ class Ctas:
 
 def play() -> dict[str, Any]:
     """Four SMs; stream 0: ten CTAs, then a message; stream 1: three CTAs, then nine at two an SM."""
-    clock, trace = Clock(), Trace("imaginary", idle_w=50.0)
+    clock, trace = Clock(), Trace("imaginary")
     probes = Probes([trace])
     capacities = {"dram": 1.0, "link": 1.0, "power": inf}
     network = FlowNetwork(clock, capacities, lambda loads: probes.on_rates(clock.now_fs, loads))
