@@ -224,13 +224,15 @@ def _charges(work: PricedGraph, power: PowerState | Period | None) -> dict[str, 
     """What is in the boards' energy budgets at the start, in shares of a full one."""
     if work.begins_full(power):
         return dict.fromkeys(work.boards, 1.0)
-    if isinstance(power, Period):
-        return work.charges_every(power)
     allowed = work.allowed_w(power)
-    return {
+    charges = {
         name: (allowed[name] - board.held_w) / board.headroom_w if board.headroom_w > 0.0 else 0.0
         for name, board in work.boards.items()
     }
+    if not isinstance(power, Period):
+        return charges
+    # Waits within the work keep the charge up too, and a long run begins with more than it has in the mean.
+    return {name: max(charge, charges[name]) for name, charge in work.charges_every(power).items()}
 
 
 def _unregulated(places: Mapping[str, Place]) -> dict[str, BoardState]:
