@@ -88,7 +88,7 @@ def steady_charge(work: Repeated, board: Board, between_s: float) -> float:
         return 1.0
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
+        middle = (low + high) / 2.0
         low, high = (middle, high) if gained(middle) >= 0.0 else (low, middle)
     return low
 

@@ -358,7 +358,7 @@ def test_a_trace_word_by_word() -> None:
     trace.on_rates(3_000_000, {"dram": 1.0 + 1e-12, "power": 0.0, "idle": 20.0})
     trace.on_boards(3_000_000, {"": BoardState(20.0, 1.5e9)})
     trace.on_kernel_end(2_500_000, second)
-    counter = {"ph": "C", "pid": 1}
+    counter, slice_of = {"ph": "C", "pid": 1}, {"ph": "X", "pid": 1, "cat": "kernel"}
     assert trace.to_json() == {
         "displayTimeUnit": "ns",
         "otherData": {"machine": "machine"},
@@ -370,25 +370,14 @@ def test_a_trace_word_by_word() -> None:
             {"ph": "M", "pid": 1, "tid": 103, "name": "thread_sort_index", "args": {"sort_index": 3}},
             {**counter, "ts": 0.0, "name": "memory", "args": {"bytes": 8.0}},
             {
-                "ph": "X",
-                "pid": 1,
+                **slice_of,
                 "tid": 100,
                 "ts": 0.001,
                 "dur": 0.002,
                 "name": "a",
-                "cat": "kernel",
                 "args": {"kernel": "gemm", "tile": "64x64"},
             },
-            {
-                "ph": "X",
-                "pid": 1,
-                "tid": 103,
-                "ts": 0.001,
-                "dur": 0.001,
-                "name": "b",
-                "cat": "kernel",
-                "args": {"kernel": "norm"},
-            },
+            {**slice_of, "tid": 103, "ts": 0.001, "dur": 0.001, "name": "b", "args": {"kernel": "norm"}},
             {**counter, "ts": 0.001, "name": "dram", "args": {"share": 0.5}},
             {**counter, "ts": 0.001, "name": "power", "args": {"W": 50.0}},
             {**counter, "ts": 0.001, "name": "clock", "args": {"MHz": 1500.0}},
