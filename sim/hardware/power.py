@@ -285,6 +285,7 @@ def _balanced_w(work: Repeated, board: Board, excess_w: Callable[[FloatArray], F
     for _ in range(ITERATIONS):
         span = above - below
         middle = low - below * (high - low) / np.where(span > 0.0, span, 1.0)
+        middle = np.clip(middle, low, high)  # where rounding has the mean at `held_w` a hair too high already
         found = beyond(middle)
         within = found <= 0.0
         # An end that stays counts half, so that the other end is moved too.
