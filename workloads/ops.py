@@ -30,6 +30,7 @@ from simexplore.workloads.operators.memory import (
     RmsNorm,
     SiluMul,
     Softmax,
+    StreamFma,
 )
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
@@ -70,6 +71,7 @@ __all__ = [
     "RmsNorm",
     "SiluMul",
     "Softmax",
+    "StreamFma",
     "causal_pairs",
     "make_operator",
     "parse_operator",
@@ -88,6 +90,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Gelu,
     SiluMul,
     Copy,
+    StreamFma,
     Softmax,
     LayerNorm,
     RmsNorm,

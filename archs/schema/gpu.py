@@ -235,6 +235,11 @@ class Energy(Spec):
     l2_j_per_byte: JoulesPerByte = about("per byte between L2 and SM", "J/B")
     dram_j_per_byte: JoulesPerByte = about("per byte of DRAM, memory controller and device", "J/B")
     link_j_per_byte: JoulesPerByte = about("per byte that the GPU sends over a link", "J/B")
+    operand_share: Share = about(
+        "share of the dynamic energy, links' apart, that comes from bits of random operands switching; absent: none",
+        "1",
+        default=0.0,
+    )
     spread: Annotated[float, Field(ge=0.01, le=1)] = about(
         "standard deviation of the logarithm of measured power about this model's", "1"
     )

@@ -144,6 +144,29 @@ def kernel_energies(demand: KernelDemand, gpu: Gpu) -> dict[str, FloatArray]:
     }
 
 
+def with_operands(gpu: Gpu, activity: float) -> Gpu:
+    """The machine with the energies that operands of some activity make of those of random ones, whose activity is 1.
+
+        E = E_random (1 - s (1 - activity))        s: energy.operand_share
+
+    Instructions, clocks and addresses switch whatever the data are. The part s that follows the data is known from
+    GEMMs whose operands alone were changed (Gregersen, Patel and Choukse, 2024, arXiv 2409.18324).
+    """
+    if activity == 1.0:
+        return gpu
+    energy = gpu.energy
+    factor = 1.0 - energy.operand_share * (1.0 - activity)
+
+    def less(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {dtype: factor * joules for dtype, joules in value.items()}
+        return factor * value
+
+    names = [name for name in type(energy).model_fields if name.endswith(("_per_op", "_per_byte"))]
+    changed = {name: less(getattr(energy, name)) for name in names if name != "link_j_per_byte"}
+    return gpu.model_copy(update={"energy": energy.model_copy(update=changed)})
+
+
 def _of_dtype(energies: Mapping[Any, float], dtype: str) -> float:
     """A machine has an energy for each type that it has a rate for; work of no type takes none."""
     return energies.get(dtype, 0.0)
