@@ -233,7 +233,7 @@ def _newton(draw: Draw, allowed_w: Any, board: Board, log_clock: FloatArray) -> 
 
 def added(terms: FloatArray) -> FloatArray:
     """The sum along the first axis, one after another: numpy's own depends on how long the other axes are."""
-    total = terms[0]
+    total: FloatArray = terms[0]
     for term in terms[1:]:
         total = total + term
     return total
