@@ -74,8 +74,8 @@ class Conditions:
     """The loop is nobody's library kernel: its watts tell of the machine, its time does not."""
 
 
-ASSUMED = Conditions()
-"""Conditions of a source that no adaptor knows."""
+ASSUMED = Conditions(runs_before=5.0, runs=30.0)
+"""Conditions of a source that no adaptor knows: a loop of some tens of runs after a few to warm up."""
 
 TAKEN: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {

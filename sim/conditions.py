@@ -72,5 +72,5 @@ def conditions_of(node: Node, launch: Launch = "graph", given: Conditions | None
         launch: how its kernels are launched.
         given: conditions of all nodes in their place; what a node itself says of its attention holds with these too.
     """
-    chosen = Conditions(cache=SERVING if node.after else COLD, launch=launch) if given is None else given
+    chosen = Conditions(cache=SERVING if node.reads else COLD, launch=launch) if given is None else given
     return replace(chosen, attention_module=True) if node.module else chosen
