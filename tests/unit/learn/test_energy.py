@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_watts import Truth, loops
+from made_up_rows import Truth, loops
 
 import simexplore
 from simexplore.archs.load import is_as_calibrated, load_arch

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_up_watts import Truth, loops
+from made_up_rows import Truth, loops
 
 from simexplore.archs.load import load_arch, read_document
 from simexplore.errors import SimexploreError
