@@ -13,6 +13,10 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.hardware.area import Amount, Counts, DieArea, gpu_area, needed
 
 
+ROUNDING = 1e-9
+"""Counts in proportion may miss a whole number by their last bits."""
+
+
 @dataclass(frozen=True)
 class Price:
     """Cost of a packaged GPU by part [USD]."""
@@ -65,10 +69,6 @@ def good_share(gpu: Gpu, area: DieArea, counts: Counts) -> Amount:
     whole = area.crossbar_m2 + area.links_m2 + area.other_m2 + area.ngpc_m2
     survivors = survival(area.sms_m2 / per_defect, spare_sms) * survival(area.l2_m2 / per_defect, spare_slices)
     return survivors * survival(area.memory_m2 / per_defect, spare_interfaces) * np.exp(-whole / per_defect)
-
-
-ROUNDING = 1e-9
-"""Counts in proportion may miss a whole number by their last bits."""
 
 
 def gpu_price(gpu: Gpu) -> Price:

@@ -1,7 +1,7 @@
 """Published results beside simulated ones: one module a paper, one line here registers it.
 
 A study's module has a function `study` that returns its records: `paper`, `quantity`, `unit`, `published`, `simulated`,
-`ratio` (simulated over published), `status` (`enforced` or `known_gap`) and `source`. What was published is in
+`ratio` (simulated over published), `status` (`enforced`, `known_gap` or `input`) and `source`. What was published is in
 `workloads/published/NAME.yaml`, which no model reads.
 """
 
@@ -38,6 +38,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             "tiled-matmul-analysis/nohup.out; docs/studies/studies.md says how to make the tables of them",
         ),
         "hopper": Study("Hopper micro-benchmarks: tensor cores, DPX, clusters, latencies (arXiv 2402.13499)"),
+        "area": Study("Areas of NVIDIA dies from their parts"),
         "ngpc": Study("NGPC: a neural-graphics cluster beside an RTX 3090 (arXiv 2303.05735)"),
     }
 )
