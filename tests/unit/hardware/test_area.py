@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp, pi, sqrt
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.hardware.area import Counts, gpu_area, needed, sm_area, tensor_fmas
 from simexplore.sim.hardware.ngpc.area import nfp_area
-from simexplore.sim.hardware.price import dies_per_wafer, gpu_price, survival
+from simexplore.sim.hardware.price import dies_per_wafer, good_share, gpu_price, survival
 
 ROUND = Path(__file__).resolve().parents[2] / "data" / "round-silicon.yaml"
 MM2 = 1e-6
@@ -142,6 +143,14 @@ def test_cost_by_hand() -> None:
     assert price.memory_usd == pytest.approx(30)
     assert price.package_usd == 7
     assert price.total_usd == pytest.approx(1000 / (dies * good) + 37)
+
+
+def test_a_share_of_an_sm_is_no_spare() -> None:
+    """Eleven SMs of 17.6: six to spare, on which some four defects fall."""
+    gpu = round_silicon(sm__count="11", silicon__node__area_per_defect="5 mm2")
+    area = gpu_area(gpu)
+    others = good_share(gpu, area, replace(needed(gpu), sms=100.0))  # as good as all of them spare
+    assert good_share(gpu, area, needed(gpu)) / others == pytest.approx(survival(17.6 * SM_MM2 / 5, 6))
 
 
 def test_a_die_as_large_as_a_wafer_has_no_price() -> None:
