@@ -17,7 +17,6 @@ import pandas as pd
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets.files import INSTALL, parquet
 from simexplore.kernels.measurement import POWER, TIME, Conditions, checked
-from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.hints import did_you_mean
 
 SOURCE_PREFIX = "aic/"
@@ -154,10 +153,6 @@ def _add_earlier_tokens(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(seq_kv=frame["seq_q"] + frame["seq_kv"])
 
 
-def _bytes_to_elements(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(elements=frame["elements"] / frame["dtype"].map(bytes_of))
-
-
 _ATTENTION = {
     "dtype": "attn_dtype",
     "kv_dtype": "kv_cache_dtype",
@@ -186,7 +181,6 @@ _TABLES = {
             "nccl_perf.parquet",
             None,
             {"dtype": "nccl_dtype", "num_gpus": "num_gpus", "elements": "message_size"},
-            _bytes_to_elements,
         ),
     ),
 }

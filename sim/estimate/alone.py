@@ -18,8 +18,9 @@ from simexplore.archs.schema.gpu import Link
 from simexplore.archs.schema.system import Place
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.demand import RESOURCES, FloatArray, KernelDemand, LinkDemand
+from simexplore.sim.demand import RESOURCES, CollectiveDemand, FloatArray, KernelDemand, LinkDemand
 from simexplore.sim.estimate.traits import BOUNDS, bound_code
+from simexplore.sim.hardware.collective import collective_timing
 from simexplore.sim.hardware.link import link_seconds
 from simexplore.sim.hardware.occupancy import no_room
 from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
@@ -65,6 +66,8 @@ class Alone:
     """What is worth showing of it, besides its name."""
     stays: bool = False
     """True: it holds a GPU's SMs from start to end, and kernels beside it wait."""
+    sms: float = 0.0
+    """SMs that it holds from start to end, of those that are free then; kernels beside it have the others."""
 
     @property
     def time_s(self) -> Amount:
@@ -133,3 +136,12 @@ def _message(demand: LinkDemand, place: Place, conditions: Conditions) -> Alone:
     latency_s = link_seconds(replace(demand, bytes=0.0 * demand.bytes), machine)
     run_s = link_seconds(replace(demand, steps=0.0 * demand.steps), machine)
     return Alone((Phase(latency_s, run_s, {demand.link: run_s}),), "link", {"link": demand.link})
+
+
+@alone.register
+def _collective(demand: CollectiveDemand, place: Place, conditions: Conditions) -> Alone:
+    """What waits, then copies that share the link and the GPU's own memory; their CTAs hold SMs all the while."""
+    timing = collective_timing(demand, place.gpu, conditions.launch)
+    takes = {demand.link: timing.link_s, "l2": timing.l2_s, "dram": timing.dram_s}
+    held = float(np.max(demand.channels))
+    return Alone((Phase(timing.latency_s, timing.run_s, takes),), "link", {"link": demand.link}, sms=held)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import system_of
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.demand import RESOURCES, FloatArray, KernelDemand, LinkDemand
+from simexplore.sim.demand import RESOURCES, CollectiveDemand, FloatArray, KernelDemand, LinkDemand
 from simexplore.sim.estimate.alone import alone
 from simexplore.sim.estimate.traits import BOUNDS, KernelTraits, bound_code, kernel_traits, no_traits
+from simexplore.sim.hardware.collective import collective_timing
 from simexplore.sim.hardware.link import link_seconds
 from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
 
@@ -65,6 +66,16 @@ def _of_message(demand: LinkDemand, gpu: Gpu, conditions: Conditions, with_trait
     # A machine may have a column of bandwidths, which no record of a system holds.
     time = link_seconds(demand, gpu)
     bound, busy = np.full(len(time), BOUNDS.index("link")), np.zeros((len(RESOURCES), len(time)))
+    return RowCosts(time, np.zeros(len(time)), bound, busy, no_traits(time) if with_traits else None)
+
+
+@row_costs.register
+def _of_collective(demand: CollectiveDemand, gpu: Gpu, conditions: Conditions, with_traits: bool = False) -> RowCosts:
+    timing = collective_timing(demand, gpu, conditions.launch)
+    time = timing.latency_s + timing.run_s
+    own = {"l2": timing.l2_s, "dram": timing.dram_s}
+    busy = np.stack([own.get(name, 0.0) + np.zeros(len(time)) for name in RESOURCES])
+    bound = np.full(len(time), BOUNDS.index("link"))
     return RowCosts(time, np.zeros(len(time)), bound, busy, no_traits(time) if with_traits else None)
 
 

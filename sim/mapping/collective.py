@@ -1,17 +1,166 @@
-"""Collectives → bytes over a link, in the steps of NCCL's ring algorithm."""
+"""Collectives → steps and bytes over a link, as NCCL runs them on the machine; docs/collectives.md has the picture."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.library import CollectiveLibrary
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.demand import LinkDemand
+from simexplore.sim.demand import CollectiveDemand, FloatArray, LinkDemand
+from simexplore.sim.libraries import nccl
 from simexplore.workloads.operators.columns import column
-from simexplore.workloads.ops import AllReduce, Collective
+from simexplore.workloads.ops import AllReduce, AllToAll, Collective
 
 
-def collective_demand(op: Collective, gpu: Gpu, conditions: Conditions) -> tuple[LinkDemand, ...]:  # noqa: ARG001
-    """One GPU's share: its bytes over NVLink, or PCIe where there is none, and the ring's dependent steps."""
-    others = column(op.num_gpus)[:, 0] - 1.0
-    passes = 2.0 if isinstance(op, AllReduce) else 1.0
+@dataclass(frozen=True)
+class _Exchange:
+    """What the rules are asked about; arrays of shape (rows,)."""
+
+    op: str
+    link: str
+    gpus: FloatArray
+    size: FloatArray
+    """Of the whole tensor [B]."""
+    local_bytes: FloatArray
+    library: CollectiveLibrary
+
+    @property
+    def ring_steps(self) -> FloatArray:
+        return nccl.ring_passes(self.op) * (self.gpus - 1.0)
+
+    @property
+    def ring_bytes(self) -> FloatArray:
+        """Bytes that each GPU sends round a ring [B]."""
+        return self.size * self.ring_steps / self.gpus
+
+    @property
+    def link_share(self) -> FloatArray:
+        """Share of the link's bandwidth that copies reach; over PCIe less, the further apart the GPUs are."""
+        library = self.library
+        return library.efficiency * (library.doubling_share) ** (np.log2(np.maximum(self.gpus, 2.0)) - 1.0)
+
+    def rate(self, channel_rate: float | None) -> FloatArray:
+        return np.full(self.size.shape, np.inf if channel_rate is None else channel_rate)
+
+
+def collective_demand(op: Collective, gpu: Gpu, conditions: Conditions) -> tuple[CollectiveDemand | LinkDemand, ...]:  # noqa: ARG001
+    """One GPU's share: its bytes over NVLink, or PCIe where there is none, and the steps that wait for one another."""
     link = "pcie" if gpu.links.nvlink is None else "nvlink"
-    return (LinkDemand(kernel=op.op, link=link, bytes=column(op.link_bytes)[:, 0], steps=passes * others),)
+    gpus, library = column(op.num_gpus)[:, 0], gpu.collective_library
+    if library is None:
+        passes = 2.0 if isinstance(op, AllReduce) else 1.0
+        return (LinkDemand(kernel=op.op, link=link, bytes=column(op.link_bytes)[:, 0], steps=passes * (gpus - 1.0)),)
+    gpus, size, local = np.broadcast_arrays(gpus, column(op.size_bytes)[:, 0], column(op.min_bytes)[:, 0])
+    exchange = _Exchange(op.op, link, gpus, size, local, library)
+    if isinstance(op, AllToAll):
+        return (_p2p(exchange),)
+    ways = [_ll(exchange), _ll128(exchange), _simple(exchange), _nvls(exchange)]
+    chosen = nccl.choose(op.op, gpus, size, exchange.library, nvlink=link == "nvlink").astype(np.intp)
+    return (_picked(ways, chosen),)
+
+
+def _picked(ways: list[CollectiveDemand], chosen: np.ndarray[tuple[int], np.dtype[np.intp]]) -> CollectiveDemand:
+    """The chosen way of each row."""
+    fields = {
+        name: np.choose(chosen, [getattr(way, name) for way in ways])
+        for name, value in vars(ways[0]).items()
+        if isinstance(value, np.ndarray)
+    }
+    return CollectiveDemand(ways[0].kernel, ways[0].link, **fields)
+
+
+def _demand(exchange: _Exchange, **amounts: FloatArray | float) -> CollectiveDemand:
+    """A demand in which what is not given is none, and the channel's rate no limit."""
+    shape = exchange.size.shape
+    given = {"link_share": exchange.link_share, "local_bytes": exchange.local_bytes, **amounts}
+    filled = {name: np.broadcast_to(np.asarray(value, dtype=np.float64), shape) for name, value in given.items()}
+    return CollectiveDemand(exchange.op, exchange.link, **filled)
+
+
+def _ll(exchange: _Exchange) -> CollectiveDemand:
+    """A ring of stores of 8 bytes, 4 of which are a flag: least latency, half of the link."""
+    library, channels = exchange.library, nccl.ring_channels(nccl.LL, exchange.gpus, exchange.size, exchange.library)
+    most = library.tuner.ll_bandwidth_bytes_per_s
+    all_channels = nccl.CHANNELS_A_RING * library.tuner.rings
+    return _demand(
+        exchange,
+        steps=exchange.ring_steps,
+        wire_bytes=exchange.ring_bytes / library.ll_share,
+        channel_bytes=exchange.ring_bytes / all_channels,
+        channel_rate=most / all_channels,
+        first_bytes=nccl.first_store(exchange.gpus, exchange.size, channels),
+        channels=channels,
+    )
+
+
+def _ll128(exchange: _Exchange) -> CollectiveDemand:
+    """A ring of lines of 128 bytes with one flag each, which NVLink keeps whole: nearly all of the link."""
+    library = exchange.library
+    rate = (library.tuner.ll128_bandwidth_bytes_per_s or np.inf) / nccl.CHANNELS_A_RING
+    return _demand(
+        exchange,
+        steps=exchange.ring_steps * nccl.LL128_STEP,
+        wire_bytes=exchange.ring_bytes / nccl.LL128_SHARE,
+        channel_bytes=exchange.ring_bytes / (nccl.CHANNELS_A_RING * library.tuner.rings),
+        channel_rate=rate,
+        channels=nccl.ring_channels(nccl.LL128, exchange.gpus, exchange.size, library),
+    )
+
+
+def _simple(exchange: _Exchange) -> CollectiveDemand:
+    """A ring of chunks, fenced and flagged once each; a CTA works at one chunk more than it sends."""
+    channels = nccl.ring_channels(nccl.SIMPLE, exchange.gpus, exchange.size, exchange.library)
+    return _demand(
+        exchange,
+        simple_starts=1.0,
+        simple_steps=exchange.ring_steps,
+        wire_bytes=exchange.ring_bytes,
+        channel_bytes=exchange.size / exchange.gpus * (exchange.ring_steps + 1.0) / channels,
+        channel_rate=exchange.rate(exchange.library.channel_bandwidth_bytes_per_s),
+        channels=channels,
+    )
+
+
+def _nvls(exchange: _Exchange) -> CollectiveDemand:
+    """Rounds in which the switch reduces what it reads of all GPUs, and writes it to all of them.
+
+    A round synchronises twice, before the reduction and after it; so does the whole.
+    """
+    nvls = exchange.library.tuner.nvls
+    if nvls is None:
+        return _demand(exchange)
+    both_ways = exchange.op == "all_reduce"
+    return _demand(
+        exchange,
+        simple_starts=1.0,
+        simple_steps=2.0 + 2.0 * nccl.nvls_rounds(exchange.gpus, exchange.size, nvls),
+        wire_bytes=exchange.size * (1.0 + 1.0 / exchange.gpus if both_ways else 1.0),
+        channels=float(nvls.channels),
+    )
+
+
+def _p2p(exchange: _Exchange) -> CollectiveDemand:
+    """An all-to-all: sends and receives with every peer at once, the GPU's own part copied beside them.
+
+    What waits for the slowest peer has been seen to grow about as the logarithm of their number.
+    """
+    library, gpus, size = exchange.library, exchange.gpus, exchange.size
+    each, channels = nccl.p2p_channels(gpus, size)
+    is_ll = nccl.p2p_is_ll(gpus, size)
+    ll_rate = library.tuner.ll_bandwidth_bytes_per_s / (nccl.CHANNELS_A_RING * library.tuner.rings)
+    part = size / (gpus * each)
+    whole = np.maximum(part, size / nccl.P2P_CHANNELS)
+    sent = size * (gpus - 1.0) / gpus
+    return _demand(
+        exchange,
+        steps=np.log2(gpus),
+        simple_steps=np.where(gpus > 1.0, 1.0 - is_ll, 0.0),
+        wire_bytes=np.where(is_ll > 0.0, sent / library.ll_share, sent),
+        channel_bytes=np.where(is_ll > 0.0, part, whole),
+        channel_rate=np.where(is_ll > 0.0, ll_rate, exchange.rate(library.channel_bandwidth_bytes_per_s)),
+        first_bytes=np.where(is_ll > 0.0, 0.0, nccl.first_chunk(gpus, size, each)),
+        channels=channels,
+    )
