@@ -250,7 +250,7 @@ class LinkDemand(Part):
 
 @dataclass(frozen=True)
 class CollectiveDemand(Part):
-    """One GPU's share of a collective: what waits, and what its channels copy over a link. Arrays have shape (rows,)."""
+    """One GPU's share of a collective: what waits, and what channels copy over a link. Arrays: (rows,)."""
 
     kernel: str
     link: str

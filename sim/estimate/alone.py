@@ -64,10 +64,8 @@ class Alone:
     """What bounds it, or the first row of a column."""
     details: Mapping[str, object] = field(default_factory=dict)
     """What is worth showing of it, besides its name."""
-    stays: bool = False
-    """True: it holds a GPU's SMs from start to end, and kernels beside it wait."""
     sms: float = 0.0
-    """SMs that it holds from start to end, of those that are free then; kernels beside it have the others."""
+    """SMs of a GPU that it holds from start to end, of those that are free; infinite: all, and kernels wait."""
 
     @property
     def time_s(self) -> Amount:

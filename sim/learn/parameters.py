@@ -198,7 +198,7 @@ PCIE = Group(
         Parameter("library.collectives.pcie.doubling_share", 0.1, 1.0, most=1.0),
     ),
 )
-"""How far apart GPUs are on PCIe is the host's: switches, sockets, and whether they reach each other's memory at all."""
+"""How far apart GPUs are on PCIe is the host's: switches, sockets, and whether they reach each other's memory."""
 
 GROUPS = (STREAMS, GEMM, ELEMENTWISE, NARROW_GEMM, PREFILL, DECODE, NARROW_DECODE, CONV)
 """In the order of fitting."""

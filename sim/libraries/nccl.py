@@ -57,7 +57,7 @@ P2P_CHANNELS = 32
 _P2P_PART = 64 * KIB
 """Bytes to a peer for which one more channel sends to it."""
 _P2P_CHUNK = 512 * KIB
-_P2P_LL_BYTES = 16 * KIB
+P2P_LL_BYTES = 16 * KIB
 """Bytes to a peer up to which it is sent to with LL."""
 _NVLS_CHUNKS = ((2.0, 32 * KIB, 16 * KIB), (8.0, 64 * KIB, 32 * KIB), (64.0, 128 * KIB, 64 * KIB))
 """Below so many rounds of such chunks, chunks are the third number."""
@@ -68,31 +68,56 @@ def ring_passes(op: str) -> float:
     return 2.0 if op == "all_reduce" else 1.0
 
 
-def choose(op: str, gpus: FloatArray, size: FloatArray, library: CollectiveLibrary, *, nvlink: bool) -> FloatArray:
-    """What the tuner runs for each row: `LL`, `LL128`, `SIMPLE` or `NVLS`; the least of the times that it reckons with.
+def spans(op: str, gpus: FloatArray, library: CollectiveLibrary, *, nvlink: bool) -> tuple[FloatArray, FloatArray]:
+    """Sizes from which and up to which the tuner runs each way, by the least of the times that it reckons with.
+
+    Each of these is latency + size / bandwidth, so a way with more of both takes over from one with less where their
+    lines cross. Rows of the two arrays are `LL`, `LL128`, `SIMPLE` and `NVLS`; where a way is never run, it begins no
+    earlier than it ends.
 
     Args:
         op: `all_reduce`, `all_gather` or `reduce_scatter`.
         gpus: that take part, shape (rows,).
-        size: of the whole tensor, shape (rows,) [B].
         library: the machine's.
         nvlink: whether the GPUs talk over NVLink.
+
+    Returns:
+        Shapes (ways, rows) [B].
     """
-    reckoned = [_ring_s(protocol, op, gpus, size, library, nvlink=nvlink) for protocol in (LL, LL128, SIMPLE)]
-    reckoned.append(_nvls_s(op, gpus, size, library.tuner.nvls))
-    return np.argmin(np.stack(np.broadcast_arrays(*reckoned)), axis=0).astype(np.float64)
+    lines = [_ring_line(protocol, op, gpus, library, nvlink=nvlink) for protocol in (LL, LL128, SIMPLE)]
+    lines.append(_nvls_line(op, gpus, library.tuner.nvls))
+    latency, pace = (np.stack(np.broadcast_arrays(*values)) for values in zip(*lines, strict=True))
+    begins, ends = np.zeros_like(latency), np.full(latency.shape, np.inf)
+    for one in range(len(lines)):
+        for other in range(len(lines)):
+            crossing = _takes_over(latency[one], pace[one], latency[other], pace[other])
+            sooner = (latency[other] < latency[one]) | ((latency[other] == latency[one]) & (other < one))
+            begins[one] = np.where(sooner, np.maximum(begins[one], crossing), begins[one])
+            back = _takes_over(latency[other], pace[other], latency[one], pace[one])
+            ends[one] = np.where(sooner | (one == other), ends[one], np.minimum(ends[one], back))
+    return begins, ends
 
 
-def _ring_s(
-    protocol: int, op: str, gpus: FloatArray, size: FloatArray, library: CollectiveLibrary, *, nvlink: bool
-) -> FloatArray:
+def _takes_over(latency: FloatArray, pace: FloatArray, least: FloatArray, its_pace: FloatArray) -> FloatArray:
+    """Size from which a way is sooner done than one with less latency; infinite where it never is [B]."""
+    gain = its_pace - pace
+    with np.errstate(invalid="ignore"):
+        return np.where(
+            (gain > 0.0) & np.isfinite(latency), (latency - least) / np.where(gain > 0.0, gain, 1.0), np.inf
+        )
+
+
+def _ring_line(
+    protocol: int, op: str, gpus: FloatArray, library: CollectiveLibrary, *, nvlink: bool
+) -> tuple[FloatArray, FloatArray]:
+    """Latency [s] and time of a byte [s/B] that the tuner reckons with for a ring."""
     latency = _RING[protocol]
     steps = ring_passes(op) * (gpus - 1.0)
     bandwidth = _ring_bandwidth(protocol, library)
     if bandwidth == 0.0:
-        return np.full(size.shape, np.inf)
+        return np.full(gpus.shape, np.inf), np.full(gpus.shape, np.inf)
     step_s = latency.nvlink_step_s if nvlink else latency.pcie_step_s
-    return latency.base_s + steps * step_s + size * steps / (gpus * bandwidth)
+    return latency.base_s + steps * step_s, steps / (gpus * bandwidth)
 
 
 def _ring_bandwidth(protocol: int, library: CollectiveLibrary) -> float:
@@ -106,13 +131,14 @@ def _ring_bandwidth(protocol: int, library: CollectiveLibrary) -> float:
     return whole
 
 
-def _nvls_s(op: str, gpus: FloatArray, size: FloatArray, nvls: Nvls | None) -> FloatArray:
+def _nvls_line(op: str, gpus: FloatArray, nvls: Nvls | None) -> tuple[FloatArray, FloatArray]:
+    """The same of reductions within the switches."""
     if nvls is None:
-        return np.full(size.shape, np.inf)
+        return np.full(gpus.shape, np.inf), np.full(gpus.shape, np.inf)
     others = np.maximum(gpus - 1.0, 1.0) / gpus
     heads = gpus * _head_bandwidth(gpus, nvls) * nvls.efficiency * others
     bandwidth = heads / others if op == "all_reduce" else heads * others
-    return np.where(gpus > 1.0, _NVLS_S + size / bandwidth, np.inf)
+    return np.where(gpus > 1.0, _NVLS_S, np.inf), 1.0 / bandwidth
 
 
 def _head_bandwidth(gpus: FloatArray, nvls: Nvls) -> FloatArray:
@@ -150,11 +176,6 @@ def p2p_channels(gpus: FloatArray, size: FloatArray) -> tuple[FloatArray, FloatA
     """Channels to each peer of an all-to-all, and channels in all."""
     each = np.clip(size / (gpus * _P2P_PART), 1.0, float(P2P_CHANNELS))
     return each, np.minimum(each * gpus, float(P2P_CHANNELS))
-
-
-def p2p_is_ll(gpus: FloatArray, size: FloatArray) -> FloatArray:
-    """Whether an all-to-all's parts are small enough for LL: 1 or 0."""
-    return (size / gpus <= _P2P_LL_BYTES).astype(np.float64)
 
 
 def first_chunk(gpus: FloatArray, size: FloatArray, channels: FloatArray) -> FloatArray:

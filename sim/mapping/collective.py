@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import CollectiveLibrary
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.demand import CollectiveDemand, FloatArray, LinkDemand
+from simexplore.sim.demand import ANY_ROW, Algorithm, CollectiveDemand, FloatArray, LinkDemand
 from simexplore.sim.libraries import nccl
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import AllReduce, AllToAll, Collective
@@ -46,38 +48,53 @@ class _Exchange:
         return np.full(self.size.shape, np.inf if channel_rate is None else channel_rate)
 
 
-def collective_demand(op: Collective, gpu: Gpu, conditions: Conditions) -> tuple[CollectiveDemand | LinkDemand, ...]:  # noqa: ARG001
-    """One GPU's share: its bytes over NVLink, or PCIe where there is none, and the steps that wait for one another."""
+def collective_algorithms(op: Collective, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:  # noqa: ARG001
+    """One GPU's share: its bytes over NVLink, or PCIe where there is none, and the steps that wait for one another.
+
+    The tuner changes from one way to the next where it reckons that they take the same time, and it is out by a third
+    at times. Here a tensor takes no longer than a larger one: each way serves the sizes that it is run for, and smaller
+    ones as if they were the least of these, and the fastest is taken.
+    """
     link = "pcie" if gpu.links.nvlink is None else "nvlink"
     gpus, library = column(op.num_gpus)[:, 0], gpu.collective_library
     if library is None:
         passes = 2.0 if isinstance(op, AllReduce) else 1.0
-        return (LinkDemand(kernel=op.op, link=link, bytes=column(op.link_bytes)[:, 0], steps=passes * (gpus - 1.0)),)
+        sent = LinkDemand(kernel=op.op, link=link, bytes=column(op.link_bytes)[:, 0], steps=passes * (gpus - 1.0))
+        return (Algorithm((sent,), ANY_ROW),)
     gpus, size, local = np.broadcast_arrays(gpus, column(op.size_bytes)[:, 0], column(op.min_bytes)[:, 0])
     exchange = _Exchange(op.op, link, gpus, size, local, library)
     if isinstance(op, AllToAll):
-        return (_p2p(exchange),)
-    ways = [_ll(exchange), _ll128(exchange), _simple(exchange), _nvls(exchange)]
-    chosen = nccl.choose(op.op, gpus, size, exchange.library, nvlink=link == "nvlink").astype(np.intp)
-    return (_picked(ways, chosen),)
+        ends = nccl.P2P_LL_BYTES * gpus
+        return _of_spans(
+            exchange, (_p2p_ll, _p2p_simple), (np.zeros_like(ends), ends), (ends, np.full_like(ends, np.inf))
+        )
+    begins, ends = nccl.spans(op.op, gpus, library, nvlink=link == "nvlink")
+    return _of_spans(exchange, (_ll, _ll128, _simple, _nvls), begins, ends)
 
 
-def _picked(ways: list[CollectiveDemand], chosen: np.ndarray[tuple[int], np.dtype[np.intp]]) -> CollectiveDemand:
-    """The chosen way of each row."""
-    fields = {
-        name: np.choose(chosen, [getattr(way, name) for way in ways])
-        for name, value in vars(ways[0]).items()
-        if isinstance(value, np.ndarray)
-    }
-    return CollectiveDemand(ways[0].kernel, ways[0].link, **fields)
+def _of_spans(
+    exchange: _Exchange,
+    ways: Sequence[Callable[[_Exchange], CollectiveDemand]],
+    begins: FloatArray,
+    ends: FloatArray,
+) -> tuple[Algorithm, ...]:
+    """Each way at no less than the size from which it is run, for rows up to the size to which it is."""
+    algorithms = []
+    for way, begin, end in zip(ways, begins, ends, strict=True):
+        serves = (begin < end) & (exchange.size < end)
+        size = np.where(serves, np.maximum(exchange.size, begin), exchange.size)
+        algorithms.append(Algorithm((way(replace(exchange, size=size)),), serves))
+    return tuple(algorithms)
 
 
 def _demand(exchange: _Exchange, **amounts: FloatArray | float) -> CollectiveDemand:
     """A demand in which what is not given is none, and the channel's rate no limit."""
     shape = exchange.size.shape
     given = {"link_share": exchange.link_share, "local_bytes": exchange.local_bytes, **amounts}
-    filled = {name: np.broadcast_to(np.asarray(value, dtype=np.float64), shape) for name, value in given.items()}
-    return CollectiveDemand(exchange.op, exchange.link, **filled)
+    filled: dict[str, Any] = {
+        name: np.broadcast_to(np.asarray(value, dtype=np.float64), shape) for name, value in given.items()
+    }
+    return replace(CollectiveDemand(exchange.op, exchange.link), **filled)
 
 
 def _ll(exchange: _Exchange) -> CollectiveDemand:
@@ -142,25 +159,34 @@ def _nvls(exchange: _Exchange) -> CollectiveDemand:
     )
 
 
-def _p2p(exchange: _Exchange) -> CollectiveDemand:
-    """An all-to-all: sends and receives with every peer at once, the GPU's own part copied beside them.
+def _p2p_ll(exchange: _Exchange) -> CollectiveDemand:
+    """An all-to-all of small parts: a store with a flag to every peer, on a channel each.
 
     What waits for the slowest peer has been seen to grow about as the logarithm of their number.
     """
     library, gpus, size = exchange.library, exchange.gpus, exchange.size
     each, channels = nccl.p2p_channels(gpus, size)
-    is_ll = nccl.p2p_is_ll(gpus, size)
-    ll_rate = library.tuner.ll_bandwidth_bytes_per_s / (nccl.CHANNELS_A_RING * library.tuner.rings)
-    part = size / (gpus * each)
-    whole = np.maximum(part, size / nccl.P2P_CHANNELS)
-    sent = size * (gpus - 1.0) / gpus
     return _demand(
         exchange,
         steps=np.log2(gpus),
-        simple_steps=np.where(gpus > 1.0, 1.0 - is_ll, 0.0),
-        wire_bytes=np.where(is_ll > 0.0, sent / library.ll_share, sent),
-        channel_bytes=np.where(is_ll > 0.0, part, whole),
-        channel_rate=np.where(is_ll > 0.0, ll_rate, exchange.rate(library.channel_bandwidth_bytes_per_s)),
-        first_bytes=np.where(is_ll > 0.0, 0.0, nccl.first_chunk(gpus, size, each)),
+        wire_bytes=size * (gpus - 1.0) / (gpus * library.ll_share),
+        channel_bytes=size / (gpus * each),
+        channel_rate=library.tuner.ll_bandwidth_bytes_per_s / (nccl.CHANNELS_A_RING * library.tuner.rings),
+        channels=channels,
+    )
+
+
+def _p2p_simple(exchange: _Exchange) -> CollectiveDemand:
+    """An all-to-all: sends and receives with every peer at once, and the GPU's own part copied beside them."""
+    library, gpus, size = exchange.library, exchange.gpus, exchange.size
+    each, channels = nccl.p2p_channels(gpus, size)
+    return _demand(
+        exchange,
+        steps=np.log2(gpus),
+        simple_steps=np.where(gpus > 1.0, 1.0, 0.0),
+        wire_bytes=size * (gpus - 1.0) / gpus,
+        channel_bytes=np.maximum(size / (gpus * each), size / nccl.P2P_CHANNELS),
+        channel_rate=exchange.rate(library.channel_bandwidth_bytes_per_s),
+        first_bytes=nccl.first_chunk(gpus, size, each),
         channels=channels,
     )

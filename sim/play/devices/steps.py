@@ -35,12 +35,12 @@ class PhasedStep:
     def __init__(self, kernel: str, told: Alone, place: Place) -> None:
         """`told` has numbers for amounts."""
         self.kernel = kernel
-        self.stays = told.stays
+        self.sms = told.sms
         self.details = told.details
         self.phases = tuple(Phase(phase.latency_s, phase.run_s, named(phase.takes, place)) for phase in told.phases)
 
     def play(self, stage: Stage, activity: Activity) -> Playing:
-        with stage.held(self.stays):
+        with stage.held(self.sms):
             yield Phases(stage.clock, stage.network, stage.probes, activity).start(self.phases)
         return float(sum(phase.takes.get(POWER, 0.0) for phase in self.phases))
 
