@@ -54,6 +54,16 @@ def collective_timing(demand: CollectiveDemand, gpu: Gpu, launch: Launch) -> Col
     return CollectiveTiming(latency_s, *(np.where(moved, part_s, 0.0) for part_s in (run_s, link_s, l2_s, dram_s)))
 
 
+def collective_energies(demand: CollectiveDemand, gpu: Gpu) -> dict[str, FloatArray]:
+    """Dynamic energy of a collective by where it goes, shape (rows,) [J]."""
+    energy, local = gpu.energy, demand.local_bytes
+    return {
+        "link": demand.wire_bytes * energy.link_j_per_byte,
+        "l2": local * energy.l2_j_per_byte,
+        "dram": local * energy.dram_j_per_byte,
+    }
+
+
 def _waits_s(demand: CollectiveDemand, gpu: Gpu) -> FloatArray:
     costs = _costs(demand, gpu)
     if isinstance(costs, CustomAllReduce):
