@@ -100,11 +100,10 @@ def spans(op: str, gpus: FloatArray, library: CollectiveLibrary, *, nvlink: bool
 
 def _takes_over(latency: FloatArray, pace: FloatArray, least: FloatArray, its_pace: FloatArray) -> FloatArray:
     """Size from which a way is sooner done than one with less latency; infinite where it never is [B]."""
-    gain = its_pace - pace
-    with np.errstate(invalid="ignore"):
-        return np.where(
-            (gain > 0.0) & np.isfinite(latency), (latency - least) / np.where(gain > 0.0, gain, 1.0), np.inf
-        )
+    with np.errstate(invalid="ignore"):  # what is never run has neither latency nor pace
+        gain, more = its_pace - pace, latency - least
+    takes_over = (gain > 0.0) & np.isfinite(latency)
+    return np.where(takes_over, more, np.inf) / np.where(takes_over, gain, 1.0)
 
 
 def _ring_line(
@@ -115,7 +114,7 @@ def _ring_line(
     steps = ring_passes(op) * (gpus - 1.0)
     bandwidth = _ring_bandwidth(protocol, library)
     if bandwidth == 0.0:
-        return np.full(gpus.shape, np.inf), np.full(gpus.shape, np.inf)
+        return np.full(gpus.shape, np.inf), np.zeros(gpus.shape)
     step_s = latency.nvlink_step_s if nvlink else latency.pcie_step_s
     return latency.base_s + steps * step_s, steps / (gpus * bandwidth)
 
@@ -134,7 +133,7 @@ def _ring_bandwidth(protocol: int, library: CollectiveLibrary) -> float:
 def _nvls_line(op: str, gpus: FloatArray, nvls: Nvls | None) -> tuple[FloatArray, FloatArray]:
     """The same of reductions within the switches."""
     if nvls is None:
-        return np.full(gpus.shape, np.inf), np.full(gpus.shape, np.inf)
+        return np.full(gpus.shape, np.inf), np.zeros(gpus.shape)
     others = np.maximum(gpus - 1.0, 1.0) / gpus
     heads = gpus * _head_bandwidth(gpus, nvls) * nvls.efficiency * others
     bandwidth = heads / others if op == "all_reduce" else heads * others

@@ -45,7 +45,7 @@ MAPPINGS: dict[type, Mapping] = {
 }
 """By class; a subclass is mapped as its nearest ancestor here."""
 
-ALGORITHMS: dict[type[ops.Operator], Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] = {
+ALGORITHMS: dict[type, Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] = {
     ops.AttentionDecode: decode_algorithms,
     ops.Collective: collective_algorithms,
     ops.Conv2d: conv_algorithms,

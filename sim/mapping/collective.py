@@ -62,12 +62,11 @@ def collective_algorithms(op: Collective, gpu: Gpu, conditions: Conditions) -> t
         sent = LinkDemand(kernel=op.op, link=link, bytes=column(op.link_bytes)[:, 0], steps=passes * (gpus - 1.0))
         return (Algorithm((sent,), ANY_ROW),)
     gpus, size, local = np.broadcast_arrays(gpus, column(op.size_bytes)[:, 0], column(op.min_bytes)[:, 0])
-    exchange = _Exchange(op.op, link, gpus, size, local, library)
+    exchange = _Exchange(op.op, link, gpus, size, np.where(gpus > 1.0, local, 0.0), library)
     if isinstance(op, AllToAll):
-        ends = nccl.P2P_LL_BYTES * gpus
-        return _of_spans(
-            exchange, (_p2p_ll, _p2p_simple), (np.zeros_like(ends), ends), (ends, np.full_like(ends, np.inf))
-        )
+        most = nccl.P2P_LL_BYTES * gpus
+        begins, ends = np.stack([0.0 * most, most]), np.stack([most, np.full(most.shape, np.inf)])
+        return _of_spans(exchange, (_p2p_ll, _p2p_simple), begins, ends)
     begins, ends = nccl.spans(op.op, gpus, library, nvlink=link == "nvlink")
     return _of_spans(exchange, (_ll, _ll128, _simple, _nvls), begins, ends)
 
