@@ -78,15 +78,21 @@ def read(name: str) -> pd.DataFrame:
     root = data_folder()
     system = _pick(root, parts[0], "system", name, [folder.parent.parent.name for folder in root.glob("*/*/*")])
     operator = _pick(system, parts[1], "operator", name, [op for op in _TABLES if (system / op).is_dir()])
-    tables = _TABLES[parts[1]]
-    complete = [folder for folder in operator.glob("*/*") if all((folder / table.file).is_file() for table in tables)]
+    complete = [folder for folder in operator.glob("*/*") if _tables_in(folder, parts[1])]
     framework = _pick(operator, parts[2], "framework", name, [folder.parent.name for folder in complete])
     versions = sorted((folder.name for folder in complete if folder.parent == framework), key=_age)
     version = _pick(framework, parts[3] if len(parts) == 4 else versions[-1], "version", name, versions)
     source = f"{SOURCE_PREFIX}{parts[2]}{version.name}"
     return pd.concat(
-        [_read_table(version / table.file, table, source, parts[0]) for table in tables], ignore_index=True
+        [_read_table(version / table.file, table, source, parts[0]) for table in _tables_in(version, parts[1])],
+        ignore_index=True,
     )
+
+
+def _tables_in(folder: Path, operator: str) -> list[_Table]:
+    """The tables of an operator that a folder has; none where one is missing that belongs to the others."""
+    found = [table for table in _TABLES[operator] if (folder / table.file).is_file()]
+    return found if len(found) == len(_TABLES[operator]) or operator in _ONE_OF_EACH else []
 
 
 def data_folder() -> Path:
@@ -156,6 +162,13 @@ def _add_earlier_tokens(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(seq_kv=frame["seq_q"] + frame["seq_kv"])
 
 
+def _replayed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of an engine's own kernel within one node, replayed as a graph; an eager call's time is the host's."""
+    kept = ~frame["kernel"].str.contains("eager|MNNVL")
+    engine = frame["source"].str.extract(rf"^{SOURCE_PREFIX}([a-z]+)", expand=False)
+    return frame.assign(engine=engine)[kept].reset_index(drop=True)
+
+
 _ATTENTION = {
     "dtype": "attn_dtype",
     "kv_dtype": "kv_cache_dtype",
@@ -185,5 +198,13 @@ _TABLES = {
             None,
             {"dtype": "nccl_dtype", "num_gpus": "num_gpus", "elements": "message_size"},
         ),
+        _Table(
+            "custom_allreduce_perf.parquet",
+            "custom_all_reduce",
+            {"dtype": "allreduce_dtype", "num_gpus": "num_gpus", "elements": "message_size"},
+            _replayed,
+        ),
     ),
 }
+_ONE_OF_EACH = ("comm",)
+"""Operators whose tables stand in folders of their own: NCCL's, and each engine's."""

@@ -200,5 +200,23 @@ PCIE = Group(
 )
 """How far apart GPUs are on PCIe is the host's: switches, sockets, and whether they reach each other's memory."""
 
+def _custom(engine: str) -> tuple[Parameter, ...]:
+    path = f"library.collectives.nvlink.custom.{engine}"
+    return (
+        Parameter(f"{path}.start", 0.1, 5.0, starting=True),
+        Parameter(f"{path}.doubling", 0.1, 5.0),
+        Parameter(f"{path}.exchange", 0.1, 5.0),
+        Parameter(f"{path}.efficiency", 0.25, 1.6, most=1.0),
+        Parameter(f"{path}.two_pass_efficiency", 0.25, 1.6, most=1.0),
+    )
+
+
+CUSTOM = Group(
+    ops=("custom_all_reduce",),
+    share=0.5,
+    parameters=(*_custom("trtllm"), *_custom("vllm"), *_custom("sglang")),
+)
+"""Engines' own all-reduces: what one engine's rows don't see of another's stays."""
+
 GROUPS = (STREAMS, GEMM, ELEMENTWISE, NARROW_GEMM, PREFILL, DECODE, NARROW_DECODE, CONV)
 """In the order of fitting."""

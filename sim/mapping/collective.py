@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.archs.schema.library import CollectiveLibrary
+from simexplore.archs.schema.library import CollectiveLibrary, CustomAllReduce
+from simexplore.archs.schema.library.collectives import Engine
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, CollectiveDemand, FloatArray, LinkDemand
 from simexplore.sim.libraries import nccl
 from simexplore.workloads.operators.columns import column
+from simexplore.workloads import ops
 from simexplore.workloads.ops import AllReduce, AllToAll, Collective
+
+CUSTOM_CTAS = 36.0
+"""CTAs of an engine's kernel: what vLLM's author found best on several machines (csrc/custom_all_reduce.cuh)."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +68,20 @@ def collective_algorithms(op: Collective, gpu: Gpu, conditions: Conditions) -> t
         sent = LinkDemand(kernel=op.op, link=link, bytes=column(op.link_bytes)[:, 0], steps=passes * (gpus - 1.0))
         return (Algorithm((sent,), ANY_ROW),)
     gpus, size, local = np.broadcast_arrays(gpus, column(op.size_bytes)[:, 0], column(op.min_bytes)[:, 0])
-    exchange = _Exchange(op.op, link, gpus, size, np.where(gpus > 1.0, local, 0.0), library)
+    exchange = _Exchange("all_reduce" if isinstance(op, AllReduce) else op.op, link, gpus, size, np.where(gpus > 1.0, local, 0.0), library)
+    if isinstance(op, ops.CustomAllReduce) and op.engine in library.custom:
+        return _custom(exchange, op.engine)
     if isinstance(op, AllToAll):
         most = nccl.P2P_LL_BYTES * gpus
         begins, ends = np.stack([0.0 * most, most]), np.stack([most, np.full(most.shape, np.inf)])
         return _of_spans(exchange, (_p2p_ll, _p2p_simple), begins, ends)
-    begins, ends = nccl.spans(op.op, gpus, library, nvlink=link == "nvlink")
+    return _by_nccl(exchange)
+
+
+def _by_nccl(exchange: _Exchange, least: FloatArray | float = 0.0) -> tuple[Algorithm, ...]:
+    """What NCCL runs, of tensors of no less than `least` bytes."""
+    begins, ends = nccl.spans(exchange.op, exchange.gpus, exchange.library, nvlink=exchange.link == "nvlink")
+    begins = np.where(ends > least, np.maximum(begins, least), np.inf)
     return _of_spans(exchange, (_ll, _ll128, _simple, _nvls), begins, ends)
 
 
@@ -189,3 +203,40 @@ def _p2p_simple(exchange: _Exchange) -> CollectiveDemand:
         first_bytes=nccl.first_chunk(gpus, size, each),
         channels=channels,
     )
+
+
+def _custom(exchange: _Exchange, engine: Engine) -> tuple[Algorithm, ...]:
+    """An engine's kernel up to its largest tensor, in one pass and then in two; NCCL's ways beyond."""
+    costs, gpus = exchange.library.custom[engine], exchange.gpus
+    most = np.where(gpus > 2.0, costs.most_bytes, costs.most_of_two_bytes)
+    one = np.where(gpus > 4.0, costs.one_pass_bytes, costs.one_pass_of_four_bytes)
+    one = np.nextafter(np.where(gpus > 2.0, np.minimum(one, most), most), np.inf)
+    end = np.nextafter(most, np.inf)
+    ways = (partial(_one_pass, engine=engine, costs=costs), partial(_two_passes, engine=engine, costs=costs))
+    own = _of_spans(exchange, ways, np.stack([0.0 * one, one]), np.stack([one, end]))
+    return (*own, *_by_nccl(exchange, end))
+
+
+def _one_pass(exchange: _Exchange, engine: Engine, costs: CustomAllReduce) -> CollectiveDemand:
+    """Each GPU reads the tensors of all others, and adds them up."""
+    demand = _demand(
+        exchange,
+        steps=np.log2(exchange.gpus),
+        wire_bytes=exchange.size * (exchange.gpus - 1.0),
+        link_share=costs.efficiency,
+        channels=CUSTOM_CTAS,
+    )
+    return replace(demand, engine=engine)
+
+
+def _two_passes(exchange: _Exchange, engine: Engine, costs: CustomAllReduce) -> CollectiveDemand:
+    """Each GPU adds up its part of all tensors, and reads the other parts' sums."""
+    demand = _demand(
+        exchange,
+        steps=np.log2(exchange.gpus),
+        simple_steps=np.where(exchange.gpus > 1.0, 1.0, 0.0),
+        wire_bytes=2.0 * exchange.size * (exchange.gpus - 1.0) / exchange.gpus,
+        link_share=costs.two_pass_efficiency,
+        channels=CUSTOM_CTAS,
+    )
+    return replace(demand, engine=engine)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from simexplore.archs.schema.quantities import BytesPerSecond, Count, Seconds, Share, Spec, about
+from simexplore.archs.schema.quantities import Bytes, BytesPerSecond, Capacity, Count, Seconds, Share, Spec, about
 
 Engine = Literal["trtllm", "vllm", "sglang"]
 
@@ -39,11 +39,15 @@ class Tuner(Spec):
 
 
 class CustomAllReduce(Spec):
-    """An engine's own all-reduce: GPUs read each other's memory, in one pass or in two."""
+    """An engine's own all-reduce: GPUs read each other's tensors whole, or a part of each and then the others' sums."""
 
-    start_s: Seconds = about("first barrier and last store", "s")
+    most_of_two_bytes: Capacity = about("largest tensor that it serves between two GPUs; NCCL serves larger ones", "B")
+    most_bytes: Capacity = about("the same among more", "B")
+    one_pass_of_four_bytes: Bytes = about("largest tensor that three or four GPUs read whole; two always do", "B")
+    one_pass_bytes: Bytes = about("the same of more", "B")
+    start_s: Seconds = about("beyond the launch: first barrier and last store", "s")
     doubling_s: Seconds = about("more of that each time the GPUs double", "s")
-    exchange_s: Seconds = about("barrier between the two passes", "s")
+    exchange_s: Seconds = about("what two passes take more: the barrier between them", "s")
     efficiency: Share = about("share of the link's bandwidth that one pass reaches", "1")
     two_pass_efficiency: Share = about("share of the link's bandwidth that two passes reach", "1")
 
