@@ -96,13 +96,13 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
     """
     op, conditions = even(op), Conditions() if conditions is None else conditions
     cost, factor, spread = learned_cost(op, gpu, conditions)
-    held = _held(cost, as_run(gpu, conditions), conditions)
+    held = as_timed(cost, gpu, conditions)
     check_told(op, gpu, held.time_s, held.energy_j)
     ratio = np.exp(spread)
     return Prediction(
-        time_s=conditions.pace * factor * held.time_s,
+        time_s=factor * held.time_s,
         interval_ratio=ratio,
-        energy_j=factor * held.energy_j + (conditions.pace - 1.0) * factor * held.idle_j,
+        energy_j=factor * held.energy_j,
         energy_ratio=energy_ratio(ratio, gpu),
         bound_code=cost.bound_code,
         correction=factor,
@@ -153,8 +153,7 @@ def check_told(op: Operator, gpu: Gpu, time_s: FloatArray, energy_j: FloatArray 
 
 def physics(op: Operator, gpu: Gpu, conditions: Conditions) -> Held:
     """`predict` without the learned correction and without intervals."""
-    held = _held(at_boost(op, gpu, conditions), as_run(gpu, conditions), conditions)
-    return replace(held, time_s=conditions.pace * held.time_s)
+    return as_timed(at_boost(op, gpu, conditions), gpu, conditions)
 
 
 def at_boost(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool = False) -> Cost:
@@ -165,10 +164,13 @@ def at_boost(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: boo
     return joined(parts or [no_rows(with_traits)])
 
 
-def _held(cost: Cost, gpu: Gpu, conditions: Conditions) -> Held:
-    board = board_of(gpu)
+def as_timed(cost: Cost, gpu: Gpu, conditions: Conditions) -> Held:
+    """What becomes of costs on a board that is as the conditions leave it, at their pace."""
+    board = board_of(as_run(gpu, conditions))
     with np.errstate(over="ignore", invalid="ignore"):
-        return hold(cost, allowed_w(cost, board, conditions), board)
+        held = hold(cost, allowed_w(cost, board, conditions), board)
+    # A board at another pace does the same work; what it draws beside that it draws for longer.
+    return replace(held, time_s=conditions.pace * held.time_s, idle_j=conditions.pace * held.idle_j)
 
 
 def as_run(gpu: Gpu, conditions: Conditions) -> Gpu:

@@ -240,7 +240,7 @@ def steady_w(work: Repeated, board: Board, excess_w: Callable[[FloatArray], Floa
     leave, and all meet the same limit, the largest at which the mean power of the whole is held. What a budget adds to
     that mean is `excess_w` of the time of the whole, of shape (rows,).
     """
-    allowed = board.most_w + np.zeros(np.shape(work.waits_s))
+    allowed: FloatArray = board.most_w + np.zeros(np.shape(work.waits_s))
     whole_s, mean_w = work.whole(clock_within(work.draw, allowed, board), board)
     over = np.flatnonzero(mean_w > board.held_w + excess_w(whole_s))
     if len(over):
@@ -260,7 +260,8 @@ def _balanced_w(work: Repeated, board: Board, excess_w: Callable[[FloatArray], F
     At `held_w` the mean is within what is held, at `most_w` it is not.
     """
     rows = np.shape(work.waits_s)
-    low, high = board.held_w + np.zeros(rows), board.most_w + np.zeros(rows)
+    low: FloatArray = board.held_w + np.zeros(rows)
+    high: FloatArray = board.most_w + np.zeros(rows)
     clock: FloatArray | None = None
 
     def beyond(allowed_w: FloatArray) -> FloatArray:

@@ -52,7 +52,7 @@ class Waves:
 
 @dataclass(frozen=True)
 class KernelTiming:
-    """Times of one kernel alone on `sms` SMs at the boost clock; arrays as in the demand. Launch latency is not included."""
+    """Times of one kernel alone on `sms` SMs at the boost clock, launch excluded; arrays as in the demand."""
 
     setup_s: FloatArray
     """Serial part in which no shared resource is busy."""

@@ -156,7 +156,7 @@ class _UnderWay:
             work.start(share, side.batch_s, side.takes, side.power)
 
         def spent(done: Event) -> None:
-            side.energy_j += done.value
+            side.energy_j += float(done.value or 0.0)
 
         work.done.callbacks.append(spent)
         self._when_moving(begin)

@@ -95,14 +95,13 @@ class Clocked:
     def _seconds(self, clock: float, unit_s: float) -> float:
         r = self.exponent
         total: float = (self.on_clock_s / clock / unit_s) ** r + (self.own_clock_s / unit_s) ** r
-        return total ** (1.0 / r)
+        return float(total ** (1.0 / r))
 
     def joules(self, clock: float, exponent: float) -> float:
         """Dynamic energy a unit of work at a clock over boost; `exponent` is `power.clock_exponent` [J]."""
         if clock == 1.0:
             return self.clocked_j + self.fixed_j
-        scaled: float = self.clocked_j * clock ** (exponent - 1.0)
-        return scaled + self.fixed_j
+        return float(self.clocked_j * clock ** (exponent - 1.0)) + self.fixed_j
 
 
 ON_CLOCK = frozenset(("tensor", "fma", "special", "shared", "l2", "ngpc", "ngpc_banks", "ngpc_mlp"))

@@ -8,6 +8,8 @@ every 100 ms of the process's life, its host's part and a check by cuBLAS includ
 
 from __future__ import annotations
 
+from math import inf
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -106,7 +108,7 @@ def _used(rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
 
 
 def _naive_watts(op: NaiveTiledGemm, gpu: Gpu) -> Floats:
-    return _watts(op, gpu, Conditions(cache=COLD, launch="stream", sustained=True))
+    return _watts(op, gpu, Conditions(cache=COLD, launch="stream", runs_before=inf))
 
 
 def _watts(op: Operator, gpu: Gpu, conditions: Conditions) -> Floats:
