@@ -37,10 +37,12 @@ def conditions_of(source: str, op: str) -> Conditions:
     Kernels were replayed as a CUDA graph, three times to warm up and six to time. Activations reach narrow GEMMs as
     bf16 and are quantised within the time. Attention re-reads one KV cache, quantisation one input. TensorRT-LLM's
     attention rows are its whole attention module. Rows with watts were repeated for 0.3 to 1 s, at settled clocks.
-    Collectives are from nccl-tests, which launches on a stream.
+    Collectives are from nccl-tests, which launches on a stream, but engines' own were replayed too.
     """
     if source.startswith(f"{SOURCE_PREFIX}nccl"):
         return Conditions(launch="stream")
+    if op == "custom_all_reduce":
+        return Conditions(launch="graph")
     runs_before = math.inf if source.startswith(POWER_SOURCE) else WARM_UPS
     if op == "gemm":
         return replace(_copies_of(source), launch="graph", activation_dtype="bf16", runs_before=runs_before, runs=RUNS)

@@ -194,6 +194,7 @@ PCIE = Group(
 )
 """How far apart GPUs are on PCIe is the host's: switches, sockets, and whether they reach each other's memory."""
 
+
 def _custom(engine: str) -> tuple[Parameter, ...]:
     path = f"library.collectives.nvlink.custom.{engine}"
     return (
