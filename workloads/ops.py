@@ -12,7 +12,14 @@ from types import MappingProxyType
 
 from simexplore.workloads.hints import did_you_mean, found
 from simexplore.workloads.operators.base import Amount, Count, Operator
-from simexplore.workloads.operators.collectives import AllGather, AllReduce, AllToAll, Collective, ReduceScatter
+from simexplore.workloads.operators.collectives import (
+    AllGather,
+    AllReduce,
+    AllToAll,
+    Collective,
+    CustomAllReduce,
+    ReduceScatter,
+)
 from simexplore.workloads.operators.conv import Conv2d
 from simexplore.workloads.operators.matmul import Attention, AttentionDecode, AttentionPrefill, Gemm, causal_pairs
 from simexplore.workloads.operators.memory import (
@@ -51,6 +58,7 @@ __all__ = [
     "Conv2d",
     "Copy",
     "Count",
+    "CustomAllReduce",
     "Elementwise",
     "Embedding",
     "FusedMlp",
@@ -97,6 +105,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Quantize,
     Embedding,
     AllReduce,
+    CustomAllReduce,
     AllGather,
     ReduceScatter,
     AllToAll,

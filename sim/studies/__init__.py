@@ -1,7 +1,7 @@
 """Published results beside simulated ones: one module a paper, one line here registers it.
 
 A study's module has a function `study` that returns its records: `paper`, `quantity`, `unit`, `published`, `simulated`,
-`ratio` (simulated over published), `status` (`enforced` or `known_gap`) and `source`. What was published is in
+`ratio` (simulated over published), `status` (`enforced`, `known_gap` or `input`) and `source`. What was published is in
 `workloads/published/NAME.yaml`, which no model reads.
 """
 
@@ -58,6 +58,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             "what stands as published beside an error is what a constant errs, the mean of the fitted rows; beside a "
             "power or a clock it is the mean reading of the rows that were not fitted",
         ),
+        "area": Study("Areas of NVIDIA dies from their parts"),
         "ngpc": Study("NGPC: a neural-graphics cluster beside an RTX 3090 (arXiv 2303.05735)"),
     }
 )
