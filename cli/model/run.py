@@ -29,7 +29,7 @@ CACHES = {"cold": COLD, "warm": WARM}
 @click.command(
     epilog="Example: simexplore run llm/llama-3-8b/decode --arch nvidia/h200-sxm --param batch=8 --trace decode.json"
 )
-@click.argument("work", metavar="WORKLOAD|OPERATOR|FILE")
+@click.argument("work", metavar="WORKLOAD|OPERATOR|FILE|hf:CONFIG")
 @arch_option()
 @set_option()
 @param_option()
@@ -61,7 +61,10 @@ def run(
     allow_overflow: bool,
     as_json: bool,
 ) -> None:
-    """Predict the time, energy and memory of WORK: a workload's name, an operator, or a YAML list of operators."""
+    """Predict the time, energy and memory of WORK: a workload's name, an operator, or a YAML list of operators.
+
+    hf:path/to/config.json/decode (or /prefill) is a language model by the file that Hugging Face has for it.
+    """
     if in_closed_form and trace_file is not None:
         raise click.UsageError("--trace needs events: leave out --estimate")
     machine = load(arch, overrides)
