@@ -7,7 +7,7 @@ from importlib import import_module
 
 from simexplore.workloads.importers.imported import Imported
 
-_MODULES = {"hf": "huggingface", "torch": "torch_"}
+_MODULES = {"hf": "huggingface", "torch": "torch_", "onnx": "onnx_"}
 KINDS = tuple(_MODULES)
 """What models come from."""
 

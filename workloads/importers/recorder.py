@@ -12,6 +12,7 @@ from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.graph_data import MAX_OPERATORS
 from simexplore.workloads.importers.imported import Imported, Repeated, Unknown, tallied
 from simexplore.workloads.importers.lowering import NOT_CAUSAL, Lowered
+from simexplore.workloads.ops import Softmax
 
 LONGEST = 150
 """Characters of a node's name."""
@@ -38,7 +39,11 @@ class Call:
 
 
 class Recorder:
-    """A graph in the making. It remembers which nodes made each tensor, through what leaves no node behind."""
+    """A graph in the making. It remembers which nodes made each tensor, through what leaves no node behind.
+
+    Frameworks launch on one stream, in order: each node is after the one before it, and after those that made what it
+    reads.
+    """
 
     def __init__(self) -> None:
         self._nodes: list[Node] = []
@@ -63,20 +68,21 @@ class Recorder:
             self._unknown.append(Unknown(f"{call.name}{why}", 1, call.flops, call.bytes))
             self.passes(call)
             return
-        after = self._makers_of(call.reads)
+        if not lowered:
+            self.passes(call)
+            return
+        makers = self._makers_of(call.reads)
+        last = self._nodes[-1].name if self._nodes else None
+        after = makers if last is None or last in makers else (*makers, last)
         for op in lowered:
             node = Node.of(self._name(f"{call.group}.{op.op}" if call.group else op.op), op, after, call.group)
             self._nodes.append(node)
             after = (node.name,)
-        if len(lowered) > 1:
+        if any(isinstance(op, Softmax) for op in lowered[1:]):
             self._notes[NOT_CAUSAL] = None
         if len(self._nodes) > MAX_OPERATORS:
             raise SimexploreError(f"expected a model of at most {MAX_OPERATORS} operators, found more")
         self._makers.update(dict.fromkeys(call.writes, after))
-
-    def note(self, text: str) -> None:
-        """Something that people should know, once."""
-        self._notes[text] = None
 
     def imported(self, name: str, resident_bytes: Mapping[str, float]) -> Imported:
         """The graph, and what is left out of it.
