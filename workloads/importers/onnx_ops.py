@@ -184,7 +184,8 @@ def _copied(call: OnnxCall) -> Lowered:
 
 def _split(call: OnnxCall) -> Lowered:
     parts = [lowering.copy(call.value(0), part) for part in call.results]
-    return tuple(op for part in parts for op in part) if not any(isinstance(part, str) for part in parts) else parts[0]
+    refused = [part for part in parts if isinstance(part, str)]
+    return refused[0] if refused else tuple(op for part in parts if not isinstance(part, str) for op in part)
 
 
 def _transposed(call: OnnxCall) -> Lowered:

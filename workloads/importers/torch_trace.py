@@ -48,7 +48,8 @@ def trace(torch: Any, module: Any, inputs: Inputs) -> Recorder:
 
 def replayed(torch: Any, module: Any, inputs: Inputs) -> Recorder:
     """The same of the program that `torch.export` makes of a module."""
-    program = torch.export.export(module, inputs.args, inputs.kwargs, strict=False)
+    with torch.device("meta"):
+        program = torch.export.export(module, inputs.args, inputs.kwargs, strict=False)
     watcher = _Watcher(torch)
 
     class Replay(torch.fx.Interpreter):  # type: ignore[misc]  # torch is Any here
@@ -67,11 +68,11 @@ def replayed(torch: Any, module: Any, inputs: Inputs) -> Recorder:
 
 @contextmanager
 def _eager(torch: Any) -> Iterator[None]:
-    """Inference, without the fused transformer layers of nested tensors."""
+    """Inference on the meta device, without the fused transformer layers of nested tensors."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.inference_mode():
+        with torch.device("meta"), torch.inference_mode():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -100,22 +101,19 @@ class _Watcher:
 
     def mode(self) -> Any:
         """A context in which calls are recorded."""
-        watcher = self
         base = import_module("torch.utils._python_dispatch").TorchDispatchMode
 
-        class Mode(base):  # type: ignore[misc]  # torch is Any here
-            """Sees every call; composed ones are taken apart, and their parts seen in turn."""
+        def dispatch(mode: Any, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            """One call; one that is composed is taken apart, and its parts are seen in turn."""
+            kwargs = kwargs or {}
+            if _name(func) not in LOWERINGS and self.is_composed(func):
+                with mode:
+                    return func._op_dk(self.composed, *args, **kwargs)
+            result = func(*args, **kwargs)
+            self.record(func, args, kwargs, result)
+            return result
 
-            def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-                kwargs = kwargs or {}
-                if _name(func) not in LOWERINGS and watcher.is_composed(func):
-                    with self:
-                        return func._op_dk(watcher.composed, *args, **kwargs)
-                result = func(*args, **kwargs)
-                watcher.record(func, args, kwargs, result)
-                return result
-
-        return Mode()
+        return type("Mode", (base,), {"__torch_dispatch__": dispatch})()
 
     @contextmanager
     def groups(self, module: Any) -> Iterator[None]:
