@@ -127,7 +127,7 @@ def convolution(image: Value, filters: Value, out: Value, sliding: Sliding) -> L
     if sliding.groups > 1:
         return "depthwise" if sliding.groups == image.shape[1] else "grouped"
     kernel, size = filters.shape[2:], image.shape[2:]
-    if set(sliding.dilation) > {1}:
+    if any(step > 1 and width > 1 for step, width in zip(sliding.dilation, kernel, strict=True)):
         return "dilated"
     uniform = all(len(set(each)) == 1 for each in (kernel, size, sliding.stride, sliding.begin + sliding.end))
     batch, cin, cout = image.shape[0], image.shape[1], filters.shape[0]

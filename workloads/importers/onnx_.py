@@ -38,10 +38,16 @@ def imported(source: str, params: Mapping[str, object]) -> Imported:
         SimexploreError: `onnx` is missing; the file is not there, is no ONNX, or has no operations; an unknown
             parameter or a bad value; a dimension that has a name and no size.
     """
-    onnx, file = _onnx(), Path(source)
-    model = _loaded(onnx, file)
-    dtype = _dtype(source, params.get("dtype"))
-    _resize(source, model.graph, {name: size for name, size in params.items() if name != "dtype"})
+    file = Path(source)
+    return graph_of(read_bytes(file, MOST_BYTES, "name an .onnx file"), file, params)
+
+
+def graph_of(data: bytes, file: Path, params: Mapping[str, object]) -> Imported:
+    """The graph of what an ONNX file holds; `params` and errors as of `imported`."""
+    onnx = _onnx()
+    model = _loaded(onnx, file, data)
+    dtype = _dtype(file, params.get("dtype"))
+    _resize(file, model.graph, {name: size for name, size in params.items() if name != "dtype"})
     try:
         if model.functions:
             model = import_module("onnx.inliner").inline_local_functions(model)
@@ -58,14 +64,17 @@ def _onnx() -> Any:
         raise SimexploreError("importing ONNX files needs the package onnx: pip install 'simexplore[onnx]'") from None
 
 
-def _loaded(onnx: Any, file: Path) -> Any:
-    data = read_bytes(file, MOST_BYTES, "name an .onnx file")
+def _loaded(onnx: Any, file: Path, data: bytes) -> Any:
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # noqa: BLE001 - of the protocol buffer's several
         raise _damaged(file, error) from None
     if not model.graph.node:
         raise SimexploreError(f"{file}: expected an ONNX model with operations, found none")
+    named = (*model.graph.node, *model.graph.input, *model.graph.initializer, *model.graph.output)
+    words = [word for each in named for word in (each.name, *getattr(each, "input", ()), *getattr(each, "output", ()))]
+    if not all(isinstance(word, str) for word in (*words, *(node.op_type for node in model.graph.node))):
+        raise SimexploreError(f"{file}: expected names of text in an ONNX model, found other bytes")
     return model
 
 
@@ -74,13 +83,13 @@ def _damaged(file: Path, error: Exception) -> SimexploreError:
     return SimexploreError(f"{file}: expected an ONNX model, found: {type(error).__name__}: {told}")
 
 
-def _dtype(source: str, dtype: object) -> str | None:
+def _dtype(source: Path, dtype: object) -> str | None:
     if dtype is not None and dtype not in TYPES:
         raise SimexploreError(f"{source}: dtype: expected one of {', '.join(TYPES)}, found {found(dtype)}")
     return None if dtype is None else str(dtype)
 
 
-def _resize(source: str, graph: Any, sizes: Mapping[str, object]) -> None:
+def _resize(source: Path, graph: Any, sizes: Mapping[str, object]) -> None:
     """Give each dimension of the inputs that has a name the size that is told."""
     held = {each.name for each in graph.initializer}
     named: dict[str, list[Any]] = {}

@@ -108,6 +108,8 @@ class _Watcher:
             kwargs = kwargs or {}
             if _name(func) not in LOWERINGS and self.is_composed(func):
                 with mode:
+                    if _name(func) == "matmul" and args[0].dim() > 2 and args[1].dim() == 2:
+                        return _folded(*args)
                     return func._op_dk(self.composed, *args, **kwargs)
             result = func(*args, **kwargs)
             self.record(func, args, kwargs, result)
@@ -174,6 +176,15 @@ class _Watcher:
         storages = [each.untyped_storage() for each in tensors]
         self._kept += storages
         return tuple(storage._cdata for storage in storages)
+
+
+def _folded(rows: Any, weights: Any) -> Any:
+    """Rows of many axes by a matrix, as eager mode has it of weights that could be trained: one product of all rows.
+
+    In inference mode ATen's own rule would see weights that can't be, and multiply a stack of matrices.
+    """
+    product = rows.reshape(-1, rows.shape[-1]).mm(weights)
+    return product.view(*rows.shape[:-1], weights.shape[-1])
 
 
 def _name(func: Any) -> str:
