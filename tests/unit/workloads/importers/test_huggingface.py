@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from simexplore.workloads.families.decoder.config import ConfigError
 from simexplore.workloads.families.decoder.readers import READERS, decoder_of
 from simexplore.workloads.families.decoder.shape import Experts, Grouped, Latent
 from simexplore.workloads.families.llm import MODELS
-from simexplore.workloads.graph import Graph
 from simexplore.workloads.importers.huggingface import build, read_model
 
 LLAMA: dict[str, Any] = {
@@ -241,12 +239,3 @@ def test_any_mutilated_file_is_a_model_or_one_line(data: st.DataObject) -> None:
         assert min(model.parameters, model.kv_elements(100)) > 0
     assert told.startswith("config.json: ")
     assert "\n" not in told
-
-
-def test_import_writes_a_file_that_is_the_same_graph(
-    command: Callable[..., Any], tmp_path: Path, same: Callable[[Path], Graph]
-) -> None:
-    file = write(tmp_path, {**LLAMA, "model_type": "gemma2"})
-    done = command("workload", "import", "hf", f"{file}/decode", "-o", tmp_path / "g.yaml", "--param", "batch=3")
-    assert done.exit_code == 0, done.output
-    assert same(tmp_path / "g.yaml") == build(f"hf:{file}/decode", {"batch": 3})

@@ -194,18 +194,9 @@ def test_a_model_of_too_many_operators_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_alike_are_numbered_parts_with_the_same_operators() -> None:
-    def node(group: str, op: Add | Relu = Add(4)) -> Node:
-        return Node(f"{group}.{op.op}", op, group=group)
-
-    nodes = [
-        node("h.0.a"),
-        node("h.0.b"),
-        node("h.1.a"),
-        node("h.1.b"),
-        node("h.2.a", Relu(4)),
-        node("tail"),
-        node("x.0"),
-    ]
+    groups = ("h.0.a", "h.0.b", "h.1.a", "h.1.b", "tail", "x.0")
+    nodes = [Node(group, Add(4), group=group) for group in groups]
+    nodes.append(Node("h.2.a", Relu(4), group="h.2.a"))
     (found,) = alike(nodes)
     assert (found.pattern, found.count, found.operators) == ("h.*", 2, 2)
 

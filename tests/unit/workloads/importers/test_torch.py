@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -199,15 +198,3 @@ def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(SimexploreError, match=r"pip install 'simexplore\[torch\]'"):
         imported("encoder")
-
-
-def test_the_file_that_is_written_is_the_same_graph(
-    command: Callable[..., Any], tmp_path: Path, same: Callable[[Path], Graph]
-) -> None:
-    output = tmp_path / "g.yaml"
-    done = command("workload", "import", "torch", f"{NETS}:grouped", "-o", output)
-    assert done.exit_code == 0, done.output
-    assert "aten.convolution (depthwise)" in done.stdout
-    assert "left out, as no operator stands for it: " in done.stdout
-    assert same(output) == imported("grouped").graph
-    assert "#   aten.convolution (grouped): 1 calls, " in output.read_text(encoding="utf-8")
