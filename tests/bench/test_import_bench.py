@@ -1,4 +1,4 @@
-"""How long imported models take, start included; run with `pytest tests/bench --benchmark-enable` on an idle machine."""
+"""How long imports take, start included; run with `pytest tests/bench --benchmark-enable` on an idle machine."""
 
 from __future__ import annotations
 
