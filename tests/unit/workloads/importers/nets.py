@@ -127,6 +127,19 @@ def seven_billion() -> Built:
     return Causal(32000, 4096, 32, 16512, 32).to(torch.bfloat16), torch.zeros(1, 2048, dtype=torch.long)
 
 
+def joined() -> Built:
+    return Joining(), (torch.empty(4, 8), torch.empty(4, 16))
+
+
+class Joining(nn.Module):
+    """Elementwise functions, copies, and sizes that change."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        both = torch.cat([a, b], 1)
+        half = both.to(torch.float16).masked_fill(both > 1.0, 2.0)
+        return torch.sigmoid(half).sum(1).mul_(torch.ones(4)).clamp(0.0, 1.0)
+
+
 def of_one_size() -> Built:
     """A module whose forward looks at a number, which the meta device has not."""
     return Peeking(), torch.empty(4, 4)

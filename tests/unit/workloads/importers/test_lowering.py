@@ -130,7 +130,38 @@ def test_elementwise_counts_whole_inputs() -> None:
     assert lowering.elementwise("silu", [whole], whole) == (Pointwise(32, 1, 1, 4, function="silu"),)
     assert lowering.elementwise("full", [number], whole) == (Pointwise(32, 0, 1, 0, function="full"),)
     assert lowering.elementwise("add", [value(4, dtype=None)], value(4, dtype=None)) == "no floating-point type"
-    assert min(FLOPS.values()) == 0
+
+
+@pytest.mark.parametrize(
+    ("flops", "functions"),
+    [
+        (0, ("fill", "zeros", "ones", "full")),
+        (
+            1,
+            (
+                "add",
+                "sub",
+                "mul",
+                "div",
+                "exp",
+                "rsqrt",
+                "tanh",
+                "pow",
+                "where",
+                "relu",
+                "maximum",
+                "gt",
+                "logical_not",
+            ),
+        ),
+        (2, ("clamp", "leaky_relu", "batch_norm", "addcmul")),
+        (3, ("sigmoid", "softplus", "elu")),  # exp, sum and reciprocal; exp, sum and log; exp, difference and product
+        (4, ("silu", "hardswish")),  # a product more than sigmoid's; sum, two limits and a product
+        (8, ("gelu",)),
+    ],
+)
+def test_flops_of_an_element(flops: int, functions: tuple[str, ...]) -> None:
+    assert [FLOPS[function] for function in functions] == [flops] * len(functions)
 
 
 def test_softmax_of_another_axis_than_the_last_is_none() -> None:

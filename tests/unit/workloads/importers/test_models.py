@@ -10,7 +10,18 @@ from simexplore.workloads.families.decoder.shape import Decoder, Grouped
 from simexplore.workloads.families.llm import FAMILIES, MODELS
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.graph_data import from_data, to_data
-from simexplore.workloads.ops import Attention, AttentionDecode, AttentionPrefill, Gemm, Norm, Pointwise
+from simexplore.workloads.ops import (
+    Attention,
+    AttentionDecode,
+    AttentionPrefill,
+    Gelu,
+    Gemm,
+    LayerNorm,
+    Norm,
+    Pointwise,
+    RmsNorm,
+    SiluMul,
+)
 
 ROUNDED = {"gpt-3-13b"}
 """Its table prints 13.0 billion; its own widths make 12.85."""
@@ -123,6 +134,19 @@ def test_gemma_has_norms_around_each_part() -> None:
     assert isinstance(down, Gemm)
     assert isinstance(up, Gemm)
     assert (up.activation_dtype, down.activation_dtype) == (None, "bf16")
+
+
+def test_activations_and_norms_are_those_of_the_family() -> None:
+    gemma, llama, gpt = (
+        catalog.build(f"llm/{name}/decode", {"layers": 1, "batch": 3}) for name in ("gemma-2-2b", "llama-3-8b", "gpt2")
+    )
+    assert node(gemma, "layer0.activation").op == Pointwise(3 * 9216, 2, 1, 9, "bf16", "gelu_mul")
+    assert node(llama, "layer0.activation").op == SiluMul(3 * 14336, "bf16")
+    assert node(gpt, "layer0.activation").op == Gelu(3 * 3072, "bf16")
+    assert node(llama, "layer0.ffn_norm").op == RmsNorm(3, 4096, "bf16", 1)
+    assert node(gpt, "layer0.ffn_norm").op == LayerNorm(3, 768, "bf16", 1)
+    assert node(gpt, "norm").op == LayerNorm(3, 768, "bf16", 1)
+    assert node(llama, "lm_head").op == Gemm(3, 128256, 4096)
 
 
 def test_qwen_3_normalises_heads() -> None:

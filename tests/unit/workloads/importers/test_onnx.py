@@ -175,6 +175,22 @@ def test_attention_with_fewer_key_heads(causal: int, expected: list[Operator] | 
     assert imported(tmp_path / "m.onnx").notes == (() if causal else (NOT_CAUSAL,))
 
 
+def test_products_of_convolutions_that_are_left_out_are_exact(tmp_path: Path) -> None:
+    image = {"x": (FLOAT, [1, 8, 5, 5])}
+    nodes = [
+        ("Relu", ["x"], {}),
+        ("ConvTranspose", ["r0", "up"], {"strides": [2, 2]}),
+        ("Conv", ["r1", "by_two"], {"group": 2}),
+    ]
+    file = tmp_path / "m.onnx"
+    file.write_bytes(model(nodes, image, {"up": [8, 6, 2, 2], "by_two": [4, 3, 3, 3]}))
+    flops = {one.name: one.flops for one in imported(file).unknown}
+    assert flops == {
+        "ConvTranspose (transposed)": 2 * 8 * 5 * 5 * 6 * 2 * 2,
+        "Conv (grouped)": 2 * 4 * 8 * 8 * 3 * 3 * 3,
+    }
+
+
 def test_what_only_constants_go_into_is_done_before(tmp_path: Path) -> None:
     nodes = [("Add", ["w", "w"], {}), ("MatMul", ["x", "r0"], {})]
     file = tmp_path / "m.onnx"

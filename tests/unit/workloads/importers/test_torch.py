@@ -14,7 +14,7 @@ from simexplore.workloads.graph import Graph
 from simexplore.workloads.importers import import_model
 from simexplore.workloads.importers.imported import Imported
 from simexplore.workloads.importers.lowering import NOT_CAUSAL
-from simexplore.workloads.ops import AttentionPrefill, Conv2d, Copy, Gemm, Pointwise, RmsNorm, Softmax
+from simexplore.workloads.ops import AttentionPrefill, Conv2d, Copy, Gemm, Mul, Pointwise, RmsNorm, Softmax
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 NETS = Path(__file__).with_name("nets.py")
@@ -142,6 +142,23 @@ def test_what_no_operator_stands_for_is_listed_with_its_share() -> None:
     assert sum(found.flops_share([one]) for one in found.unknown) == pytest.approx(found.flops_share(found.unknown))
     assert next(node.op for node in found.graph.nodes if isinstance(node.op, Conv2d)).cout == 4
     assert found.graph.nodes[1].after == (found.graph.nodes[0].name,)  # through what is left out
+
+
+def test_copies_and_functions_one_by_one() -> None:
+    found = imported("joined")
+    assert [node.op for node in found.graph.nodes] == [
+        Copy(96, "fp32"),
+        Copy(96, "fp32", "fp16"),
+        Pointwise(96, 1, 1, 1, "fp32", "gt"),
+        Pointwise(96, 2, 1, 1, "fp16", "masked_fill"),
+        Pointwise(96, 1, 1, 3, "fp16", "sigmoid"),
+        Pointwise(4, 0, 1, 0, "fp32", "ones"),
+        Mul(4, "fp16"),
+        Pointwise(4, 1, 1, 2, "fp16", "clamp"),
+    ]
+    assert [(one.name, one.calls, one.flops, one.bytes) for one in found.unknown] == [("aten.sum", 1, 4, 2 * 100)]
+    mul, ones, sigmoid = (found.graph.nodes[index] for index in (6, 5, 4))
+    assert mul.after == (sigmoid.name, ones.name)
 
 
 def test_another_type_is_that_of_weights_inputs_and_memory() -> None:
