@@ -108,6 +108,8 @@ def test_experts_are_on_the_layers_that_have_them() -> None:
     assert sparse("mixtral") == [True] * 4
     assert sparse("qwen3_moe", decoder_sparse_step=2, mlp_only_layers=[3]) == [False, True, False, False]
     assert sparse("deepseek_v2", first_k_dense_replace=2) == [False, False, True, True]
+    assert sparse("deepseek_v2", first_k_dense_replace=None, moe_layer_freq=None) == [True] * 4
+    assert sparse("deepseek_v2", first_k_dense_replace=1, moe_layer_freq=2) == [False, False, True, False]
 
 
 def test_latent_attention_counts_what_is_cached_once_for_all_heads() -> None:
@@ -143,6 +145,23 @@ def test_a_file_or_its_folder_is_a_workload(tmp_path: Path) -> None:
     assert graph.name == "hf/my-model/decode"
     assert simexplore.load_workload(f"hf:{folder}/decode", {"batch": 16, "context": 512}) == graph
     assert graph.resident_bytes["weights"] == 2 * read_model(file).parameters
+    assert read_model(file.rename(folder / "other.json")).name == "other"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "changed", "message"),
+    [
+        (16, {}, "tensor_parallel=16 must divide heads=8 and ffn=96"),
+        (8, {"intermediate_size": 100}, "tensor_parallel=8 must divide heads=8 and ffn=100"),
+        (2, {"num_attention_heads": 6, "num_key_value_heads": 3, "head_dim": 8}, "be a multiple of kv_heads=3"),
+    ],
+)
+def test_a_model_that_does_not_divide_is_one_line(
+    gpus: int, changed: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    file = write(tmp_path, {**LLAMA, **changed})
+    with pytest.raises(SimexploreError, match=message):
+        build(f"hf:{file}/decode", {"tensor_parallel": gpus})
 
 
 def test_it_is_the_catalogues_model_where_the_shape_is(tmp_path: Path) -> None:

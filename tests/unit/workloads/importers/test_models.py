@@ -43,6 +43,7 @@ def test_twelve_families_have_three_sizes() -> None:
 EXACT = {
     "llama-2-70b": 68976648192,
     "gemma-2-27b": 27227128320,
+    "gemma-3-1b": 999885952,
     "pythia-12b": 11846072320,
     "gpt-neox-20b": 20554567680,
     "phi-2": 2779683840,
@@ -126,6 +127,8 @@ def test_gemma_has_norms_around_each_part() -> None:
     ]
     assert node(graph, "layer1.ffn_norm").after == ("layer1.attention_post_norm", "layer1.attention_norm")
     assert node(graph, "layer1.attention_norm").after == ("layer0.ffn_post_norm", "layer0.ffn_norm")
+    residuals = [each.op.residual for each in graph.nodes if isinstance(each.op, Norm) and each.group == "layer1"]
+    assert residuals == [1, 0, 1, 0]
     written = {each.name: each.op.output_dtype for each in graph.nodes if isinstance(each.op, Norm)}
     assert written["layer1.attention_norm"] == written["layer1.ffn_norm"] == "fp8"
     assert written["layer1.attention_post_norm"] is None
@@ -134,6 +137,17 @@ def test_gemma_has_norms_around_each_part() -> None:
     assert isinstance(down, Gemm)
     assert isinstance(up, Gemm)
     assert (up.activation_dtype, down.activation_dtype) == (None, "bf16")
+
+
+def test_the_first_residual_is_the_embedding() -> None:
+    graph = catalog.build("llm/llama-3-8b/decode", {"layers": 2})
+    assert node(graph, "layer0.attention_norm").after == ("embedding",)
+    assert node(graph, "layer0.ffn_norm").after == ("layer0.projection", "embedding")
+    assert node(graph, "layer1.attention_norm").after == ("layer0.down", "layer0.ffn_norm")
+    assert node(graph, "layer1.ffn_norm").after == ("layer1.projection", "layer1.attention_norm")
+    assert node(graph, "norm").after == ("layer1.down", "layer1.ffn_norm")
+    residuals = [each.op.residual for each in graph.nodes if isinstance(each.op, Norm)]
+    assert residuals == [0, 1, 1, 1, 1]
 
 
 def test_activations_and_norms_are_those_of_the_family() -> None:
