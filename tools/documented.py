@@ -25,7 +25,7 @@ from simexplore.sim.studies import Record, reproduce
 from simexplore.sim.studies.ngpc import APPLICATIONS, SCALES, Frames
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = (ROOT / "docs" / "sweeps.md", ROOT / "docs" / "studies" / "ngpc.md")
+DOCUMENTS = tuple(ROOT / "docs" / name for name in ("sweeps.md", "area-and-cost.md", "studies/ngpc.md"))
 MARKED = re.compile(r"(<!-- (figure|table): ([^>]*?) -->)(.*?)(<!-- /\2 -->)", re.DOTALL)
 
 
@@ -83,8 +83,19 @@ def _beside(quantity: str, unit: str) -> str:
     return f"{record['simulated']:.1f}{unit} ({record['published']:.3g})"
 
 
+def die_areas() -> str:
+    """Dies that set no number of the model, then those that did, with the error of each."""
+    rows = ["| die | published | from its parts | error | |", "|---|---|---|---|---|"]
+    for record in _records("area").values():
+        error = f"{100 * (record['ratio'] - 1):+.1f} %"
+        areas = f"{record['published']:.0f} mm² | {record['simulated']:.0f} mm²"
+        rows.append(f"| {record['quantity']} | {areas} | {error} | {record['status']} |")
+    return "\n" + "\n".join(rows) + "\n"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "correction of the example": correction_of_the_example,
+    "die areas": die_areas,
     "ngpc frames": ngpc_frames,
 }
 

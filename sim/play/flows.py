@@ -326,6 +326,7 @@ class FlowNetwork:
         on_rates: Callable[[Mapping[str, float]], None] | None = None,
         observe_waves: bool = False,
         boards: Sequence[BoardClock] = (),
+        on_boards: Callable[[Mapping[str, tuple[float, float]]], None] | None = None,
     ) -> None:
         """An idle network.
 
@@ -335,6 +336,7 @@ class FlowNetwork:
             on_rates: told the load of each resource [amount/s] whenever it may have changed.
             observe_waves: whether owners are told of every wave.
             boards: the boards whose clocks the flows follow.
+            on_boards: told the power of each board [W] and its clock over boost whenever they may have changed.
         """
         self.clock = clock
         self.capacities = dict(capacities)
@@ -345,6 +347,7 @@ class FlowNetwork:
         self._exponents = {board.name: board.exponent for board in boards}
         self._flows: list[Flow] = []
         self._on_rates = on_rates
+        self._on_boards = on_boards
         self._observe_waves = observe_waves
         self._boards = boards
         self._settling = clock.alarm(self._settle, LAST)
@@ -404,8 +407,9 @@ class FlowNetwork:
             if held < 1.0:
                 clocks[board.name] = held
                 rates = self._rates(clocks)
+        drawn = {board.name: (self._draws(board, clocks, rates), clocks[board.name]) for board in self._boards}
         for board in self._boards:
-            board.keep(self._draws(board, clocks, rates), clocks[board.name], now_fs)
+            board.keep(*drawn[board.name], now_fs)
         for flow, rate in zip(self._flows, rates, strict=True):
             if flow.power is not None:
                 name = flow.power.board
@@ -414,6 +418,8 @@ class FlowNetwork:
                 flow.go(rate, now_fs)
         if self._on_rates is not None:
             self._on_rates(self._loads(clocks))
+        if self._on_boards is not None:
+            self._on_boards(drawn)
 
     def _held_clock(self, board: BoardClock, clocks: Mapping[str, float], rates: Sequence[float], now_fs: int) -> float:
         """The clock over boost at which a board stays within the power that it may draw now."""
@@ -456,9 +462,10 @@ class FlowNetwork:
 
     def _loads(self, clocks: Mapping[str, float]) -> dict[str, float]:
         loads = dict.fromkeys(self.capacities, 0.0)
-        loads |= {POWER: 0.0, IDLE: sum(board.idle_w(clocks[board.name]) for board in self._boards)}
+        if self._boards:
+            loads[POWER] = sum(flow.joules * flow.rate for flow in self._flows)
+            loads[IDLE] = sum(board.idle_w(clocks[board.name]) for board in self._boards)
         for flow in self._flows:
-            loads[POWER] += flow.joules * flow.rate
             for name, amount in flow.demands.items():
                 slower = flow.clock if name.rpartition(".")[2] in ON_CLOCK else 1.0
                 loads[name] += amount / slower * flow.rate
