@@ -70,14 +70,8 @@ def collective_algorithms(op: Collective, gpu: Gpu, conditions: Conditions) -> t
         sent = LinkDemand(kernel=op.op, link=link, bytes=column(op.link_bytes)[:, 0], steps=passes * (gpus - 1.0))
         return (Algorithm((sent,), ANY_ROW),)
     gpus, size, local = np.broadcast_arrays(gpus, column(op.size_bytes)[:, 0], column(op.min_bytes)[:, 0])
-    exchange = _Exchange(
-        "all_reduce" if isinstance(op, AllReduce) else op.op,
-        link,
-        gpus,
-        size,
-        np.where(gpus > 1.0, local, 0.0),
-        library,
-    )
+    name = "all_reduce" if isinstance(op, AllReduce) else op.op
+    exchange = _Exchange(name, link, gpus, size, np.where(gpus > 1.0, local, 0.0), library)
     if isinstance(op, ops.CustomAllReduce) and op.engine in library.custom:
         return _custom(exchange, op.engine)
     if isinstance(op, AllToAll):
