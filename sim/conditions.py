@@ -58,6 +58,8 @@ class Conditions:
     """True: a framework is called on an idle stream, and the time the host takes up to the first launch is told too."""
     base_clocks: bool = False
     """True: the clock is locked to `clock.base`, as a profiler of kernels does."""
+    activity: float = 1.0
+    """Switching that the operands cause over that of random ones; 0: constants, of which no bit switches."""
     pace: float = 1.0
     """Time of these runs over that of most: a measured GPU of its own, whose clock settles elsewhere."""
 

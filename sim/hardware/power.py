@@ -144,6 +144,29 @@ def kernel_energies(demand: KernelDemand, gpu: Gpu) -> dict[str, FloatArray]:
     }
 
 
+def with_operands(gpu: Gpu, activity: float) -> Gpu:
+    """The machine with the energies that operands of some activity make of those of random ones, whose activity is 1.
+
+        E = E_random (1 - s (1 - activity))        s: energy.operand_share
+
+    Instructions, clocks and addresses switch whatever the data are. The part s that follows the data is known from
+    GEMMs whose operands alone were changed (Gregersen, Patel and Choukse, 2024, arXiv 2409.18324).
+    """
+    if activity == 1.0:
+        return gpu
+    energy = gpu.energy
+    factor = 1.0 - energy.operand_share * (1.0 - activity)
+
+    def less(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {dtype: factor * joules for dtype, joules in value.items()}
+        return factor * value
+
+    names = [name for name in type(energy).model_fields if name.endswith(("_per_op", "_per_byte"))]
+    changed = {name: less(getattr(energy, name)) for name in names if name != "link_j_per_byte"}
+    return gpu.model_copy(update={"energy": energy.model_copy(update=changed)})
+
+
 def _of_dtype(energies: Mapping[Any, float], dtype: str) -> float:
     """A machine has an energy for each type that it has a rate for; work of no type takes none."""
     return energies.get(dtype, 0.0)
@@ -208,6 +231,14 @@ def _newton(draw: Draw, allowed_w: Any, board: Board, log_clock: FloatArray) -> 
     return clocks
 
 
+def added(terms: FloatArray) -> FloatArray:
+    """The sum along the first axis, one after another: numpy's own depends on how long the other axes are."""
+    total: FloatArray = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
 class Repeated(NamedTuple):
     """Work that a board does again and again: kernels of shape (kernels, rows), each so often."""
 
@@ -225,8 +256,8 @@ class Repeated(NamedTuple):
     def whole(self, clock: FloatArray, board: Board) -> tuple[FloatArray, FloatArray]:
         """Time and mean power of the whole at the clocks of its kernels, shape (rows,)."""
         each_s = self.counts * self.draw.seconds(clock)
-        joules = np.sum(self.counts * self.draw.dynamic_j(clock, board) + each_s * board.idle_at(clock), axis=0)
-        whole_s = np.maximum(np.sum(each_s, axis=0) + self.waits_s, SHORTEST_S)
+        joules = added(self.counts * self.draw.dynamic_j(clock, board) + each_s * board.idle_at(clock))
+        whole_s = np.maximum(added(each_s) + self.waits_s, SHORTEST_S)
         return whole_s, (joules + self.waits_s * board.idle_w) / whole_s
 
 

@@ -73,7 +73,7 @@ class Exchanged:
             raise ValueError(f"{activity.node}: a node of an exchange has one phase, found {step.kernel}")
         side = self._sides[activity.node] = Side(activity, step.phases[0], self.exchange.full_batches, step.board)
         yield self._clock.sleep(float(step.phases[0].latency_s))
-        with stage.held(step.stays):
+        with stage.held(step.sms):
             if activity.node == self.exchange.asks:
                 self.begun_fs = self._clock.now_fs
                 yield from self._ask(side)

@@ -91,9 +91,11 @@ class SmArray:
         self._dispatch()
         return kernel.done
 
-    def hold(self) -> int:
-        """Take all slots that are free, for a kernel that stays; how much that is, for `release`."""
-        parts, self._free = self._free, 0
+    def hold(self, sms: float = math.inf) -> int:
+        """Take at most `sms` SMs of what is free, for a kernel that stays; how much that is, for `release`."""
+        wanted = self._parts if sms >= self._parts / self.parts_per_sm else math.ceil(sms) * self.parts_per_sm
+        parts = min(wanted, self._free)
+        self._free -= parts
         self._dispatch()
         return parts
 
