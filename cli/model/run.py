@@ -30,7 +30,7 @@ CACHES = {"cold": COLD, "warm": WARM}
 @click.command(
     epilog="Example: simexplore run llm/llama-3-8b/decode --arch nvidia/h200-sxm --param batch=8 --trace decode.json; "
     "or for ever: simexplore run 'gemm(m=8192,n=8192,k=8192)' --arch nvidia/h200-sxm --repeat 2000; or a frame every "
-    "33 ms: simexplore run ngp/nerf/hashgrid --arch ngpc/rtx-3090-ngpc-8 --every 33.3ms --skip 0.6"
+    "33 ms, most left out: simexplore run ngp/nvr/hashgrid --arch nvidia/rtx-3090 --every 33.3ms --skip 0.6"
 )
 @click.argument("work", metavar="WORKLOAD|OPERATOR|FILE|hf:CONFIG")
 @arch_option()
