@@ -25,6 +25,7 @@ from simexplore.sim.play.result import DutyCycle, Run
 from simexplore.workloads import catalog
 from simexplore.workloads.graph import Graph, single
 from simexplore.workloads.graph_data import GraphDataError, from_data
+from simexplore.workloads.importers import huggingface
 from simexplore.workloads.ops import FAMILIES, Operator, parse_operator
 
 if TYPE_CHECKING:
@@ -37,11 +38,12 @@ AnyMeasured = Measurements | str | Path
 
 
 def load_workload(work: AnyWork, params: Mapping[str, object] | None = None) -> Graph:
-    """The graph of a workload by name, of a YAML file, or of one operator.
+    """The graph of a workload by name, of a model's `config.json`, of a YAML file, or of one operator.
 
     Args:
-        work: `llm/llama-3-8b/decode`, `mine.yaml`, `gemm(m=16,n=4096,k=4096)`, or a graph or operator as it is.
-        params: parameters of a workload by name; nothing else takes any.
+        work: `llm/llama-3-8b/decode`, `hf:path/to/config.json/decode`, `mine.yaml`, `gemm(m=16,n=4096,k=4096)`, or a
+            graph or operator as it is.
+        params: parameters of a workload by name or of a model; nothing else takes any.
 
     Raises:
         SimexploreError: unknown name or parameter, or a fault in the file, named by file, line and key.
@@ -50,8 +52,10 @@ def load_workload(work: AnyWork, params: Mapping[str, object] | None = None) -> 
         return work
     if isinstance(work, Operator):
         return single(work)
-    is_file = isinstance(work, Path) or work.endswith((".yaml", ".yml"))
     text = str(work)
+    if isinstance(work, str) and text.startswith(huggingface.PREFIX):
+        return huggingface.build(text, params or {})
+    is_file = isinstance(work, Path) or work.endswith((".yaml", ".yml"))
     if not is_file and "(" not in text and text not in FAMILIES:
         _refuse_loose_operator(text)
         return catalog.build(text, params)

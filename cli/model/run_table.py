@@ -70,7 +70,7 @@ class Told:
         print_table(headers, [row[: len(headers)] for row in self._rows()])
         if self.cycle is not None:
             say()
-            _print_cycle(self.cycle)
+            _print_cycle(self.cycle, "one GPU" if self.gpus > 1 else "")
         if self.learned.left_out:
             say()
             rows = [[reason, str(count)] for reason, count in self.learned.left_out.items()]
@@ -129,8 +129,8 @@ def _print_energies(energies_j: Mapping[str, float]) -> None:
     print_table(["energy of", "energy", "share"], rows)
 
 
-def _print_cycle(cycle: DutyCycle) -> None:
-    """What becomes of the work that is done once a period; of one GPU."""
+def _print_cycle(cycle: DutyCycle, whose: str) -> None:
+    """What becomes of the work that is done once a period."""
     rows = [
         ["periods with work", percent(1.0 - cycle.period.skip)],
         ["time at work", percent(cycle.busy_share)],
@@ -139,7 +139,7 @@ def _print_cycle(cycle: DutyCycle) -> None:
         ["energy a period", quantity(cycle.energy_per_period_j, "J")],
         ["energy for each time it is done", quantity(cycle.energy_per_work_j, "J")],
     ]
-    print_table([f"once every {quantity(cycle.period.period_s, 's')}", ""], rows)
+    print_table([f"once every {quantity(cycle.period.period_s, 's')}", whose], rows)
 
 
 def _print_ops(ops: Sequence[OpRun], idle_j: float) -> None:

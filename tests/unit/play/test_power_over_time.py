@@ -139,3 +139,17 @@ def test_the_same_gemm_for_ever_stays_within_the_limit(gpu: Gpu) -> None:
             estimate_graph(gemm, gpu, power=state, runs=runs).mean_power_w, rel=1e-3
         )
         assert len(run.ops) == runs
+
+
+def test_the_clock_of_an_operator_is_the_mean_of_all_its_time_waits_included() -> None:
+    """A kernel that is short beside its launch, held by a low limit: events and the closed form tell the same."""
+    gpu = with_values(GPUS[-1], power__tdp_w=GPUS[-1].power.idle_w + 5.0, launch__graph_s=1e-3)
+    work = Graph("one", (Node.of("one", OPERATORS[0]), Node.of("two", OPERATORS[5], ["one"])))
+    played, closed = (told(work, gpu, power="sustained") for told in (execute, estimate_graph))
+    for event, form in zip(played.ops, closed.ops, strict=True):
+        assert event.clock_over_boost == pytest.approx(form.clock_over_boost, rel=1e-6)
+    one = closed.ops[0]
+    assert 1e-3 / one.time_s < one.clock_over_boost < 0.9
+    assert played.to_json()["clock_over_boost"] == pytest.approx(
+        sum(op.clock_over_boost * op.time_s for op in played.ops) / played.time_s
+    )
