@@ -68,8 +68,9 @@ class Conditions:
     """Clocks were locked to the base clock, as Nsight Compute does."""
     cold_caches: bool = False
     """Caches were flushed before each run: copies of operands don't matter, none is in L2."""
-    activity: float = 1.0
-    """Switching that operands cause over that of random ones; 0: all of them are the same constant."""
+    activity: float | None = None
+    """Switching that operands cause over that of random bits; 0: all of them are the same constant; None: they were
+    drawn from a normal distribution, as most are."""
     own_rate: bool = False
     """The loop is nobody's library kernel: its watts tell of the machine, its time does not."""
 

@@ -42,6 +42,11 @@ PowerState = Literal["serving", "sustained", "burst"]
 again; `sustained`: nothing; `burst`: all of it, the board was idle."""
 
 
+NORMAL_ACTIVITY = {"fp64": 0.887, "fp32": 0.851, "tf32": 0.851, "fp16": 0.857, "bf16": 0.703, "fp8": 0.847}
+"""Mean bits that differ between one value of a normal distribution and the next, over half of a type's bits, which is
+what random bits have: exponents differ little. Types that are not named count as random."""
+
+
 @dataclass(frozen=True)
 class Conditions:
     """How a kernel is run: what is warm, how it is launched, and whether attention is the serving module around it."""
@@ -58,8 +63,9 @@ class Conditions:
     """True: a framework is called on an idle stream, and the time the host takes up to the first launch is told too."""
     base_clocks: bool = False
     """True: the clock is locked to `clock.base`, as a profiler of kernels does."""
-    activity: float = 1.0
-    """Switching that the operands cause over that of random ones; 0: constants, of which no bit switches."""
+    activity: float | None = None
+    """Switching that the operands cause over that of random bits; 0: constants, of which no bit switches; None: that of
+    values in a normal distribution, as networks and most benchmarks have them (`NORMAL_ACTIVITY`)."""
     pace: float = 1.0
     """Time of these runs over that of most: a measured GPU of its own, whose clock settles elsewhere."""
 

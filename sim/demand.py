@@ -93,8 +93,12 @@ class Work(Part):
 
     tensor_dtype: str = "fp16"
     fma_dtype: str = "fp32"
+    activity: float = 1.0
+    """Switching that the operands cause over that of random bits; 0: constants, of which no bit switches."""
     tensor_ops: FloatArray = field(default_factory=_nothing)
     """Tensor-core operations (a multiply-add is two)."""
+    padding_ops: FloatArray = field(default_factory=_nothing)
+    """Those of them on zeros that fill up a tile, where next to nothing switches."""
     fma_ops: FloatArray = field(default_factory=_nothing)
     special_ops: FloatArray = field(default_factory=_nothing)
     """Special-function operations (exponentials, reciprocals)."""

@@ -44,10 +44,20 @@ def conditions_of(source: str, op: str) -> Conditions:
     if op == "custom_all_reduce":
         return Conditions(launch="graph")
     runs_before = math.inf if source.startswith(POWER_SOURCE) else WARM_UPS
+    repeats = Conditions(runs_before=runs_before, runs=RUNS, activity=operands_of(source))
     if op == "gemm":
-        return replace(_copies_of(source), launch="graph", activation_dtype="bf16", runs_before=runs_before, runs=RUNS)
+        copies = replace(_copies_of(source), runs_before=runs_before, runs=RUNS, activity=operands_of(source))
+        return replace(copies, launch="graph", activation_dtype="bf16")
     module = source.startswith(f"{SOURCE_PREFIX}trtllm")
-    return Conditions(launch="graph", attention_module=module, runs_before=runs_before, runs=RUNS)
+    return replace(repeats, launch="graph", attention_module=module)
+
+
+def operands_of(source: str) -> float | None:
+    """Activity of a collector's operands: drawn from a normal distribution, but where watts were measured.
+
+    Weights of those rows were never written. What the memory held is taken as random bits.
+    """
+    return 1.0 if source.startswith(POWER_SOURCE) else None
 
 
 def _copies_of(source: str) -> Conditions:

@@ -27,7 +27,7 @@ EXPECTED = "FILE:DEVICE or FILE:DEVICE/BOARD, such as roofline.csv:h200 or roofl
 
 def conditions_of(source: str, op: str) -> Conditions:  # noqa: ARG001 - the signature of ConditionsOf
     """How the loops were run; of the suite's other programs nothing is known."""
-    return Conditions(runs_before=np.inf, own_rate=True) if op == StreamFma.op else ASSUMED
+    return Conditions(runs_before=np.inf, own_rate=True, activity=1.0) if op == StreamFma.op else ASSUMED
 
 
 def with_times(frame: pd.DataFrame, place: Place) -> pd.DataFrame:

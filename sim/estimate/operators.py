@@ -30,7 +30,7 @@ from simexplore.sim.estimate.cost import (
 from simexplore.sim.estimate.row_costs import row_costs
 from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.hardware.occupancy import no_room
-from simexplore.sim.hardware.power import board_of, with_operands
+from simexplore.sim.hardware.power import board_of
 from simexplore.sim.hardware.roofline import least_seconds
 from simexplore.sim.mapping import algorithms_of, candidates_of
 from simexplore.sim.mapping.choice import chosen
@@ -179,14 +179,13 @@ def as_timed(cost: Cost, gpu: Gpu, conditions: Conditions) -> Held:
 
 
 def as_run(gpu: Gpu, conditions: Conditions) -> Gpu:
-    """The machine at the clock that conditions keep it at, with the energies that its operands leave it.
+    """The machine at the clock that conditions keep it at.
 
     The base clock is the one that the vendor guarantees within the power limit, so that does not hold it back.
 
     Raises:
         SimexploreError: a base clock is asked for, and the machine's file has none.
     """
-    gpu = with_operands(gpu, conditions.activity)
     if not conditions.base_clocks:
         return gpu
     if gpu.clock.base_hz is None:

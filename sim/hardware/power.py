@@ -137,39 +137,25 @@ def board_of(gpu: Gpu, beside_w: float = 0.0) -> Board:
 
 
 def kernel_energies(demand: KernelDemand, gpu: Gpu) -> dict[str, FloatArray]:
-    """Dynamic energy at the boost clock by component [J]: all CTAs' work times energy per unit of work (`energy`)."""
-    energy, work, ctas = gpu.energy, demand.work, demand.grid.ctas
-    return {
-        "tensor": ctas * work.tensor_ops * _of_dtype(energy.tensor_j_per_op, work.tensor_dtype),
-        "fma": ctas * work.fma_ops * _of_dtype(energy.fma_j_per_op, work.fma_dtype),
-        "special": ctas * work.special_ops * energy.special_function_j_per_op,
-        "shared": ctas * work.shared_bytes * energy.shared_j_per_byte,
-        "l2": ctas * work.l2_bytes * energy.l2_j_per_byte,
-        "dram": ctas * work.dram_bytes * energy.dram_j_per_byte,
-    }
-
-
-def with_operands(gpu: Gpu, activity: float) -> Gpu:
-    """The machine with the energies that operands of some activity make of those of random ones, whose activity is 1.
+    """Dynamic energy at the boost clock by component [J]: all CTAs' work times energy per unit of work (`energy`).
 
         E = E_random (1 - s (1 - activity))        s: energy.operand_share
 
     Instructions, clocks and addresses switch whatever the data are. The part s that follows the data is known from
-    GEMMs whose operands alone were changed (Gregersen, Patel and Choukse, 2024, arXiv 2409.18324).
+    GEMMs whose operands alone were changed (Gregersen, Patel and Choukse, 2024, arXiv 2409.18324). What SMs load and
+    store passes their L1 at least once, which is the same array as shared memory.
     """
-    if activity == 1.0:
-        return gpu
-    energy = gpu.energy
-    factor = 1.0 - energy.operand_share * (1.0 - activity)
-
-    def less(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {dtype: factor * joules for dtype, joules in value.items()}
-        return factor * value
-
-    names = [name for name in type(energy).model_fields if name.endswith(("_per_op", "_per_byte"))]
-    changed = {name: less(getattr(energy, name)) for name in names if name != "link_j_per_byte"}
-    return gpu.model_copy(update={"energy": energy.model_copy(update=changed)})
+    energy, work, ctas = gpu.energy, demand.work, demand.grid.ctas
+    busy, still = 1.0 - energy.operand_share * (1.0 - work.activity), 1.0 - energy.operand_share
+    products = busy * (work.tensor_ops - work.padding_ops) + still * work.padding_ops
+    return {
+        "tensor": ctas * products * _of_dtype(energy.tensor_j_per_op, work.tensor_dtype),
+        "fma": busy * ctas * work.fma_ops * _of_dtype(energy.fma_j_per_op, work.fma_dtype),
+        "special": busy * ctas * work.special_ops * energy.special_function_j_per_op,
+        "shared": busy * ctas * np.maximum(work.shared_bytes, work.l2_bytes) * energy.shared_j_per_byte,
+        "l2": busy * ctas * work.l2_bytes * energy.l2_j_per_byte,
+        "dram": busy * ctas * work.dram_bytes * energy.dram_j_per_byte,
+    }
 
 
 def _of_dtype(energies: Mapping[Any, float], dtype: str) -> float:

@@ -1,11 +1,12 @@
-"""What the host adds to an operator whose time is taken around an eager call of a framework."""
+"""How an operator is called: what the host adds to an eager call of a framework, and the operands that it is given."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import singledispatch
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.conditions import Conditions
+from simexplore.sim.conditions import NORMAL_ACTIVITY, Conditions
 from simexplore.sim.demand import Algorithm, Demand, FloatArray, KernelDemand
 from simexplore.sim.libraries import conv_rules
 from simexplore.sim.mapping.columns import constant
@@ -13,11 +14,25 @@ from simexplore.workloads.ops import Conv2d, Operator
 
 
 def called(algorithm: Algorithm, op: Operator, gpu: Gpu, conditions: Conditions) -> Algorithm:
-    """The algorithm as it is called: of an eager call the host's time is part, during which the GPU waits."""
+    """The algorithm as it is called, on its operands: of an eager call the host's time is part, while the GPU waits."""
+    activity = conditions.activity
+    if activity is None:
+        activity = NORMAL_ACTIVITY.get(op.dtype, 1.0)
+    algorithm = algorithm._replace(kernels=tuple(_on_operands(demand, activity) for demand in algorithm.kernels))
     if not conditions.eager:
         return algorithm
     first, *others = algorithm.kernels
     return algorithm._replace(kernels=(_after(first, host_seconds(op, gpu, conditions)), *others))
+
+
+@singledispatch
+def _on_operands(demand: Demand, activity: float) -> Demand:  # noqa: ARG001 - links take the same whatever they carry
+    return demand
+
+
+@_on_operands.register
+def _(demand: KernelDemand, activity: float) -> KernelDemand:
+    return replace(demand, work=replace(demand.work, activity=activity))
 
 
 @singledispatch

@@ -137,6 +137,7 @@ def _work(op: Gemm, tried: _Candidates, traffic: operands.DramTraffic, ctas: Flo
         tensor_dtype=op.dtype,
         fma_dtype="fp32" if tiles.on_tensor_cores else op.dtype,
         tensor_ops=operations if tiles.on_tensor_cores else nothing,
+        padding_ops=np.maximum(operations - _wanted(op, ctas), 0.0) if tiles.on_tensor_cores else nothing,
         fma_ops=nothing if tiles.on_tensor_cores else operations,
         shared_bytes=tried.by_tile(tiles.shared_bytes_per_k * k_of_step) * steps,
         l2_read_bytes=tried.by_tile(width) * tried.by_split(k / of_k.splits * element),
@@ -145,6 +146,12 @@ def _work(op: Gemm, tried: _Candidates, traffic: operands.DramTraffic, ctas: Flo
         dram_write_bytes=traffic.write / ctas,
         epilogue_bytes=results * tried.by_split(of_k.result_bytes),
     )
+
+
+def _wanted(op: Gemm, ctas: FloatArray) -> FloatArray:
+    """Operations on elements that there are, a CTA."""
+    m, n, k = (column(x) for x in (op.m, op.n, op.k))
+    return 2.0 * column(op.batch) * m * n * k / ctas
 
 
 def _latency(tried: _Candidates, gpu: Gpu, two_stage: bool) -> Latency:

@@ -54,6 +54,8 @@ def test_energy_by_part(part: str) -> None:
     demand = KernelDemand("mine", GRID, Work(**{part: a(1000.0)}))  # type: ignore[arg-type]
     found = {key: np.sum(joules) for key, joules in kernel_energies(demand, round_gpu()).items()}
     assert found.pop(name) == pytest.approx(7 * 1000 * picojoules * 1e-12, rel=1e-12)
+    if name == "l2" and picojoules:  # what crosses the L2 has passed an L1
+        assert found.pop("shared") == pytest.approx(7 * 1000 * 10e-12, rel=1e-12)
     assert not any(found.values())
 
 
