@@ -70,9 +70,8 @@ def test_zeros_that_fill_a_tile_up_take_what_does_not_follow_operands() -> None:
 
 
 def test_a_gemm_of_few_rows_is_mostly_padding() -> None:
-    few, many = (
-        kernels_of(Gemm(m=m, n=4096, k=4096), load_arch("nvidia/h200-sxm"), Conditions())[-1] for m in (1, 4096)
-    )
+    gpu = load_arch("nvidia/h200-sxm")
+    few, many = (kernels_of(Gemm(m=m, n=4096, k=4096), gpu, Conditions())[-1] for m in (1, 4096))
     ops = (few.grid.ctas * few.work.tensor_ops).item()
     assert ops - (few.grid.ctas * few.work.padding_ops).item() == pytest.approx(2 * 4096**2)
     assert ops >= 8 * 2 * 4096**2
