@@ -37,6 +37,7 @@ from simexplore.workloads.operators.memory import (
     RmsNorm,
     SiluMul,
     Softmax,
+    StreamFma,
 )
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
@@ -78,6 +79,7 @@ __all__ = [
     "RmsNorm",
     "SiluMul",
     "Softmax",
+    "StreamFma",
     "causal_pairs",
     "make_operator",
     "parse_operator",
@@ -96,6 +98,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Gelu,
     SiluMul,
     Copy,
+    StreamFma,
     Softmax,
     LayerNorm,
     RmsNorm,

@@ -14,7 +14,6 @@ from pydantic import Field, model_validator
 from simexplore.archs import units
 from simexplore.archs.schema.instructions import Instructions
 from simexplore.archs.schema.library import AttentionLibrary, CollectiveLibrary, Conversion, ConvLibrary, Library
-from simexplore.archs.schema.machine import Machine
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.archs.schema.quantities import (
     Bytes,
@@ -35,13 +34,14 @@ from simexplore.archs.schema.quantities import (
     about,
     mistake,
 )
+from simexplore.archs.schema.silicon import Chip, Silicon
 from simexplore.errors import SimexploreError
 
 Section = TypeVar("Section", bound=Spec)
 DType = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8", "int4"]
 
 
-NOT_OF_THE_KERNELS = ("abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc")
+NOT_OF_THE_KERNELS = ("abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc", "silicon")
 """What a machine tells that changes none of its kernels."""
 _BETWEEN_GPUS: dict[str, Any] = {"links": {"node_gpus"}, "library": {"collectives"}}
 """Of its parts, what tells of several GPUs together, not of what one of them takes."""
@@ -204,7 +204,9 @@ class Power(Spec):
     clock_exponent: Annotated[float, Field(ge=2, le=4)] = about(
         "x of dynamic power proportional to clock^x, voltage following the clock", "1"
     )
-    clocked_share: Share = about("share of the idle power that follows the clock as dynamic power does", "1")
+    clocked_share: Annotated[float, Field(ge=0, le=1)] = about(
+        "share of the idle power that follows the clock as dynamic power does", "1"
+    )
     burst_headroom: Annotated[float, Field(ge=0, le=2)] = about(
         "power beyond the limit that a full energy budget allows, over the limit less idle", "1"
     )
@@ -233,6 +235,11 @@ class Energy(Spec):
     l2_j_per_byte: JoulesPerByte = about("per byte between L2 and SM", "J/B")
     dram_j_per_byte: JoulesPerByte = about("per byte of DRAM, memory controller and device", "J/B")
     link_j_per_byte: JoulesPerByte = about("per byte that the GPU sends over a link", "J/B")
+    operand_share: Annotated[float, Field(ge=0, le=1)] = about(
+        "share of the dynamic energy, links' apart, that comes from bits of random operands switching; absent: none",
+        "1",
+        default=0.0,
+    )
     spread: Annotated[float, Field(ge=0.01, le=1)] = about(
         "standard deviation of the logarithm of measured power about this model's", "1"
     )
@@ -246,12 +253,10 @@ class Datasheet(Spec):
     dram_bandwidth_bytes_per_s: BytesPerSecond | None = about("peak DRAM bandwidth", "B/s", default=None)
 
 
-class Gpu(Machine):
+class Gpu(Chip):
     """A GPU: hardware, launch costs, energy, and the kernels that its libraries choose from."""
 
     kind: Literal["gpu"] = about("what the file describes", "text")
-    generation: str = about("architecture generation", "text")
-    chip: str = about("die", "text")
     compute_capability: str | None = about(
         "CUDA compute capability, quoted: '9.0'; absent: it runs no CUDA", "text", default=None
     )
@@ -322,6 +327,11 @@ class Gpu(Machine):
         return self._kernels(
             self.library.elementwise.conversion, "kernel that converts", "library.elementwise.conversion"
         )
+
+    @property
+    def its_silicon(self) -> Silicon:
+        """`silicon`. Raises SimexploreError where the machine's file says nothing of its die."""
+        return self._kernels(self.silicon, "known die, so neither area nor cost", "silicon")
 
     @property
     def collective_library(self) -> CollectiveLibrary | None:

@@ -22,9 +22,9 @@ from simexplore.workloads.hints import did_you_mean
 
 SOURCE_PREFIX = "aic/"
 POWER_SOURCE = "aic/vllm0.22"
+"""Source of the tables that have watts."""
 WARM_UPS, RUNS = 3.0, 6.0
 """Of a kernel, before it is timed and while it is (collector/helper.py of the same project)."""
-"""Source of the tables that have watts."""
 EXAMPLE = "aiconfigurator:h200_sxm/gemm/trtllm"
 
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "sq": "int8_sq"}

@@ -19,10 +19,10 @@ from simexplore.workloads import ops
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import AllReduce, AllToAll, Collective
 
+FOUR = 4.0
+"""GPUs up to which an engine's kernel takes larger tensors in one pass."""
 CUSTOM_CTAS = 36.0
 """CTAs of an engine's kernel: what vLLM's author found best on several machines (csrc/custom_all_reduce.cuh)."""
-FEW_GPUS = 4.0
-"""GPUs up to which `one_pass_of_four` says when engines read whole tensors."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def _custom(exchange: _Exchange, engine: Engine) -> tuple[Algorithm, ...]:
     """An engine's kernel up to its largest tensor, in one pass and then in two; NCCL's ways beyond."""
     costs, gpus = exchange.library.custom[engine], exchange.gpus
     most = np.where(gpus > 2.0, costs.most_bytes, costs.most_of_two_bytes)
-    one = np.where(gpus > FEW_GPUS, costs.one_pass_bytes, costs.one_pass_of_four_bytes)
+    one = np.where(gpus > FOUR, costs.one_pass_bytes, costs.one_pass_of_four_bytes)
     one = np.nextafter(np.where(gpus > 2.0, np.minimum(one, most), most), np.inf)
     end = np.nextafter(most, np.inf)
     ways = (partial(_one_pass, engine=engine, costs=costs), partial(_two_passes, engine=engine, costs=costs))
