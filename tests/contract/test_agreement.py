@@ -96,7 +96,7 @@ DRAWS: dict[str, Draw] = {
     "fused_mlp": of(queries=2**24, inputs=128, width=128, hidden=8, outputs=64),
     "ray_kernel": of(rays=2**24, read_bytes=256, write_bytes=256, instructions=10_000, dependent_loads=100),
     "host_read": of(words=1024),
-    **dict.fromkeys(("all_reduce", "all_gather", "reduce_scatter", "alltoall"), COLLECTIVE),
+    **dict.fromkeys(("all_reduce", "custom_all_reduce", "all_gather", "reduce_scatter", "alltoall"), COLLECTIVE),
 }
 
 

@@ -25,7 +25,15 @@ from simexplore.workloads.graph import single
 from simexplore.workloads.ops import Gemm, Operator, parse_operator
 
 ROUNDING = 1e-9
-NOT_FROM_DRAM = ("grid_encoding", "host_read", "all_reduce", "all_gather", "reduce_scatter", "alltoall")
+NOT_FROM_DRAM = (
+    "grid_encoding",
+    "host_read",
+    "all_reduce",
+    "custom_all_reduce",
+    "all_gather",
+    "reduce_scatter",
+    "alltoall",
+)
 """Families whose tables are in caches, or whose bytes go over links."""
 ANY_WORK = st.one_of(operators(), any_operators(), any_operators(2**53, ("fp16", "bf16", "fp32")))
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simexplore.archs.load import load_arch
@@ -44,6 +44,7 @@ def test_no_tensor_takes_longer_than_a_larger_one(machine: str, op: str) -> None
         assert times[-1] > 10.0 * times[0]
 
 
+@settings(max_examples=15)
 @given(
     op=st.sampled_from(OPS),
     gpus=st.integers(2, 8),

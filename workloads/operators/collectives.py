@@ -83,7 +83,7 @@ class CustomAllReduce(AllReduce):
 
     engine: str = field(default="trtllm", metadata=label_of(f"whose kernel: {', '.join(ENGINES)}"))
     op = "custom_all_reduce"
-    example = "custom_all_reduce(elements=1048576,num_gpus=8,dtype=bf16,engine=trtllm)"
+    example = "custom_all_reduce(elements=1048576,num_gpus=8,dtype=bf16)"
 
     def check_relations(self) -> None:
         if self.engine not in ENGINES:
