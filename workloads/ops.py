@@ -14,6 +14,8 @@ from simexplore.workloads.hints import did_you_mean, found
 from simexplore.workloads.operators.base import Amount, Count, Operator
 from simexplore.workloads.operators.collectives import AllGather, AllReduce, AllToAll, Collective, ReduceScatter
 from simexplore.workloads.operators.conv import Conv2d
+from simexplore.workloads.operators.experts.moe import Moe
+from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import Attention, AttentionDecode, AttentionPrefill, Gemm, causal_pairs
 from simexplore.workloads.operators.memory import (
     Add,
@@ -58,6 +60,9 @@ __all__ = [
     "GridEncoding",
     "HostRead",
     "LayerNorm",
+    "MlaDecode",
+    "MlaPrefill",
+    "Moe",
     "Mul",
     "NaiveTiledGemm",
     "Norm",
@@ -81,6 +86,9 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Conv2d,
     AttentionPrefill,
     AttentionDecode,
+    MlaPrefill,
+    MlaDecode,
+    Moe,
     Pointwise,
     Add,
     Mul,

@@ -13,7 +13,14 @@ from pydantic import Field, model_validator
 
 from simexplore.archs import units
 from simexplore.archs.schema.instructions import Instructions
-from simexplore.archs.schema.library import AttentionLibrary, Conversion, ConvLibrary, Library
+from simexplore.archs.schema.library import (
+    AttentionLibrary,
+    Conversion,
+    ConvLibrary,
+    ExpertLibrary,
+    LatentLibrary,
+    Library,
+)
 from simexplore.archs.schema.machine import Machine
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.archs.schema.quantities import (
@@ -307,6 +314,16 @@ class Gpu(Machine):
     def conv_kernels(self) -> ConvLibrary:
         """`library.conv`. Raises SimexploreError where the machine has none."""
         return self._kernels(self.library.conv, "convolution kernels", "library.conv")
+
+    @property
+    def expert_kernels(self) -> ExpertLibrary:
+        """`library.moe`. Raises SimexploreError where the machine has none."""
+        return self._kernels(self.library.moe, "kernels for layers of experts", "library.moe")
+
+    @property
+    def latent_kernels(self) -> LatentLibrary:
+        """`library.mla`. Raises SimexploreError where the machine has none."""
+        return self._kernels(self.library.mla, "kernels for attention over a latent cache", "library.mla")
 
     @property
     def conversion_kernel(self) -> Conversion:

@@ -13,6 +13,7 @@ from simexplore.sim.mapping.attention.decode import decode_algorithms
 from simexplore.sim.mapping.attention.prefill import prefill_demands
 from simexplore.sim.mapping.collective import collective_demand
 from simexplore.sim.mapping.conv.algorithms import conv_algorithms
+from simexplore.sim.mapping.experts.moe import moe_demands
 from simexplore.sim.mapping.host import called
 from simexplore.sim.mapping.matmul.gemm import gemm_candidates, gemm_demands
 from simexplore.sim.mapping.matmul.gemv import gemm_algorithms
@@ -32,6 +33,7 @@ MAPPINGS: dict[type, Mapping] = {
     ops.Gemm: gemm_demands,
     ops.NaiveTiledGemm: naive_gemm_demand,
     ops.AttentionPrefill: prefill_demands,
+    ops.Moe: moe_demands,
     ops.Quantize: quantize_demand,
     ops.Elementwise: elementwise_demand,
     ops.Softmax: rowwise_demand,
@@ -55,6 +57,7 @@ ALGORITHMS: dict[type[ops.Operator], Callable[[Any, Gpu, Conditions], tuple[Algo
 
 
 CHOICES: dict[type[ops.Operator], Callable[[Any, Gpu], int]] = {
+    ops.Moe: lambda _op, gpu: len(gpu.expert_kernels.tiles),
     ops.Conv2d: gemm_candidates,
     ops.Gemm: gemm_candidates,
 }

@@ -7,7 +7,9 @@ dependent memory round trips. The mappings turn it into demands.
 from simexplore.archs.schema.library.attention import AttentionLibrary
 from simexplore.archs.schema.library.conv import ConvLibrary
 from simexplore.archs.schema.library.elementwise import Conversion, ElementwiseLibrary
+from simexplore.archs.schema.library.experts import ExpertLibrary
 from simexplore.archs.schema.library.gemm import GemmLibrary
+from simexplore.archs.schema.library.latent import LatentLibrary
 from simexplore.archs.schema.library.menus import Exponent, Patch, ShapeRange, Tile
 from simexplore.archs.schema.quantities import Cycles, Spec, about
 
@@ -16,7 +18,9 @@ __all__ = [
     "ConvLibrary",
     "Conversion",
     "ElementwiseLibrary",
+    "ExpertLibrary",
     "GemmLibrary",
+    "LatentLibrary",
     "Library",
     "Patch",
     "ShapeRange",
@@ -35,3 +39,5 @@ class Library(Spec):
     elementwise: ElementwiseLibrary = about("elementwise and row-wise kernels", "mapping")
     attention: AttentionLibrary | None = about("attention; absent: none", "mapping", default=None)
     conv: ConvLibrary | None = about("convolution; absent: none", "mapping", default=None)
+    moe: ExpertLibrary | None = about("layers of experts; absent: none", "mapping", default=None)
+    mla: LatentLibrary | None = about("attention over a latent cache; absent: none", "mapping", default=None)

@@ -1,0 +1,22 @@
+"""The kernels of a layer of experts: routing, permutation, and two grouped matrix products."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from simexplore.archs.schema.library.menus import Rate, Tiles, Trips
+from simexplore.archs.schema.quantities import Count, Share, Spec, about
+
+
+class ExpertLibrary(Spec):
+    """The fused layer of experts of a serving engine; what its products share with others' is `gemm`'s."""
+
+    rules: Literal["cutlass", "triton"] = about("engine whose rules say which kernels a layer is made of", "text")
+    tiles: Tiles = about("CTA tiles of the grouped products", "tokens x features")
+    route_kernels: Count = about("kernels that choose experts and sort tokens by them", "1")
+    route_round_trips: Trips = about("dependent L2 round trips of each of them", "1")
+    setup_round_trips: Trips = about("dependent L2 round trips of a grouped product before its first CTA computes", "1")
+    tensor_efficiency: Share = about("share of the tensor cores' rate that the grouped products reach", "1")
+    l2_rate: Rate = about("L2 read rate of the grouped products over that of streams", "1")
+    dram_rate: Rate = about("DRAM rate of the grouped products over that of streams", "1")
+    stream_rate: Rate = about("L2 read rate of the kernels between the products over that of streams", "1")
