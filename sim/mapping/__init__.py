@@ -10,6 +10,8 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand
 from simexplore.sim.mapping.attention.decode import decode_algorithms
+from simexplore.sim.mapping.attention.latent_decode import mla_decode_demands
+from simexplore.sim.mapping.attention.latent_prefill import mla_prefill_demands
 from simexplore.sim.mapping.attention.prefill import prefill_demands
 from simexplore.sim.mapping.collective import collective_demand
 from simexplore.sim.mapping.conv.algorithms import conv_algorithms
@@ -33,6 +35,8 @@ MAPPINGS: dict[type, Mapping] = {
     ops.Gemm: gemm_demands,
     ops.NaiveTiledGemm: naive_gemm_demand,
     ops.AttentionPrefill: prefill_demands,
+    ops.MlaPrefill: mla_prefill_demands,
+    ops.MlaDecode: mla_decode_demands,
     ops.Moe: moe_demands,
     ops.Quantize: quantize_demand,
     ops.Elementwise: elementwise_demand,
