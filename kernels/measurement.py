@@ -62,6 +62,8 @@ class Conditions:
     """A framework was called on an idle stream: the host's time up to the first launch is part of the row's."""
     base_clocks: bool = False
     """Clocks were locked to the base clock, as Nsight Compute does."""
+    blank_operands: bool = False
+    """Operands are all alike or were never written: hardly a bit switches, and the power limit holds nothing back."""
     cold_caches: bool = False
     """Caches were flushed before each run: copies of operands don't matter, none is in L2."""
 

@@ -51,6 +51,8 @@ class Conditions:
     """True: a framework is called on an idle stream, and the time the host takes up to the first launch is told too."""
     base_clocks: bool = False
     """True: the clock is locked to `clock.base`, as a profiler of kernels does."""
+    blank_operands: bool = False
+    """True: operands are all alike, so that hardly a bit switches and the power limit holds nothing back."""
     pace: float = 1.0
     """Time of these runs over that of most: a measured GPU of its own, whose clock settles elsewhere."""
 

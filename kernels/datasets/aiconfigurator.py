@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from simexplore.errors import SimexploreError
+from simexplore.kernels.datasets import aiconfigurator_experts as experts
 from simexplore.kernels.datasets.files import INSTALL, parquet
 from simexplore.kernels.measurement import POWER, TIME, Conditions, checked
 from simexplore.workloads.dtypes import bytes_of
@@ -40,6 +41,8 @@ def conditions_of(source: str, op: str) -> Conditions:
     if source.startswith(f"{SOURCE_PREFIX}nccl"):
         return Conditions(launch="stream")
     sustained = source.startswith(POWER_SOURCE)
+    if op == "moe":
+        return Conditions(launch="graph", sustained=sustained, blank_operands=experts.has_blank_weights(source))
     if op == "gemm":
         return replace(_copies_of(source), launch="graph", activation_dtype="bf16", sustained=sustained)
     module = source.startswith(f"{SOURCE_PREFIX}trtllm")
@@ -180,6 +183,11 @@ _TABLES = {
             "quant_scale_matrix",
             {"dtype": "quant_dtype", "rows": "m", "cols": "k"},
         ),
+    ),
+    "moe": (_Table("moe_perf.parquet", "moe", experts.MOE, experts.with_loads),),
+    "mla": (
+        _Table("context_mla_perf.parquet", "mla_prefill", experts.MLA, _add_earlier_tokens),
+        _Table("generation_mla_perf.parquet", "mla_decode", experts.MLA, _add_earlier_tokens),
     ),
     "comm": (
         _Table(

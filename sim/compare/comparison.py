@@ -214,6 +214,7 @@ def conditions_in(column: OperatorColumn, gpu: Gpu) -> Conditions:
         sustained=given.sustained,
         eager=given.eager,
         base_clocks=given.base_clocks,
+        blank_operands=given.blank_operands,
     )
     paces = gpu.calibration.pace.get(group_of(column.record, told), {}) if gpu.calibration is not None else {}
     return replace(told, pace=paces.get(column.source, 1.0))

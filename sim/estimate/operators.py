@@ -140,18 +140,21 @@ def physics(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool
 
 
 def as_run(gpu: Gpu, conditions: Conditions) -> Gpu:
-    """The machine in the state that conditions keep it in: without bursts above the power limit, or at its base clock.
+    """The machine in the state that conditions keep it in: without bursts above the power limit, at its base clock, or
+    with operands that leave the power limit no part.
 
     The base clock is the one that the vendor guarantees within the power limit, so that does not hold it back.
 
     Raises:
         SimexploreError: a base clock is asked for, and the machine's file has none.
     """
-    if not (conditions.sustained or conditions.base_clocks):
+    if not (conditions.sustained or conditions.base_clocks or conditions.blank_operands):
         return gpu
     power, clock = gpu.power, gpu.clock
     if conditions.sustained:
         power = power.model_copy(update={"burst_headroom": 0.0})
+    if conditions.blank_operands:
+        power = power.model_copy(update={"tdp_w": NO_LIMIT_W})
     if conditions.base_clocks:
         if clock.base_hz is None:
             raise SimexploreError(f"rows at base clocks need clock.base, and {gpu.name} has none (--set clock.base=…)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from simexplore.archs.schema.library.menus import Rate, Tiles, Trips
+from simexplore.archs.schema.library.menus import Exponent, Rate, Tiles, Trips
 from simexplore.archs.schema.quantities import Count, Share, Spec, about
 
 
@@ -16,7 +16,11 @@ class ExpertLibrary(Spec):
     route_kernels: Count = about("kernels that choose experts and sort tokens by them", "1")
     route_round_trips: Trips = about("dependent L2 round trips of each of them", "1")
     setup_round_trips: Trips = about("dependent L2 round trips of a grouped product before its first CTA computes", "1")
+    dram_overlap_exponent: Exponent = about(
+        "how well the products' DRAM traffic overlaps their other work, as overlap_exponent does", "1"
+    )
     tensor_efficiency: Share = about("share of the tensor cores' rate that the grouped products reach", "1")
     l2_rate: Rate = about("L2 read rate of the grouped products over that of streams", "1")
     dram_rate: Rate = about("DRAM rate of the grouped products over that of streams", "1")
-    stream_rate: Rate = about("L2 read rate of the kernels between the products over that of streams", "1")
+    stream_rate: Rate = about("L2 and DRAM rates of the kernels between the products over those of streams", "1")
+    sum_cost: Rate = about("L2 traffic of a result that is added to others in place, over that of one written", "1")

@@ -14,6 +14,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.hardware.cache import hit_share
 from simexplore.sim.mapping.columns import ceil_div, constant
+from simexplore.sim.mapping.matmul.gemm import fetched_width
 from simexplore.sim.mapping.matmul.tiles import Tiles, grouped_tiles
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
@@ -38,6 +39,8 @@ class Group(NamedTuple):
     """Copies of the weights that runs rotate over."""
     between_bytes: FloatArray
     """What is touched between two reads of the weights, beside them [B]."""
+    added_up: bool
+    """Whether results are added to those of other experts in place."""
 
     @property
     def weight_bytes(self) -> FloatArray:
@@ -66,7 +69,7 @@ def grouped_demand(group: Group, gpu: Gpu) -> KernelDemand:
         latency=_latency(group, tiles, gpu),
         overlap=Overlap(
             sm_l2=gpu.library.gemm.tensor.overlap_exponent,
-            dram=gpu.library.gemm.tensor.dram_overlap_exponent,
+            dram=library.dram_overlap_exponent,
             tensor_efficiency=library.tensor_efficiency,
             l2_rate=library.l2_rate,
             dram_rate=library.dram_rate,
@@ -91,7 +94,7 @@ def _work(group: Group, tiles: Tiles, columns: FloatArray, ctas: FloatArray, gpu
     element = bytes_of(group.dtype)
     k = _steps(group, gpu) * gpu.library.gemm.pipeline.k_tile_bytes / element
     high, wide = group.pairs / group.tiles, group.n / columns
-    written = high * wide * bytes_of(group.output_dtype)
+    written = high * wide * bytes_of(group.output_dtype) * (gpu.expert_kernels.sum_cost if group.added_up else 1.0)
     read, result = _dram_bytes(group, columns, gpu)
     operations, nothing = 2.0 * tiles.computed * k, constant(0.0)
     return Work(
@@ -100,7 +103,9 @@ def _work(group: Group, tiles: Tiles, columns: FloatArray, ctas: FloatArray, gpu
         tensor_ops=operations if tiles.on_tensor_cores else nothing,
         fma_ops=nothing if tiles.on_tensor_cores else operations,
         shared_bytes=tiles.shared_bytes_per_k * k,
-        l2_read_bytes=(high + wide) * group.k * element,
+        l2_read_bytes=fetched_width(tiles, (high, wide), (group.tiles / np.maximum(group.active, 1.0), columns), gpu)
+        * group.k
+        * element,
         l2_write_bytes=written,
         dram_read_bytes=read / ctas,
         dram_write_bytes=result / ctas,

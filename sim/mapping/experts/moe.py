@@ -5,6 +5,8 @@ Which kernels there are beside the products is the engine's (`libraries.experts`
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
@@ -65,7 +67,7 @@ def _products(op: Moe, gpu: Gpu, conditions: Conditions) -> tuple[Group, Group]:
     weights = active * hidden * inner * bytes_of(op.dtype)
     flowing = (tokens + pairs) * hidden * bytes_of(op.output_dtype)
 
-    def group(name: str, n: FloatArray, k: FloatArray, other_weights: FloatArray) -> Group:
+    def group(name: str, n: FloatArray, k: FloatArray, other_weights: FloatArray, added_up: bool) -> Group:
         return Group(
             name=name,
             pairs=np.maximum(pairs, 1e-9),
@@ -76,10 +78,12 @@ def _products(op: Moe, gpu: Gpu, conditions: Conditions) -> tuple[Group, Group]:
             dtype=op.dtype,
             output_dtype=op.output_dtype,
             weight_copies=conditions.cache.weight_copies,
+            added_up=added_up,
             between_bytes=other_weights * np.minimum(column(conditions.cache.weight_copies), 1e9) + flowing,
         )
 
-    return group("gate_up", halves * inner, hidden, weights), group("down", hidden, inner, halves * weights)
+    up = group("gate_up", halves * inner, hidden, weights, False)
+    return up, group("down", hidden, inner, halves * weights, expert_rules(gpu).sums_in_epilogue(op, gpu))
 
 
 def _route(op: Moe, gpu: Gpu) -> KernelDemand:
@@ -102,4 +106,5 @@ def _stream(name: str, read: FloatArray, write: FloatArray, special: FloatArray,
         warm_share=warm_share(read, 1.0, write, gpu),
         written_back_share=written_back_share(read + write, gpu),
     )
-    return stream_demand(name, stream, gpu)
+    demand, rate = stream_demand(name, stream, gpu), gpu.expert_kernels.stream_rate
+    return replace(demand, overlap=replace(demand.overlap, l2_rate=rate * demand.overlap.l2_rate, dram_rate=rate))
