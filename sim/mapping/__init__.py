@@ -15,7 +15,7 @@ from simexplore.sim.mapping.attention.latent_prefill import mla_prefill_demands
 from simexplore.sim.mapping.attention.prefill import prefill_demands
 from simexplore.sim.mapping.collective import collective_demand
 from simexplore.sim.mapping.conv.algorithms import conv_algorithms
-from simexplore.sim.mapping.experts.moe import moe_demands
+from simexplore.sim.mapping.experts.moe import moe_algorithms
 from simexplore.sim.mapping.host import called
 from simexplore.sim.mapping.matmul.gemm import gemm_candidates, gemm_demands
 from simexplore.sim.mapping.matmul.gemv import gemm_algorithms
@@ -37,7 +37,6 @@ MAPPINGS: dict[type, Mapping] = {
     ops.AttentionPrefill: prefill_demands,
     ops.MlaPrefill: mla_prefill_demands,
     ops.MlaDecode: mla_decode_demands,
-    ops.Moe: moe_demands,
     ops.Quantize: quantize_demand,
     ops.Elementwise: elementwise_demand,
     ops.Softmax: rowwise_demand,
@@ -56,6 +55,7 @@ ALGORITHMS: dict[type[ops.Operator], Callable[[Any, Gpu, Conditions], tuple[Algo
     ops.AttentionDecode: decode_algorithms,
     ops.Conv2d: conv_algorithms,
     ops.Gemm: gemm_algorithms,
+    ops.Moe: moe_algorithms,
 }
 """Families for which the library has several algorithms, of different kernels."""
 

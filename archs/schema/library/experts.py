@@ -15,11 +15,14 @@ class ExpertLibrary(Spec):
     tiles: Tiles = about("CTA tiles of the grouped products", "tokens x features")
     route_kernels: Count = about("kernels that choose experts and sort tokens by them", "1")
     route_round_trips: Trips = about("dependent L2 round trips of each of them", "1")
+    route_instructions: Trips = about("instructions for each token's logit of an expert, in all of them", "1")
+    narrow_kernels: Trips = about("kernels more where operands are of 8 bits and fewer", "1")
     setup_round_trips: Trips = about("dependent L2 round trips of a grouped product before its first CTA computes", "1")
     dram_overlap_exponent: Exponent = about(
         "how well the products' DRAM traffic overlaps their other work, as overlap_exponent does", "1"
     )
     tensor_efficiency: Share = about("share of the tensor cores' rate that the grouped products reach", "1")
+    narrow_efficiency: Share = about("the same of operands of 8 bits and fewer", "1")
     l2_rate: Rate = about("L2 read rate of the grouped products over that of streams", "1")
     dram_rate: Rate = about("DRAM rate of the grouped products over that of streams", "1")
     stream_rate: Rate = about("L2 and DRAM rates of the kernels between the products over those of streams", "1")

@@ -20,6 +20,10 @@ from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 
 
+WIDE_BYTES = 2.0
+"""Of an element that is multiplied as tokens come."""
+
+
 class Group(NamedTuple):
     """The products of all experts; arrays of shape (rows, 1) but for `tiles`."""
 
@@ -70,7 +74,7 @@ def grouped_demand(group: Group, gpu: Gpu) -> KernelDemand:
         overlap=Overlap(
             sm_l2=gpu.library.gemm.tensor.overlap_exponent,
             dram=library.dram_overlap_exponent,
-            tensor_efficiency=library.tensor_efficiency,
+            tensor_efficiency=library.narrow_efficiency if is_narrow(group.dtype) else library.tensor_efficiency,
             l2_rate=library.l2_rate,
             dram_rate=library.dram_rate,
             epilogue_efficiency=gpu.library.gemm.epilogue_efficiency,
@@ -83,6 +87,11 @@ def grouped_demand(group: Group, gpu: Gpu) -> KernelDemand:
 def tensor_type(dtype: str) -> str:
     """The type that is multiplied: scales of blocks are applied to sums."""
     return dtype.removesuffix("_block")
+
+
+def is_narrow(dtype: str) -> bool:
+    """Whether operands are of 8 bits and fewer."""
+    return bytes_of(dtype) < WIDE_BYTES
 
 
 def _steps(group: Group, gpu: Gpu) -> FloatArray:
