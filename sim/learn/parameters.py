@@ -175,25 +175,22 @@ CONV = Group(
 
 EXPERTS = Group(
     ops=("moe",),
-    narrow=False,
     parameters=(
         Parameter("library.moe.route_round_trips", 0.1, 10.0),
-        Parameter("library.moe.route_instructions", 0.1, 20.0),
-        Parameter("library.moe.tensor_efficiency", 0.3, 1.2, most=1.0),
-        Parameter("library.moe.dram_overlap_exponent", 0.25, 3.0, least=1.0, most=12.0),
+        Parameter("library.moe.route_instructions", 0.1, 40.0),
         Parameter("library.moe.l2_rate", 0.3, 3.0),
         Parameter("library.moe.dram_rate", 0.6, 1.5),
-        Parameter("library.moe.stream_rate", 0.2, 1.5),
         Parameter("library.moe.sum_cost", 0.5, 10.0),
-    ),
-)
-
-NARROW_EXPERTS = Group(
-    ops=("moe",),
-    narrow=True,
-    parameters=(
-        Parameter("library.moe.narrow_kernels", 0.1, 8.0),
-        Parameter("library.moe.narrow_efficiency", 0.3, 1.2, most=1.0),
+        *(
+            parameter
+            for kind in ("wide", "narrow", "block")
+            for parameter in (
+                Parameter(f"library.moe.{kind}.kernels", 0.1, 10.0),
+                Parameter(f"library.moe.{kind}.tensor_efficiency", 0.2, 1.2, most=1.0),
+                Parameter(f"library.moe.{kind}.dram_overlap_exponent", 0.25, 4.0, least=1.0, most=12.0),
+                Parameter(f"library.moe.{kind}.stream_rate", 0.1, 1.5),
+            )
+        ),
     ),
 )
 
@@ -221,5 +218,17 @@ LATENT_DECODE = Group(
     ),
 )
 
-GROUPS = (STREAMS, GEMM, ELEMENTWISE, NARROW_GEMM, PREFILL, DECODE, NARROW_DECODE, CONV, EXPERTS, NARROW_EXPERTS, LATENT_PREFILL, LATENT_DECODE)
+GROUPS = (
+    STREAMS,
+    GEMM,
+    ELEMENTWISE,
+    NARROW_GEMM,
+    PREFILL,
+    DECODE,
+    NARROW_DECODE,
+    CONV,
+    EXPERTS,
+    LATENT_PREFILL,
+    LATENT_DECODE,
+)
 """In the order of fitting."""

@@ -7,7 +7,7 @@ dependent memory round trips. The mappings turn it into demands.
 from simexplore.archs.schema.library.attention import AttentionLibrary
 from simexplore.archs.schema.library.conv import ConvLibrary
 from simexplore.archs.schema.library.elementwise import Conversion, ElementwiseLibrary
-from simexplore.archs.schema.library.experts import ExpertLibrary
+from simexplore.archs.schema.library.experts import ExpertLibrary, ExpertType
 from simexplore.archs.schema.library.gemm import GemmLibrary
 from simexplore.archs.schema.library.latent import LatentLibrary
 from simexplore.archs.schema.library.menus import Exponent, Patch, ShapeRange, Tile
@@ -19,6 +19,7 @@ __all__ = [
     "Conversion",
     "ElementwiseLibrary",
     "ExpertLibrary",
+    "ExpertType",
     "GemmLibrary",
     "LatentLibrary",
     "Library",

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.library import ExpertType
 from simexplore.sim.demand import Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.hardware.cache import hit_share
 from simexplore.sim.mapping.columns import ceil_div, constant
@@ -19,7 +20,8 @@ from simexplore.sim.mapping.matmul.tiles import Tiles, grouped_tiles
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 
-
+BLOCK = "_block"
+"""End of the names of types with scales of blocks."""
 WIDE_BYTES = 2.0
 """Of an element that is multiplied as tokens come."""
 
@@ -57,7 +59,7 @@ def grouped_demand(group: Group, gpu: Gpu) -> KernelDemand:
 
     Raises SimexploreError where the GPU has no unit for the type.
     """
-    library = gpu.expert_kernels
+    library, of_type = gpu.expert_kernels, expert_type(group.dtype, gpu)
     tiles = grouped_tiles(library.tiles, tensor_type(group.dtype), gpu)
     columns = ceil_div(group.n, tiles.n)
     ctas = group.tiles * columns
@@ -73,8 +75,8 @@ def grouped_demand(group: Group, gpu: Gpu) -> KernelDemand:
         latency=_latency(group, tiles, gpu),
         overlap=Overlap(
             sm_l2=gpu.library.gemm.tensor.overlap_exponent,
-            dram=library.dram_overlap_exponent,
-            tensor_efficiency=library.narrow_efficiency if is_narrow(group.dtype) else library.tensor_efficiency,
+            dram=of_type.dram_overlap_exponent,
+            tensor_efficiency=of_type.tensor_efficiency,
             l2_rate=library.l2_rate,
             dram_rate=library.dram_rate,
             epilogue_efficiency=gpu.library.gemm.epilogue_efficiency,
@@ -86,12 +88,15 @@ def grouped_demand(group: Group, gpu: Gpu) -> KernelDemand:
 
 def tensor_type(dtype: str) -> str:
     """The type that is multiplied: scales of blocks are applied to sums."""
-    return dtype.removesuffix("_block")
+    return dtype.removesuffix(BLOCK)
 
 
-def is_narrow(dtype: str) -> bool:
-    """Whether operands are of 8 bits and fewer."""
-    return bytes_of(dtype) < WIDE_BYTES
+def expert_type(dtype: str, gpu: Gpu) -> ExpertType:
+    """What the engine's layers of weights of a type have of their own."""
+    library = gpu.expert_kernels
+    if dtype.endswith(BLOCK):
+        return library.block
+    return library.narrow if bytes_of(dtype) < WIDE_BYTES else library.wide
 
 
 def _steps(group: Group, gpu: Gpu) -> FloatArray:

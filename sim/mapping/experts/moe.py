@@ -14,7 +14,7 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, FloatArray, KernelDemand
 from simexplore.sim.libraries.experts import expert_rules
 from simexplore.sim.mapping.columns import ceil_div, constant
-from simexplore.sim.mapping.experts.grouped import Group, grouped_demand, is_narrow
+from simexplore.sim.mapping.experts.grouped import Group, expert_type, grouped_demand
 from simexplore.sim.mapping.streaming import Stream, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
@@ -50,9 +50,9 @@ def _before(op: Moe, gpu: Gpu) -> tuple[KernelDemand, ...]:
     element, result = bytes_of(op.dtype), bytes_of(op.output_dtype)
     read = tokens * hidden * result
     if expert_rules(gpu).gathers_before(op):
-        return _route(op, gpu), _by_rows("expand", pairs, (read, pairs * hidden * element), 0.0 * pairs, gpu)
+        return _route(op, gpu), _by_rows(op, "expand", pairs, (read, pairs * hidden * element), 0.0 * pairs, gpu)
     if element < result:
-        return _route(op, gpu), _by_rows("quantize", tokens, (read, tokens * hidden * element), 0.0 * tokens, gpu)
+        return _route(op, gpu), _by_rows(op, "quantize", tokens, (read, tokens * hidden * element), 0.0 * tokens, gpu)
     return (_route(op, gpu),)
 
 
@@ -60,21 +60,23 @@ def _gate(op: Moe, gpu: Gpu) -> KernelDemand:
     """SiLU of one half times the other, or ReLU squared, and quantised."""
     pairs, _, _, inner = _sizes(op)
     read = pairs * inner * (1.0 + column(op.gated)) * bytes_of(op.output_dtype)
-    demand = _by_rows("gate", pairs, (read, pairs * inner * bytes_of(op.dtype)), pairs * inner * column(op.gated), gpu)
+    demand = _by_rows(
+        op, "gate", pairs, (read, pairs * inner * bytes_of(op.dtype)), pairs * inner * column(op.gated), gpu
+    )
     return demand.with_extra_launches(expert_rules(gpu).quantize_kernels(op))
 
 
 def _zero(op: Moe, gpu: Gpu) -> KernelDemand:
     """The result set to zero, to which an epilogue adds."""
     written = column(op.output_bytes)
-    return _by_rows("zero", column(op.num_tokens), (0.0 * written, written), 0.0 * written, gpu)
+    return _by_rows(op, "zero", column(op.num_tokens), (0.0 * written, written), 0.0 * written, gpu)
 
 
 def _sum(op: Moe, gpu: Gpu) -> KernelDemand:
     """The weighted sum of each token's results."""
     pairs, tokens, hidden, _ = _sizes(op)
     result = bytes_of(op.output_dtype)
-    return _by_rows("sum", tokens, (pairs * hidden * result, tokens * hidden * result), 0.0 * pairs, gpu)
+    return _by_rows(op, "sum", tokens, (pairs * hidden * result, tokens * hidden * result), 0.0 * pairs, gpu)
 
 
 def _sizes(op: Moe) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -115,18 +117,15 @@ def _route(op: Moe, gpu: Gpu) -> KernelDemand:
     """Each token's experts from its logits, and the kernels that sort tokens by expert: launches and latency alone."""
     library, tokens = gpu.expert_kernels, column(op.num_tokens)
     traffic = (tokens * column(op.num_experts) * LOGIT_BYTES, tokens * column(op.topk) * 2.0 * LOGIT_BYTES)
-    demand = _by_rows("route", ceil_div(tokens, ROUTED_AT_ONCE), traffic, 0.0 * tokens, gpu)
+    demand = _by_rows(op, "route", ceil_div(tokens, ROUTED_AT_ONCE), traffic, 0.0 * tokens, gpu)
     trips = library.route_round_trips * gpu.l2.mean_latency_cycles
     each = 2.0 * library.route_instructions * column(op.num_experts) * np.minimum(tokens, ROUTED_AT_ONCE)
-    demand = demand.but(
-        work={"fma_ops": each}, latency={"exposed_cycles": constant(trips), "helper_cycles": trips}
-    )
-    more = library.narrow_kernels if is_narrow(op.dtype) else 0.0
-    return demand.with_extra_launches(library.route_kernels - 1.0 + more)
+    demand = demand.but(work={"fma_ops": each}, latency={"exposed_cycles": constant(trips), "helper_cycles": trips})
+    return demand.with_extra_launches(library.route_kernels - 1.0 + expert_type(op.dtype, gpu).kernels)
 
 
 def _by_rows(
-    name: str, rows: FloatArray, traffic: tuple[FloatArray, FloatArray], special: FloatArray, gpu: Gpu
+    op: Moe, name: str, rows: FloatArray, traffic: tuple[FloatArray, FloatArray], special: FloatArray, gpu: Gpu
 ) -> KernelDemand:
     """A kernel between the products, with a CTA a row; `traffic` are bytes read and written.
 
@@ -141,5 +140,5 @@ def _by_rows(
         warm_share=warm_share(read, 1.0, write, gpu),
         written_back_share=written_back_share(read + write, gpu),
     )
-    demand, rate = stream_demand(name, stream, gpu, ctas=np.maximum(rows, 1.0)), gpu.expert_kernels.stream_rate
+    demand, rate = stream_demand(name, stream, gpu, ctas=np.maximum(rows, 1.0)), expert_type(op.dtype, gpu).stream_rate
     return replace(demand, overlap=replace(demand.overlap, l2_rate=rate * demand.overlap.l2_rate, dram_rate=rate))
