@@ -41,12 +41,14 @@ class Group(NamedTuple):
     k: FloatArray
     dtype: str
     output_dtype: str
+    input_copies: float | FloatArray
+    """Copies of the rows that runs rotate over; 1 also of those that were written just before."""
     weight_copies: float | FloatArray
     """Copies of the weights that runs rotate over."""
     between_bytes: FloatArray
     """What is touched between two reads of the weights, beside them [B]."""
-    added_up: bool
-    """Whether results are added to those of other experts in place."""
+    added_to: FloatArray | None = None
+    """Rows of the result where those of a token's experts are added up in place; None: each has a row of its own."""
 
     @property
     def weight_bytes(self) -> FloatArray:
@@ -108,7 +110,9 @@ def _work(group: Group, tiles: Tiles, columns: FloatArray, ctas: FloatArray, gpu
     element = bytes_of(group.dtype)
     k = _steps(group, gpu) * gpu.library.gemm.pipeline.k_tile_bytes / element
     high, wide = group.pairs / group.tiles, group.n / columns
-    written = high * wide * bytes_of(group.output_dtype) * (gpu.expert_kernels.sum_cost if group.added_up else 1.0)
+    cost = 1.0 if group.added_to is None else gpu.expert_kernels.sum_cost
+    written = high * wide * bytes_of(group.output_dtype) * cost
+    fetched = fetched_width(tiles, (high, wide), (group.tiles / np.maximum(group.active, 1.0), columns), gpu)
     read, result = _dram_bytes(group, columns, gpu)
     operations, nothing = 2.0 * tiles.computed * k, constant(0.0)
     return Work(
@@ -117,9 +121,7 @@ def _work(group: Group, tiles: Tiles, columns: FloatArray, ctas: FloatArray, gpu
         tensor_ops=operations if tiles.on_tensor_cores else nothing,
         fma_ops=nothing if tiles.on_tensor_cores else operations,
         shared_bytes=tiles.shared_bytes_per_k * k,
-        l2_read_bytes=fetched_width(tiles, (high, wide), (group.tiles / np.maximum(group.active, 1.0), columns), gpu)
-        * group.k
-        * element,
+        l2_read_bytes=fetched * group.k * element,
         l2_write_bytes=written,
         dram_read_bytes=read / ctas,
         dram_write_bytes=result / ctas,
@@ -130,13 +132,12 @@ def _work(group: Group, tiles: Tiles, columns: FloatArray, ctas: FloatArray, gpu
 def _dram_bytes(group: Group, columns: FloatArray, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     """DRAM bytes read and written; experts come one after another, each as a GEMM's tiles do (`matmul.operands`).
 
-    Rows were written just before, so they are in L2 as far as they fit. Passes over an expert's rows and weights after
-    the first hit L2 as far as one expert's fit it.
+    Passes over an expert's rows and weights after the first hit L2 as far as those in flight fit it.
     """
     library, element = gpu.library.gemm.memory, bytes_of(group.dtype)
     active = np.maximum(group.active, 1.0)
     a, b = group.pairs * group.k * element, group.weight_bytes
-    c = group.pairs * group.n * bytes_of(group.output_dtype)
+    c = (group.pairs if group.added_to is None else group.added_to) * group.n * bytes_of(group.output_dtype)
     rows = group.tiles / active
     at_once = np.maximum(gpu.sm.count / np.maximum(rows * columns, 1.0), 1.0)  # experts whose tiles are in flight
     square = np.sqrt(gpu.sm.count / at_once)
@@ -144,7 +145,7 @@ def _dram_bytes(group: Group, columns: FloatArray, gpu: Gpu) -> tuple[FloatArray
     wide = np.clip(gpu.sm.count / high, 1.0, columns)
     missing = 1.0 - hit_share(at_once * (a + b) / active, gpu, library.l2_share)
     again = np.minimum(a * (columns / wide - 1.0), b * np.maximum(rows / high - 1.0, 0.0)) * missing
-    warm_a = hit_share(a + c, gpu, library.l2_share)
+    warm_a = warm_share(a, group.input_copies, c, gpu, library.l2_share)
     warm_b = warm_share(b, group.weight_copies, group.between_bytes, gpu, library.l2_share)
     read = a * (1.0 - warm_a) + b * (1.0 - warm_b) + again
     return read, c * written_back_share(a + c, gpu, library.dirty_share)
