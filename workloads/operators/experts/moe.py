@@ -9,7 +9,7 @@ import numpy as np
 
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.base import Amount, Count, Operator
-from simexplore.workloads.operators.experts.routing import MOST_EXPERTS, Load, loads_of
+from simexplore.workloads.operators.experts.routing import MOST_EXPERTS, MOST_SKEW, Load, loads_of
 from simexplore.workloads.operators.parameters import ParameterError, count_of, dtype_of
 
 
@@ -88,19 +88,18 @@ class Moe(Operator):
         return self.weight_bytes + 2.0 * self.output_bytes
 
     def check_relations(self) -> None:
-        for name, whole, part in (
-            ("moe_tp_size", self.inter_size, self.moe_tp_size),
-            ("moe_ep_size", self.num_experts, self.moe_ep_size),
+        for name, of, whole, part in (
+            ("moe_tp_size", "inter_size", self.inter_size, self.moe_tp_size),
+            ("moe_ep_size", "num_experts", self.num_experts, self.moe_ep_size),
         ):
             if np.any(np.remainder(whole, part)):
-                of = "inter_size" if name == "moe_tp_size" else "num_experts"
                 raise ParameterError(self.op, name, f"a divisor of {of} = {whole}", str(part))
-        if np.any(np.greater(self.num_experts, MOST_EXPERTS)):
-            raise ParameterError(self.op, "num_experts", f"at most {MOST_EXPERTS}", str(self.num_experts))
         if np.any(np.greater(self.topk, self.num_experts)):
             raise ParameterError(self.op, "topk", f"at most num_experts = {self.num_experts}", str(self.topk))
-        if np.any(np.greater(self.gated, 1)):
-            raise ParameterError(self.op, "gated", "0 or 1", str(self.gated))
+        for name, most in (("num_experts", MOST_EXPERTS), ("skew", MOST_SKEW), ("gated", 1)):
+            value = getattr(self, name)
+            if np.any(np.greater(value, most)):
+                raise ParameterError(self.op, name, f"at most {most}", str(value))
 
     def _plain(self, amount: Amount) -> Amount:
         """A number where all fields are numbers."""

@@ -31,6 +31,8 @@ REMEMBERED = 1 << 16
 """Shapes whose loads are kept, a few numbers each."""
 MOST_COUNTED = 1 << 24
 """Tokens that are counted one by one; loads of more are in proportion."""
+MOST_SKEW = 1000
+"""Exponent of ten: nearly all draws are then at the lower end, and powers stay in the range of numbers."""
 MOST_EXPERTS = 4096
 """Experts of a layer, at most: four times those of any that there is."""
 
