@@ -21,16 +21,25 @@ def absorbs_prefill(op: MlaPrefill) -> bool:  # noqa: ARG001 - never
 
 
 def decode_layout(op: MlaDecode, gpu: Gpu) -> Layout:
-    """The kernel's schedule (get_mla_metadata) for sequences of one length."""
+    """The kernel's schedule (get_mla_metadata) for sequences of one length.
+
+    Each part takes whole sequences while they fit its payload, and of the next one as many steps as are then left.
+    """
     library = gpu.latent_kernels.decode
     tile, batch = library.tile, column(op.batch)
     blocks = np.ceil(column(op.heads) / tile.m)
     parts = np.maximum(gpu.sm.count // blocks, 1.0)
-    steps = np.ceil(column(op.seq_kv) / tile.n)
-    fixed = float(library.split_blocks)
+    steps, fixed = np.ceil(column(op.seq_kv) / tile.n), float(library.split_blocks)
     payload = np.ceil(batch * (steps + fixed) / parts) + fixed
-    sequences = np.maximum(np.ceil(payload / (steps + fixed)), 1.0)
-    # The steps of a part: what its payload leaves beside begins and ends, one step at least.
-    longest = np.clip(payload - fixed * np.maximum(np.floor(payload / (steps + fixed)), 1.0), 1.0, batch * steps)
+    whole = np.minimum(np.floor(payload / (steps + fixed)), batch)
+    rest = np.where(whole < batch, np.maximum(payload - whole * (steps + fixed) - fixed, 0.0), 0.0)
+    longest = np.maximum(whole * steps + rest, 1.0)
     busy = np.minimum(np.ceil(batch * steps / longest), parts)
-    return Layout(float(tile.m) + 0.0 * busy, busy * blocks, longest, sequences, np.maximum(busy / batch, 1.0))
+    pieces = np.where(whole > 0.0, 1.0 + np.where(rest > 0.0, busy / batch, 0.0), busy / batch)
+    return Layout(
+        heads=float(tile.m) + 0.0 * busy,
+        ctas=busy * blocks,
+        steps=longest,
+        sequences=whole + (rest > 0.0),
+        splits=np.maximum(pieces, 1.0),
+    )

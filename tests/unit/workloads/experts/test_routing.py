@@ -1,4 +1,4 @@
-"""Loads over experts: each pair is counted once, loads are as even or as skewed as asked, and columns are their rows."""
+"""Loads over experts: each pair is counted once, loads are as even or skewed as asked, columns are their rows."""
 
 from __future__ import annotations
 
