@@ -78,7 +78,7 @@ def operator_columns(measurements: Measurements) -> tuple[list[OperatorColumn], 
 
 
 def _with_latent_heads(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of decode attention with one key head of 576 features are those of a latent cache (DeepSeek-V2, section 2.1).
+    """Rows of decode attention with one key head of 576 features are a latent cache's (DeepSeek-V2, section 2.1).
 
     No other attention has such heads, and its values are the first 512 features of its keys, so they are not read.
     """

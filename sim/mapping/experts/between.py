@@ -35,7 +35,7 @@ FLOPS_OF_INSTRUCTION = 2.0
 class _Rows(NamedTuple):
     """What a kernel with a CTA a row does in all; arrays of shape (rows, 1)."""
 
-    count: FloatArray
+    ctas: FloatArray
     elements: FloatArray
     """Elements that it reads, of the tokens' type."""
     write_bytes: FloatArray
@@ -107,7 +107,7 @@ def _route(op: Moe, gpu: Gpu) -> KernelDemand:
 
 def _by_rows(name: str, rows: _Rows, op: Moe, gpu: Gpu) -> KernelDemand:
     """A kernel with a CTA a row, which streams as others do but for `stream_rate`."""
-    read, special = rows.elements * bytes_of(op.output_dtype), rows.gated + 0.0 * rows.count
+    read, special = rows.elements * bytes_of(op.output_dtype), rows.gated + 0.0 * rows.ctas
     stream = Stream(
         read_bytes=read,
         write_bytes=rows.write_bytes,
@@ -116,6 +116,6 @@ def _by_rows(name: str, rows: _Rows, op: Moe, gpu: Gpu) -> KernelDemand:
         warm_share=warm_share(read, rows.copies, rows.write_bytes, gpu),
         written_back_share=written_back_share(read + rows.write_bytes, gpu),
     )
-    demand, rate = stream_demand(name, stream, gpu, ctas=np.maximum(rows.count, 1.0)), expert_type(op.dtype, gpu)
+    demand, rate = stream_demand(name, stream, gpu, ctas=np.maximum(rows.ctas, 1.0)), expert_type(op.dtype, gpu)
     overlap = replace(demand.overlap, l2_rate=rate.stream_rate * demand.overlap.l2_rate, dram_rate=rate.stream_rate)
     return replace(demand, overlap=overlap)

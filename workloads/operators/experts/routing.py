@@ -74,8 +74,8 @@ def _balanced(tokens: int, topk: int, experts: int) -> Integers:
     rounds, rest = divmod(tokens, experts)
     token, choice = np.arange(rest)[:, None], np.arange(topk)[None, :]
     first = token if tokens >= stride else token * stride // tokens
-    loads = np.bincount(((first + choice * stride) % experts).ravel(), minlength=experts)
-    return loads + rounds * topk
+    loads: Integers = np.bincount(((first + choice * stride) % experts).ravel(), minlength=experts) + rounds * topk
+    return loads
 
 
 def _power_law(tokens: int, topk: int, experts: int, ranks: int, exponent: float) -> Integers:
@@ -138,7 +138,8 @@ def _raised(loads: Integers, amount: Integers, most: int) -> Integers:
 def _busiest(loads: Integers) -> Integers:
     """Of each draw the rank with the most tokens, shape (draws, experts of a rank)."""
     rank = np.argmax(loads.sum(axis=2), axis=1)
-    return loads[np.arange(len(loads)), rank]
+    busiest: Integers = loads[np.arange(len(loads)), rank]
+    return busiest
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -104,7 +104,7 @@ class MlaDecode(Operator):
     @property
     def width(self) -> Amount:
         """Features of a score: of a query head, and of a token's cache."""
-        return self.kv_lora_rank + self.rope_dim
+        return 1.0 * self.kv_lora_rank + self.rope_dim
 
     @property
     def flops(self) -> Amount:
