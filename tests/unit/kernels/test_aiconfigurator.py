@@ -82,7 +82,7 @@ def test_attention_is_prefill_and_decode_and_steps_are_earlier_tokens(package: P
         ("x1", "expected system/operator/framework"),
         ("x2/gemm/trtllm", "expected as system one of x1, found 'x2'"),
         ("empty/gemm/trtllm", "expected as system one of x1"),
-        ("x1/moe/trtllm", "expected as operator one of attention, gemm, found 'moe'"),
+        ("x1/moes/trtllm", "expected as operator one of attention, gemm, mla, moe, found 'moes'"),
         ("x1/gemm/vllm", "expected as framework one of trtllm"),
         ("x1/gemm/trtllm/2.0", "expected as version one of 1.3.0rc20, 1.3.0rc9"),
         ("../data/x1/gemm/trtllm", "expected system/operator/framework"),
@@ -145,8 +145,9 @@ def test_layers_of_experts(package: Path) -> None:
         f"moe_tp_size=<1 values>,moe_ep_size=<1 values>,skew=<1 values>,gated=<1 values>,dtype={dtype})"
         for dtype in ("bf16", "fp8_block")
     ]
-    told = [(int(x.skew), int(x.gated), int(x.moe_tp_size), int(x.moe_ep_size)) for x in map(layer_of, columns)]
-    assert told == [(0, 1, 2, 1), (120, 0, 1, 4)]
+    layers = [layer_of(column) for column in columns]
+    told = [np.concatenate([x.skew, x.gated, x.moe_tp_size, x.moe_ep_size]).tolist() for x in layers]  # type: ignore[arg-type]
+    assert told == [[0, 1, 2, 1], [120, 0, 1, 4]]
     assert refused == {"moe with dtype nvfp4 is not modelled": 1}
     assert measured.frame["skew"].tolist() == [0, 120, 101]
 
