@@ -56,8 +56,10 @@ class Conditions:
     """Type in which activations reach a GEMM on narrower types, quantising them being timed too. None: it is not."""
     attention_module: bool = False
     """Attention rows are the module around the kernel: they include RoPE and the append to the KV cache."""
-    sustained: bool = False
-    """Kernels were repeated until clocks and power had settled at the board's limit."""
+    runs_before: float = 0.0
+    """Runs of a kernel before those that were timed; inf: so many that clocks and power had settled."""
+    runs: float = 1.0
+    """Runs that a time is the mean of."""
     eager: bool = False
     """A framework was called on an idle stream: the host's time up to the first launch is part of the row's."""
     base_clocks: bool = False
@@ -68,8 +70,8 @@ class Conditions:
     """Caches were flushed before each run: copies of operands don't matter, none is in L2."""
 
 
-ASSUMED = Conditions()
-"""Conditions of a source that no adaptor knows."""
+ASSUMED = Conditions(runs_before=5.0, runs=30.0)
+"""Conditions of a source that no adaptor knows: a loop of some tens of runs after a few to warm up."""
 
 TAKEN: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {

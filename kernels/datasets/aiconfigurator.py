@@ -7,6 +7,7 @@ follow, else the newest is read. Latencies there are milliseconds. The package i
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from simexplore.workloads.hints import did_you_mean
 
 SOURCE_PREFIX = "aic/"
 POWER_SOURCE = "aic/vllm0.22"
+WARM_UPS, RUNS = 3.0, 6.0
+"""Of a kernel, before it is timed and while it is (collector/helper.py of the same project)."""
 """Source of the tables that have watts."""
 EXAMPLE = "aiconfigurator:h200_sxm/gemm/trtllm"
 
@@ -40,13 +43,14 @@ def conditions_of(source: str, op: str) -> Conditions:
     """
     if source.startswith(f"{SOURCE_PREFIX}nccl"):
         return Conditions(launch="stream")
-    sustained = source.startswith(POWER_SOURCE)
+    runs_before = math.inf if source.startswith(POWER_SOURCE) else WARM_UPS
     if op == "moe":
-        return Conditions(launch="graph", sustained=sustained, blank_operands=experts.has_blank_weights(source))
+        blank = experts.has_blank_weights(source)
+        return Conditions(launch="graph", runs_before=runs_before, runs=RUNS, blank_operands=blank)
     if op == "gemm":
-        return replace(_copies_of(source), launch="graph", activation_dtype="bf16", sustained=sustained)
+        return replace(_copies_of(source), launch="graph", activation_dtype="bf16", runs_before=runs_before, runs=RUNS)
     module = source.startswith(f"{SOURCE_PREFIX}trtllm")
-    return Conditions(launch="graph", attention_module=module, sustained=sustained)
+    return Conditions(launch="graph", attention_module=module, runs_before=runs_before, runs=RUNS)
 
 
 def _copies_of(source: str) -> Conditions:
