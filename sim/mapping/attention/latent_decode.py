@@ -25,6 +25,8 @@ from simexplore.workloads.ops import MlaDecode
 
 WARPS = 2.0 * WARP_GROUP
 """Of a CTA: two groups, each with half of the result's features."""
+OWN_KERNELS = 3.0
+"""Of a module: rotation with append, attention, merge."""
 STAGES = 2.0
 """Tiles of latents that a CTA holds: one is computed on while the next arrives."""
 
@@ -35,7 +37,7 @@ def mla_decode_demands(op: MlaDecode, gpu: Gpu, conditions: Conditions) -> tuple
     kernels = (_decode_kernel(op, layout, gpu, conditions), _merge(op, layout, gpu))
     if not conditions.attention_module:
         return kernels
-    helpers = np.maximum(gpu.latent_kernels.decode.module_kernels - 3.0, 0.0)
+    helpers = np.maximum(gpu.latent_kernels.decode.module_kernels - OWN_KERNELS, 0.0)
     return (_rotate_and_append(op, gpu).with_extra_launches(helpers), *kernels)
 
 

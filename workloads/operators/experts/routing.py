@@ -74,8 +74,8 @@ def _balanced(tokens: int, topk: int, experts: int) -> Integers:
     rounds, rest = divmod(tokens, experts)
     token, choice = np.arange(rest)[:, None], np.arange(topk)[None, :]
     first = token if tokens >= stride else token * stride // tokens
-    loads: Integers = np.bincount(((first + choice * stride) % experts).ravel(), minlength=experts) + rounds * topk
-    return loads
+    of_rest = np.bincount(((first + choice * stride) % experts).ravel(), minlength=experts)
+    return of_rest.astype(np.int64) + rounds * topk
 
 
 def _power_law(tokens: int, topk: int, experts: int, ranks: int, exponent: float) -> Integers:
