@@ -26,6 +26,8 @@ MACHINES = st.sampled_from(
 STATES = st.sampled_from([SERVING, WARM])
 STEPS = 0.02
 """Larger tiles, more of them in flight: a step of a choice may gain so much."""
+MIXED = 0.1
+"""Loads wait as long as the share of the bytes that miss L2 says, and warm tokens make that of cold weights smaller."""
 SPLIT = 0.25
 """Decode splits by a rule of the engine, and one split less may gain so much."""
 
@@ -37,10 +39,10 @@ def seconds(op: Operator, gpu: Gpu, cache: Any = WARM) -> float:
 @settings(max_examples=150)
 @given(expert_layers(), MACHINES, STATES, st.integers(2, 5), st.sampled_from([512, 2048, 7168]))
 def test_more_tokens_are_never_faster(op: Moe, gpu: Gpu, cache: Any, factor: int, hidden: int) -> None:
-    """Of layers of sizes that there are: of a few elements, what misses L2 first may be waited for by all."""
     op = replace(op, skew=0, hidden_size=hidden, inter_size=128 * op.moe_tp_size * (1 + op.inter_size % 32))
     more = replace(op, num_tokens=op.num_tokens * factor)
-    assert seconds(more, gpu, cache) >= seconds(op, gpu, cache) * (1.0 - STEPS)
+    slack = STEPS if cache == WARM else MIXED
+    assert seconds(more, gpu, cache) >= seconds(op, gpu, cache) * (1.0 - slack)
 
 
 @settings(max_examples=100)

@@ -85,7 +85,7 @@ def _power_law(tokens: int, topk: int, experts: int, ranks: int, exponent: float
     even = np.random.default_rng(STREAM).random((DRAWS, experts))
     share = _inverse(even, exponent, least, most)
     wanted = np.rint(share / share.sum(axis=1, keepdims=True) * tokens * topk).astype(np.int64)
-    loads = np.minimum(wanted, tokens).reshape(DRAWS, ranks, experts // ranks)
+    loads: Integers = np.minimum(wanted, tokens).reshape(DRAWS, ranks, experts // ranks)
     for _ in range(ranks + 1):  # what one rank has no room for goes to the others
         lacking = tokens * topk - loads.sum(axis=(1, 2))
         if not np.any(lacking):
