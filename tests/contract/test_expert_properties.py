@@ -26,8 +26,6 @@ MACHINES = st.sampled_from(
 STATES = st.sampled_from([SERVING, WARM])
 STEPS = 0.02
 """Larger tiles, more of them in flight: a step of a choice may gain so much."""
-MIXED = 0.1
-"""Loads wait as long as the share of the bytes that miss L2 says, and warm tokens make that of cold weights smaller."""
 SPLIT = 0.25
 """Decode splits by a rule of the engine, and one split less may gain so much."""
 
@@ -36,13 +34,24 @@ def seconds(op: Operator, gpu: Gpu, cache: Any = WARM) -> float:
     return float(physics(op, gpu, Conditions(cache=cache)).time_s[0])
 
 
+LAYERS = st.builds(
+    Moe,
+    num_tokens=st.integers(1, 20_000),
+    hidden_size=st.sampled_from([2048, 4096, 7168]),
+    inter_size=st.sampled_from([1024, 1536, 4096, 14336]),
+    topk=st.integers(1, 8),
+    num_experts=st.sampled_from([32, 64, 256]),
+    gated=st.integers(0, 1),
+    dtype=st.sampled_from(["fp16", "bf16"]),
+)
+"""Of sizes that there are: products of fewer tiles than SMs wait for loads, which a second row of tiles shares."""
+
+
 @settings(max_examples=150)
-@given(expert_layers(), MACHINES, STATES, st.integers(2, 5), st.sampled_from([512, 2048, 7168]))
-def test_more_tokens_are_never_faster(op: Moe, gpu: Gpu, cache: Any, factor: int, hidden: int) -> None:
-    op = replace(op, skew=0, hidden_size=hidden, inter_size=128 * op.moe_tp_size * (1 + op.inter_size % 32))
+@given(LAYERS, MACHINES, STATES, st.integers(2, 5))
+def test_more_tokens_are_never_faster(op: Moe, gpu: Gpu, cache: Any, factor: int) -> None:
     more = replace(op, num_tokens=op.num_tokens * factor)
-    slack = STEPS if cache == WARM else MIXED
-    assert seconds(more, gpu, cache) >= seconds(op, gpu, cache) * (1.0 - slack)
+    assert seconds(more, gpu, cache) >= seconds(op, gpu, cache) * (1.0 - STEPS)
 
 
 @settings(max_examples=100)
