@@ -12,7 +12,14 @@ from types import MappingProxyType
 
 from simexplore.workloads.hints import did_you_mean, found
 from simexplore.workloads.operators.base import Amount, Count, Operator
-from simexplore.workloads.operators.collectives import AllGather, AllReduce, AllToAll, Collective, ReduceScatter
+from simexplore.workloads.operators.collectives import (
+    AllGather,
+    AllReduce,
+    AllToAll,
+    Collective,
+    CustomAllReduce,
+    ReduceScatter,
+)
 from simexplore.workloads.operators.conv import Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
@@ -32,6 +39,7 @@ from simexplore.workloads.operators.memory import (
     RmsNorm,
     SiluMul,
     Softmax,
+    StreamFma,
 )
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
@@ -52,6 +60,7 @@ __all__ = [
     "Conv2d",
     "Copy",
     "Count",
+    "CustomAllReduce",
     "Elementwise",
     "Embedding",
     "FusedMlp",
@@ -75,6 +84,7 @@ __all__ = [
     "RmsNorm",
     "SiluMul",
     "Softmax",
+    "StreamFma",
     "causal_pairs",
     "make_operator",
     "parse_operator",
@@ -96,12 +106,14 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Gelu,
     SiluMul,
     Copy,
+    StreamFma,
     Softmax,
     LayerNorm,
     RmsNorm,
     Quantize,
     Embedding,
     AllReduce,
+    CustomAllReduce,
     AllGather,
     ReduceScatter,
     AllToAll,

@@ -15,13 +15,13 @@ from simexplore.archs import units
 from simexplore.archs.schema.instructions import Instructions
 from simexplore.archs.schema.library import (
     AttentionLibrary,
+    CollectiveLibrary,
     Conversion,
     ConvLibrary,
     ExpertLibrary,
     LatentLibrary,
     Library,
 )
-from simexplore.archs.schema.machine import Machine
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.archs.schema.quantities import (
     Bytes,
@@ -42,16 +42,17 @@ from simexplore.archs.schema.quantities import (
     about,
     mistake,
 )
+from simexplore.archs.schema.silicon import Chip, Silicon
 from simexplore.errors import SimexploreError
 
 Section = TypeVar("Section", bound=Spec)
 DType = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8", "int4"]
 
 
-NOT_OF_THE_KERNELS = ("abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc")
+NOT_OF_THE_KERNELS = ("abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc", "silicon")
 """What a machine tells that changes none of its kernels."""
-_SIZE_OF_THE_NODE = {"node_gpus"}
-"""Of `links`: how many GPUs may work together, not what one of them takes."""
+_BETWEEN_GPUS: dict[str, Any] = {"links": {"node_gpus"}, "library": {"collectives"}}
+"""Of its parts, what tells of several GPUs together, not of what one of them takes."""
 
 
 class Clock(Spec):
@@ -211,7 +212,9 @@ class Power(Spec):
     clock_exponent: Annotated[float, Field(ge=2, le=4)] = about(
         "x of dynamic power proportional to clock^x, voltage following the clock", "1"
     )
-    clocked_share: Annotated[float, Field(ge=0, le=1)] = about("share of the idle power that follows the clock as dynamic power does", "1")
+    clocked_share: Annotated[float, Field(ge=0, le=1)] = about(
+        "share of the idle power that follows the clock as dynamic power does", "1"
+    )
     burst_headroom: Annotated[float, Field(ge=0, le=2)] = about(
         "power beyond the limit that a full energy budget allows, over the limit less idle", "1"
     )
@@ -240,6 +243,11 @@ class Energy(Spec):
     l2_j_per_byte: JoulesPerByte = about("per byte between L2 and SM", "J/B")
     dram_j_per_byte: JoulesPerByte = about("per byte of DRAM, memory controller and device", "J/B")
     link_j_per_byte: JoulesPerByte = about("per byte that the GPU sends over a link", "J/B")
+    operand_share: Annotated[float, Field(ge=0, le=1)] = about(
+        "share of the dynamic energy, links' apart, that comes from bits of random operands switching; absent: none",
+        "1",
+        default=0.0,
+    )
     spread: Annotated[float, Field(ge=0.01, le=1)] = about(
         "standard deviation of the logarithm of measured power about this model's", "1"
     )
@@ -253,12 +261,10 @@ class Datasheet(Spec):
     dram_bandwidth_bytes_per_s: BytesPerSecond | None = about("peak DRAM bandwidth", "B/s", default=None)
 
 
-class Gpu(Machine):
+class Gpu(Chip):
     """A GPU: hardware, launch costs, energy, and the kernels that its libraries choose from."""
 
     kind: Literal["gpu"] = about("what the file describes", "text")
-    generation: str = about("architecture generation", "text")
-    chip: str = about("die", "text")
     compute_capability: str | None = about(
         "CUDA compute capability, quoted: '9.0'; absent: it runs no CUDA", "text", default=None
     )
@@ -306,7 +312,7 @@ class Gpu(Machine):
 
     def values_of_the_kernels(self) -> dict[str, Any]:
         """What its kernels' times depend on, as plain data in SI without what is left at its default."""
-        left_out: Any = {**dict.fromkeys(NOT_OF_THE_KERNELS, True), "links": _SIZE_OF_THE_NODE}
+        left_out: Any = {**dict.fromkeys(NOT_OF_THE_KERNELS, True), **_BETWEEN_GPUS}
         return self.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
 
     def digest(self) -> str:
@@ -339,6 +345,17 @@ class Gpu(Machine):
         return self._kernels(
             self.library.elementwise.conversion, "kernel that converts", "library.elementwise.conversion"
         )
+
+    @property
+    def its_silicon(self) -> Silicon:
+        """`silicon`. Raises SimexploreError where the machine's file says nothing of its die."""
+        return self._kernels(self.silicon, "known die, so neither area nor cost", "silicon")
+
+    @property
+    def collective_library(self) -> CollectiveLibrary | None:
+        """The section of `library.collectives` for the link to the other GPUs; None: it tells nothing of it."""
+        collectives = self.library.collectives
+        return collectives.pcie if self.links.nvlink is None else collectives.nvlink
 
     def _kernels(self, section: Section | None, what: str, key: str) -> Section:
         if section is None:

@@ -13,7 +13,7 @@ from simexplore.sim.mapping.attention.decode import decode_algorithms
 from simexplore.sim.mapping.attention.latent_decode import mla_decode_demands
 from simexplore.sim.mapping.attention.latent_prefill import mla_prefill_demands
 from simexplore.sim.mapping.attention.prefill import prefill_demands
-from simexplore.sim.mapping.collective import collective_demand
+from simexplore.sim.mapping.collective import collective_algorithms
 from simexplore.sim.mapping.conv.algorithms import conv_algorithms
 from simexplore.sim.mapping.experts.moe import moe_algorithms
 from simexplore.sim.mapping.host import called
@@ -43,7 +43,6 @@ MAPPINGS: dict[type, Mapping] = {
     ops.LayerNorm: rowwise_demand,
     ops.RmsNorm: rowwise_demand,
     ops.Embedding: embedding_demand,
-    ops.Collective: collective_demand,
     ops.GridEncoding: grid_encoding_demands,
     ops.FusedMlp: fused_mlp_demands,
     ops.RayKernel: ray_kernel_demands,
@@ -51,8 +50,9 @@ MAPPINGS: dict[type, Mapping] = {
 }
 """By class; a subclass is mapped as its nearest ancestor here."""
 
-ALGORITHMS: dict[type[ops.Operator], Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] = {
+ALGORITHMS: dict[type, Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] = {
     ops.AttentionDecode: decode_algorithms,
+    ops.Collective: collective_algorithms,
     ops.Conv2d: conv_algorithms,
     ops.Gemm: gemm_algorithms,
     ops.Moe: moe_algorithms,
@@ -78,10 +78,8 @@ def algorithms_of(op: ops.Operator, gpu: Gpu, conditions: Conditions) -> tuple[A
 
     Raises SimexploreError as `demands_of` does.
     """
-    if type(op) in ALGORITHMS:
-        ways = ALGORITHMS[type(op)](op, gpu, conditions)
-    else:
-        ways = (Algorithm(demands_of(op, gpu, conditions), ANY_ROW),)
+    found = next((ALGORITHMS[ancestor] for ancestor in type(op).__mro__ if ancestor in ALGORITHMS), None)
+    ways = (Algorithm(demands_of(op, gpu, conditions), ANY_ROW),) if found is None else found(op, gpu, conditions)
     return tuple(called(way, op, gpu, conditions) for way in ways)
 
 

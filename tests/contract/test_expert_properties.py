@@ -113,10 +113,11 @@ def test_a_skewed_load_leaves_weights_unread_or_makes_a_rank_wait(skew: int) -> 
     assert seconds(replace(shared, skew=skew), gpu) > 1.5 * seconds(shared, gpu)
 
 
-def test_blank_operands_are_not_held_back_by_the_power_limit() -> None:
+def test_weights_that_hold_no_data_are_held_back_less_by_the_power_limit() -> None:
     gpu = load_arch("nvidia/h100-sxm").physics_only()
     layer = Moe(16384, 4096, 14336, 2, 8)
     real, blank = (
-        float(physics(layer, gpu, Conditions(cache=WARM, blank_operands=told)).time_s[0]) for told in (False, True)
+        float(physics(layer, gpu, Conditions(cache=WARM, runs_before=3, activity=told)).time_s[0])
+        for told in (1.0, 0.0)
     )
     assert blank < 0.95 * real

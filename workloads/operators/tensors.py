@@ -16,7 +16,15 @@ from simexplore.workloads.operators.conv import Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import Attention, AttentionPrefill, Gemm
-from simexplore.workloads.operators.memory import INDEX_BYTES, Elementwise, Embedding, Norm, Quantize, Softmax
+from simexplore.workloads.operators.memory import (
+    INDEX_BYTES,
+    Elementwise,
+    Embedding,
+    Norm,
+    Quantize,
+    Softmax,
+    StreamFma,
+)
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding
 
@@ -172,6 +180,11 @@ def _(op: Elementwise) -> Elements:
 @elements_written.register
 def _(op: Elementwise) -> Elements:
     return _numbers([op.elements] * min(int(op.outputs), 2))
+
+
+@elements_written.register
+def _(op: StreamFma) -> Elements:  # noqa: ARG001 - whatever it reads
+    return (1.0,)
 
 
 @elements_read.register

@@ -5,6 +5,7 @@ dependent memory round trips. The mappings turn it into demands.
 """
 
 from simexplore.archs.schema.library.attention import AttentionLibrary
+from simexplore.archs.schema.library.collectives import CollectiveLibrary, Collectives, CustomAllReduce
 from simexplore.archs.schema.library.conv import ConvLibrary
 from simexplore.archs.schema.library.elementwise import Conversion, ElementwiseLibrary
 from simexplore.archs.schema.library.experts import ExpertLibrary, ExpertType
@@ -15,8 +16,11 @@ from simexplore.archs.schema.quantities import Cycles, Spec, about
 
 __all__ = [
     "AttentionLibrary",
+    "CollectiveLibrary",
+    "Collectives",
     "ConvLibrary",
     "Conversion",
+    "CustomAllReduce",
     "ElementwiseLibrary",
     "ExpertLibrary",
     "ExpertType",
@@ -42,3 +46,4 @@ class Library(Spec):
     conv: ConvLibrary | None = about("convolution; absent: none", "mapping", default=None)
     moe: ExpertLibrary | None = about("layers of experts; absent: none", "mapping", default=None)
     mla: LatentLibrary | None = about("attention over a latent cache; absent: none", "mapping", default=None)
+    collectives: Collectives = about("collectives between GPUs", "mapping", default=Collectives())
