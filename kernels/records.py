@@ -14,10 +14,12 @@ from simexplore.kernels.measurement import EARLIER_SHAPES, TAKEN, Conditions, Me
 from simexplore.workloads.dtypes import DTYPES, bytes_of
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.parameters import ParameterError, parameters_of
-from simexplore.workloads.ops import FAMILIES
+from simexplore.workloads.ops import FAMILIES, AttentionDecode, MlaDecode
 
 WEIGHT_ONLY = {"int8_wo": ("bf16", "int8"), "int4_wo": ("bf16", "int4")}
 """Tables' names for a GEMM whose weights alone are quantised → (dtype multiplied, dtype of the weights)."""
+LATENT_HEAD = 576
+"""Features of a key of a latent cache: 512 compressed and 64 rotated ones."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def operator_columns(measurements: Measurements) -> tuple[list[OperatorColumn], 
     """
     columns: list[OperatorColumn] = []
     refused: Counter[str] = Counter()
-    frame = measurements.frame.reset_index(drop=True)
+    frame = _with_latent_heads(measurements.frame.reset_index(drop=True))
     keys = ["source", "op", *sorted((_text_parameters() | TAKEN.keys()) & set(frame.columns))]
     for key, rows in frame.groupby(keys, sort=False):
         values = {name: str(value) for name, value in zip(keys, key, strict=True)}
@@ -73,6 +75,17 @@ def operator_columns(measurements: Measurements) -> tuple[list[OperatorColumn], 
             earlier = _earlier_shapes(rows[good]) if conditions.eager else None
             columns.append(OperatorColumn(positions, _record(op, rows[good], dtypes), conditions, source, earlier))
     return columns, refused
+
+
+def _with_latent_heads(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of decode attention with one key head of 576 features are a latent cache's (DeepSeek-V2, section 2.1).
+
+    No other attention has such heads, and its values are the first 512 features of its keys, so they are not read.
+    """
+    if not {"kv_heads", "head_dim"} <= set(frame.columns):
+        return frame
+    latent = (frame["op"] == AttentionDecode.op) & (frame["kv_heads"] == 1) & (frame["head_dim"] == LATENT_HEAD)
+    return frame.assign(op=frame["op"].mask(latent, MlaDecode.op)) if latent.any() else frame
 
 
 def _text_parameters() -> set[str]:

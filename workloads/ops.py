@@ -21,6 +21,8 @@ from simexplore.workloads.operators.collectives import (
     ReduceScatter,
 )
 from simexplore.workloads.operators.conv import Conv2d
+from simexplore.workloads.operators.experts.moe import Moe
+from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import Attention, AttentionDecode, AttentionPrefill, Gemm, causal_pairs
 from simexplore.workloads.operators.memory import (
     Add,
@@ -67,6 +69,9 @@ __all__ = [
     "GridEncoding",
     "HostRead",
     "LayerNorm",
+    "MlaDecode",
+    "MlaPrefill",
+    "Moe",
     "Mul",
     "NaiveTiledGemm",
     "Norm",
@@ -91,6 +96,9 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Conv2d,
     AttentionPrefill,
     AttentionDecode,
+    MlaPrefill,
+    MlaDecode,
+    Moe,
     Pointwise,
     Add,
     Mul,

@@ -13,7 +13,15 @@ from pydantic import Field, model_validator
 
 from simexplore.archs import units
 from simexplore.archs.schema.instructions import Instructions
-from simexplore.archs.schema.library import AttentionLibrary, CollectiveLibrary, Conversion, ConvLibrary, Library
+from simexplore.archs.schema.library import (
+    AttentionLibrary,
+    CollectiveLibrary,
+    Conversion,
+    ConvLibrary,
+    ExpertLibrary,
+    LatentLibrary,
+    Library,
+)
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.archs.schema.quantities import (
     Bytes,
@@ -320,6 +328,16 @@ class Gpu(Chip):
     def conv_kernels(self) -> ConvLibrary:
         """`library.conv`. Raises SimexploreError where the machine has none."""
         return self._kernels(self.library.conv, "convolution kernels", "library.conv")
+
+    @property
+    def expert_kernels(self) -> ExpertLibrary:
+        """`library.moe`. Raises SimexploreError where the machine has none."""
+        return self._kernels(self.library.moe, "kernels for layers of experts", "library.moe")
+
+    @property
+    def latent_kernels(self) -> LatentLibrary:
+        """`library.mla`. Raises SimexploreError where the machine has none."""
+        return self._kernels(self.library.mla, "kernels for attention over a latent cache", "library.mla")
 
     @property
     def conversion_kernel(self) -> Conversion:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from simexplore.errors import SimexploreError
+from simexplore.kernels.datasets import aiconfigurator_experts as experts
 from simexplore.kernels.datasets.files import INSTALL, parquet
 from simexplore.kernels.measurement import POWER, TIME, Conditions, checked
 from simexplore.workloads.hints import did_you_mean
@@ -45,6 +46,9 @@ def conditions_of(source: str, op: str) -> Conditions:
         return Conditions(launch="graph")
     runs_before = math.inf if source.startswith(POWER_SOURCE) else WARM_UPS
     repeats = Conditions(runs_before=runs_before, runs=RUNS, activity=operands_of(source))
+    if op == "moe":
+        activity = 0.0 if experts.has_blank_weights(source) else operands_of(source)
+        return replace(repeats, launch="graph", activity=activity)
     if op == "gemm":
         copies = replace(_copies_of(source), runs_before=runs_before, runs=RUNS, activity=operands_of(source))
         return replace(copies, launch="graph", activation_dtype="bf16")
@@ -203,6 +207,11 @@ _TABLES = {
             "quant_scale_matrix",
             {"dtype": "quant_dtype", "rows": "m", "cols": "k"},
         ),
+    ),
+    "moe": (_Table("moe_perf.parquet", "moe", experts.MOE, experts.with_loads),),
+    "mla": (
+        _Table("context_mla_perf.parquet", "mla_prefill", experts.MLA, _add_earlier_tokens),
+        _Table("generation_mla_perf.parquet", "mla_decode", experts.MLA, _add_earlier_tokens),
     ),
     "comm": (
         _Table(

@@ -9,7 +9,7 @@ from simexplore.sim.conditions import CacheState
 from simexplore.sim.demand import FloatArray
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.base import Amount
-from simexplore.workloads.ops import Attention, Gemm, GridEncoding, Operator
+from simexplore.workloads.ops import Attention, Gemm, GridEncoding, MlaDecode, Moe, Operator
 
 
 def least_seconds(op: Operator, gpu: Gpu, cache: CacheState) -> FloatArray:
@@ -32,7 +32,9 @@ def _read_bytes(op: Operator) -> Amount:
 
 
 def _kept_bytes(op: Operator) -> Amount:
-    """The operand that a framework keeps: a GEMM's B, an attention's cache."""
+    """The operand that a framework keeps: a GEMM's B, experts' weights, an attention's cache."""
     if isinstance(op, Gemm):
         return bytes_of(op.weight_dtype or op.dtype) * op.batch * op.k * op.n
-    return op.kv_bytes if isinstance(op, Attention) else 0.0
+    if isinstance(op, Moe):
+        return op.weight_bytes
+    return op.kv_bytes if isinstance(op, Attention | MlaDecode) else 0.0

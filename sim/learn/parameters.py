@@ -167,6 +167,53 @@ CONV = Group(
     ),
 )
 
+EXPERTS = Group(
+    ops=("moe",),
+    parameters=(
+        Parameter("library.moe.route_round_trips", 0.1, 10.0),
+        Parameter("library.moe.route_instructions", 0.1, 40.0),
+        Parameter("library.moe.l2_rate", 0.3, 3.0),
+        Parameter("library.moe.dram_rate", 0.6, 1.5),
+        Parameter("library.moe.sum_cost", 0.5, 10.0),
+        *(
+            parameter
+            for kind in ("wide", "narrow", "block")
+            for parameter in (
+                Parameter(f"library.moe.{kind}.kernels", 0.1, 10.0),
+                Parameter(f"library.moe.{kind}.tensor_efficiency", 0.2, 1.2, most=1.0),
+                Parameter(f"library.moe.{kind}.dram_overlap_exponent", 0.25, 4.0, least=1.0, most=12.0),
+                Parameter(f"library.moe.{kind}.stream_rate", 0.1, 1.5),
+            )
+        ),
+    ),
+)
+
+LATENT_PREFILL = Group(
+    ops=("mla_prefill",),
+    parameters=(
+        Parameter("library.mla.prefill.overlap_exponent", 0.8, 8.0, least=1.0),
+        Parameter("library.mla.prefill.round_trips", 0.1, 10.0),
+        Parameter("library.mla.prefill.step_round_trips", 0.02, 20.0),
+        Parameter("library.mla.prefill.module_kernels", 0.3, 5.0),
+        Parameter("library.mla.prefill.tensor_efficiency", 0.3, 1.2, most=1.0),
+    ),
+)
+
+LATENT_DECODE = Group(
+    ops=("mla_decode",),
+    parameters=(
+        Parameter("library.mla.decode.round_trips", 0.1, 10.0),
+        Parameter("library.mla.decode.step_round_trips", 0.02, 20.0),
+        Parameter("library.mla.decode.merge_round_trips", 0.1, 10.0),
+        Parameter("library.mla.decode.module_kernels", 0.3, 5.0),
+        Parameter("library.mla.decode.dram_rate", 0.6, 1.5),
+        Parameter("library.mla.decode.tensor_efficiency", 0.3, 1.2, most=1.0),
+        Parameter("library.mla.decode.overlap_exponent", 0.25, 4.0, least=1.0),
+    ),
+)
+
+LATENT = (LATENT_PREFILL, LATENT_DECODE)
+
 _COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "alltoall")
 
 NVLINK = Group(
@@ -213,5 +260,5 @@ CUSTOM = Group(
 )
 """Engines' own all-reduces: what one engine's rows don't see of another's stays."""
 
-GROUPS = (STREAMS, GEMM, ELEMENTWISE, NARROW_GEMM, PREFILL, DECODE, NARROW_DECODE, CONV)
+GROUPS = (STREAMS, GEMM, ELEMENTWISE, NARROW_GEMM, PREFILL, DECODE, NARROW_DECODE, CONV, EXPERTS, *LATENT)
 """In the order of fitting."""

@@ -10,9 +10,12 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand
 from simexplore.sim.mapping.attention.decode import decode_algorithms
+from simexplore.sim.mapping.attention.latent_decode import mla_decode_demands
+from simexplore.sim.mapping.attention.latent_prefill import mla_prefill_demands
 from simexplore.sim.mapping.attention.prefill import prefill_demands
 from simexplore.sim.mapping.collective import collective_algorithms
 from simexplore.sim.mapping.conv.algorithms import conv_algorithms
+from simexplore.sim.mapping.experts.moe import moe_algorithms
 from simexplore.sim.mapping.host import called
 from simexplore.sim.mapping.matmul.gemm import gemm_candidates, gemm_demands
 from simexplore.sim.mapping.matmul.gemv import gemm_algorithms
@@ -32,6 +35,8 @@ MAPPINGS: dict[type, Mapping] = {
     ops.Gemm: gemm_demands,
     ops.NaiveTiledGemm: naive_gemm_demand,
     ops.AttentionPrefill: prefill_demands,
+    ops.MlaPrefill: mla_prefill_demands,
+    ops.MlaDecode: mla_decode_demands,
     ops.Quantize: quantize_demand,
     ops.Elementwise: elementwise_demand,
     ops.Softmax: rowwise_demand,
@@ -50,11 +55,13 @@ ALGORITHMS: dict[type, Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] 
     ops.Collective: collective_algorithms,
     ops.Conv2d: conv_algorithms,
     ops.Gemm: gemm_algorithms,
+    ops.Moe: moe_algorithms,
 }
 """Families for which the library has several algorithms, of different kernels."""
 
 
 CHOICES: dict[type[ops.Operator], Callable[[Any, Gpu], int]] = {
+    ops.Moe: lambda _op, gpu: len(gpu.expert_kernels.tiles),
     ops.Conv2d: gemm_candidates,
     ops.Gemm: gemm_candidates,
 }

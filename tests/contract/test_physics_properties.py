@@ -68,7 +68,8 @@ def test_more_bandwidth_is_never_slower(
 def test_more_sms_are_never_slower(gpu: Gpu, op: ops.Operator, factor: float, cache: CacheState) -> None:
     gpu = with_one_decode_kernel(gpu)
     larger = with_values(gpu, sm__count=int(gpu.sm.count * factor))
-    slack = SPLIT_BY_RULE if isinstance(op, ops.AttentionDecode) else ROWS_IN_FLIGHT.get(op.op, slack_of(op, cache))
+    split = isinstance(op, ops.AttentionDecode | ops.MlaDecode)
+    slack = SPLIT_BY_RULE if split else ROWS_IN_FLIGHT.get(op.op, slack_of(op, cache))
     assert seconds(op, larger, cache) <= seconds(op, gpu, cache) * (1.0 + slack)
 
 

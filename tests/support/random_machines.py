@@ -68,12 +68,51 @@ def prefills(draw: st.DrawFn) -> ops.AttentionPrefill:
     )
 
 
+@st.composite
+def expert_layers(draw: st.DrawFn) -> ops.Moe:
+    ranks, shares = draw(st.sampled_from([1, 2, 8])), draw(st.sampled_from([1, 4]))
+    experts = ranks * draw(st.sampled_from([1, 4, 32]))
+    return ops.Moe(
+        num_tokens=draw(ODD_SIZES),
+        hidden_size=draw(ODD_SIZES),
+        inter_size=shares * draw(st.integers(1, 4096)),
+        topk=draw(st.integers(1, min(experts, 8))),
+        num_experts=experts,
+        moe_tp_size=shares,
+        moe_ep_size=ranks,
+        skew=draw(st.sampled_from([0, 101, 120])),
+        gated=draw(st.integers(0, 1)),
+        dtype="fp16",
+    )
+
+
+@st.composite
+def latent_prefills(draw: st.DrawFn) -> ops.MlaPrefill:
+    seq_q = draw(st.integers(1, 4096))
+    return ops.MlaPrefill(
+        batch=draw(st.integers(1, 64)),
+        heads=draw(st.integers(1, 128)),
+        seq_q=seq_q,
+        seq_kv=seq_q + draw(st.integers(0, 4096)),
+        dtype="fp16",
+    )
+
+
 def operators() -> st.SearchStrategy[ops.Operator]:
     """One operator of any family that runs on one GPU, of a type that all shipped GPUs have."""
     rows_and_columns = {"rows": ODD_SIZES, "cols": ODD_SIZES, "dtype": st.just("fp16")}
     families: list[st.SearchStrategy[Any]] = [
         st.builds(ops.Gemm, m=ODD_SIZES, n=ODD_SIZES, k=ODD_SIZES, dtype=st.sampled_from(["fp16", "fp32"])),
         prefills(),
+        expert_layers(),
+        latent_prefills(),
+        st.builds(
+            ops.MlaDecode,
+            batch=st.integers(1, 256),
+            heads=st.integers(1, 128),
+            seq_kv=ODD_SIZES,
+            dtype=st.just("fp16"),
+        ),
         attention_heads().flatmap(
             lambda heads: st.builds(
                 ops.AttentionDecode,
@@ -151,6 +190,10 @@ def any_operators(
             values[more] += values[less]
     if "finest" in values:
         values |= {"dims": 2 + values["dims"] % 2, "levels": 1 + values["levels"] % 16, "log2_entries": 19}
+    if "moe_ep_size" in values:
+        values |= {"moe_ep_size": 1 + values["moe_ep_size"] % 8, "topk": 1 + values["topk"] % 8}
+        values |= {"num_experts": 8 * values["moe_ep_size"] * (1 + values["num_experts"] % 8)}
+        values |= {"inter_size": values["inter_size"] * values["moe_tp_size"], "gated": values["gated"] % 2}
     op: ops.Operator = record(**values)
     try:
         op.validate()

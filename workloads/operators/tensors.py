@@ -13,6 +13,8 @@ from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.collectives import AllGather, Collective, ReduceScatter
 from simexplore.workloads.operators.conv import Conv2d
+from simexplore.workloads.operators.experts.moe import Moe
+from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import Attention, AttentionPrefill, Gemm
 from simexplore.workloads.operators.memory import (
     INDEX_BYTES,
@@ -105,6 +107,54 @@ def _(op: Attention) -> Elements:
 def _(op: Attention) -> Elements:
     tokens = op.seq_q if isinstance(op, AttentionPrefill) else 1
     return _numbers((op.batch * op.heads * op.head_dim * tokens,))
+
+
+@operand_bytes.register
+def _(op: MlaPrefill | MlaDecode) -> Mapping[str, float]:
+    """Prefill reads keys and values that were expanded for it; decode reads the cache."""
+    keys = "keys_and_values" if isinstance(op, MlaPrefill) else "kv_cache"
+    return {"queries": float(op.query_bytes), keys: float(op.kv_bytes)}
+
+
+@elements_read.register
+def _(op: MlaPrefill) -> Elements:
+    """Queries; keys and values of all heads; the rotated part of keys, which heads share."""
+    tokens, queries = op.batch * op.seq_kv, op.batch * op.seq_q * op.heads
+    keys, values = tokens * op.heads * op.nope_dim, tokens * op.heads * op.v_dim
+    return _numbers((queries * (op.nope_dim + op.rope_dim), keys, values, tokens * op.rope_dim))
+
+
+@elements_read.register
+def _(op: MlaDecode) -> Elements:
+    """Queries in the space of the latents and their rotated part; the new tokens' latents, the same two."""
+    parts = (op.kv_lora_rank, op.rope_dim)
+    return _numbers((*(op.batch * op.heads * part for part in parts), *(op.batch * part for part in parts)))
+
+
+@elements_written.register
+def _(op: MlaPrefill) -> Elements:
+    return _numbers((op.batch * op.heads * op.seq_q * op.v_dim,))
+
+
+@elements_written.register
+def _(op: MlaDecode) -> Elements:
+    return _numbers((op.batch * op.heads * op.kv_lora_rank,))
+
+
+@operand_bytes.register
+def _(op: Moe) -> Mapping[str, float]:
+    return {"tokens": float(op.output_bytes), "weights": float(op.weight_bytes)}
+
+
+@elements_read.register
+def _(op: Moe) -> Elements:
+    """Tokens, and a logit of each for each expert."""
+    return _numbers((op.num_tokens * op.hidden_size, op.num_tokens * op.num_experts))
+
+
+@elements_written.register
+def _(op: Moe) -> Elements:
+    return _numbers((op.num_tokens * op.hidden_size,))
 
 
 @operand_bytes.register

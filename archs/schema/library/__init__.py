@@ -8,7 +8,9 @@ from simexplore.archs.schema.library.attention import AttentionLibrary
 from simexplore.archs.schema.library.collectives import CollectiveLibrary, Collectives, CustomAllReduce
 from simexplore.archs.schema.library.conv import ConvLibrary
 from simexplore.archs.schema.library.elementwise import Conversion, ElementwiseLibrary
+from simexplore.archs.schema.library.experts import ExpertLibrary, ExpertType
 from simexplore.archs.schema.library.gemm import GemmLibrary
+from simexplore.archs.schema.library.latent import LatentLibrary
 from simexplore.archs.schema.library.menus import Exponent, Patch, ShapeRange, Tile
 from simexplore.archs.schema.quantities import Cycles, Spec, about
 
@@ -20,7 +22,10 @@ __all__ = [
     "Conversion",
     "CustomAllReduce",
     "ElementwiseLibrary",
+    "ExpertLibrary",
+    "ExpertType",
     "GemmLibrary",
+    "LatentLibrary",
     "Library",
     "Patch",
     "ShapeRange",
@@ -39,4 +44,6 @@ class Library(Spec):
     elementwise: ElementwiseLibrary = about("elementwise and row-wise kernels", "mapping")
     attention: AttentionLibrary | None = about("attention; absent: none", "mapping", default=None)
     conv: ConvLibrary | None = about("convolution; absent: none", "mapping", default=None)
+    moe: ExpertLibrary | None = about("layers of experts; absent: none", "mapping", default=None)
+    mla: LatentLibrary | None = about("attention over a latent cache; absent: none", "mapping", default=None)
     collectives: Collectives = about("collectives between GPUs", "mapping", default=Collectives())

@@ -128,7 +128,7 @@ def _work(op: Gemm, tried: _Candidates, traffic: operands.DramTraffic, ctas: Flo
     k_of_step, steps = gpu.library.gemm.pipeline.k_tile_bytes / element, tried.by_split(of_k.steps)
     operations = tried.by_tile(2.0 * tiles.computed * k_of_step) * steps
     covered = (m / tried.rows, n / tried.columns)
-    width = _fetched_width(tiles, covered, (tried.rows, tried.columns), gpu)
+    width = fetched_width(tiles, covered, (tried.rows, tried.columns), gpu)
     results = tried.by_tile(m * n / (tried.rows * tried.columns))
     # A partial sum is written and read once more.
     written = tried.by_split(of_k.result_bytes + _of_splits(of_k, 2.0 * PARTIAL_SUM_BYTES))
@@ -213,7 +213,7 @@ def _of_splits(of_k: _Splits, value: float | FloatArray) -> FloatArray:
     return np.where(of_k.splits > 1.0, value, 0.0)
 
 
-def _fetched_width(
+def fetched_width(
     tiles: Tiles, covered: tuple[FloatArray, FloatArray], grid: tuple[FloatArray, FloatArray], gpu: Gpu
 ) -> FloatArray:
     """Rows of A and columns of B that a CTA draws from L2: those that exist, the longer side shared in a cluster.

@@ -93,6 +93,21 @@ def tiles_of(m: FloatArray, n: FloatArray, dtype: str, gpu: Gpu) -> Tiles:
     return _side_by_side(straight, replace(turned, m=turned.n, n=turned.m))
 
 
+def grouped_tiles(tiles: tuple[Tile, ...], dtype: str, gpu: Gpu) -> Tiles:
+    """Kernels of grouped products, by tokens x features; tensor instructions have their rows along the features.
+
+    Few tokens an expert are usual, and an instruction has fewer columns than rows (CUTLASS, swapped operands).
+    Raises SimexploreError where the GPU has no unit for the type.
+    """
+    tokens, features = _menu(tiles)
+    if dtype not in gpu.sm.tensor_ops_per_clk:
+        return _on_fma_pipes(tokens, features, dtype, gpu)
+    if gpu.library.gemm.tensor.reads_registers:
+        return _with_mma_sync(tokens, features, dtype, gpu)
+    turned = _with_wgmma(features, tokens, dtype, gpu)
+    return replace(turned, m=turned.n, n=turned.m)
+
+
 def _narrowed(columns: FloatArray, extent: FloatArray) -> FloatArray:
     """The narrowest tile, in wgmma's steps of 8 columns, that covers `extent` with no more tiles than `columns`."""
     tiles = np.ceil(extent / columns)

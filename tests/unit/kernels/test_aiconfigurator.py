@@ -10,6 +10,8 @@ import pytest
 
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import aiconfigurator, read_measurements
+from simexplore.kernels.records import OperatorColumn, operator_columns
+from simexplore.workloads.ops import MlaDecode, MlaPrefill, Moe
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "measured"
 
@@ -40,6 +42,15 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("x1/attention/vllm/1.0", "context_attention", isl=[16], step=[0], latency=[0.01], **attention)
     generation = pd.DataFrame({**attention, "isl": [1], "step": [31], "window_size": [128], "latency": [0.02]})
     generation.to_parquet(root / "x1/attention/vllm/1.0/generation_attention_perf.parquet")
+    layer = {"device": "NVIDIA X1", "num_tokens": 8, "hidden_size": 64, "inter_size": 128, "topk": 2, "num_experts": 8}
+    spread = {"distribution": ["balanced", "power_law_1.2", "power_law_1.01"], "latency": [0.1, 0.2, 0.3]}
+    kernels = {"moe_dtype": ["bfloat16", "fp8_block", "nvfp4"], "kernel_source": ["cutlass", "x_nongated", "cutlass"]}
+    write("x1/moe/trtllm/1.0", "moe", moe_tp_size=[2, 1, 1], moe_ep_size=[1, 4, 1], **layer, **spread, **kernels)
+    write("x1/moe/trtllm/0.9", "moe", moe_tp_size=1, moe_ep_size=1, **layer, **{**spread, "distribution": "zipf"})
+    latent = {"device": "NVIDIA X1", "mla_dtype": "bfloat16", "kv_cache_dtype": ["fp8"], "num_heads": 16}
+    write("x1/mla/sglang/1.0", "context_mla", **latent, batch_size=2, isl=16, step=0, latency=0.01)
+    generation = pd.DataFrame({**latent, "batch_size": 4, "isl": 1, "step": 31, "latency": 0.02})
+    generation.to_parquet(root / "x1/mla/sglang/1.0/generation_mla_perf.parquet")
     (root / "empty").mkdir()
     monkeypatch.setattr(aiconfigurator, "data_folder", lambda: root)
     return root
@@ -71,7 +82,7 @@ def test_attention_is_prefill_and_decode_and_steps_are_earlier_tokens(package: P
         ("x1", "expected system/operator/framework"),
         ("x2/gemm/trtllm", "expected as system one of x1, found 'x2'"),
         ("empty/gemm/trtllm", "expected as system one of x1"),
-        ("x1/moe/trtllm", "expected as operator one of attention, gemm, found 'moe'"),
+        ("x1/moes/trtllm", "expected as operator one of attention, gemm, mla, moe, found 'moes'"),
         ("x1/gemm/vllm", "expected as framework one of trtllm"),
         ("x1/gemm/trtllm/2.0", "expected as version one of 1.3.0rc20, 1.3.0rc9"),
         ("../data/x1/gemm/trtllm", "expected system/operator/framework"),
@@ -124,3 +135,51 @@ def test_rows_exported_by_others_have_the_same_times(exported: str, name: str, o
     both = theirs.merge(ours, on=KEYS[operator], suffixes=("_theirs", "_ours"))
     assert len(both) == len(theirs)
     np.testing.assert_allclose(both["time_us_ours"], both["time_us_theirs"], rtol=1e-4)
+
+
+def test_layers_of_experts(package: Path) -> None:
+    measured = read_measurements("aiconfigurator:x1/moe/trtllm/1.0")
+    columns, refused = operator_columns(measured)
+    assert [column.record.describe() for column in columns] == [
+        "moe(num_tokens=<1 values>,hidden_size=<1 values>,inter_size=<1 values>,topk=<1 values>,num_experts=<1 values>,"
+        f"moe_tp_size=<1 values>,moe_ep_size=<1 values>,skew=<1 values>,gated=<1 values>,dtype={dtype})"
+        for dtype in ("bf16", "fp8_block")
+    ]
+    layers = [layer_of(column) for column in columns]
+    told = [np.concatenate([x.skew, x.gated, x.moe_tp_size, x.moe_ep_size]).tolist() for x in layers]  # type: ignore[arg-type]
+    assert told == [[0, 1, 2, 1], [120, 0, 1, 4]]
+    assert refused == {"moe with dtype nvfp4 is not modelled": 1}
+    assert measured.frame["skew"].tolist() == [0, 120, 101]
+
+
+def layer_of(column: OperatorColumn) -> Moe:
+    assert isinstance(column.record, Moe)
+    return column.record
+
+
+def test_loads_of_an_unknown_name_are_said(package: Path) -> None:
+    table = package / "x1/moe/trtllm/0.9/moe_perf.parquet"
+    frame = pd.read_parquet(table).assign(moe_dtype="bfloat16", kernel_source="cutlass")
+    frame.to_parquet(table)
+    with pytest.raises(SimexploreError, match=r"expected as distribution balanced or power_law_1.2, found 'zipf'"):
+        read_measurements("aiconfigurator:x1/moe/trtllm/0.9")
+
+
+def test_latent_attention(package: Path) -> None:
+    columns, _ = operator_columns(read_measurements("aiconfigurator:x1/mla/sglang"))
+    prefill, decode = (column.record for column in columns)
+    assert isinstance(prefill, MlaPrefill)
+    assert isinstance(decode, MlaDecode)
+    assert (prefill.batch, prefill.heads, prefill.seq_q, prefill.seq_kv, prefill.kv_dtype) == (2, 16, 16, 16, "fp8")
+    assert (decode.batch, decode.heads, decode.seq_kv, decode.dtype) == (4, 16, 32, "bf16")
+
+
+def test_blank_weights_are_those_of_collectors_that_fill_none() -> None:
+    found = {source: aiconfigurator.conditions_of(f"aic/{source}", "moe").activity for source in SOURCES}
+    assert found == {"trtllm1.3.0rc20": 0.0, "vllm0.24.0": 0.0, "sglang0.5.14": 1.0}
+    assert aiconfigurator.conditions_of("aic/trtllm1.3.0rc20", "gemm").activity == 1.0
+    assert aiconfigurator.conditions_of("aic/trtllm1.3.0rc20", "mla_decode").attention_module
+    assert not aiconfigurator.conditions_of("aic/sglang0.5.14", "mla_decode").attention_module
+
+
+SOURCES = ("trtllm1.3.0rc20", "vllm0.24.0", "sglang0.5.14")

@@ -1,0 +1,163 @@
+"""Grouped matrix products → a kernel demand: one product an expert, all in one launch, with every tile of the menu.
+
+A CTA computes a tile of one expert's result, in steps of `k_tile_bytes` as a GEMM's CTA does (`matmul.gemm`). Tiles
+cover each expert's tokens by themselves, so few tokens an expert leave most of a high tile empty.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.library import ExpertType
+from simexplore.sim.demand import Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
+from simexplore.sim.hardware.cache import hit_share
+from simexplore.sim.mapping.columns import ceil_div, constant
+from simexplore.sim.mapping.matmul.gemm import fetched_width
+from simexplore.sim.mapping.matmul.tiles import Tiles, grouped_tiles
+from simexplore.sim.mapping.traffic import warm_share, written_back_share
+from simexplore.workloads.dtypes import bytes_of
+
+BLOCK = "_block"
+"""End of the names of types with scales of blocks."""
+WIDE_BYTES = 2.0
+"""Of an element that is multiplied as tokens come."""
+
+
+class Group(NamedTuple):
+    """The products of all experts; arrays of shape (rows, 1) but for `tiles`."""
+
+    name: str
+    pairs: FloatArray
+    """Rows of all results: a token and one of its experts each."""
+    active: FloatArray
+    """Experts that have any."""
+    tiles: FloatArray
+    """Tiles along the rows, of all experts, for each tile of the menu; (rows, tiles)."""
+    n: FloatArray
+    """Columns of a result."""
+    k: FloatArray
+    dtype: str
+    output_dtype: str
+    input_copies: float | FloatArray
+    """Copies of the rows that runs rotate over; 1 also of those that were written just before."""
+    weight_copies: float | FloatArray
+    """Copies of the weights that runs rotate over."""
+    between_bytes: FloatArray
+    """What is touched between two reads of the weights, beside them [B]."""
+    added_to: FloatArray | None = None
+    """Rows of the result where those of a token's experts are added up in place; None: each has a row of its own."""
+
+    @property
+    def weight_bytes(self) -> FloatArray:
+        """Weights of the experts that have rows [B]."""
+        return self.active * self.n * self.k * bytes_of(self.dtype)
+
+
+def grouped_demand(group: Group, gpu: Gpu) -> KernelDemand:
+    """The kernel with all tiles of the menu as candidates.
+
+    Raises SimexploreError where the GPU has no unit for the type.
+    """
+    library, of_type = gpu.expert_kernels, expert_type(group.dtype, gpu)
+    tiles = grouped_tiles(library.tiles, tensor_type(group.dtype), gpu)
+    columns = ceil_div(group.n, tiles.n)
+    ctas = group.tiles * columns
+    return KernelDemand(
+        kernel=group.name,
+        grid=Grid(
+            ctas=ctas,
+            warps_per_cta=tiles.warps,
+            registers_per_thread=tiles.registers,
+            shared_bytes_per_cta=tiles.stages * tiles.stage_bytes,
+        ),
+        work=_work(group, tiles, columns, ctas, gpu),
+        latency=_latency(group, tiles, gpu),
+        overlap=Overlap(
+            sm_l2=gpu.library.gemm.tensor.overlap_exponent,
+            dram=of_type.dram_overlap_exponent,
+            tensor_efficiency=of_type.tensor_efficiency,
+            l2_rate=library.l2_rate,
+            dram_rate=library.dram_rate,
+            epilogue_efficiency=gpu.library.gemm.epilogue_efficiency,
+            wave_exposure=gpu.library.gemm.wave_exposure,
+        ),
+        choice=Choice(label=(tiles.m, tiles.n)),
+    )
+
+
+def tensor_type(dtype: str) -> str:
+    """The type that is multiplied: scales of blocks are applied to sums."""
+    return dtype.removesuffix(BLOCK)
+
+
+def expert_type(dtype: str, gpu: Gpu) -> ExpertType:
+    """What the engine's layers of weights of a type have of their own."""
+    library = gpu.expert_kernels
+    if dtype.endswith(BLOCK):
+        return library.block
+    return library.narrow if bytes_of(dtype) < WIDE_BYTES else library.wide
+
+
+def _steps(group: Group, gpu: Gpu) -> FloatArray:
+    return ceil_div(group.k * bytes_of(group.dtype), gpu.library.gemm.pipeline.k_tile_bytes)
+
+
+def _work(group: Group, tiles: Tiles, columns: FloatArray, ctas: FloatArray, gpu: Gpu) -> Work:
+    """What a CTA does: its tile over all of k, of which the rows that exist are read and written."""
+    element = bytes_of(group.dtype)
+    k = _steps(group, gpu) * gpu.library.gemm.pipeline.k_tile_bytes / element
+    high, wide = group.pairs / group.tiles, group.n / columns
+    cost = 1.0 if group.added_to is None else gpu.expert_kernels.sum_cost
+    written = high * wide * bytes_of(group.output_dtype) * cost
+    fetched = fetched_width(tiles, (high, wide), (group.tiles / np.maximum(group.active, 1.0), columns), gpu)
+    read, result = _dram_bytes(group, columns, gpu)
+    operations, nothing = 2.0 * tiles.computed * k, constant(0.0)
+    return Work(
+        tensor_dtype=tensor_type(group.dtype),
+        fma_dtype="fp32" if tiles.on_tensor_cores else group.dtype,
+        tensor_ops=operations if tiles.on_tensor_cores else nothing,
+        fma_ops=nothing if tiles.on_tensor_cores else operations,
+        shared_bytes=tiles.shared_bytes_per_k * k,
+        l2_read_bytes=fetched * group.k * element,
+        l2_write_bytes=written,
+        dram_read_bytes=read / ctas,
+        dram_write_bytes=result / ctas,
+        epilogue_bytes=written,
+    )
+
+
+def _dram_bytes(group: Group, columns: FloatArray, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
+    """DRAM bytes read and written; experts come one after another, each as a GEMM's tiles do (`matmul.operands`).
+
+    Passes over an expert's rows and weights after the first hit L2 as far as those in flight fit it.
+    """
+    library, element = gpu.library.gemm.memory, bytes_of(group.dtype)
+    active = np.maximum(group.active, 1.0)
+    a, b = group.pairs * group.k * element, group.weight_bytes
+    c = (group.pairs if group.added_to is None else group.added_to) * group.n * bytes_of(group.output_dtype)
+    rows = group.tiles / active
+    at_once = np.maximum(gpu.sm.count / np.maximum(rows * columns, 1.0), 1.0)  # experts whose tiles are in flight
+    square = np.sqrt(gpu.sm.count / at_once)
+    high = np.clip(square, 1.0, rows)
+    wide = np.clip(gpu.sm.count / high, 1.0, columns)
+    missing = 1.0 - hit_share(at_once * (a + b) / active, gpu, library.l2_share)
+    again = np.minimum(a * (columns / wide - 1.0), b * np.maximum(rows / high - 1.0, 0.0)) * missing
+    warm_a = warm_share(a, group.input_copies, c, gpu, library.l2_share)
+    warm_b = warm_share(b, group.weight_copies, group.between_bytes, gpu, library.l2_share)
+    read = a * (1.0 - warm_a) + b * (1.0 - warm_b) + again
+    return read, c * written_back_share(a + c, gpu, library.dirty_share)
+
+
+def _latency(group: Group, tiles: Tiles, gpu: Gpu) -> Latency:
+    library, hit = gpu.library.gemm, gpu.l2.mean_latency_cycles
+    ahead = tiles.stages - 1.0  # the stage that is computed on is not in flight
+    return Latency(
+        bytes_in_flight=library.pipeline.flight_share * ahead * tiles.stage_bytes,
+        chain_cycles=tiles.chain_cycles * _steps(group, gpu),
+        exposed_cycles=constant(hit + gpu.library.barrier_cycles),
+        ramp_cycles=library.memory.cold_round_trips * gpu.dram.latency_cycles,
+        setup_cycles=constant(gpu.expert_kernels.setup_round_trips * hit),
+    )

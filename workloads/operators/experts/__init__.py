@@ -1,0 +1,1 @@
+"""Layers of experts: who gets which token, and the record of one."""
