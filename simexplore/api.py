@@ -18,7 +18,7 @@ from simexplore.kernels.measuring import measure_suite
 from simexplore.sim.compare import comparison as comparing
 from simexplore.sim.conditions import CacheState, Conditions, Launch, PowerState
 from simexplore.sim.estimate.graphs import Estimate, estimate_graph, paused_w
-from simexplore.sim.hardware.duty import Period
+from simexplore.sim.hardware.boards.duty import Period
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.probes import Probe
 from simexplore.sim.play.result import DutyCycle, Run
@@ -105,7 +105,7 @@ def simulate(
         allow_overflow: let the run hold more than the machine's memory.
         power: what of the boards' energy budgets is there when the work begins. `serving`: what the same work leaves
             there, done for a while; `sustained`: nothing; `burst`: all of it, the machine was idle; a `Period` of
-            `sim.hardware.duty`: what the work leaves there that is done once in it.
+            `sim.hardware.boards.duty`: what the work leaves there that is done once in it.
         repeat: how often the work is done, one run after the other; the result is of all of them.
 
     Raises:

@@ -1,0 +1,1 @@
+"""What a board does beside running work: pauses between pieces of it."""
