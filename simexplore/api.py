@@ -18,13 +18,14 @@ from simexplore.kernels.measuring import measure_suite
 from simexplore.sim.compare import comparison as comparing
 from simexplore.sim.conditions import CacheState, Conditions, Launch, PowerState
 from simexplore.sim.estimate.graphs import Estimate, estimate_graph, paused_w
-from simexplore.sim.hardware.boards.duty import Period
+from simexplore.sim.hardware.duty import Period
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.probes import Probe
 from simexplore.sim.play.result import DutyCycle, Run
 from simexplore.workloads import catalog
 from simexplore.workloads.graph import Graph, single
 from simexplore.workloads.graph_data import GraphDataError, from_data
+from simexplore.workloads.importers import huggingface
 from simexplore.workloads.ops import FAMILIES, Operator, parse_operator
 
 if TYPE_CHECKING:
@@ -37,11 +38,12 @@ AnyMeasured = Measurements | str | Path
 
 
 def load_workload(work: AnyWork, params: Mapping[str, object] | None = None) -> Graph:
-    """The graph of a workload by name, of a YAML file, or of one operator.
+    """The graph of a workload by name, of a model's `config.json`, of a YAML file, or of one operator.
 
     Args:
-        work: `llm/llama-3-8b/decode`, `mine.yaml`, `gemm(m=16,n=4096,k=4096)`, or a graph or operator as it is.
-        params: parameters of a workload by name; nothing else takes any.
+        work: `llm/llama-3-8b/decode`, `hf:path/to/config.json/decode`, `mine.yaml`, `gemm(m=16,n=4096,k=4096)`, or a
+            graph or operator as it is.
+        params: parameters of a workload by name or of a model; nothing else takes any.
 
     Raises:
         SimexploreError: unknown name or parameter, or a fault in the file, named by file, line and key.
@@ -50,8 +52,10 @@ def load_workload(work: AnyWork, params: Mapping[str, object] | None = None) -> 
         return work
     if isinstance(work, Operator):
         return single(work)
-    is_file = isinstance(work, Path) or work.endswith((".yaml", ".yml"))
     text = str(work)
+    if isinstance(work, str) and text.startswith(huggingface.PREFIX):
+        return huggingface.build(text, params or {})
+    is_file = isinstance(work, Path) or work.endswith((".yaml", ".yml"))
     if not is_file and "(" not in text and text not in FAMILIES:
         _refuse_loose_operator(text)
         return catalog.build(text, params)
@@ -105,7 +109,7 @@ def simulate(
         allow_overflow: let the run hold more than the machine's memory.
         power: what of the boards' energy budgets is there when the work begins. `serving`: what the same work leaves
             there, done for a while; `sustained`: nothing; `burst`: all of it, the machine was idle; a `Period` of
-            `sim.hardware.boards.duty`: what the work leaves there that is done once in it.
+            `sim.hardware.duty`: what the work leaves there that is done once in it.
         repeat: how often the work is done, one run after the other; the result is of all of them.
 
     Raises:

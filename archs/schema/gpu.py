@@ -235,7 +235,7 @@ class Energy(Spec):
     l2_j_per_byte: JoulesPerByte = about("per byte between L2 and SM", "J/B")
     dram_j_per_byte: JoulesPerByte = about("per byte of DRAM, memory controller and device", "J/B")
     link_j_per_byte: JoulesPerByte = about("per byte that the GPU sends over a link", "J/B")
-    operand_share: Share = about(
+    operand_share: Annotated[float, Field(ge=0, le=1)] = about(
         "share of the dynamic energy, links' apart, that comes from bits of random operands switching; absent: none",
         "1",
         default=0.0,

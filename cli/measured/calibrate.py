@@ -131,3 +131,8 @@ def _print(result: Calibrated) -> None:
     if (watts := result.watts) is not None:
         error, inside = (watts.mape, watts.coverage) if watts.held_out else (None, None)
         rows.append(["watts", str(watts.rows), str(watts.held_out), *map(percent, (error, None, inside, None))])
+    headers = ["operator", "fitted on", "held out", "physics mape", "full mape", "in interval", "by third of time"]
+    print_table(headers, rows)
+    if result.refused:
+        say()
+        print_table(["not used", "rows"], [[reason, str(count)] for reason, count in result.refused.items()])

@@ -17,8 +17,8 @@ from simexplore.cli.machines import load
 from simexplore.cli.options import json_option, set_option
 from simexplore.cli.output import percent, print_json, print_table, quantity
 from simexplore.errors import SimexploreError
-from simexplore.sim.hardware.area import gpu_area
-from simexplore.sim.hardware.price import gpu_price
+from simexplore.sim.hardware.die.area import gpu_area
+from simexplore.sim.hardware.die.price import gpu_price
 
 SHOWN_LAST = ("datasheet", "calibration")
 """Sections that come after what the machine is."""

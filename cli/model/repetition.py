@@ -14,7 +14,7 @@ from simexplore.cli.options import Decorator
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import PowerState
 from simexplore.sim.estimate.graphs import Estimate
-from simexplore.sim.hardware.boards.duty import Period
+from simexplore.sim.hardware.duty import Period
 from simexplore.sim.play.result import DutyCycle, Run
 
 

@@ -32,7 +32,7 @@ CACHES = {"cold": COLD, "warm": WARM}
     "or for ever: simexplore run 'gemm(m=8192,n=8192,k=8192)' --arch nvidia/h200-sxm --repeat 2000; or a frame every "
     "33 ms, most left out: simexplore run ngp/nvr/hashgrid --arch nvidia/rtx-3090 --every 33.3ms --skip 0.6"
 )
-@click.argument("work", metavar="WORKLOAD|OPERATOR|FILE")
+@click.argument("work", metavar="WORKLOAD|OPERATOR|FILE|hf:CONFIG")
 @arch_option()
 @set_option()
 @param_option()
@@ -67,6 +67,8 @@ def run(
     as_json: bool,
 ) -> None:
     """Predict the time, energy and memory of WORK: a workload's name, an operator, or a YAML list of operators.
+
+    hf:path/to/config.json/decode (or /prefill) is a language model by the file that Hugging Face has for it.
 
     The machine has been serving this work for a while, unless --burst, --sustained or --every say otherwise.
     """

@@ -26,7 +26,7 @@ from simexplore.sim.estimate.op_run import UNCALIBRATED_POWER, OpRun, in_short, 
 from simexplore.sim.estimate.placed import Priced, demands_at, place_of, priced
 from simexplore.sim.estimate.row_costs import costs_of_phases
 from simexplore.sim.estimate.traits import BOUNDS
-from simexplore.sim.hardware.boards.duty import Period, steady_charge
+from simexplore.sim.hardware.duty import Period, steady_charge
 from simexplore.sim.hardware.idle import idle_w
 from simexplore.sim.hardware.power import Board, Repeated, board_of, steady_w
 from simexplore.workloads.graph import Exchange, Graph, Node, chained

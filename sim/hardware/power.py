@@ -36,6 +36,10 @@ FIXED = ("dram", "link")
 CLOCKED = tuple(name for name in COMPONENTS if name not in FIXED)
 LIMIT_WINDOWS = 10.0
 """Time constants over which the mean power stays within the limit whatever the budget was."""
+HALF = 0.5
+"""Of a search: between two ends, and what an end that stays counts."""
+MOST_OF_WINDOW = 0.5
+"""Share of what is beyond idle that a budget, drained over the window that the limit is meant over, may be."""
 LEAST_ROOM_W = 1.0
 """What a board may always draw beyond idle, so that no limit stops it."""
 LEAST_CLOCK = 1e-4
@@ -125,7 +129,8 @@ def board_of(gpu: Gpu, beside_w: float = 0.0) -> Board:
     room = np.maximum(power.tdp_w - idle, LEAST_ROOM_W)
     window_s = LIMIT_WINDOWS * np.maximum(power.time_constant_s, SHORTEST_S)
     # A budget too large for the window that the limit is meant over would leave nothing to hold.
-    headroom = room * np.minimum(power.burst_headroom, 0.5 * window_s / np.maximum(power.burst_s, SHORTEST_S))
+    most = MOST_OF_WINDOW * window_s / np.maximum(power.burst_s, SHORTEST_S)
+    headroom = room * np.minimum(power.burst_headroom, most)
     held = idle + room - headroom * power.burst_s / window_s
     share = power.clocked_share * power.idle_w / np.maximum(idle, LEAST_ROOM_W)
     return Board(idle, share, power.clock_exponent, held, headroom, power.burst_s)
@@ -222,7 +227,7 @@ def _newton(draw: Draw, allowed_w: Any, board: Board, log_clock: FloatArray) -> 
         low, high = np.where(error > 0.0, low, log_clock), np.where(error > 0.0, log_clock, high)
         with np.errstate(divide="ignore"):
             aim = log_clock - error * power / slope
-        aim = np.where((aim > low) & (aim < high), aim, 0.5 * (low + high))
+        aim = np.where((aim > low) & (aim < high), aim, HALF * (low + high))
         found = (np.abs(error) < CLOSE) | (high - low < CLOSE)  # and stays, so that no row depends on the others
         log_clock = np.where(found, log_clock, aim)
         if np.all(found):
@@ -312,7 +317,7 @@ def _balanced_w(work: Repeated, board: Board, excess_w: Callable[[FloatArray], F
         found = beyond(middle)
         within = found <= 0.0
         # An end that stays counts half, so that the other end is moved too.
-        below, above = np.where(within, found, 0.5 * below), np.where(within, 0.5 * above, found)
+        below, above = np.where(within, found, HALF * below), np.where(within, HALF * above, found)
         low, high = np.where(within & ~done, middle, low), np.where(within | done, high, middle)
         done |= (np.abs(found) < CLOSE * middle) | (high - low < CLOSE * middle)
         if np.all(done):

@@ -279,6 +279,7 @@ def _fit(gpu: Gpu, rows: Watts) -> tuple[dict[str, float], dict[str, float | Non
         # The worst is left out first: without it the rows may well tell the others.
         worst = int(np.argmax(np.where(inside, deviations, np.inf)))
         free = free[:worst] + free[worst + 1 :]
+        x = np.zeros(len(free))
     return dict(zip(free, np.exp(x).tolist(), strict=True)), errors
 
 

@@ -19,6 +19,8 @@ from simexplore.workloads import ops
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import AllReduce, AllToAll, Collective
 
+FOUR = 4.0
+"""GPUs up to which an engine's kernel takes larger tensors in one pass."""
 CUSTOM_CTAS = 36.0
 """CTAs of an engine's kernel: what vLLM's author found best on several machines (csrc/custom_all_reduce.cuh)."""
 
@@ -68,14 +70,8 @@ def collective_algorithms(op: Collective, gpu: Gpu, conditions: Conditions) -> t
         sent = LinkDemand(kernel=op.op, link=link, bytes=column(op.link_bytes)[:, 0], steps=passes * (gpus - 1.0))
         return (Algorithm((sent,), ANY_ROW),)
     gpus, size, local = np.broadcast_arrays(gpus, column(op.size_bytes)[:, 0], column(op.min_bytes)[:, 0])
-    exchange = _Exchange(
-        "all_reduce" if isinstance(op, AllReduce) else op.op,
-        link,
-        gpus,
-        size,
-        np.where(gpus > 1.0, local, 0.0),
-        library,
-    )
+    name = "all_reduce" if isinstance(op, AllReduce) else op.op
+    exchange = _Exchange(name, link, gpus, size, np.where(gpus > 1.0, local, 0.0), library)
     if isinstance(op, ops.CustomAllReduce) and op.engine in library.custom:
         return _custom(exchange, op.engine)
     if isinstance(op, AllToAll):
@@ -216,7 +212,7 @@ def _custom(exchange: _Exchange, engine: Engine) -> tuple[Algorithm, ...]:
     """An engine's kernel up to its largest tensor, in one pass and then in two; NCCL's ways beyond."""
     costs, gpus = exchange.library.custom[engine], exchange.gpus
     most = np.where(gpus > 2.0, costs.most_bytes, costs.most_of_two_bytes)
-    one = np.where(gpus > 4.0, costs.one_pass_bytes, costs.one_pass_of_four_bytes)
+    one = np.where(gpus > FOUR, costs.one_pass_bytes, costs.one_pass_of_four_bytes)
     one = np.nextafter(np.where(gpus > 2.0, np.minimum(one, most), most), np.inf)
     end = np.nextafter(most, np.inf)
     ways = (partial(_one_pass, engine=engine, costs=costs), partial(_two_passes, engine=engine, costs=costs))

@@ -13,11 +13,12 @@ from typing import Any
 
 from simexplore.sim.estimate.alone import Phase
 from simexplore.sim.estimate.exchange import LONGEST_PLAYED, batch_share, period_of, phase_share, steady_marks
+from simexplore.sim.play.devices.clocks import Clocked
 from simexplore.sim.play.devices.phases import clocked
 from simexplore.sim.play.devices.stage import Stage
 from simexplore.sim.play.devices.steps import PhasedStep, Step
 from simexplore.sim.play.engine import Alarm, Clock, Event, seconds, to_fs
-from simexplore.sim.play.flows import Clocked, Flow, FlowNetwork, Stretch
+from simexplore.sim.play.flows import Flow, FlowNetwork, Stretch
 from simexplore.sim.play.probes import Activity, Probes
 from simexplore.workloads.graph import Exchange
 

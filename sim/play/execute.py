@@ -14,7 +14,7 @@ from simexplore.archs.schema.system import Place, System
 from simexplore.sim.conditions import Conditions, Launch, PowerState
 from simexplore.sim.estimate.graphs import PricedGraph
 from simexplore.sim.estimate.op_run import OpRun, with_idle
-from simexplore.sim.hardware.boards.duty import Period
+from simexplore.sim.hardware.duty import Period
 from simexplore.sim.hardware.idle import idle_w
 from simexplore.sim.hardware.power import FIXED, split_energy
 from simexplore.sim.play.devices.board import RunningBoard

@@ -9,7 +9,7 @@ from typing import Any
 from simexplore.archs import units
 from simexplore.sim.estimate.graphs import Estimate
 from simexplore.sim.estimate.op_run import OpRun, in_short, whole_to_json
-from simexplore.sim.hardware.boards.duty import Period
+from simexplore.sim.hardware.duty import Period
 
 
 @dataclass(frozen=True, repr=False)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from simexplore.sim.play.devices.clocks import Clocked
 from simexplore.sim.play.engine import Clock, Event, to_fs
-from simexplore.sim.play.flows import Clocked, Flow, FlowNetwork, Stretch
+from simexplore.sim.play.flows import Flow, FlowNetwork, Stretch
 from simexplore.sim.play.probes import Activity, Probes
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import simexplore.workloads
 from simexplore.archs.load import load_arch, read_document
-from simexplore.sim.hardware.area import Counts, die_area
+from simexplore.sim.hardware.die.area import Counts, die_area
 
 PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "area.yaml"
 MIB = 2.0**20

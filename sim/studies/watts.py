@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ from simexplore.sim.learn.energy import AT_THE_LIMIT, EnergyFit, Watts, fit_ener
 
 PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "watts.yaml"
 TABLE = "gpubenches_roofline_power.csv"
+RATES = "watts at the rates and clocks that the loops were measured at"
 HELD_BACK = 0.995
 """Clock over boost under which the limit held a row back: less than a step of 15 MHz."""
 
@@ -64,15 +65,45 @@ class Device:
         return float(np.mean(rows.power_w[np.isin(rows.prints, self.fit.fitted)]))
 
 
+class Figure(NamedTuple):
+    """One figure of a device."""
+
+    device: str
+    kind: str
+    """`own`, `left_out`, `shipped`, `power` or `clock`."""
+    what: str
+    unit: str
+    published: float
+    simulated: float
+    error: float
+    """Mean absolute error [%] of what it tells of."""
+    most: float
+    """Largest error that it may have [%]."""
+    gap: str
+    """Why it is known to be larger; empty: it is not."""
+
+
 def study(measured: Path) -> list[dict[str, Any]]:
     """The records; `measured` is the folder with the table. Raises SimexploreError for a bad one."""
-    document = read_document(PUBLISHED).data
-    devices = [device_of(entry, measured / TABLE) for entry in document["devices"]]
     return [
-        {"paper": document["paper"], **record, "ratio": record["simulated"] / record["published"]}
-        for device in devices
-        for record in _records(device, devices)
+        {
+            "paper": read_document(PUBLISHED).data["paper"],
+            "quantity": f"{figure.device}: {figure.what}",
+            "unit": figure.unit,
+            "published": figure.published,
+            "simulated": figure.simulated,
+            "ratio": figure.simulated / figure.published,
+            "status": "known_gap" if figure.gap else "enforced",
+            "source": figure.gap or RATES,
+        }
+        for figure in figures(measured)
     ]
+
+
+def figures(measured: Path) -> list[Figure]:
+    """What the study finds; argument and errors as of `study`."""
+    devices = [device_of(entry, measured / TABLE) for entry in read_document(PUBLISHED).data["devices"]]
+    return [figure for device in devices for figure in _of_device(device, devices)]
 
 
 def device_of(told: Mapping[str, Any], table: Path) -> Device:
@@ -120,50 +151,45 @@ def _memory(gpu: Gpu) -> str:
     return "HBM" if gpu.dram.technology.startswith("HBM") else "GDDR"
 
 
-def _records(device: Device, devices: Sequence[Device]) -> Iterator[dict[str, Any]]:
+def _of_device(device: Device, devices: Sequence[Device]) -> Iterator[Figure]:
     told = device.told
     machines = {
         "own": (device.fit.gpu, "half of its intensities fitted"),
         "left_out": (without(device, devices), "nothing of it fitted"),
         "shipped": (load_arch(told["arch"]).physics_only(), "as it ships"),
     }
-    for name, (gpu, how) in machines.items():
-        if name not in told["most"]:
+    for kind, (gpu, how) in machines.items():
+        if kind not in told["most"]:
             continue
         rows = device.held_out(gpu)
         watts = modelled_w(gpu, rows)
-        error = 100.0 * float(np.mean(np.abs(watts / rows.power_w - 1.0)))
-        constant = 100.0 * float(np.mean(np.abs(device.constant_w / rows.power_w - 1.0)))
-        yield _record(device, name, f"mean error of watts, {how}", "%", constant, error, error)
-        if name == "own":
-            measured, found = float(np.mean(rows.power_w)), float(np.mean(watts))
-            yield _record(device, name, "mean power, rows not fitted", "W", measured, found, error)
+        error = _mean_error(watts, rows.power_w)
+        constant = _mean_error(device.constant_w, rows.power_w)
+        yield _figure(device, kind, f"mean error of watts, {how}", "%", constant, error, error)
+        if kind == "own":
+            means = float(np.mean(rows.power_w)), float(np.mean(watts))
+            yield _figure(device, "power", "mean power, rows not fitted", "W", *means, error, most="own")
             if "clock" in told["most"]:
                 yield _clock(device, gpu, rows)
 
 
-def _clock(device: Device, gpu: Gpu, rows: Watts) -> dict[str, Any]:
-    """The clock of rows at the power limit."""
+def _clock(device: Device, gpu: Gpu, rows: Watts) -> Figure:
+    """The clock of rows that the power limit holds back."""
     held = rows.take((rows.power_w >= AT_THE_LIMIT * gpu.power.tdp_w) & (rows.clock < HELD_BACK))
     found = held_clock(gpu, held)
-    error = 100.0 * float(np.mean(np.abs(found / held.clock - 1.0)))
-    scale = gpu.clock.boost_hz * 1e-6
-    measured, simulated = float(np.mean(held.clock)) * scale, float(np.mean(found)) * scale
-    what = f"mean clock at the power limit, rows not fitted, mean error {error:.2g} %"
-    return _record(device, "clock", what, "MHz", measured, simulated, error)
+    error = _mean_error(found, held.clock)
+    mhz = gpu.clock.boost_hz * 1e-6
+    what = f"mean clock at the power limit, rows not fitted (mean error {error:.2g} %)"
+    return _figure(device, "clock", what, "MHz", mhz * float(held.clock.mean()), mhz * float(found.mean()), error)
 
 
-def _record(
-    device: Device, figure: str, what: str, unit: str, published: float, simulated: float, error: float
-) -> dict[str, Any]:
-    gap = device.told.get("gap", "")
-    return {
-        "quantity": f"{device.told['key']}: {what}",
-        "unit": unit,
-        "published": published,
-        "simulated": simulated,
-        "status": "known_gap" if gap else "enforced",
-        "source": gap or f"{device.told['table']}, {len(device.measurements)} rows",
-        "error_percent": error,
-        "most_percent": float(device.told["most"][figure]),
-    }
+def _figure(
+    device: Device, kind: str, what: str, unit: str, published: float, simulated: float, error: float, most: str = ""
+) -> Figure:
+    bound, gap = float(device.told["most"][most or kind]), device.told.get("gap", "")
+    return Figure(device.told["key"], kind, what, unit, published, simulated, error, bound, gap)
+
+
+def _mean_error(found: Any, read: Floats) -> float:
+    """[%]."""
+    return 100.0 * float(np.mean(np.abs(found / read - 1.0)))

@@ -14,9 +14,10 @@ from typing import Any
 from simexplore.sim.estimate.alone import Phase
 from simexplore.sim.hardware.power import Board
 from simexplore.sim.play.devices.board import RunningBoard
+from simexplore.sim.play.devices.clocks import Clocked
 from simexplore.sim.play.devices.phases import Phases
 from simexplore.sim.play.engine import Clock, Event
-from simexplore.sim.play.flows import Clocked, FlowNetwork
+from simexplore.sim.play.flows import FlowNetwork
 from simexplore.sim.play.probes import Activity, BoardState, Probes
 from simexplore.sim.play.sm_array import GridTiming, SmArray
 from simexplore.sim.play.trace import Trace

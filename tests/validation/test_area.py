@@ -12,7 +12,7 @@ import yaml
 from simexplore.archs.load import list_archs, load_arch, read_document
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.silicon import Silicon
-from simexplore.sim.hardware.area import BITS_PER_BYTE, BYTES_PER_REGISTER, die_area, sm_area, tensor_fmas
+from simexplore.sim.hardware.die.area import BITS_PER_BYTE, BYTES_PER_REGISTER, die_area, sm_area, tensor_fmas
 from simexplore.sim.studies.area import PUBLISHED, counts_of, study
 
 FACTS = Path(__file__).resolve().parents[2].parent / "shared" / "facts" / "gpus.yaml"

@@ -13,8 +13,8 @@ from typing import Any
 from simexplore.archs.fields import Machine
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.explore.spec.expression import Amount, Powers, powers_of
-from simexplore.sim.hardware.area import gpu_area
-from simexplore.sim.hardware.price import gpu_price
+from simexplore.sim.hardware.die.area import gpu_area
+from simexplore.sim.hardware.die.price import gpu_price
 
 
 @dataclass(frozen=True)

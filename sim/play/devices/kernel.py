@@ -11,9 +11,9 @@ from simexplore.sim.demand import KernelDemand
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.hardware.power import with_operands
 from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
+from simexplore.sim.play.devices.clocks import Clocked
 from simexplore.sim.play.devices.stage import Playing, Stage
 from simexplore.sim.play.devices.steps import named
-from simexplore.sim.play.flows import Clocked
 from simexplore.sim.play.probes import Activity
 from simexplore.sim.play.sm_array import GridTiming
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import Result
 
 from simexplore.archs.load import list_archs, load_arch
-from simexplore.sim.hardware.area import gpu_area
-from simexplore.sim.hardware.price import gpu_price
+from simexplore.sim.hardware.die.area import gpu_area
+from simexplore.sim.hardware.die.price import gpu_price
 
 MINE = "extends: nvidia/h200-sxm\nname: Mine\nl2: {capacity: 60 MiB}\nsources: {l2.capacity: my own measurement}\n"
 

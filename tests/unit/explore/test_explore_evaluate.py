@@ -23,8 +23,8 @@ from simexplore.sim.explore.spec.machine import read_machine
 from simexplore.sim.explore.spec.problem import Problem
 from simexplore.sim.explore.study import Sweep
 from simexplore.sim.explore.table import FloatArray
-from simexplore.sim.hardware.area import gpu_area
-from simexplore.sim.hardware.price import gpu_price
+from simexplore.sim.hardware.die.area import gpu_area
+from simexplore.sim.hardware.die.price import gpu_price
 
 
 def grid(problem: Problem) -> FloatArray:

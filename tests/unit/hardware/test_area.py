@@ -15,9 +15,9 @@ from simexplore.archs.fields import field_of, with_columns
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.hardware.area import Counts, gpu_area, needed, sm_area, tensor_fmas
+from simexplore.sim.hardware.die.area import Counts, gpu_area, needed, sm_area, tensor_fmas
+from simexplore.sim.hardware.die.price import dies_per_wafer, good_share, gpu_price, survival
 from simexplore.sim.hardware.ngpc.area import nfp_area
-from simexplore.sim.hardware.price import dies_per_wafer, good_share, gpu_price, survival
 
 ROUND = Path(__file__).resolve().parents[2] / "data" / "round-silicon.yaml"
 MM2 = 1e-6

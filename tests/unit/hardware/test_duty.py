@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.hardware.boards.duty import Period, steady_charge
+from simexplore.sim.hardware.duty import Period, steady_charge
 from simexplore.sim.hardware.power import Board, Draw, Repeated
 
 BOARD = Board(idle_w=20.0, clocked_share=0.25, clock_exponent=3.0, held_w=100.0, headroom_w=40.0, drain_s=1e-3)

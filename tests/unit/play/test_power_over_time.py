@@ -14,7 +14,7 @@ from random_machines import GPUS, machines, with_values
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import PowerState
 from simexplore.sim.estimate.graphs import estimate_graph
-from simexplore.sim.hardware.boards.duty import Period
+from simexplore.sim.hardware.duty import Period
 from simexplore.sim.hardware.power import COMPONENTS
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.probes import BoardState, Probe

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.hardware.area import Amount, Counts, DieArea, gpu_area, needed
+from simexplore.sim.hardware.die.area import Amount, Counts, DieArea, gpu_area, needed
 
 ROUNDING = 1e-9
 """Counts in proportion may miss a whole number by their last bits."""

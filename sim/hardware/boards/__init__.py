@@ -1,1 +1,0 @@
-"""What a board does beside running work: pauses between pieces of it."""
