@@ -58,6 +58,13 @@ def test_what_a_node_reads_from_others_is_warm() -> None:
     assert warm < alone_s(SMALL)
 
 
+def test_a_run_that_is_repeated_finds_nothing_of_the_one_before() -> None:
+    run = execute(graph(a=(SMALL, ()), b=(SMALL, ("a",))), gpu(), runs=3)
+    once = execute(graph(a=(SMALL, ()), b=(SMALL, ("a",))), gpu())
+    assert [op.name for op in run.ops] == ["run0/a", "run0/b", "run1/a", "run1/b", "run2/a", "run2/b"]
+    assert [op.time_s for op in run.ops] == pytest.approx([op.time_s for op in once.ops] * 3, rel=1e-6)
+
+
 def test_stream_launches_cost_more_than_graph_launches() -> None:
     by_stream, by_graph = (execute(single(SMALL), gpu(), launch=launch) for launch in ("stream", "graph"))
     extra_s = gpu().launch.stream_s - gpu().launch.graph_s

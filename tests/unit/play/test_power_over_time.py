@@ -153,3 +153,18 @@ def test_the_clock_of_an_operator_is_the_mean_of_all_its_time_waits_included() -
     assert played.to_json()["clock_over_boost"] == pytest.approx(
         sum(op.clock_over_boost * op.time_s for op in played.ops) / played.time_s
     )
+
+
+def test_a_period_without_a_pause_is_serving_whose_waits_keep_the_budget_up() -> None:
+    gpu = with_values(
+        next(gpu for gpu in GPUS if gpu.name == "AMD Instinct MI300X"),
+        power__tdp_w=400.0,
+        power__burst_headroom=1.0,
+        power__burst_s=0.02,
+        power__time_constant_s=0.01,
+        launch__graph_s=2e-4,
+    )
+    work = Graph("one", (Node.of("one", OPERATORS[0]),))
+    served, sustained = (execute(work, gpu, power=state) for state in STATES[:2])
+    assert served.time_s < 0.99 * sustained.time_s
+    assert execute(work, gpu, power=Period(served.time_s)).time_s == pytest.approx(served.time_s, rel=1e-6)
