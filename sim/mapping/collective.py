@@ -1,4 +1,4 @@
-"""Collectives → steps and bytes over a link, as NCCL runs them on the machine; docs/studies/collectives.md has the picture."""
+"""Collectives → steps and bytes over a link, as NCCL runs them; docs/studies/collectives.md has the picture."""
 
 from __future__ import annotations
 

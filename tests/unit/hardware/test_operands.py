@@ -46,7 +46,7 @@ def test_values_of_a_normal_distribution_switch_less_than_random_bits(dtype: str
 
 
 def test_the_share_that_follows_operands_is_taken_from_every_energy() -> None:
-    """Of an operand share of 0.4 at an activity of 0.5 a fifth is saved; what SMs load passes L1, here 30 of L2's bytes."""
+    """Of a share of 0.4 at an activity of 0.5 a fifth is saved; what SMs load passes L1, here 30 B a CTA."""
     gpu = round_gpu({"energy.operand_share": 0.4})
     grid = Grid(a(7.0), a(1.0), a(1.0), a(0.0))
     work = Work(
