@@ -95,7 +95,7 @@ def _dtypes(op: str, given: dict[str, str], conditions: Conditions) -> dict[str,
     """Dtype parameters of the record: what the row gives, then what its table's conditions say."""
     known = parameters_of(FAMILIES[op])
     dtypes = {name: dtype for name, dtype in given.items() if name in known and dtype}
-    if op != "gemm":
+    if op not in ("gemm", "bmm"):
         return dtypes
     if dtypes["dtype"] in WEIGHT_ONLY:
         dtypes["dtype"], dtypes["weight_dtype"] = WEIGHT_ONLY[dtypes["dtype"]]

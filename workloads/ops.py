@@ -14,7 +14,15 @@ from simexplore.workloads.hints import did_you_mean, found
 from simexplore.workloads.operators.base import Amount, Count, Operator
 from simexplore.workloads.operators.collectives import AllGather, AllReduce, AllToAll, Collective, ReduceScatter
 from simexplore.workloads.operators.conv import Conv2d
-from simexplore.workloads.operators.matmul import Attention, AttentionDecode, AttentionPrefill, Gemm, causal_pairs
+from simexplore.workloads.operators.matmul import (
+    Attention,
+    AttentionDecode,
+    AttentionPrefill,
+    Bmm,
+    EncoderAttention,
+    Gemm,
+    causal_pairs,
+)
 from simexplore.workloads.operators.memory import (
     Add,
     Copy,
@@ -28,6 +36,7 @@ from simexplore.workloads.operators.memory import (
     Quantize,
     Relu,
     RmsNorm,
+    Rope,
     SiluMul,
     Softmax,
 )
@@ -46,12 +55,14 @@ __all__ = [
     "Attention",
     "AttentionDecode",
     "AttentionPrefill",
+    "Bmm",
     "Collective",
     "Conv2d",
     "Copy",
     "Count",
     "Elementwise",
     "Embedding",
+    "EncoderAttention",
     "FusedMlp",
     "Gelu",
     "Gemm",
@@ -68,6 +79,7 @@ __all__ = [
     "ReduceScatter",
     "Relu",
     "RmsNorm",
+    "Rope",
     "SiluMul",
     "Softmax",
     "causal_pairs",
@@ -77,10 +89,12 @@ __all__ = [
 
 _FAMILIES: tuple[type[Operator], ...] = (
     Gemm,
+    Bmm,
     NaiveTiledGemm,
     Conv2d,
     AttentionPrefill,
     AttentionDecode,
+    EncoderAttention,
     Pointwise,
     Add,
     Mul,
@@ -91,6 +105,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Softmax,
     LayerNorm,
     RmsNorm,
+    Rope,
     Quantize,
     Embedding,
     AllReduce,

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -24,6 +25,8 @@ SOURCE_PREFIX = "aic/"
 POWER_SOURCE = "aic/vllm0.22"
 """Source of the tables that have watts."""
 EXAMPLE = "aiconfigurator:h200_sxm/gemm/trtllm"
+EAGER, ONE_COPY = "/eager", "/one_copy"
+"""Ends of the sources of GEMMs that vLLM's collector runs without a graph, or on one copy of the weights."""
 
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "sq": "int8_sq"}
 """Their name of a dtype → ours; the others are the same."""
@@ -33,15 +36,18 @@ def conditions_of(source: str, op: str) -> Conditions:
     """How the package's collectors ran a kernel (github.com/ai-dynamo/aiconfigurator, collector/).
 
     Kernels were replayed as a CUDA graph, three times to warm up and six to time. Activations reach narrow GEMMs as
-    bf16 and are quantised within the time. Attention re-reads one KV cache, quantisation one input. TensorRT-LLM's
+    bf16 and are quantised within the time; vLLM's 128 x 128 block-scaled ones are eager calls. Attention re-reads one KV cache, quantisation one input. TensorRT-LLM's
     attention rows are its whole attention module. Rows with watts were repeated for 0.3 to 1 s, at settled clocks.
     Collectives are from nccl-tests, which launches on a stream.
     """
     if source.startswith(f"{SOURCE_PREFIX}nccl"):
         return Conditions(launch="stream")
     sustained = source.startswith(POWER_SOURCE)
-    if op == "gemm":
-        return replace(_copies_of(source), launch="graph", activation_dtype="bf16", sustained=sustained)
+    if op in ("gemm", "bmm"):
+        copies = _copies_of(source) if op == "gemm" else Conditions()
+        eager = source.endswith(EAGER)
+        launch: Literal["stream", "graph"] = "stream" if eager else "graph"
+        return replace(copies, launch=launch, eager=eager, activation_dtype="bf16", sustained=sustained)
     module = source.startswith(f"{SOURCE_PREFIX}trtllm")
     return Conditions(launch="graph", attention_module=module, sustained=sustained)
 
@@ -55,6 +61,8 @@ def _copies_of(source: str) -> Conditions:
     framework = source.removeprefix(SOURCE_PREFIX)
     if framework.startswith("sglang"):
         return Conditions(weight_copies=6, activation_copies=6)
+    if framework.endswith((EAGER, ONE_COPY)):
+        return Conditions()
     if framework.startswith("vllm"):
         return Conditions(weight_copies=6)
     early = framework.startswith("trtllm") and _age(framework.removeprefix("trtllm")) < _age("1.3.0rc0")
@@ -158,6 +166,40 @@ def _bytes_to_elements(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(elements=frame["elements"] / frame["dtype"].map(bytes_of))
 
 
+def _every_head_has_keys(frame: pd.DataFrame) -> pd.DataFrame:
+    """Encoders have as many heads of keys as of queries, and see their own tokens."""
+    return frame.assign(kv_heads=frame["heads"], seq_kv=frame["seq_q"])
+
+
+_ABSORBED = {"mla_gen_pre": (512, 128), "mla_gen_post": (128, 512)}
+"""n and k of MLA's products of one head: the latent of 512 from heads of 128, and back (DeepSeek-V2, arXiv 2405.04434)."""
+_MULTIPLIED = {"trtllm_fp8_block_scaling_bmm_out": "fp8_block", "trtllm_bmm_out_dequant_bf16": "bf16"}
+"""Kernels that take another type than the table says (trtllm/collect_mla_bmm.py)."""
+
+
+def _absorbed(frame: pd.DataFrame) -> pd.DataFrame:
+    """MLA's products of one head each, before and after its decode kernel."""
+    sizes = frame["op"].map(_ABSORBED)
+    dtype = frame["kernel"].map(_MULTIPLIED).fillna(frame["dtype"])
+    return frame.assign(op="bmm", dtype=dtype, n=sizes.str[0], k=sizes.str[1])
+
+
+def _as_collected(frame: pd.DataFrame) -> pd.DataFrame:
+    """vLLM's block-scaled rows have sources of their own, for it collects them in another way (`conditions_of`)."""
+    vllm = frame["source"].str.startswith(f"{SOURCE_PREFIX}vllm")
+    eager, one_copy = vllm & (frame["dtype"] == "fp8_block"), vllm & (frame["dtype"] == "nvfp4")
+    source = frame["source"].mask(eager, frame["source"] + EAGER).mask(one_copy, frame["source"] + ONE_COPY)
+    return frame.assign(source=source)
+
+
+_ENCODER = {
+    "dtype": "attn_dtype",
+    "batch": "batch_size",
+    "heads": "num_heads",
+    "head_dim": "head_dim",
+    "seq_q": "isl",
+}
+_QUANTIZE = {"dtype": "quant_dtype", "rows": "m", "cols": "k"}
 _ATTENTION = {
     "dtype": "attn_dtype",
     "kv_dtype": "kv_cache_dtype",
@@ -169,17 +211,24 @@ _ATTENTION = {
     "seq_kv": "step",
 }
 _TABLES = {
-    "gemm": (_Table("gemm_perf.parquet", "gemm", {"dtype": "gemm_dtype", "m": "m", "n": "n", "k": "k"}),),
+    "gemm": (
+        _Table("gemm_perf.parquet", "gemm", {"dtype": "gemm_dtype", "m": "m", "n": "n", "k": "k"}, _as_collected),
+    ),
     "attention": (
         _Table("context_attention_perf.parquet", "attention_prefill", _ATTENTION, _add_earlier_tokens),
         _Table("generation_attention_perf.parquet", "attention_decode", _ATTENTION, _add_earlier_tokens),
     ),
-    "quantize": (
+    "encoder_attention": (
+        _Table("encoder_attention_perf.parquet", "encoder_attention", _ENCODER, _every_head_has_keys),
+    ),
+    "mla_bmm": (
         _Table(
-            "scale_matrix_perf.parquet",
-            "quant_scale_matrix",
-            {"dtype": "quant_dtype", "rows": "m", "cols": "k"},
+            "mla_bmm_perf.parquet", None, {"dtype": "bmm_dtype", "m": "num_tokens", "batch": "num_heads"}, _absorbed
         ),
+    ),
+    "quantize": (
+        _Table("scale_matrix_perf.parquet", "quant_scale_matrix", _QUANTIZE),
+        _Table("computescale_perf.parquet", "compute_scale", _QUANTIZE),
     ),
     "comm": (
         _Table(

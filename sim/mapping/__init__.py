@@ -10,12 +10,12 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand
 from simexplore.sim.mapping.attention.decode import decode_algorithms
-from simexplore.sim.mapping.attention.prefill import prefill_demands
+from simexplore.sim.mapping.attention.prefill import encoder_demands, prefill_demands
 from simexplore.sim.mapping.collective import collective_demand
 from simexplore.sim.mapping.conv.algorithms import conv_algorithms
 from simexplore.sim.mapping.host import called
 from simexplore.sim.mapping.matmul.gemm import gemm_candidates, gemm_demands
-from simexplore.sim.mapping.matmul.gemv import gemm_algorithms
+from simexplore.sim.mapping.matmul.gemv import bmm_algorithms, gemm_algorithms
 from simexplore.sim.mapping.matmul.naive import naive_gemm_demand
 from simexplore.sim.mapping.neural import (
     fused_mlp_demands,
@@ -23,7 +23,13 @@ from simexplore.sim.mapping.neural import (
     host_read_demands,
     ray_kernel_demands,
 )
-from simexplore.sim.mapping.rowwise import elementwise_demand, embedding_demand, quantize_demand, rowwise_demand
+from simexplore.sim.mapping.rowwise import (
+    elementwise_demand,
+    embedding_demand,
+    quantize_demand,
+    rope_demand,
+    rowwise_demand,
+)
 from simexplore.workloads import ops
 
 Mapping = Callable[[Any, Gpu, Conditions], tuple[Demand, ...]]
@@ -32,7 +38,9 @@ MAPPINGS: dict[type, Mapping] = {
     ops.Gemm: gemm_demands,
     ops.NaiveTiledGemm: naive_gemm_demand,
     ops.AttentionPrefill: prefill_demands,
+    ops.EncoderAttention: encoder_demands,
     ops.Quantize: quantize_demand,
+    ops.Rope: rope_demand,
     ops.Elementwise: elementwise_demand,
     ops.Softmax: rowwise_demand,
     ops.LayerNorm: rowwise_demand,
@@ -50,6 +58,7 @@ ALGORITHMS: dict[type[ops.Operator], Callable[[Any, Gpu, Conditions], tuple[Algo
     ops.AttentionDecode: decode_algorithms,
     ops.Conv2d: conv_algorithms,
     ops.Gemm: gemm_algorithms,
+    ops.Bmm: bmm_algorithms,
 }
 """Families for which the library has several algorithms, of different kernels."""
 
@@ -57,6 +66,7 @@ ALGORITHMS: dict[type[ops.Operator], Callable[[Any, Gpu, Conditions], tuple[Algo
 CHOICES: dict[type[ops.Operator], Callable[[Any, Gpu], int]] = {
     ops.Conv2d: gemm_candidates,
     ops.Gemm: gemm_candidates,
+    ops.Bmm: gemm_candidates,
 }
 """Families whose kernels come with many candidates, and how many at most."""
 

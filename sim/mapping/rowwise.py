@@ -15,7 +15,7 @@ from simexplore.sim.mapping.streaming import REGISTERS, Stream, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
-from simexplore.workloads.ops import Elementwise, Embedding, LayerNorm, Operator, Quantize, RmsNorm, Softmax
+from simexplore.workloads.ops import Elementwise, Embedding, LayerNorm, Operator, Quantize, RmsNorm, Rope, Softmax
 
 REDUCTIONS = {"softmax": 2.0, "layernorm": 2.0, "rmsnorm": 1.0}
 """Block-wide reductions of a row: maximum and sum; mean and variance; mean square."""
@@ -29,6 +29,11 @@ CONVERSION_UNROLL = 4.0
 
 def elementwise_demand(op: Elementwise, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """A kernel that reads its inputs and writes its outputs once."""
+    return (stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu),)
+
+
+def rope_demand(op: Rope, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """One pass over queries and keys, which a kernel of its own turns in place."""
     return (stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu),)
 
 

@@ -7,6 +7,8 @@ no tiles, no barriers in the loop, and little code to fetch before it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
@@ -18,7 +20,7 @@ from simexplore.sim.mapping.matmul import operands
 from simexplore.sim.mapping.matmul.gemm import gemm_demands
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
-from simexplore.workloads.ops import Gemm
+from simexplore.workloads.ops import Bmm, Gemm
 
 THREADS = 128.0
 REGISTERS = 64.0
@@ -42,6 +44,12 @@ def gemm_algorithms(op: Gemm, gpu: Gpu, conditions: Conditions) -> tuple[Algorit
     if np.any(single):
         ways.append(Algorithm((_gemv(op, gpu, conditions),), single))
     return tuple(ways)
+
+
+def bmm_algorithms(op: Bmm, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:
+    """The same kernels; B is as warm as what other operators made."""
+    cache = replace(conditions.cache, weight_copies=conditions.cache.activation_copies)
+    return gemm_algorithms(op, gpu, replace(conditions, cache=cache))
 
 
 def _gemv(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:
