@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from simexplore.archs import units
 from simexplore.archs.schema.instructions import Instructions
-from simexplore.archs.schema.library import AttentionLibrary, Conversion, ConvLibrary, Library
+from simexplore.archs.schema.library import AttentionLibrary, Conversion, ConvLibrary, Library, ScaledGemm
 from simexplore.archs.schema.machine import Machine
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.archs.schema.quantities import (
@@ -314,6 +314,11 @@ class Gpu(Machine):
         return self._kernels(
             self.library.elementwise.conversion, "kernel that converts", "library.elementwise.conversion"
         )
+
+    def scaled_gemm(self, dtype: str) -> ScaledGemm:
+        """`library.gemm.scaled` of a block-scaled type. Raises SimexploreError where the machine has no such kernels."""
+        key = f"library.gemm.scaled.{dtype}"
+        return self._kernels(getattr(self.library.gemm.scaled, dtype), f"kernels for {dtype} matrices", key)
 
     def _kernels(self, section: Section | None, what: str, key: str) -> Section:
         if section is None:

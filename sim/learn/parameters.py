@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from simexplore.workloads.dtypes import SCALED
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -35,6 +37,8 @@ class Group:
 
     ops: tuple[str, ...]
     parameters: tuple[Parameter, ...]
+    dtype: str | None = None
+    """Fitted on rows of this type alone; None: of all but the block-scaled ones, which have groups of their own."""
     narrow: bool | None = None
     """Fitted on rows with operands of 8 bits and fewer (True), on the others (False), or on all."""
     share: float = 1.0
@@ -101,6 +105,24 @@ NARROW_GEMM = Group(
         Parameter("energy.tensor.fp8", 0.3, 3.0),
     ),
 )
+
+def _of_scaled(dtype: str) -> Group:
+    """Kernels of one block-scaled type, and the one that narrows to it."""
+    path = f"library.gemm.scaled.{dtype}"
+    return Group(
+        ops=("gemm",),
+        dtype=dtype,
+        parameters=(
+            Parameter(f"{path}.quantize_instructions", 0.05, 8.0),
+            Parameter(f"{path}.setup_round_trips", 0.1, 6.0, starting=True),
+            Parameter(f"{path}.step", 0.02, 64.0),
+            Parameter(f"{path}.fill", 0.1, 10.0),
+            Parameter(f"{path}.efficiency", 0.3, 1.2, most=1.0),
+        ),
+    )
+
+
+SCALED_GEMMS = tuple(_of_scaled(dtype) for dtype in SCALED)
 
 PREFILL = Group(
     ops=("attention_prefill",),
@@ -173,5 +195,5 @@ CONV = Group(
     ),
 )
 
-GROUPS = (STREAMS, GEMM, ELEMENTWISE, NARROW_GEMM, PREFILL, DECODE, NARROW_DECODE, CONV)
+GROUPS = (STREAMS, GEMM, ELEMENTWISE, NARROW_GEMM, *SCALED_GEMMS, PREFILL, DECODE, NARROW_DECODE, CONV)
 """In the order of fitting."""

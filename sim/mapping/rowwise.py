@@ -70,6 +70,19 @@ def dynamic_quantize_demands(op: Quantize, gpu: Gpu, conditions: Conditions) -> 
     )
 
 
+def block_quantize_demands(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """A conversion with a scale for each block of a row: lanes that hold a block find its largest value by shuffles.
+
+    One kernel in one pass, for the block is still in registers when its scale is known. Sources: TensorRT-LLM,
+    cpp/tensorrt_llm/kernels/quantization.cuh; vLLM, csrc/quantization/w8a8/fp8/per_token_group_quant.cu.
+    """
+    stream = _stream(op, gpu, conditions.cache)
+    shuffles = np.log2(float(gpu.sm.warp_size)) * gpu.sm.latency.shared_cycles
+    demand = stream_demand(op.op, stream, gpu, chain_cycles=constant(shuffles))
+    instructions = gpu.scaled_gemm(op.dtype).quantize_instructions * column(op.rows) * column(op.cols)
+    return (demand.but(work={"fma_ops": 2.0 * instructions / demand.grid.ctas}),)
+
+
 def rowwise_demand(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """One CTA a row: read it, reduce it across the CTA (shuffles, shared memory, a barrier), read it again, store it.
 

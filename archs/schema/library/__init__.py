@@ -7,7 +7,7 @@ dependent memory round trips. The mappings turn it into demands.
 from simexplore.archs.schema.library.attention import AttentionLibrary
 from simexplore.archs.schema.library.conv import ConvLibrary
 from simexplore.archs.schema.library.elementwise import Conversion, ElementwiseLibrary
-from simexplore.archs.schema.library.gemm import GemmLibrary
+from simexplore.archs.schema.library.gemm import GemmLibrary, ScaledGemm
 from simexplore.archs.schema.library.menus import Exponent, Patch, ShapeRange, Tile
 from simexplore.archs.schema.quantities import Cycles, Spec, about
 
@@ -19,6 +19,7 @@ __all__ = [
     "GemmLibrary",
     "Library",
     "Patch",
+    "ScaledGemm",
     "ShapeRange",
     "Tile",
 ]
