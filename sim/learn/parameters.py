@@ -141,6 +141,19 @@ PREFILL = Group(
     ),
 )
 
+_UNMASKED = "library.attention.unmasked"
+ENCODER = Group(
+    ops=("encoder_attention",),
+    parameters=(
+        Parameter(f"{_UNMASKED}.overlap_exponent", 0.6, 8.0, least=1.0),
+        Parameter(f"{_UNMASKED}.softmax_instructions", 0.1, 6.0),
+        Parameter(f"{_UNMASKED}.round_trips", 0.05, 10.0),
+        Parameter(f"{_UNMASKED}.step_round_trips", 0.02, 20.0),
+        Parameter(f"{_UNMASKED}.module_kernels", 0.1, 3.0),
+        Parameter(f"{_UNMASKED}.tensor_efficiency", 0.2, 1.2, most=1.0),
+    ),
+)
+
 NARROW_DECODE = Group(
     ops=("attention_decode",),
     narrow=True,
@@ -195,5 +208,5 @@ CONV = Group(
     ),
 )
 
-GROUPS = (STREAMS, GEMM, ELEMENTWISE, NARROW_GEMM, *SCALED_GEMMS, PREFILL, DECODE, NARROW_DECODE, CONV)
+GROUPS = (STREAMS, GEMM, ELEMENTWISE, NARROW_GEMM, *SCALED_GEMMS, PREFILL, ENCODER, DECODE, NARROW_DECODE, CONV)
 """In the order of fitting."""

@@ -51,14 +51,34 @@ def prefill_demands(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> t
 
 
 def encoder_demands(op: EncoderAttention, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
-    """The fused kernel of prefill without its mask; an engine's module adds no rotation and no append.
+    """The fused kernel of prefill without its mask, on a machine whose `library.attention` is that of such kernels.
 
-    The helpers of the module that are left lay out its operands.
+    An engine's module around it adds no rotation and no append: what is left of its kernels lays out operands.
     """
+    gpu = _unmasked(gpu)
     kernel = _prefill_kernel(op, gpu, conditions)
+    unmasked = gpu.attention_kernels.unmasked
+    if unmasked is not None and unmasked.register_head_dims:
+        older = np.isin(column(op.head_dim), unmasked.register_head_dims)
+        slower = np.where(older, 1.0 / unmasked.register_rate, 1.0)
+        kernel = kernel.but(work={"tensor_ops": kernel.work.tensor_ops * slower})
     if not conditions.attention_module:
         return (kernel,)
-    return (kernel.with_extra_launches(np.maximum(gpu.attention_kernels.prefill.module_kernels - 2.0, 0.0)),)
+    return (kernel.with_extra_launches(np.maximum(gpu.attention_kernels.prefill.module_kernels - 1.0, 0.0)),)
+
+
+_OF_PREFILL = ("overlap_exponent", "tensor_efficiency", "round_trips", "step_round_trips", "module_kernels")
+
+
+def _unmasked(gpu: Gpu) -> Gpu:
+    """The machine with the numbers of kernels without a mask in the place of prefill's."""
+    attention = gpu.attention_kernels
+    if attention.unmasked is None:
+        return gpu
+    prefill = attention.prefill.model_copy(update={name: getattr(attention.unmasked, name) for name in _OF_PREFILL})
+    softmax = attention.unmasked.softmax_instructions
+    changed = attention.model_copy(update={"prefill": prefill, "softmax_instructions": softmax})
+    return gpu.model_copy(update={"library": gpu.library.model_copy(update={"attention": changed})})
 
 
 def rotate_and_append(
