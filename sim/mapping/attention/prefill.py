@@ -12,7 +12,7 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.demand import Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
+from simexplore.sim.demand import BoolArray, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.libraries import attention_rules
 from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.matmul.tiles import (
@@ -59,8 +59,7 @@ def encoder_demands(op: EncoderAttention, gpu: Gpu, conditions: Conditions) -> t
     kernel = _prefill_kernel(op, gpu, conditions)
     unmasked = gpu.attention_kernels.unmasked
     if unmasked is not None and unmasked.register_head_dims:
-        older = np.isin(column(op.head_dim), unmasked.register_head_dims)
-        slower = np.where(older, 1.0 / unmasked.register_rate, 1.0)
+        slower = np.where(_multiplies_from_registers(column(op.head_dim), gpu), 1.0 / unmasked.register_rate, 1.0)
         kernel = kernel.but(work={"tensor_ops": kernel.work.tensor_ops * slower})
     if not conditions.attention_module:
         return (kernel,)
@@ -140,7 +139,7 @@ def _cta(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> _Cta:
     unit = WGMMA_ROWS if wgmma else MMA_ROWS
     rows = ceil_div(seq_q, unit) * unit / ceil_div(seq_q, tile_q)
     if wgmma:
-        width = width if masked else _padded(width)
+        width = width if masked else _unmasked_width(width, gpu)
         warps = WARP_GROUP * (np.maximum(tile_q / WGMMA_ROWS, 1.0) + 1.0)  # and a producer group
         held = tile_q + STAGES * 2.0 * tile_k
         traffic = rows / WGMMA_ROWS * (2.0 * keys + WGMMA_ROWS * keys / tile_k) * width
@@ -151,6 +150,19 @@ def _cta(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> _Cta:
         traffic = rows / MMA_ROWS * 2.0 * keys * width
     held_bytes = np.minimum(held * column(op.head_dim) * element, gpu.sm.shared_memory_per_cta_bytes)
     return _Cta(tile_q, tile_k, keys, longest, rows, width, warps, held_bytes, traffic * element)
+
+
+def _unmasked_width(width: FloatArray, gpu: Gpu) -> FloatArray:
+    """Head dimension that kernels without a mask compute: tcgen05's go up in the instruction's own steps of k."""
+    if gpu.library.gemm.tensor.instruction != "tcgen05":
+        return _padded(width)
+    return np.where(_multiplies_from_registers(width, gpu), _padded(width), ceil_div(width, MMA_ROWS) * MMA_ROWS)
+
+
+def _multiplies_from_registers(width: FloatArray, gpu: Gpu) -> BoolArray:
+    """Rows whose kernel without a mask is an older one, whose products are mma.sync."""
+    unmasked = gpu.attention_kernels.unmasked
+    return np.isin(width, unmasked.register_head_dims if unmasked is not None else ())
 
 
 def _padded(width: FloatArray) -> FloatArray:
