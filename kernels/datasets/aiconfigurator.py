@@ -56,7 +56,7 @@ def _copies_of(source: str) -> Conditions:
     """How a framework's collector rotates the operands of GEMMs (collect_gemm.py of each).
 
     SGLang's makes six of both; vLLM's six of the weights; TensorRT-LLM's five of the weights, from 1.3 on only as many
-    as fill L2.
+    as fill L2. Before that, its plugins ran in a network of one layer on a stream (trt_flow), timed by events.
     """
     framework = source.removeprefix(SOURCE_PREFIX)
     if framework.startswith("sglang"):
@@ -66,7 +66,7 @@ def _copies_of(source: str) -> Conditions:
     if framework.startswith("vllm"):
         return Conditions(weight_copies=6)
     early = framework.startswith("trtllm") and _age(framework.removeprefix("trtllm")) < _age("1.3.0rc0")
-    return Conditions(weight_copies=5, until_l2_is_full=not early)
+    return Conditions(weight_copies=5, until_l2_is_full=not early, plugin_launch="stream" if early else None)
 
 
 def read(name: str) -> pd.DataFrame:
@@ -93,6 +93,34 @@ def read(name: str) -> pd.DataFrame:
     return pd.concat(
         [_read_table(version / table.file, table, source, parts[0]) for table in tables], ignore_index=True
     )
+
+
+def engine_of(source: str) -> str:
+    """The engine whose kernels a source of these tables timed, as its folders name it: `trtllm`, `vllm`, `sglang`…"""
+    found = re.match(r"[a-z]+", source.removeprefix(SOURCE_PREFIX))
+    return found[0] if found else ""
+
+
+def files(system: str = "") -> list[Path]:
+    """All tables of a system, or of all systems: `SYSTEM/OPERATOR/FRAMEWORK/VERSION/NAME_perf.parquet` below the folder.
+
+    Raises:
+        SimexploreError: the package is not installed, or has no such system; lists those that it has.
+    """
+    root = data_folder()
+    if system:
+        present = [folder.parent.parent.name for folder in root.glob("*/*/*")]
+        return sorted(_pick(root, system, "system", system, present).glob("*/*/*/*.parquet"))
+    return sorted(root.glob("*/*/*/*/*.parquet"))
+
+
+def read_file(path: Path) -> pd.DataFrame | None:
+    """The checked rows of one of `files`; None where no operator here is what it measured."""
+    version = path.parent
+    operator, system = version.parent.parent, version.parent.parent.parent
+    source = f"{SOURCE_PREFIX}{version.parent.name}{version.name}"
+    known = (table for table in _TABLES.get(operator.name, ()) if table.file == path.name)
+    return next((_read_table(path, table, source, system.name) for table in known), None)
 
 
 def data_folder() -> Path:
@@ -199,7 +227,6 @@ _ENCODER = {
     "head_dim": "head_dim",
     "seq_q": "isl",
 }
-_QUANTIZE = {"dtype": "quant_dtype", "rows": "m", "cols": "k"}
 _ATTENTION = {
     "dtype": "attn_dtype",
     "kv_dtype": "kv_cache_dtype",
@@ -227,8 +254,11 @@ _TABLES = {
         ),
     ),
     "quantize": (
-        _Table("scale_matrix_perf.parquet", "quant_scale_matrix", _QUANTIZE),
-        _Table("computescale_perf.parquet", "compute_scale", _QUANTIZE),
+        _Table(
+            "scale_matrix_perf.parquet",
+            "quant_scale_matrix",
+            {"dtype": "quant_dtype", "rows": "m", "cols": "k"},
+        ),
     ),
     "comm": (
         _Table(

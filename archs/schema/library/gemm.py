@@ -22,6 +22,10 @@ from simexplore.archs.schema.library.menus import (
 from simexplore.archs.schema.quantities import Capacity, Count, Cycles, Share, Spec, about
 
 
+Narrow = Literal["fp8", "int8", "int4", "fp4", "mxfp4", "nvfp4"]
+"""Types that weights alone are stored in."""
+
+
 class TensorGemm(Spec):
     """Kernels on the tensor cores."""
 
@@ -166,6 +170,11 @@ class GemmLibrary(Spec):
     simt: SimtGemm = about("kernels on the FMA pipes", "mapping")
     two_stage: TwoStageGemm = about("the library's older kernels; absent: none", "mapping", default=NEVER_TWO_STAGES)
     scaled: ScaledGemms = about("kernels for block-scaled operands; absent: none", "mapping", default=NO_SCALED)
+    widening: dict[Narrow, Rate] = about(
+        "FMA-pipe instructions that widen an element of weights stored in fewer bits, by their type; absent: none",
+        "1",
+        default_factory=dict,
+    )
     split: SplitGemm = about("how k is split; absent: never", "mapping", default=NEVER_SPLIT)
     gemv: Gemv = about("the matrix-vector kernel; absent: none", "mapping", default=NO_GEMV)
     pipeline: Pipeline = about("how kernels fetch ahead along k", "mapping")

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import BoolArray, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.libraries import deep_gemm, gemm_rules
 from simexplore.sim.mapping.columns import Pairs, Values, ceil_div, constant, row
 from simexplore.sim.mapping.matmul import operands
-from simexplore.sim.mapping.matmul.tiles import Tiles, tiles_of
+from simexplore.sim.mapping.matmul.tiles import WARP_TILE_ROWS, Tiles, tiles_of
 from simexplore.sim.mapping.rowwise import block_quantize_demands, dynamic_quantize_demands
 from simexplore.workloads.dtypes import SCALED, bytes_of, element_of
 from simexplore.workloads.operators.columns import column
@@ -80,6 +81,10 @@ class _Candidates(NamedTuple):
 def _candidates(op: Gemm, gpu: Gpu, two_stage: bool) -> _Candidates:
     m, n = column(op.m), column(op.n)
     tiles = tiles_of(m, n, element_of(op.dtype), gpu)
+    if op.weight_dtype is not None:
+        k_of_step = gpu.library.gemm.pipeline.k_tile_bytes / bytes_of(element_of(op.dtype))
+        held = tiles.m * bytes_of(op.dtype) + tiles.n * bytes_of(op.weight_dtype)
+        tiles = replace(tiles, stage_bytes=held * k_of_step)
     if two_stage:  # one is computed on while the other fills
         tiles = replace(tiles, stages=constant(2.0))
     of_k = _splits(op, gpu)
@@ -133,7 +138,9 @@ def _work(op: Gemm, tried: _Candidates, traffic: operands.DramTraffic, ctas: Flo
     k_of_step, steps = gpu.library.gemm.pipeline.k_tile_bytes / bytes_of(unit), tried.by_split(of_k.steps)
     operations = tried.by_tile(2.0 * tiles.computed * k_of_step) * steps
     covered = (m / tried.rows, n / tried.columns)
-    width = _fetched_width(tiles, covered, (tried.rows, tried.columns), gpu)
+    element, stored = bytes_of(op.dtype), bytes_of(op.weight_dtype or op.dtype)
+    fetched = _fetched_bytes(tiles, covered, (tried.rows, tried.columns), (element, stored), gpu)
+    widened = 2.0 * widening(op, gpu) * tried.by_tile(tiles.n * np.maximum(tiles.m / WARP_TILE_ROWS, 1.0) * k_of_step)
     results = tried.by_tile(m * n / (tried.rows * tried.columns))
     # A partial sum is written and read once more.
     written = tried.by_split(of_k.result_bytes + _of_splits(of_k, 2.0 * PARTIAL_SUM_BYTES))
@@ -142,9 +149,9 @@ def _work(op: Gemm, tried: _Candidates, traffic: operands.DramTraffic, ctas: Flo
         tensor_dtype=unit,
         fma_dtype="fp32" if tiles.on_tensor_cores else op.dtype,
         tensor_ops=operations if tiles.on_tensor_cores else nothing,
-        fma_ops=operations * _promoted(op.dtype, gpu) if tiles.on_tensor_cores else operations,
+        fma_ops=operations * _promoted(op.dtype, gpu) + widened * steps if tiles.on_tensor_cores else operations,
         shared_bytes=tried.by_tile(tiles.shared_bytes_per_k * k_of_step) * steps,
-        l2_read_bytes=tried.by_tile(width) * tried.by_split(k / of_k.splits * bytes_of(op.dtype)),
+        l2_read_bytes=tried.by_tile(fetched) * tried.by_split(k / of_k.splits),
         l2_write_bytes=results * written,
         dram_read_bytes=traffic.read / ctas,
         dram_write_bytes=traffic.write / ctas,
@@ -217,7 +224,8 @@ def _splits(op: Gemm, gpu: Gpu) -> _Splits:
     steps = ceil_div(steps_of_k, menu)
     splits = ceil_div(steps_of_k, steps)  # CTAs that have a step at all: 5 steps among 4 are 2, 2 and 1
     new = splits == np.minimum(menu, steps_of_k)
-    splitting = np.zeros((1, 1), dtype=np.bool_) if op.dtype in SCALED else gemm_rules(gpu).splits_k(op, gpu)
+    never = op.dtype in SCALED or stores_narrow(op)  # kernels of engines, which the vendor's library does not have
+    splitting = np.zeros((1, 1), dtype=np.bool_) if never else gemm_rules(gpu).splits_k(op, gpu)
     considered = new & ((splits == 1.0) | splitting)
     return _Splits(splits, steps, considered, np.where(splits > 1.0, PARTIAL_SUM_BYTES, bytes_of(op.output_dtype)))
 
@@ -227,15 +235,40 @@ def _of_splits(of_k: _Splits, value: float | FloatArray) -> FloatArray:
     return np.where(of_k.splits > 1.0, value, 0.0)
 
 
-def _fetched_width(
-    tiles: Tiles, covered: tuple[FloatArray, FloatArray], grid: tuple[FloatArray, FloatArray], gpu: Gpu
+def _fetched_bytes(
+    tiles: Tiles,
+    covered: tuple[FloatArray, FloatArray],
+    grid: tuple[FloatArray, FloatArray],
+    elements: tuple[float, float],
+    gpu: Gpu,
 ) -> FloatArray:
-    """Rows of A and columns of B that a CTA draws from L2: those that exist, the longer side shared in a cluster.
+    """Bytes of A and of B that a CTA draws from L2 for each element of k: of rows and columns that exist.
 
-    `covered` are the rows and columns of C that a tile has on average; what lies outside C is not fetched.
+    `covered` are the rows and columns of C that a tile has on average; what lies outside C is not fetched. `elements`
+    are the bytes of an element of either operand. The longer side is shared in a cluster.
     """
     cluster = float(gpu.library.gemm.memory.multicast)
     high, wide = covered
     share_b = np.where((tiles.n >= tiles.m) & (grid[0] >= cluster), cluster, 1.0)
     share_a = np.where((tiles.n < tiles.m) & (grid[1] >= cluster), cluster, 1.0)
-    return high / share_a + wide / share_b
+    return elements[0] * high / share_a + elements[1] * wide / share_b
+
+
+def stores_narrow(op: Gemm) -> bool:
+    """Whether B is stored in fewer bits than it is multiplied in, and widened on its way to the tensor cores."""
+    return op.weight_dtype is not None and bytes_of(op.weight_dtype) < bytes_of(op.dtype)
+
+
+def widening(op: Gemm, gpu: Gpu) -> float:
+    """FMA-pipe instructions for each element of B that is stored in fewer bits than it is multiplied in.
+
+    Every warp widens the columns that it multiplies, so that those of a tile are widened once for each of the warps
+    above one another (CUTLASS, mixed-input GEMM).
+    """
+    if op.weight_dtype is None or not stores_narrow(op):
+        return 0.0
+    known = gpu.library.gemm.widening
+    if op.weight_dtype not in known:
+        offered = ", ".join(sorted(known)) or "none"
+        raise SimexploreError(f"{gpu.name} has no kernel that widens {op.weight_dtype} weights; it widens {offered}")
+    return known[op.weight_dtype]

@@ -17,7 +17,7 @@ from simexplore.sim.demand import ANY_ROW, Algorithm, Choice, Grid, KernelDemand
 from simexplore.sim.libraries import gemm_rules
 from simexplore.sim.mapping.columns import Pairs, constant
 from simexplore.sim.mapping.matmul import operands
-from simexplore.sim.mapping.matmul.gemm import gemm_demands
+from simexplore.sim.mapping.matmul.gemm import gemm_demands, stores_narrow
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Bmm, Gemm
@@ -35,7 +35,7 @@ BYTES_OF_LOAD = 16.0
 def gemm_algorithms(op: Gemm, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:
     """The tiled kernels, of as many stages as the library takes, and for rows with m = 1 the matrix-vector kernel."""
     rules = gemm_rules(gpu)
-    two_stage, single = rules.takes_two_stages(op, gpu), rules.takes_matrix_vector(op, gpu)
+    two_stage, single = rules.takes_two_stages(op, gpu), rules.takes_matrix_vector(op, gpu) & np.bool_(not stores_narrow(op))
     ways = []
     if not np.all(two_stage):
         ways.append(Algorithm(gemm_demands(op, gpu, conditions), ~two_stage if np.any(two_stage) else ANY_ROW))
