@@ -56,6 +56,19 @@ class TensorGemm(Spec):
         return self.instruction in ("mma_sync", "mfma")
 
 
+class UnalignedGemm(Spec):
+    """Kernels for rows of operands that are no multiples of 16 bytes, which bulk copies (TMA) cannot fetch.
+
+    They are of an elder generation: warps fetch with loads of their own, as wide as the rows allow, and multiply from
+    registers.
+    """
+
+    tiles: Tiles = about("CTA tiles", "rows x columns")
+    k_tile_bytes: Capacity = about("bytes of k that one stage holds for each row or column of the tile", "B")
+    max_stages: Count = about("most stages in shared memory", "1")
+    rate: Share = about("rate of their products over that of the tensor cores", "1")
+
+
 class SimtGemm(Spec):
     """Kernels on the FMA pipes."""
 
@@ -168,6 +181,11 @@ class GemmLibrary(Spec):
     )
     tensor: TensorGemm = about("kernels on tensor cores; absent: none", "mapping", default=NO_TENSOR_KERNELS)
     simt: SimtGemm = about("kernels on the FMA pipes", "mapping")
+    unaligned: UnalignedGemm | None = about(
+        "kernels for rows that are no multiples of 16 bytes; absent: the same, with narrower loads",
+        "mapping",
+        default=None,
+    )
     two_stage: TwoStageGemm = about("the library's older kernels; absent: none", "mapping", default=NEVER_TWO_STAGES)
     scaled: ScaledGemms = about("kernels for block-scaled operands; absent: none", "mapping", default=NO_SCALED)
     widening: dict[Narrow, Rate] = about(

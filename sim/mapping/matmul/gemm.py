@@ -179,7 +179,7 @@ def _latency(op: Gemm, tried: _Candidates, gpu: Gpu, two_stage: bool) -> Latency
     ragged = tried.by_split(fill_cycles * deep_gemm.missing_rows(op) * tried.of_k.steps) if fill_cycles else 0.0
     ahead = tiles.stages - 1.0  # the stage that is computed on is not in flight
     return Latency(
-        bytes_in_flight=tried.by_tile(library.pipeline.flight_share * ahead * tiles.stage_bytes),
+        bytes_in_flight=tried.by_tile(library.pipeline.flight_share * ahead * tiles.stage_bytes * _of_vector(op, tiles)),
         chain_cycles=tried.by_tile(tiles.chain_cycles + scale_cycles) * tried.by_split(tried.of_k.steps),
         exposed_cycles=constant(hit + gpu.library.barrier_cycles),
         helper_cycles=library.split.reduction_round_trips * hit,
@@ -252,6 +252,11 @@ def _fetched_bytes(
     share_b = np.where((tiles.n >= tiles.m) & (grid[0] >= cluster), cluster, 1.0)
     share_a = np.where((tiles.n < tiles.m) & (grid[1] >= cluster), cluster, 1.0)
     return elements[0] * high / share_a + elements[1] * wide / share_b
+
+
+def _of_vector(op: Gemm, tiles: Tiles) -> FloatArray:
+    """Loads of unaligned rows over those of 16 bytes: a thread has as many of them in flight, whatever their width."""
+    return operands.load_bytes(op) / operands.VECTOR_BYTES if tiles.on_tensor_cores else constant(1.0)
 
 
 def stores_narrow(op: Gemm) -> bool:
