@@ -317,8 +317,10 @@ class Gpu(Machine):
 
     def scaled_gemm(self, dtype: str) -> ScaledGemm:
         """`library.gemm.scaled` of a block-scaled type. Raises SimexploreError where the machine has no such kernels."""
-        key = f"library.gemm.scaled.{dtype}"
-        return self._kernels(getattr(self.library.gemm.scaled, dtype), f"kernels for {dtype} matrices", key)
+        kernels: ScaledGemm | None = getattr(self.library.gemm.scaled, dtype)
+        if kernels is None:
+            raise SimexploreError(f"{self.name} has no kernels for {dtype} matrices (library.gemm.scaled.{dtype})")
+        return kernels
 
     def _kernels(self, section: Section | None, what: str, key: str) -> Section:
         if section is None:

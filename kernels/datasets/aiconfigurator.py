@@ -36,8 +36,9 @@ def conditions_of(source: str, op: str) -> Conditions:
     """How the package's collectors ran a kernel (github.com/ai-dynamo/aiconfigurator, collector/).
 
     Kernels were replayed as a CUDA graph, three times to warm up and six to time. Activations reach narrow GEMMs as
-    bf16 and are quantised within the time; vLLM's 128 x 128 block-scaled ones are eager calls. Attention re-reads one KV cache, quantisation one input. TensorRT-LLM's
-    attention rows are its whole attention module. Rows with watts were repeated for 0.3 to 1 s, at settled clocks.
+    bf16 and are quantised within the time; vLLM's 128 x 128 block-scaled ones are eager calls. Attention re-reads one
+    KV cache, quantisation one input. TensorRT-LLM's attention rows are its whole attention module. Rows with watts were
+    repeated for 0.3 to 1 s, at settled clocks.
     Collectives are from nccl-tests, which launches on a stream.
     """
     if source.startswith(f"{SOURCE_PREFIX}nccl"):
@@ -102,7 +103,7 @@ def engine_of(source: str) -> str:
 
 
 def files(system: str = "") -> list[Path]:
-    """All tables of a system, or of all systems: `SYSTEM/OPERATOR/FRAMEWORK/VERSION/NAME_perf.parquet` below the folder.
+    """All tables of a system, or of all systems: `SYSTEM/OPERATOR/FRAMEWORK/VERSION/NAME_perf.parquet`.
 
     Raises:
         SimexploreError: the package is not installed, or has no such system; lists those that it has.
@@ -200,7 +201,7 @@ def _every_head_has_keys(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 _ABSORBED = {"mla_gen_pre": (512, 128), "mla_gen_post": (128, 512)}
-"""n and k of MLA's products of one head: the latent of 512 from heads of 128, and back (DeepSeek-V2, arXiv 2405.04434)."""
+"""n and k of MLA's products of a head: to the latent of 512 from heads of 128, and back (DeepSeek-V2, arXiv 2405.04434)."""
 _MULTIPLIED = {"trtllm_fp8_block_scaling_bmm_out": "fp8_block", "trtllm_bmm_out_dequant_bf16": "bf16"}
 """Kernels that take another type than the table says (trtllm/collect_mla_bmm.py)."""
 

@@ -106,6 +106,7 @@ NARROW_GEMM = Group(
     ),
 )
 
+
 def _of_scaled(dtype: str) -> Group:
     """Kernels of one block-scaled type, and the one that narrows to it."""
     path = f"library.gemm.scaled.{dtype}"

@@ -11,7 +11,16 @@ from typing import Protocol
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import BoolArray, FloatArray
-from simexplore.workloads.ops import AttentionDecode, AttentionPrefill, Conv2d, EncoderAttention, Gemm, LayerNorm, RmsNorm, Softmax
+from simexplore.workloads.ops import (
+    AttentionDecode,
+    AttentionPrefill,
+    Conv2d,
+    EncoderAttention,
+    Gemm,
+    LayerNorm,
+    RmsNorm,
+    Softmax,
+)
 
 
 class GemmRules(Protocol):

@@ -21,7 +21,6 @@ from simexplore.archs.schema.library.menus import (
 )
 from simexplore.archs.schema.quantities import Capacity, Count, Cycles, Share, Spec, about
 
-
 Narrow = Literal["fp8", "int8", "int4", "fp4", "mxfp4", "nvfp4"]
 """Types that weights alone are stored in."""
 
@@ -150,7 +149,9 @@ class ScaledGemm(Spec):
 class ScaledGemms(Spec):
     """Kernels by type; an absent one is a type that the library does not multiply."""
 
-    fp8_block: ScaledGemm | None = about("fp8, fp32 scales of 128 x 128 weights, 1 x 128 activations", "mapping", default=None)
+    fp8_block: ScaledGemm | None = about(
+        "fp8, fp32 scales of 128 x 128 weights, 1 x 128 activations", "mapping", default=None
+    )
     mxfp8: ScaledGemm | None = about("fp8, a power of two for every 32 values", "mapping", default=None)
     mxfp4: ScaledGemm | None = about("fp4, a power of two for every 32 values", "mapping", default=None)
     nvfp4: ScaledGemm | None = about("fp4, an fp8 scale for every 16 values", "mapping", default=None)

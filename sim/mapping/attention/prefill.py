@@ -101,6 +101,9 @@ def rotate_and_append(
     return demand.with_extra_launches(helpers)
 
 
+_Prefill = AttentionPrefill | EncoderAttention
+
+
 class _Cta(NamedTuple):
     """What a CTA of the prefill kernel has before it; arrays of shape (rows, 1)."""
 
@@ -123,7 +126,7 @@ class _Cta(NamedTuple):
     """Shared-memory traffic."""
 
 
-def _cta(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> _Cta:
+def _cta(op: _Prefill, gpu: Gpu) -> _Cta:
     """Tiles of queries by tiles of keys, of which those at the diagonal, and at a window's far side, are half empty."""
     element = bytes_of(op.dtype)
     tile_q, tile_k = attention_rules(gpu).prefill_tile(op, gpu)
@@ -171,7 +174,7 @@ def _padded(width: FloatArray) -> FloatArray:
     return padded
 
 
-def _prefill_kernel(op: AttentionPrefill | EncoderAttention, gpu: Gpu, conditions: Conditions) -> KernelDemand:
+def _prefill_kernel(op: _Prefill, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     library, cta = gpu.attention_kernels.prefill, _cta(op, gpu)
     ctas = column(op.batch) * column(op.heads) * ceil_div(column(op.seq_q), cta.queries)
     return KernelDemand(
@@ -189,7 +192,7 @@ def _prefill_kernel(op: AttentionPrefill | EncoderAttention, gpu: Gpu, condition
     )
 
 
-def _registers(op: AttentionPrefill | EncoderAttention, cta: _Cta, gpu: Gpu) -> FloatArray:
+def _registers(op: _Prefill, cta: _Cta, gpu: Gpu) -> FloatArray:
     """Registers of a thread: its share of the scores and of the result, and addresses; no more than it can have."""
     threads = np.maximum(cta.queries / MMA_ROWS, LEAST_WARPS) * gpu.sm.warp_size
     wanted = cta.queries * (column(op.head_dim) + cta.keys_at_once) / threads + ADDRESS_REGISTERS
@@ -198,7 +201,7 @@ def _registers(op: AttentionPrefill | EncoderAttention, cta: _Cta, gpu: Gpu) -> 
     return registers
 
 
-def _work(op: AttentionPrefill | EncoderAttention, cta: _Cta, ctas: FloatArray, gpu: Gpu, conditions: Conditions) -> Work:
+def _work(op: _Prefill, cta: _Cta, ctas: FloatArray, gpu: Gpu, conditions: Conditions) -> Work:
     element, cached = bytes_of(op.dtype), bytes_of(op.kv_dtype or op.dtype)
     width, scores = column(op.head_dim), cta.rows * cta.keys
     slower, widened = _widening(op, gpu)
@@ -219,7 +222,7 @@ def _work(op: AttentionPrefill | EncoderAttention, cta: _Cta, ctas: FloatArray, 
     )
 
 
-def _latency(op: AttentionPrefill | EncoderAttention, cta: _Cta, gpu: Gpu) -> Latency:
+def _latency(op: _Prefill, cta: _Cta, gpu: Gpu) -> Latency:
     library, hit, width = gpu.attention_kernels.prefill, gpu.l2.mean_latency_cycles, column(op.head_dim)
     filled = np.minimum(cta.queries, column(op.seq_q)) / cta.queries
     trips = library.round_trips * grown(library.fixed_over_queries, filled)
@@ -234,7 +237,7 @@ def _latency(op: AttentionPrefill | EncoderAttention, cta: _Cta, gpu: Gpu) -> La
     )
 
 
-def _widening(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
+def _widening(op: _Prefill, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     """How much slower products are, and conversions for each element of a key, where 8-bit heads have no kernel.
 
     Such heads are widened, element by element as the one-head decode kernel does, and multiplied at the 16-bit rate.

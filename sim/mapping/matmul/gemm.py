@@ -178,8 +178,9 @@ def _latency(op: Gemm, tried: _Candidates, gpu: Gpu, two_stage: bool) -> Latency
     scale_cycles, fill_cycles = (scaled.step_cycles, scaled.fill_cycles) if scaled else (0.0, 0.0)
     ragged = tried.by_split(fill_cycles * deep_gemm.missing_rows(op) * tried.of_k.steps) if fill_cycles else 0.0
     ahead = tiles.stages - 1.0  # the stage that is computed on is not in flight
+    requested = tiles.stage_bytes * _of_vector(op, tiles)
     return Latency(
-        bytes_in_flight=tried.by_tile(library.pipeline.flight_share * ahead * tiles.stage_bytes * _of_vector(op, tiles)),
+        bytes_in_flight=tried.by_tile(library.pipeline.flight_share * ahead * requested),
         chain_cycles=tried.by_tile(tiles.chain_cycles + scale_cycles) * tried.by_split(tried.of_k.steps),
         exposed_cycles=constant(hit + gpu.library.barrier_cycles),
         helper_cycles=library.split.reduction_round_trips * hit,

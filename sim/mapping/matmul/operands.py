@@ -16,7 +16,6 @@ from simexplore.workloads.dtypes import bytes_of, element_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Gemm
 
-
 VECTOR_BYTES = 16.0
 """Of the widest load of a thread, which rows of operands must be aligned to; so must they for bulk copies (TMA)."""
 
