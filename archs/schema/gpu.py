@@ -316,7 +316,7 @@ class Gpu(Machine):
         )
 
     def scaled_gemm(self, dtype: str) -> ScaledGemm:
-        """`library.gemm.scaled` of a block-scaled type. Raises SimexploreError where the machine has no such kernels."""
+        """`library.gemm.scaled` of a block-scaled type. Raises SimexploreError where the machine has none."""
         kernels: ScaledGemm | None = getattr(self.library.gemm.scaled, dtype)
         if kernels is None:
             raise SimexploreError(f"{self.name} has no kernels for {dtype} matrices (library.gemm.scaled.{dtype})")

@@ -201,7 +201,7 @@ def _every_head_has_keys(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 _ABSORBED = {"mla_gen_pre": (512, 128), "mla_gen_post": (128, 512)}
-"""n and k of MLA's products of a head: to the latent of 512 from heads of 128, and back (DeepSeek-V2, arXiv 2405.04434)."""
+"""n and k of MLA's products of a head: from 128 to the latent of 512, and back (DeepSeek-V2, arXiv 2405.04434)."""
 _MULTIPLIED = {"trtllm_fp8_block_scaling_bmm_out": "fp8_block", "trtllm_bmm_out_dequant_bf16": "bf16"}
 """Kernels that take another type than the table says (trtllm/collect_mla_bmm.py)."""
 
