@@ -58,8 +58,10 @@ class Conditions:
     """Type in which activations reach a GEMM on narrower types, quantising them being timed too. None: it is not."""
     attention_module: bool = False
     """Attention rows are the module around the kernel: they include RoPE and the append to the KV cache."""
-    sustained: bool = False
-    """Kernels were repeated until clocks and power had settled at the board's limit."""
+    runs_before: float = 0.0
+    """Runs of a kernel before those that were timed; inf: so many that clocks and power had settled."""
+    runs: float = 1.0
+    """Runs that a time is the mean of."""
     eager: bool = False
     """A framework was called on an idle stream: the host's time up to the first launch is part of the row's."""
     base_clocks: bool = False

@@ -37,6 +37,11 @@ SERVING = CacheState(weight_copies=np.inf, activation_copies=1.0)
 """In a network: weights come from DRAM, activations were just written by the kernel before."""
 
 
+PowerState = Literal["serving", "sustained", "burst"]
+"""What of a board's energy budget is there when work begins. `serving`: what the same work leaves, done again and
+again; `sustained`: nothing; `burst`: all of it, the board was idle."""
+
+
 @dataclass(frozen=True)
 class Conditions:
     """How a kernel is run: what is warm, how it is launched, and whether attention is the serving module around it."""
@@ -45,8 +50,10 @@ class Conditions:
     launch: Launch = "graph"
     attention_module: bool = False
     """True: attention includes RoPE, the append to the KV cache and merging partial results, as engines time it."""
-    sustained: bool = False
-    """True: kernels run for so long that the board's power limit holds from the start of each."""
+    runs_before: float = 0.0
+    """Runs of the same work before those that are timed; infinitely many have spent the energy budget of the board."""
+    runs: float = 1.0
+    """Runs that the time is the mean of: each draws on what the ones before it left of that budget."""
     eager: bool = False
     """True: a framework is called on an idle stream, and the time the host takes up to the first launch is told too."""
     base_clocks: bool = False

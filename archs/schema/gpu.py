@@ -204,10 +204,14 @@ class Power(Spec):
     clock_exponent: Annotated[float, Field(ge=2, le=4)] = about(
         "x of dynamic power proportional to clock^x, voltage following the clock", "1"
     )
+    clocked_share: Share = about("share of the idle power that follows the clock as dynamic power does", "1")
     burst_headroom: Annotated[float, Field(ge=0, le=2)] = about(
-        "share above the power limit that a short kernel may draw before the regulator holds it", "1"
+        "power beyond the limit that a full energy budget allows, over the limit less idle", "1"
     )
-    burst_s: Seconds = about("kernel time at which half of that headroom is gone", "s")
+    burst_s: Seconds = about("time constant with which that budget drains", "s")
+    time_constant_s: Seconds = about(
+        "time constant that the limit is meant over: the mean power over ten of them never passes it", "s"
+    )
 
     @model_validator(mode="after")
     def _idle_is_least(self) -> Self:
@@ -228,6 +232,10 @@ class Energy(Spec):
     shared_j_per_byte: JoulesPerByte = about("per byte of shared memory or L1", "J/B")
     l2_j_per_byte: JoulesPerByte = about("per byte between L2 and SM", "J/B")
     dram_j_per_byte: JoulesPerByte = about("per byte of DRAM, memory controller and device", "J/B")
+    link_j_per_byte: JoulesPerByte = about("per byte that the GPU sends over a link", "J/B")
+    spread: Annotated[float, Field(ge=0.01, le=1)] = about(
+        "standard deviation of the logarithm of measured power about this model's", "1"
+    )
 
 
 class Datasheet(Spec):

@@ -10,7 +10,7 @@ from simexplore.cli.console import say
 from simexplore.cli.options import json_option
 from simexplore.cli.output import note, print_json, print_table
 from simexplore.errors import SimexploreError
-from simexplore.sim.studies import STUDIES, Record
+from simexplore.sim.studies import STUDIES, Record, caveat
 from simexplore.sim.studies import reproduce as reproduce_study
 
 BESIDE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "measured"
@@ -29,15 +29,18 @@ def reproduce(names: tuple[str, ...], measured: Path | None, as_json: bool) -> N
     """Print what papers published beside what is simulated, all studies unless some are named.
 
     Ratio is simulated over published. A figure is `enforced` where the tests hold the ratio to its bounds, and a
-    `known_gap` where it is known to lie outside them. A study whose measured tables are missing ends with code 2 and
-    says where they come from, after the other studies.
+    `known_gap` where it is known to lie outside them. What a reader must know of how a study's rows were measured
+    follows on standard error. A study whose measured tables are missing ends with code 2 and says where they come
+    from, after the other studies.
     """
     folder = measured or (BESIDE if BESIDE.is_dir() else None)
     records: list[Record] = []
     missing: list[SimexploreError] = []
+    caveats: list[str] = []
     for name in names or STUDIES:
         try:
             records += reproduce_study(name, folder)
+            caveats += [f"{name}: {told}"] if (told := caveat(name)) else []
         except SimexploreError as error:
             missing.append(error)
     if len(missing) == len(names or STUDIES):
@@ -46,6 +49,8 @@ def reproduce(names: tuple[str, ...], measured: Path | None, as_json: bool) -> N
         print_json(records)
     else:
         _print(records)
+    for told in caveats:
+        note(told)
     for failure in missing[:-1]:
         note(str(failure))
     if missing:

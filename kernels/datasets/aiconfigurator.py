@@ -7,6 +7,7 @@ follow, else the newest is read. Latencies there are milliseconds. The package i
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from simexplore.workloads.hints import did_you_mean
 SOURCE_PREFIX = "aic/"
 POWER_SOURCE = "aic/vllm0.22"
 """Source of the tables that have watts."""
+WARM_UPS, RUNS = 3.0, 6.0
+"""Of a kernel, before it is timed and while it is (collector/helper.py of the same project)."""
 EXAMPLE = "aiconfigurator:h200_sxm/gemm/trtllm"
 EAGER, ONE_COPY = "/eager", "/one_copy"
 """Ends of the sources of GEMMs that vLLM's collector runs without a graph, or on one copy of the weights."""
@@ -43,14 +46,15 @@ def conditions_of(source: str, op: str) -> Conditions:
     """
     if source.startswith(f"{SOURCE_PREFIX}nccl"):
         return Conditions(launch="stream")
-    sustained = source.startswith(POWER_SOURCE)
+    runs_before = math.inf if source.startswith(POWER_SOURCE) else WARM_UPS
     if op in ("gemm", "bmm"):
         copies = _copies_of(source) if op == "gemm" else Conditions()
         eager = source.endswith(EAGER)
         launch: Literal["stream", "graph"] = "stream" if eager else "graph"
-        return replace(copies, launch=launch, eager=eager, activation_dtype="bf16", sustained=sustained)
+        repeats = replace(copies, runs_before=runs_before, runs=RUNS)
+        return replace(repeats, launch=launch, eager=eager, activation_dtype="bf16")
     module = source.startswith(f"{SOURCE_PREFIX}trtllm")
-    return Conditions(launch="graph", attention_module=module, sustained=sustained)
+    return Conditions(launch="graph", attention_module=module, runs_before=runs_before, runs=RUNS)
 
 
 def _copies_of(source: str) -> Conditions:

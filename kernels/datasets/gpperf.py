@@ -1,7 +1,7 @@
 """GPPerf's measured kernels of an RTX 4070 (Liu and Halim, arXiv 2411.16954; github.com/pavlyhalim/GPPerf).
 
-Two tables: what the CUTLASS profiler ran, in GPPerf's own columns (`m`, `n`, `k`, `runtime` in ms, `power` in W, …),
-and the naive tiled kernel in ours (`gemm_naive_tiled`).
+Two tables: what the CUTLASS profiler ran, in GPPerf's own columns (`m`, `n`, `k`, `runtime` in ms, `power` in W, `util`
+in percent, …), and the naive tiled kernel in ours (`gemm_naive_tiled`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import pandas as pd
 
 from simexplore.errors import SimexploreError
 
-CUTLASS_COLUMNS = ("m", "n", "k", "blocksize1", "blocksize2", "blocksize3", "runtime", "power", "Energy", "TFlops")
+SIZES = ("m", "n", "k", "blocksize1", "blocksize2", "blocksize3")
+CUTLASS_COLUMNS = (*SIZES, "runtime", "power", "util", "Energy", "TFlops")
 
 
 def read_cutlass(path: Path) -> pd.DataFrame:

@@ -211,7 +211,8 @@ def conditions_in(column: OperatorColumn, gpu: Gpu) -> Conditions:
         cache=cache,
         launch=given.launch,
         attention_module=given.attention_module,
-        sustained=given.sustained,
+        runs_before=given.runs_before,
+        runs=given.runs,
         eager=given.eager,
         base_clocks=given.base_clocks,
     )

@@ -7,7 +7,7 @@ phases is also how events play it; only a kind that does more than wait and shar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from typing import Any, Protocol
@@ -20,14 +20,13 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import RESOURCES, FloatArray, KernelDemand, LinkDemand
 from simexplore.sim.estimate.traits import BOUNDS, bound_code
-from simexplore.sim.hardware.link import link_seconds
+from simexplore.sim.hardware.link import link_energies, link_seconds
 from simexplore.sim.hardware.occupancy import no_room
+from simexplore.sim.hardware.power import Draw, split_energy
 from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
 
 Amount = float | FloatArray
 """Of one demand, or of each row of a column of them, shape (rows,)."""
-POWER = "power"
-"""Name under which a phase takes dynamic energy [J]."""
 
 
 class AnyDemand(Protocol):
@@ -40,18 +39,39 @@ class AnyDemand(Protocol):
 
 @dataclass(frozen=True)
 class Phase:
-    """A latency, in which nothing is shared, and then work that shares its resources with others."""
+    """A latency, in which nothing is shared, and then work that shares its resources with others; at the boost clock.
+
+    `pace` tells how the work follows the clock; of work that says nothing of it all follows.
+    """
 
     latency_s: Amount = 0.0
     run_s: Amount = 0.0
     """Alone."""
     takes: Mapping[str, Amount] = field(default_factory=dict)
-    """Of each shared resource by its name on the device [s of the whole resource], and of `power` [J]."""
+    """Of each shared resource by its name on the device [s of the whole resource]."""
+    spends: Mapping[str, Amount] = field(default_factory=dict)
+    """Dynamic energy by where it goes, names as in `power.COMPONENTS` [J]."""
+    pace: tuple[Amount, Amount, float] | None = None
+    """`on_clock_s`, `own_clock_s` and `exponent` of a `Draw`; None: all of `run_s` follows the core's clock."""
 
     @property
     def time_s(self) -> Amount:
         """Latency and work [s]."""
         return self.latency_s + self.run_s
+
+    @property
+    def draw(self) -> Draw:
+        """How the work follows from the clock."""
+        return Draw(*(self.pace or (self.run_s, 0.0, 1.0)), *split_energy(self.spends))
+
+    def times(self, factor: Amount) -> Phase:
+        """The same taking `factor` as long, at the same power."""
+
+        def scaled(amounts: Mapping[str, Amount]) -> dict[str, Amount]:
+            return {name: amount * factor for name, amount in amounts.items()}
+
+        pace = self.pace and (self.pace[0] * factor, self.pace[1] * factor, self.pace[2])
+        return Phase(self.latency_s * factor, self.run_s * factor, scaled(self.takes), scaled(self.spends), pace)
 
 
 @dataclass(frozen=True)
@@ -72,26 +92,31 @@ class Alone:
         return sum((phase.time_s for phase in self.phases), start=0.0)
 
     @property
-    def energy_j(self) -> Amount:
-        """Dynamic energy, above idle [J]."""
-        return sum((phase.takes.get(POWER, 0.0) for phase in self.phases), start=0.0)
+    def spends(self) -> dict[str, Amount]:
+        """Dynamic energy, above idle, by where it goes [J]."""
+        return _sums([phase.spends for phase in self.phases])
 
     @property
     def busy_s(self) -> dict[str, Amount]:
         """Time for which each shared resource is busy [s of the whole resource], by its name on the device."""
-        names = dict.fromkeys(name for phase in self.phases for name in phase.takes if name != POWER)
-        return {name: sum((phase.takes.get(name, 0.0) for phase in self.phases), start=0.0) for name in names}
+        return _sums([phase.takes for phase in self.phases])
 
     def as_numbers(self, correction: float = 1.0) -> Alone:
-        """Of one demand, with numbers for amounts; `correction` is a factor on its times and not on its energy."""
+        """Of one demand, with numbers for amounts; `correction` is a factor on its times, at the same power."""
 
-        def scaled(phase: Phase) -> Phase:
-            takes = {
-                name: _number(taken) * (1.0 if name == POWER else correction) for name, taken in phase.takes.items()
-            }
-            return Phase(_number(phase.latency_s) * correction, _number(phase.run_s) * correction, takes)
+        def plain(phase: Phase) -> Phase:
+            pace = phase.pace and (_number(phase.pace[0]), _number(phase.pace[1]), phase.pace[2])
+            takes, spends = (
+                {name: _number(amount) for name, amount in amounts.items()} for amounts in (phase.takes, phase.spends)
+            )
+            return Phase(_number(phase.latency_s), _number(phase.run_s), takes, spends, pace).times(correction)
 
-        return replace(self, phases=tuple(scaled(phase) for phase in self.phases))
+        return replace(self, phases=tuple(plain(phase) for phase in self.phases))
+
+
+def _sums(parts: Sequence[Mapping[str, Amount]]) -> dict[str, Amount]:
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: sum((part.get(name, 0.0) for part in parts), start=0.0) for name in names}
 
 
 def _number(amount: Amount) -> float:
@@ -120,10 +145,11 @@ def _kernel(demand: KernelDemand, place: Place, conditions: Conditions) -> Alone
     timing = kernel_timing(demand, gpu)
     if not np.all(timing.waves.fits):
         raise SimexploreError(no_room(gpu, demand.kernel))
-    takes = {**{name: timing.busy_s[name] for name in RESOURCES}, POWER: timing.energy_j}
+    takes = {name: timing.busy_s[name] for name in RESOURCES}
     launch_s = launch_seconds(demand, gpu, conditions.launch)
     bound = BOUNDS[int(bound_code(timing, launch_s)[0])]
-    return Alone((Phase(launch_s + timing.setup_s, timing.run_s, takes),), bound)
+    phase = Phase(launch_s + timing.setup_s, timing.run_s, takes, timing.energies_j, timing.draw[:3])
+    return Alone((phase,), bound)
 
 
 @alone.register
@@ -132,4 +158,5 @@ def _message(demand: LinkDemand, place: Place, conditions: Conditions) -> Alone:
     machine = place.arch if isinstance(place.arch, Link) else place.gpu
     latency_s = link_seconds(replace(demand, bytes=0.0 * demand.bytes), machine)
     run_s = link_seconds(replace(demand, steps=0.0 * demand.steps), machine)
-    return Alone((Phase(latency_s, run_s, {demand.link: run_s}),), "link", {"link": demand.link})
+    phase = Phase(latency_s, run_s, {demand.link: run_s}, link_energies(demand, machine), (0.0, run_s, 1.0))
+    return Alone((phase,), "link", {"link": demand.link})

@@ -47,6 +47,9 @@ _TILES = (64, 128, 256)
 _COMMON_TILES = ((128, 256), (256, 128), (128, 128), (64, 128), (128, 64), (64, 64))
 """Tiles of C that most libraries have."""
 
+NOT_OF_A_GROUP = ("cache", "pace", "runs_before", "runs")
+"""Conditions that change what the physics says, and not what is wrong with it."""
+
 Floats32 = npt.NDArray[np.float32]
 
 
@@ -55,7 +58,7 @@ def group_of(op: Operator, conditions: Conditions) -> str:
     dtypes = [name for name, (_, parameter) in parameters_of(op).items() if parameter.kind == "dtype"]
     others = {name: getattr(op, name) for name in dtypes if name != "dtype"}
     words = [op.op, op.dtype, *(f"{name}={value}" for name, value in others.items() if value not in (None, op.dtype))]
-    names = [field.name for field in fields(conditions) if field.name not in ("cache", "pace")]
+    names = [field.name for field in fields(conditions) if field.name not in NOT_OF_A_GROUP]
     states = {name: getattr(conditions, name) for name in names}
     words += [value if isinstance(value, str) else name for name, value in states.items() if value]
     return " ".join(words)

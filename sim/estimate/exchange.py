@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from simexplore.sim.estimate.alone import POWER, Alone
+from simexplore.sim.estimate.alone import Alone
 from simexplore.workloads.graph import Exchange
 
 LONGEST_PLAYED = 1024
@@ -28,7 +28,9 @@ class Side:
     latency_s: float
     batch_s: float
     takes: dict[str, float]
-    """Of each shared resource [s of the whole resource], and of `power` [J]."""
+    """Of each shared resource [s of the whole resource]."""
+    spends: dict[str, float]
+    """Dynamic energy by where it goes [J]."""
 
 
 def side_of(told: Sequence[Alone], exchange: Exchange) -> Side:
@@ -41,7 +43,11 @@ def side_of(told: Sequence[Alone], exchange: Exchange) -> Side:
     if len(phases) != 1:
         raise ValueError(f"a node of an exchange has one phase, not {len(phases)}")
     latency_s, run_s, full = float(phases[0].latency_s), float(phases[0].run_s), exchange.full_batches
-    return Side(latency_s, run_s / full, {name: float(taken) / full for name, taken in phases[0].takes.items()})
+    takes, spends = (
+        {name: float(amount) / full for name, amount in amounts.items()}
+        for amounts in (phases[0].takes, phases[0].spends)
+    )
+    return Side(latency_s, run_s / full, takes, spends)
 
 
 def batch_share(batch: int, exchange: Exchange) -> float:
@@ -88,5 +94,5 @@ def exchange_seconds(asks: Side, answers: Side, exchange: Exchange) -> float:
 
 def _shared_s(asks: Side, answers: Side) -> float:
     """The most that a full batch takes of a resource that both sides use [s]."""
-    both = (asks.takes.keys() & answers.takes.keys()) - {POWER}
+    both = asks.takes.keys() & answers.takes.keys()
     return max((asks.takes[name] + answers.takes[name] for name in both), default=0.0)

@@ -18,9 +18,9 @@ from simexplore.archs.schema.system import Place, System
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import RESOURCES, KernelDemand
-from simexplore.sim.estimate.alone import POWER, Alone, Phase, alone
+from simexplore.sim.estimate.alone import Alone, Phase, alone
 from simexplore.sim.estimate.placed import Ready
-from simexplore.sim.hardware.ngpc.cluster import FieldQueries, batch_timing, doorbell_seconds, dynamic_energy_j
+from simexplore.sim.hardware.ngpc.cluster import FieldQueries, batch_energies, batch_timing, doorbell_seconds
 from simexplore.sim.mapping.frames import Frame, frame_of, fused_kernel
 from simexplore.workloads.graph import Exchange, Graph, Node
 from simexplore.workloads.ops import Collective, GridEncoding
@@ -48,7 +48,7 @@ def _resident(demand: ResidentKernel, place: Place, conditions: Conditions) -> A
     busy_s = {name: float(phase.takes[name]) for name in RESOURCES}
     run_s = max(float(phase.run_s), *busy_s.values())
     bound = max(busy_s, key=busy_s.__getitem__)
-    return Alone((Phase(phase.latency_s, run_s, phase.takes),), bound, stays=True)
+    return Alone((Phase(phase.latency_s, run_s, phase.takes, phase.spends),), bound, stays=True)
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,7 @@ def _batches(demand: FieldBatches, place: Place, conditions: Conditions) -> Alon
     batch = batch_timing(demand.asked, gpu, ngpc)
     batches = demand.asked.queries / ngpc.batch.queries
     takes = {name: taken * batches for name, taken in batch.takes.items()}
-    takes[POWER] = dynamic_energy_j(demand.asked, gpu, ngpc)
-    return Alone((Phase(0.0, batch.time_s * batches, takes),), batch.bound)
+    return Alone((Phase(0.0, batch.time_s * batches, takes, batch_energies(demand.asked, gpu, ngpc)),), batch.bound)
 
 
 def _cluster(place: Place) -> Ngpc:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import exp, hypot
+from math import exp, hypot, log
 from typing import Any
 
 from simexplore.archs import units
 from simexplore.archs.units import JOULES, SECONDS, Dimension
+from simexplore.sim.demand import FloatArray
 from simexplore.sim.estimate.correction import NORMAL_80, UNCALIBRATED_SIGMA_LOG
+from simexplore.sim.hardware.power import COMPONENTS
 
 UNCALIBRATED_RATIO = exp(NORMAL_80 * UNCALIBRATED_SIGMA_LOG)
 """Upper end of an 80 % interval over the time, where no measurement says more."""
 
+UNCALIBRATED_POWER = 0.35
+"""Spread of power where a machine's file says nothing of it."""
 SHOWN = 3
 """Operators that a result in short names."""
 
@@ -33,12 +37,24 @@ class OpRun:
     """From its first launch to its last store; of nodes that exchange batches, what their own work takes alone [s]."""
     bound: str
     """What bounds it alone: one of `estimate.BOUNDS`."""
-    energy_j: float
-    """Dynamic energy, above idle [J]."""
+    energies_j: Mapping[str, float]
+    """Dynamic energy, above idle, by where it goes, names as in `power.COMPONENTS` [J]."""
     kernel: str
     """Its kernels in order, joined by `+`."""
     interval_ratio: float = UNCALIBRATED_RATIO
     """Upper end of the 80 % interval of its time over the time, and the time over the lower end."""
+    spread: float = UNCALIBRATED_POWER
+    """Standard deviation of the logarithm of measured power about the model's, as of its machine."""
+
+    @property
+    def energy_j(self) -> float:
+        """Dynamic energy, above idle [J]."""
+        return sum(self.energies_j.values())
+
+    @property
+    def energy_ratio(self) -> float:
+        """Upper end of the 80 % interval of its energy over the energy: power and time err independently."""
+        return energy_ratio(self.interval_ratio, self.spread)
 
     @property
     def time_low_s(self) -> float:
@@ -52,8 +68,15 @@ class OpRun:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data with stable keys."""
-        told = {key: value for key, value in asdict(self).items() if key != "interval_ratio"}
-        return {**told, "time_low_s": self.time_low_s, "time_high_s": self.time_high_s}
+        told = {key: value for key, value in asdict(self).items() if key not in ("interval_ratio", "spread")}
+        low_j, high_j = self.energy_j / self.energy_ratio, self.energy_j * self.energy_ratio
+        energy = {"energy_j": self.energy_j, "energy_low_j": low_j, "energy_high_j": high_j}
+        return {**told, "time_low_s": self.time_low_s, "time_high_s": self.time_high_s, **energy}
+
+
+def energy_ratio(time_ratio: float, spread: float) -> float:
+    """Upper end of the 80 % interval of an energy over it, by those of a time and of a power that err independently."""
+    return exp(hypot(log(time_ratio), NORMAL_80 * spread))
 
 
 def time_interval(time_s: float, ops: Iterable[OpRun]) -> tuple[float, float]:
@@ -74,6 +97,44 @@ def time_interval(time_s: float, ops: Iterable[OpRun]) -> tuple[float, float]:
         return time_s, time_s
     down, up = (hypot(*sums.values()) / total_s for sums in (below, above))
     return time_s * (1.0 - down), time_s * (1.0 + up)
+
+
+def energy_interval(energy_j: float, time_s: float, ops: Sequence[OpRun]) -> tuple[float, float]:
+    """80 % interval of the energy of a whole made of `ops` [J]; the power of all errs alike."""
+    _, high_s = time_interval(time_s, ops)
+    spread = max((op.spread for op in ops), default=0.0)
+    ratio = energy_ratio(high_s / time_s if time_s > 0.0 else 1.0, spread)
+    return energy_j / ratio, energy_j * ratio
+
+
+def spends_of(energies_j: FloatArray) -> dict[str, float]:
+    """Energies of shape (len(COMPONENTS),) by name, without what takes none [J]."""
+    return {name: float(joules) for name, joules in zip(COMPONENTS, energies_j, strict=True) if joules}
+
+
+def with_idle(ops: Iterable[OpRun], idle_j: float) -> dict[str, float]:
+    """Energy of a whole by where it goes, `idle` for what devices draw beside its operators [J]."""
+    sums: dict[str, float] = defaultdict(float)
+    for op in ops:
+        for name, joules in op.energies_j.items():
+            sums[name] += joules
+    return {**{name: sums[name] for name in COMPONENTS if name in sums}, "idle": idle_j}
+
+
+def whole_to_json(time_s: float, energies_j: Mapping[str, float], ops: Sequence[OpRun]) -> dict[str, Any]:
+    """Time and energy of a whole with their intervals, as plain data."""
+    energy_j = sum(energies_j.values())
+    (low_s, high_s), (low_j, high_j) = time_interval(time_s, ops), energy_interval(energy_j, time_s, ops)
+    return {
+        "time_s": time_s,
+        "time_low_s": low_s,
+        "time_high_s": high_s,
+        "energy_j": energy_j,
+        "energy_low_j": low_j,
+        "energy_high_j": high_j,
+        "energies_j": dict(energies_j),
+        "mean_power_w": energy_j / time_s if time_s > 0.0 else 0.0,
+    }
 
 
 def in_short(kind: str, time_s: float, energy_j: float, ops: Sequence[OpRun], *more: str) -> str:

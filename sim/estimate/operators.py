@@ -16,11 +16,21 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand, FloatArray
-from simexplore.sim.estimate.correction import corrected, correction_of, feature_columns, half_width
-from simexplore.sim.estimate.cost import Cost, fastest, no_rows, one_after_another
+from simexplore.sim.estimate.correction import NORMAL_80, corrected, correction_of, feature_columns, half_width
+from simexplore.sim.estimate.cost import (
+    Cost,
+    Held,
+    allowed_w,
+    fastest,
+    hold,
+    joined,
+    no_rows,
+    one_after_another,
+)
 from simexplore.sim.estimate.row_costs import row_costs
 from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.hardware.occupancy import no_room
+from simexplore.sim.hardware.power import board_of
 from simexplore.sim.hardware.roofline import least_seconds
 from simexplore.sim.mapping import algorithms_of, candidates_of
 from simexplore.sim.mapping.choice import chosen
@@ -50,7 +60,9 @@ class Prediction:
     interval_ratio: FloatArray
     """Upper end of the 80 % interval over the time, and the time over the lower end."""
     energy_j: FloatArray
-    """Dynamic energy plus idle power over the time."""
+    """Dynamic energy, and what the board draws beside it over the time."""
+    energy_ratio: FloatArray
+    """Upper end of the 80 % interval of the energy over the energy, and that over the lower end."""
     bound_code: NDArray[np.int64]
     """Index into `BOUNDS` of what takes the largest part of the time."""
     correction: FloatArray
@@ -83,38 +95,55 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
             what is told, or columns have different lengths.
     """
     op, conditions = even(op), Conditions() if conditions is None else conditions
-    correction = correction_of(op, gpu, conditions)
-    cost = physics(op, gpu, conditions, with_traits=correction is not None)
-    _check_told(op, gpu, cost)
-    factor = np.ones(len(cost.time_s))
-    if correction is None or cost.traits is None or not len(factor):
-        ratio = np.full(len(cost.time_s), np.exp(half_width(op, gpu, conditions)))
-    else:
-        shift, spread = corrected(correction, feature_columns(op, gpu, cost.traits), half_width(op, gpu, conditions))
-        least = least_seconds(op, gpu, conditions.cache) / cost.time_s  # what was learned breaks no law
-        factor, ratio = np.maximum(np.exp(shift), np.minimum(least, 1.0)), np.exp(spread)
-    time = cost.time_s * factor
+    cost, factor, spread = learned_cost(op, gpu, conditions)
+    held = as_timed(cost, gpu, conditions)
+    check_told(op, gpu, held.time_s, held.energy_j)
+    ratio = np.exp(spread)
     return Prediction(
-        time_s=time,
+        time_s=factor * held.time_s,
         interval_ratio=ratio,
-        energy_j=cost.energy_j + gpu.power.idle_w * (time - cost.time_s),
+        energy_j=factor * held.energy_j,
+        energy_ratio=energy_ratio(ratio, gpu),
         bound_code=cost.bound_code,
         correction=factor,
     )
 
 
-def _check_told(op: Operator, gpu: Gpu, cost: Cost) -> None:
+def learned_cost(op: Operator, gpu: Gpu, conditions: Conditions) -> tuple[Cost, FloatArray, FloatArray]:
+    """What each row costs at the boost clock, the learned factor on its time, and the half-width of log time.
+
+    Raises:
+        SimexploreError: as `predict`.
+    """
+    correction = correction_of(op, gpu, conditions)
+    cost = at_boost(op, gpu, conditions, with_traits=correction is not None)
+    rows, half = len(cost.time_s), half_width(op, gpu, conditions)
+    if correction is None or cost.traits is None or not rows:
+        return cost, np.ones(rows), np.full(rows, half)
+    shift, spread = corrected(correction, feature_columns(op, gpu, cost.traits), half)
+    with np.errstate(invalid="ignore"):  # rows that nothing can compute
+        least = least_seconds(op, gpu, conditions.cache) / cost.time_s  # what was learned breaks no law
+    return cost, np.maximum(np.exp(shift), np.minimum(least, 1.0)), spread
+
+
+def energy_ratio(time_ratio: FloatArray | float, gpu: Gpu) -> FloatArray:
+    """Upper end of the 80 % interval of an energy over it: power and time err independently."""
+    ratio: FloatArray = np.exp(np.hypot(np.log(time_ratio), NORMAL_80 * gpu.energy.spread))
+    return ratio
+
+
+def check_told(op: Operator, gpu: Gpu, time_s: FloatArray, energy_j: FloatArray | float = 0.0) -> None:
     """Every row can run, and its time and energy are numbers that a run can have.
 
     Raises:
         SimexploreError: of the first row of which that is not so.
     """
-    told = (cost.time_s <= LONGEST_S) & (cost.energy_j <= MOST_J)
+    told = (time_s <= LONGEST_S) & (energy_j <= MOST_J)
     if np.all(told):
         return
     first = int(np.argmin(told))
     row = f" (row {first})" if len(told) > 1 else ""
-    if np.isposinf(cost.time_s[first]):
+    if np.isposinf(time_s[first]):
         raise SimexploreError(f"{no_room(gpu, op.op)}{row}")
     raise SimexploreError(
         f"{op.op}{row} takes more than {LONGEST_S:g} s or {MOST_J:g} J on {gpu.name}: its sizes, or rates and energies "
@@ -122,42 +151,42 @@ def _check_told(op: Operator, gpu: Gpu, cost: Cost) -> None:
     )
 
 
-def physics(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool = False) -> Cost:
-    """`predict` without the learned correction and without intervals; the energy includes idle power."""
+def physics(op: Operator, gpu: Gpu, conditions: Conditions) -> Held:
+    """`predict` without the learned correction and without intervals."""
+    return as_timed(at_boost(op, gpu, conditions), gpu, conditions)
+
+
+def at_boost(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool = False) -> Cost:
+    """What each row costs at the clock that nothing limits, by the physics alone."""
     op, gpu = even(op), as_run(gpu, conditions)
     with np.errstate(over="ignore", invalid="ignore"):  # what is beyond numbers comes out as no number
         parts = [_cost_of_chunk(part, gpu, state, with_traits) for part, state in _chunks(op, gpu, conditions)]
-    parts = parts or [no_rows(with_traits)]
-    told = [part.traits for part in parts if part.traits is not None]
-    time = conditions.pace * np.concatenate([part.time_s for part in parts])
-    return Cost(
-        time_s=time,
-        energy_j=np.concatenate([part.energy_j for part in parts]) + gpu.power.idle_w * time,
-        bound_code=np.concatenate([part.bound_code for part in parts]),
-        busy_s=np.concatenate([part.busy_s for part in parts], axis=1),
-        traits=np.concatenate(told) if told else None,
-    )
+    return joined(parts or [no_rows(with_traits)])
+
+
+def as_timed(cost: Cost, gpu: Gpu, conditions: Conditions) -> Held:
+    """What becomes of costs on a board that is as the conditions leave it, at their pace."""
+    board = board_of(as_run(gpu, conditions))
+    with np.errstate(over="ignore", invalid="ignore"):
+        held = hold(cost, allowed_w(cost, board, conditions), board)
+    # A board at another pace does the same work; what it draws beside that it draws for longer.
+    return replace(held, time_s=conditions.pace * held.time_s, idle_j=conditions.pace * held.idle_j)
 
 
 def as_run(gpu: Gpu, conditions: Conditions) -> Gpu:
-    """The machine in the state that conditions keep it in: without bursts above the power limit, or at its base clock.
+    """The machine at the clock that conditions keep it at.
 
     The base clock is the one that the vendor guarantees within the power limit, so that does not hold it back.
 
     Raises:
         SimexploreError: a base clock is asked for, and the machine's file has none.
     """
-    if not (conditions.sustained or conditions.base_clocks):
+    if not conditions.base_clocks:
         return gpu
-    power, clock = gpu.power, gpu.clock
-    if conditions.sustained:
-        power = power.model_copy(update={"burst_headroom": 0.0})
-    if conditions.base_clocks:
-        if clock.base_hz is None:
-            raise SimexploreError(f"rows at base clocks need clock.base, and {gpu.name} has none (--set clock.base=…)")
-        clock = clock.model_copy(update={"boost_hz": clock.base_hz})
-        power = power.model_copy(update={"tdp_w": NO_LIMIT_W})
-    return gpu.model_copy(update={"power": power, "clock": clock})
+    if gpu.clock.base_hz is None:
+        raise SimexploreError(f"rows at base clocks need clock.base, and {gpu.name} has none (--set clock.base=…)")
+    clock = gpu.clock.model_copy(update={"boost_hz": gpu.clock.base_hz})
+    return gpu.model_copy(update={"power": gpu.power.model_copy(update={"tdp_w": NO_LIMIT_W}), "clock": clock})
 
 
 def kernels_of(op: Operator, gpu: Gpu, conditions: Conditions) -> tuple[Demand, ...]:

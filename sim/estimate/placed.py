@@ -13,9 +13,12 @@ from simexplore.archs.schema.system import Place, System, SystemLink
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import LinkDemand
-from simexplore.sim.estimate.alone import Alone, AnyDemand, alone
+from simexplore.sim.estimate.alone import AnyDemand, alone
+from simexplore.sim.estimate.cost import Cost, one_after_another
 from simexplore.sim.estimate.op_run import UNCALIBRATED_RATIO
-from simexplore.sim.estimate.operators import kernels_of, predict
+from simexplore.sim.estimate.operators import check_told, kernels_of, learned_cost
+from simexplore.sim.estimate.row_costs import costs_of_phases
+from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.workloads.graph import Node
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.ops import Copy
@@ -57,15 +60,14 @@ class Priced:
 
     text: str
     """The operator, as on the command line."""
-    time_s: float
-    dynamic_j: float
-    """Energy above idle."""
+    cost: Cost
+    """At the boost clock, with what was learned; one row."""
     bound: str
     kernel: str
     interval_ratio: float = UNCALIBRATED_RATIO
     """Upper end of the 80 % interval of its time over the time."""
     correction: float = 1.0
-    """The learned factor that is in `time_s`."""
+    """The learned factor that is in its time."""
 
 
 def place_of(node: Node, system: System) -> Place:
@@ -101,28 +103,23 @@ def priced(op: Operator, place: Place, conditions: Conditions) -> Priced:
     told = [alone(demand, place, conditions).as_numbers() for demand in demands]
     return Priced(
         text=op.describe(),
-        time_s=float(sum(part.time_s for part in told)),
-        dynamic_j=float(sum(part.energy_j for part in told)),
-        bound=_longest(told).bound,
+        cost=one_after_another([costs_of_phases(part) for part in told]),
+        bound=max(told, key=lambda part: float(part.time_s)).bound,
         kernel="+".join(demand.kernel for demand in demands),
     )
 
 
-def _longest(told: list[Alone]) -> Alone:
-    return max(told, key=lambda part: float(part.time_s))
-
-
 def _predicted(op: Operator, gpu: Gpu, conditions: Conditions) -> Priced:
-    prediction = predict(op, gpu, conditions)
-    time_s = float(prediction.time_s[0])
+    cost, factor, spread = learned_cost(op, gpu, conditions)
+    check_told(op, gpu, cost.time_s)
+    correction = conditions.pace * float(factor[0])
     return Priced(
         text=op.describe(),
-        time_s=time_s,
-        dynamic_j=float(prediction.energy_j[0]) - gpu.power.idle_w * time_s,
-        bound=prediction.bound[0],
+        cost=cost.times(correction),
+        bound=BOUNDS[cost.bound_code[0]],
         kernel=op.op,
-        interval_ratio=float(prediction.interval_ratio[0]),
-        correction=float(prediction.correction[0]),
+        interval_ratio=float(np.exp(spread[0])),
+        correction=correction,
     )
 
 

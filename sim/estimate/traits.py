@@ -18,10 +18,11 @@ BOUNDS = (*RESOURCES, "latency", "launch", "link", "encode", "mlp")
 """Names; results that are arrays hold positions in it."""
 
 _SECONDS = (*RESOURCES, "latency", "launch")
-_SHAPE = ("ctas", "per_sm", "waves", "wave_fill", "tail", "clock", "tile_0", "tile_1", "tile_2")
+_SHAPE = ("ctas", "per_sm", "waves", "wave_fill", "tail", "tile_0", "tile_1", "tile_2")
 NAMES = ("time", *_SECONDS, "dram_bytes", "main", *_SHAPE)
 """log2 of the physics' time; shares of it; log2 of DRAM bytes; of the main kernel: its share of the time, log2 of
-CTAs, CTAs per SM and waves, how full waves are, the share of the partial one, clock over boost, log2 of the tile."""
+CTAs, CTAs per SM and waves, how full waves are, the share of the partial one, log2 of the tile. All at the boost clock:
+what was learned of a kernel holds whatever the power limit makes of it."""
 
 
 class KernelTraits(NamedTuple):
@@ -56,10 +57,10 @@ def kernel_traits(demand: KernelDemand, timing: KernelTiming, launch_s: FloatArr
     shape = np.zeros((len(_SHAPE), rows))
     shape[0], shape[1], shape[2] = demand.grid.ctas, waves.per_sm, count
     shape[3] = waves.busiest / (waves.per_sm * count)
-    shape[4], shape[5] = timing.tail_share, timing.clock_scale
+    shape[4] = timing.tail_share
     for i, part in enumerate(demand.choice.label[:3]):
-        shape[6 + i] = part
-    for logarithmic in (0, 1, 2, 6, 7, 8):
+        shape[5 + i] = part
+    for logarithmic in (0, 1, 2, 5, 6, 7):
         shape[logarithmic] = np.log2(np.maximum(shape[logarithmic], 0.5))
     return KernelTraits(
         seconds=seconds,

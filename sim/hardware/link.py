@@ -12,6 +12,11 @@ def link_seconds(demand: LinkDemand, machine: Gpu | Link) -> FloatArray:
     return demand.steps * link.latency_s + demand.bytes / link.bandwidth_bytes_per_s
 
 
+def link_energies(demand: LinkDemand, machine: Gpu | Link) -> dict[str, FloatArray]:
+    """Energy of a message by where it goes, shape (rows,) [J]; none where the link is not a GPU's own."""
+    return {"link": demand.bytes * machine.energy.link_j_per_byte} if isinstance(machine, Gpu) else {}
+
+
 def _of(demand: LinkDemand, machine: Gpu | Link) -> Link:
     if isinstance(machine, Link):
         return machine

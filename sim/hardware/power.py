@@ -1,32 +1,147 @@
-"""The power limit: energy of a kernel, and the clock at which it stays within the board's limit."""
+"""Power: what work draws at each clock, and the clock at which a board stays within its limit.
+
+The clock of a board follows the power that its regulator allows. With f the clock over boost and x
+`power.clock_exponent`, a kernel draws
+
+    P(f) = idle (1 - c + c f^x) + (E_clock f^(x-1) + E_fixed) / t(f)      c: power.clocked_share
+
+E_clock is the energy at boost of what follows the core's voltage (tensor cores, FMA pipes, shared memory, L2), E_fixed
+that of DRAM and links, whose voltage is their own, and t(f) its time. More power never makes it slower, and with x >= 2
+no machine becomes slower by having more bandwidth or more SMs.
+
+A regulator averages, so a board may draw more than its limit for a short time. That allowance is an energy budget Q,
+which fills by what the board draws less than it may hold for ever, and drains by what it draws more:
+
+    dQ/dt = P_held - P,  0 <= Q <= C = h (P_limit - P_idle) tau          h: power.burst_headroom, tau: power.burst
+    P <= P_held + h (P_limit - P_idle) Q / C
+
+so a full budget drains as exp(-t / tau). P_held is the limit less C / (10 T) with T `power.time_constant`, over which
+the limit is meant: no budget lets the mean power over ten of these pass the limit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import FloatArray, KernelDemand
 
-SHORTEST_BURST_S = 1e-9
-"""Stands for a regulator without delay, so that nothing is divided by zero; no kernel is as short."""
+COMPONENTS = ("tensor", "fma", "special", "shared", "l2", "dram", "link", "cluster")
+"""Where dynamic energy goes: to units of the SMs, the L2, DRAM, links, and a neural-graphics cluster."""
+FIXED = ("dram", "link")
+"""Components whose voltage is not the core's, so the core's clock changes nothing of their energy."""
+CLOCKED = tuple(name for name in COMPONENTS if name not in FIXED)
+LIMIT_WINDOWS = 10.0
+"""Time constants over which the mean power stays within the limit whatever the budget was."""
+LEAST_ROOM_W = 1.0
+"""What a board may always draw beyond idle, so that no limit stops it."""
+LEAST_CLOCK = 1e-4
+"""Clock over boost below which a limit that still does not hold is given up."""
+SHORTEST_S = 1e-12
+"""Stands for no time at all, so that nothing is divided by zero."""
+ITERATIONS = 40
+"""Most steps of a search; quadratic convergence takes a handful."""
+CLOSE = 1e-11
+"""Relative change of the power at which a clock is found."""
 
 
-def dynamic_energy_j(demand: KernelDemand, gpu: Gpu) -> FloatArray:
-    """Energy above idle at the boost clock [J]: all CTAs' work times energy per unit of work (`energy` in YAML)."""
-    energy, work = gpu.energy, demand.work
-    per_cta = (
-        work.tensor_ops * _of_dtype(energy.tensor_j_per_op, work.tensor_dtype)
-        + work.fma_ops * _of_dtype(energy.fma_j_per_op, work.fma_dtype)
-        + work.special_ops * energy.special_function_j_per_op
-        + work.shared_bytes * energy.shared_j_per_byte
-        + work.l2_bytes * energy.l2_j_per_byte
-        + work.dram_bytes * energy.dram_j_per_byte
-    )
-    total: FloatArray = demand.grid.ctas * per_cta
-    return total
+class Draw(NamedTuple):
+    """How the time and power of work follow from the clock; arrays that broadcast, or numbers."""
+
+    on_clock_s: Any
+    """Time at the boost clock of what the core's clock drives [s]."""
+    own_clock_s: Any
+    """Time that DRAM and links need, whatever the core's clock [s]."""
+    exponent: Any
+    """Of the norm by which both overlap: t = (on_clock^r + own_clock^r)^(1/r)."""
+    clocked_j: Any
+    """Dynamic energy at boost of what follows the core's voltage [J]."""
+    fixed_j: Any
+    """Dynamic energy of the rest [J]."""
+
+    def seconds(self, clock: Any) -> Any:
+        """Time at a clock over boost, also of work that takes none [s]."""
+        on_clock = self.on_clock_s / clock
+        longest = np.maximum(np.maximum(on_clock, self.own_clock_s), SHORTEST_S)
+        total = (on_clock / longest) ** self.exponent + (self.own_clock_s / longest) ** self.exponent
+        return longest * total ** (1.0 / self.exponent)
+
+    def dynamic_j(self, clock: Any, board: Board) -> Any:
+        """Dynamic energy at a clock over boost [J]."""
+        return self.clocked_j * clock ** (board.clock_exponent - 1.0) + self.fixed_j
+
+
+class Board(NamedTuple):
+    """What a board's regulator goes by; numbers, or columns of shape (rows,)."""
+
+    idle_w: Any
+    """Power with nothing to do [W]."""
+    clocked_share: Any
+    """Share of the idle power that follows the clock as dynamic power does."""
+    clock_exponent: Any
+    held_w: Any
+    """Power that it may draw for ever [W]."""
+    headroom_w: Any
+    """What a full budget lets it draw beyond that [W]."""
+    drain_s: Any
+    """Time constant with which a full budget drains [s]."""
+
+    @property
+    def budget_j(self) -> Any:
+        """Energy of a full budget [J]."""
+        return self.headroom_w * self.drain_s
+
+    @property
+    def most_w(self) -> Any:
+        """Power that a full budget allows [W]."""
+        return self.held_w + self.headroom_w
+
+    def idle_at(self, clock: Any) -> Any:
+        """Power beside the dynamic one at a clock over boost, while work runs [W]."""
+        return self.idle_w * (1.0 - self.clocked_share + self.clocked_share * clock**self.clock_exponent)
+
+    def excess_w(self, run_s: Any, charge: Any = 1.0) -> Any:
+        """Mean power beyond `held_w` that a budget allows over a time, from a charge in shares of a full one [W]."""
+        periods = np.maximum(run_s, SHORTEST_S) / np.maximum(self.drain_s, SHORTEST_S)
+        return self.headroom_w * charge * -np.expm1(-periods) / periods
+
+    def of_rows(self, rows: Any) -> Board:
+        """Of some rows, where there are columns."""
+        return Board(*(value[rows] if np.ndim(value) and len(value) > 1 else value for value in self))
+
+
+def board_of(gpu: Gpu, beside_w: float = 0.0) -> Board:
+    """The regulator of a GPU's board; columns of machines give columns.
+
+    Args:
+        gpu: the machine.
+        beside_w: what else is always drawn on the board, such as a cluster's leakage [W].
+    """
+    power = gpu.power
+    idle = power.idle_w + beside_w
+    room = np.maximum(power.tdp_w - idle, LEAST_ROOM_W)
+    window_s = LIMIT_WINDOWS * np.maximum(power.time_constant_s, SHORTEST_S)
+    # A budget too large for the window that the limit is meant over would leave nothing to hold.
+    headroom = room * np.minimum(power.burst_headroom, 0.5 * window_s / np.maximum(power.burst_s, SHORTEST_S))
+    held = idle + room - headroom * power.burst_s / window_s
+    share = power.clocked_share * power.idle_w / np.maximum(idle, LEAST_ROOM_W)
+    return Board(idle, share, power.clock_exponent, held, headroom, power.burst_s)
+
+
+def kernel_energies(demand: KernelDemand, gpu: Gpu) -> dict[str, FloatArray]:
+    """Dynamic energy at the boost clock by component [J]: all CTAs' work times energy per unit of work (`energy`)."""
+    energy, work, ctas = gpu.energy, demand.work, demand.grid.ctas
+    return {
+        "tensor": ctas * work.tensor_ops * _of_dtype(energy.tensor_j_per_op, work.tensor_dtype),
+        "fma": ctas * work.fma_ops * _of_dtype(energy.fma_j_per_op, work.fma_dtype),
+        "special": ctas * work.special_ops * energy.special_function_j_per_op,
+        "shared": ctas * work.shared_bytes * energy.shared_j_per_byte,
+        "l2": ctas * work.l2_bytes * energy.l2_j_per_byte,
+        "dram": ctas * work.dram_bytes * energy.dram_j_per_byte,
+    }
 
 
 def _of_dtype(energies: Mapping[Any, float], dtype: str) -> float:
@@ -34,41 +149,136 @@ def _of_dtype(energies: Mapping[Any, float], dtype: str) -> float:
     return energies.get(dtype, 0.0)
 
 
-def throttle(
-    on_clock_s: FloatArray, dram_s: FloatArray, energy_j: FloatArray, gpu: Gpu
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Times at the clock f (over boost) that the power limit allows: (on_clock_s / f, dram_s, f, energy at f).
+def split_energy(energies: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What follows the core's voltage and what does not [J]."""
+    fixed = sum((joules for name, joules in energies.items() if name in FIXED), start=0.0)
+    clocked = sum((joules for name, joules in energies.items() if name not in FIXED), start=0.0)
+    return clocked, fixed
 
-    The energy of the work falls with the voltage, E(f) = E f^(x-1), x: power.clock_exponent. DRAM keeps its own clock.
+
+def power_w(draw: Draw, clock: Any, board: Board) -> Any:
+    """Power of a board that runs this and nothing else, at a clock over boost [W]."""
+    return board.idle_at(clock) + draw.dynamic_j(clock, board) / np.maximum(draw.seconds(clock), SHORTEST_S)
+
+
+def clock_within(draw: Draw, allowed_w: Any, board: Board, start: FloatArray | None = None) -> FloatArray:
+    """Clock over boost at which work draws no more than `allowed_w`, shape of all arguments; 1 where boost does.
+
+    By Newton's method on the logarithms of power and clock, of which the first rises with the second; `start` is where
+    to begin.
     """
-    scale = clock_scale(on_clock_s, dram_s, energy_j, gpu)
-    energy = energy_j * scale ** (gpu.power.clock_exponent - 1.0)
-    return on_clock_s / scale, np.broadcast_to(dram_s, scale.shape), scale, energy
-
-
-def clock_scale(on_clock_s: FloatArray, dram_s: FloatArray, energy_j: FloatArray, gpu: Gpu) -> FloatArray:
-    """Clock over boost at which a kernel stays within the power limit; 1 where boost does.
-
-    Energy per operation falls with voltage, E(f) = E f^(x-1), so power is E f^(x-1) / t and the limit P asks for
-
-        t(f) = max(on_clock / f, dram) >= E f^(x-1) / P      x: power.clock_exponent, P: tdp - idle
-
-    A regulator averages: a kernel of time t may draw P (1 + headroom / (1 + t / burst)) beyond idle.
-    The solution is f = max((P on_clock / E)^(1/x), (P dram / E)^(1/(x-1))). With x >= 2 no machine becomes slower
-    by having more bandwidth or more SMs.
-    """
-    x = gpu.power.clock_exponent
-    budget_w = np.maximum(gpu.power.tdp_w - gpu.power.idle_w, 1.0)
-    unlimited_s = np.maximum(on_clock_s, dram_s)  # the longer of the two, for which the limit can be solved
-    budget_w = budget_w * (
-        1.0 + gpu.power.burst_headroom / (1.0 + unlimited_s / np.maximum(gpu.power.burst_s, SHORTEST_BURST_S))
-    )
-    limited = energy_j > budget_w * unlimited_s
-    scale = np.ones(np.broadcast_shapes(np.shape(limited), np.shape(on_clock_s)))
+    shape = np.broadcast_shapes(*(np.shape(term) for term in (*draw, allowed_w, *board)))
+    power = np.broadcast_to(power_w(draw, 1.0, board), shape)
+    clock = np.ones(shape)
+    limited = (power > allowed_w) & (np.broadcast_to(draw.on_clock_s, shape) > 0.0)
     if np.any(limited):
-        terms = (on_clock_s, dram_s, energy_j, budget_w)
-        on_clock, dram, energy, budget = (np.broadcast_to(term, scale.shape)[limited] for term in terms)
-        by_clock = (budget * on_clock / energy) ** (1.0 / x)
-        by_dram = (budget * dram / energy) ** (1.0 / (x - 1.0))
-        scale[limited] = np.minimum(np.maximum(by_clock, by_dram), 1.0)
-    return scale
+        begun = clock if start is None else start
+        held = (Draw(*_where(limited, draw)), _where(limited, (allowed_w,))[0], Board(*_where(limited, board)))
+        clock[limited] = _newton(*held, np.log(begun[limited]))
+    return clock
+
+
+def _where(mask: Any, terms: Any) -> list[Any]:
+    return [np.broadcast_to(term, mask.shape)[mask] for term in terms]
+
+
+def _newton(draw: Draw, allowed_w: Any, board: Board, log_clock: FloatArray) -> FloatArray:
+    """The clocks of rows that boost would take beyond what is allowed."""
+    x, log_allowed = board.clock_exponent, np.log(allowed_w)
+    for _ in range(ITERATIONS):
+        clock = np.exp(log_clock)
+        seconds = np.maximum(draw.seconds(clock), SHORTEST_S)
+        clocked_j = draw.clocked_j * clock ** (x - 1.0)
+        dynamic_w, idle_w = (clocked_j + draw.fixed_j) / seconds, board.idle_at(clock)
+        own = draw.own_clock_s / seconds
+        longer = np.maximum(1.0 - own**draw.exponent, 0.0)  # d log t / d log f, the other way round
+        slope = (
+            (x - 1.0) * clocked_j / seconds
+            + longer * dynamic_w
+            + x * (idle_w - board.idle_w * (1.0 - board.clocked_share))
+        )
+        power = dynamic_w + idle_w
+        step = (np.log(power) - log_allowed) * power / np.maximum(slope, 1e-3 * power)
+        log_clock = np.clip(log_clock - step, np.log(LEAST_CLOCK), 0.0)
+        if np.all(np.abs(step) < CLOSE):
+            break
+    clocks: FloatArray = np.exp(log_clock)
+    return clocks
+
+
+class Repeated(NamedTuple):
+    """Work that a board does again and again: kernels of shape (kernels, rows), each so often."""
+
+    draw: Draw
+    counts: Any
+    """How often each kernel comes, shape (kernels, 1)."""
+    waits_s: Any
+    """Time of the whole in which nothing runs: launches and set-ups, shape (rows,) [s]."""
+
+    def of_rows(self, rows: Any) -> Repeated:
+        """Of some rows."""
+        draw = Draw(*(np.broadcast_to(term, np.shape(self.draw.on_clock_s))[:, rows] for term in self.draw))
+        return Repeated(draw, self.counts, self.waits_s[rows])
+
+    def whole(self, clock: FloatArray, board: Board) -> tuple[FloatArray, FloatArray]:
+        """Time and mean power of the whole at the clocks of its kernels, shape (rows,)."""
+        each_s = self.counts * self.draw.seconds(clock)
+        joules = np.sum(self.counts * self.draw.dynamic_j(clock, board) + each_s * board.idle_at(clock), axis=0)
+        whole_s = np.maximum(np.sum(each_s, axis=0) + self.waits_s, SHORTEST_S)
+        return whole_s, (joules + self.waits_s * board.idle_w) / whole_s
+
+
+def nothing_more(whole_s: FloatArray) -> FloatArray:
+    """The mean power beyond `held_w` of work that is done again and again for ever [W]."""
+    return np.zeros_like(whole_s)
+
+
+def steady_w(work: Repeated, board: Board, excess_w: Callable[[FloatArray], FloatArray] = nothing_more) -> FloatArray:
+    """Power that each kernel of work may draw, shape (rows,) [W].
+
+    Kernels are short beside the budget's time constant: what the hungry ones draw beyond `held_w` is what the others
+    leave, and all meet the same limit, the largest at which the mean power of the whole is held. What a budget adds to
+    that mean is `excess_w` of the time of the whole, of shape (rows,).
+    """
+    allowed: FloatArray = board.most_w + np.zeros(np.shape(work.waits_s))
+    whole_s, mean_w = work.whole(clock_within(work.draw, allowed, board), board)
+    over = np.flatnonzero(mean_w > board.held_w + excess_w(whole_s))
+    if len(over):
+        every = np.broadcast_to(whole_s, allowed.shape).copy()
+
+        def of_these(part_s: FloatArray) -> FloatArray:
+            every[over] = part_s
+            return excess_w(every)[over]
+
+        allowed[over] = _balanced_w(work.of_rows(over), board.of_rows(over), of_these)
+    return allowed
+
+
+def _balanced_w(work: Repeated, board: Board, excess_w: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    """The limit of each kernel at which the mean power is what may be held, by false position (Illinois) in each row.
+
+    At `held_w` the mean is within what is held, at `most_w` it is not.
+    """
+    rows = np.shape(work.waits_s)
+    low: FloatArray = board.held_w + np.zeros(rows)
+    high: FloatArray = board.most_w + np.zeros(rows)
+    clock: FloatArray | None = None
+
+    def beyond(allowed_w: FloatArray) -> FloatArray:
+        nonlocal clock
+        clock = clock_within(work.draw, allowed_w, board, clock)
+        whole_s, mean_w = work.whole(clock, board)
+        return np.asarray(mean_w - board.held_w - excess_w(whole_s))
+
+    below, above = beyond(low), beyond(high)
+    for _ in range(ITERATIONS):
+        span = above - below
+        middle = low - below * (high - low) / np.where(span > 0.0, span, 1.0)
+        found = beyond(middle)
+        within = found <= 0.0
+        # An end that stays counts half, so that the other end is moved too.
+        below, above = np.where(within, found, 0.5 * below), np.where(within, 0.5 * above, found)
+        low, high = np.where(within, middle, low), np.where(within, high, middle)
+        if np.all((np.abs(found) < CLOSE * middle) | (high - low < CLOSE * middle)):
+            break
+    return low

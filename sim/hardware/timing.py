@@ -11,6 +11,8 @@ so its traffic is spread evenly over its waves, and the times of SMs, L2 and DRA
     w(b)   = ((b t_tensor)^q + (b t_fma)^q + … + t_chain^q + t_flight^q)^(1/q) + h t_exposed
                                                     q: p, or the kernel's own exponent; h: wave_exposure
 
+All of it is at the boost clock; what the power limit makes of it is `hardware.power`'s.
+
 Never below the roofline: each term is at least the kernel's whole work over the resource's peak. Fewer SMs or less
 bandwidth never make it faster. Sources: waves and occupancy as in the CUDA programming guide; Little's law for
 t_flight = bytes latency / bytes in flight; the p-norm is a smooth maximum.
@@ -29,7 +31,7 @@ from simexplore.sim.conditions import Launch
 from simexplore.sim.demand import BoolArray, FloatArray, KernelDemand
 from simexplore.sim.hardware.norms import norm, norm_of_counts
 from simexplore.sim.hardware.occupancy import ctas_per_sm
-from simexplore.sim.hardware.power import clock_scale, dynamic_energy_j, throttle
+from simexplore.sim.hardware.power import Draw, board_of, clock_within, kernel_energies, split_energy
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Waves:
 
 @dataclass(frozen=True)
 class KernelTiming:
-    """Times of one kernel alone on `sms` SMs; arrays as in the demand. Launch latency is not included."""
+    """Times of one kernel alone on `sms` SMs at the boost clock, launch excluded; arrays as in the demand."""
 
     setup_s: FloatArray
     """Serial part in which no shared resource is busy."""
@@ -65,10 +67,10 @@ class KernelTiming:
     """Time for which the whole machine's resource is kept busy, by name in `demand.RESOURCES`."""
     latency_s: FloatArray
     """Part of `run_s` explained by latency alone: chains, loads in flight and exposed latency of all waves."""
-    energy_j: FloatArray
-    """Dynamic energy, above idle."""
-    clock_scale: FloatArray
-    """Clock over boost: below 1 where the power limit holds it."""
+    energies_j: dict[str, FloatArray]
+    """Dynamic energy, above idle, by name in `power.COMPONENTS`."""
+    draw: Draw
+    """How `run_s` and the energy follow from the clock."""
 
     @property
     def time_s(self) -> FloatArray:
@@ -77,14 +79,21 @@ class KernelTiming:
 
 
 def kernel_seconds(demand: KernelDemand, gpu: Gpu) -> FloatArray:
-    """Time of each candidate, alone on the whole GPU, launch excluded [s]; infinite where a CTA does not fit.
+    """Time of each candidate, alone on the whole GPU at boost, launch excluded [s]; infinite where a CTA does not fit.
 
-    The fast path of tile search: the same physics as `kernel_timing`, without its explanations.
+    The fast path of tile search: the same physics as `kernel_timing`, without its explanations. A library chooses
+    without knowing how warm the board is, so power does not come into it.
     """
     parts = _parts(demand, gpu, gpu.sm.count)
-    scale = clock_scale(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)
-    seconds = parts.setup_s + norm((parts.on_clock_s / scale, parts.dram_s), _dram_exponent(demand, gpu))
+    seconds = parts.setup_s + norm((parts.on_clock_s, parts.dram_s), _dram_exponent(demand, gpu))
     return np.where(parts.waves.fits & demand.choice.offered, seconds, np.inf)
+
+
+def settled_seconds(timing: KernelTiming, gpu: Gpu) -> FloatArray:
+    """Time of a kernel on a board that has run it for so long that its budget is spent, set-up included [s]."""
+    board = board_of(gpu)
+    seconds: FloatArray = timing.setup_s + timing.draw.seconds(clock_within(timing.draw, board.held_w, board))
+    return seconds
 
 
 def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray:
@@ -101,25 +110,23 @@ def kernel_timing(demand: KernelDemand, gpu: Gpu, sms: float | None = None) -> K
     """
     parts = _parts(demand, gpu, gpu.sm.count if sms is None else sms)
     p = _dram_exponent(demand, gpu)
-    on_clock, dram, scale, energy = throttle(parts.on_clock_s, parts.dram_s, dynamic_energy_j(demand, gpu), gpu)
-    run = norm((on_clock, dram), p)
+    run = norm((parts.on_clock_s, parts.dram_s), p)
     waves, waves_s = parts.waves, parts.waves.full * parts.full_s + parts.tail_s
     shares = [
         np.where(waves_s > 0.0, each_s / np.where(waves_s > 0.0, waves_s, 1.0), ctas / waves.busiest)
         for each_s, ctas in ((parts.full_s, waves.per_sm), (parts.tail_s, waves.rest))
     ]
-    busy = {name: seconds / scale for name, seconds in _machine_seconds(demand, gpu).items()}
-    busy["dram"] = np.broadcast_to(parts.dram_s, run.shape)
+    energies = kernel_energies(demand, gpu)
     return KernelTiming(
         setup_s=np.broadcast_to(parts.setup_s, run.shape),
         run_s=run,
         waves=waves,
         full_wave_share=shares[0],
         tail_share=shares[1],
-        busy_s=busy,
-        latency_s=parts.latency_s / scale,
-        energy_j=energy,
-        clock_scale=scale,
+        busy_s={**_machine_seconds(demand, gpu), "dram": np.broadcast_to(parts.dram_s, run.shape)},
+        latency_s=parts.latency_s,
+        energies_j=energies,
+        draw=Draw(parts.on_clock_s, parts.dram_s, p, *split_energy(energies)),
     )
 
 

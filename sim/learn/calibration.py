@@ -24,7 +24,7 @@ from simexplore.kernels.records import OperatorColumn, operator_columns
 from simexplore.sim.compare.comparison import conditions_in
 from simexplore.sim.demand import FloatArray
 from simexplore.sim.estimate.correction import NORMAL_80, by_thirds, corrected, feature_columns, group_of, size_names
-from simexplore.sim.estimate.operators import physics
+from simexplore.sim.estimate.operators import as_timed, at_boost
 from simexplore.sim.learn.correction import COVERAGE, TrainingRows, fit_correction
 from simexplore.sim.learn.physics import fit_physics
 
@@ -185,7 +185,7 @@ def _groups(gpu: Gpu, measurements: Measurements) -> tuple[dict[str, _Group], di
 
 def _as_seen(gpu: Gpu, column: OperatorColumn, measurements: Measurements) -> _Group:
     conditions = conditions_in(column, gpu)
-    cost = physics(column.record, gpu, conditions, with_traits=True)
+    cost = at_boost(column.record, gpu, conditions, with_traits=True)
     assert cost.traits is not None
     measured_s = measurements.frame[TIME].to_numpy(dtype=np.float64)[column.rows] * 1e-6
     features = feature_columns(column.record, gpu, cost.traits)
@@ -198,7 +198,7 @@ def _as_seen(gpu: Gpu, column: OperatorColumn, measurements: Measurements) -> _G
         prints=fingerprints(column, measurements),
         columns={name: np.broadcast_to(values, column.rows.shape) for name, values in features.items()},
         measured_s=measured_s,
-        log_ratio=np.log(measured_s / cost.time_s),
+        log_ratio=np.log(measured_s / as_timed(cost, gpu, conditions).time_s),
     )
 
 

@@ -84,11 +84,8 @@ GEMM = Group(
         Parameter("library.gemm.memory.dirty_share", 0.1, 1.25),
         Parameter("library.gemm.tensor.overlap_exponent", 0.4, 3.0, least=1.0, most=12.0),
         Parameter("library.gemm.tensor.dram_overlap_exponent", 0.3, 3.0, least=1.0, most=12.0),
-        Parameter("power.clock_exponent", 0.67, 1.33, most=4.0, least=2.0),
         Parameter("power.burst_headroom", 0.1, 8.0),
-        Parameter("power.burst", 0.05, 50.0),
-        Parameter("energy.tensor.bf16", 0.4, 3.0),
-        Parameter("energy.l2", 0.2, 3.0),
+        Parameter("power.burst", 0.1, 10.0),
     ),
 )
 
@@ -100,10 +97,7 @@ NARROW_GEMM = Group(
     ops=("gemm",),
     narrow=True,
     share=0.1,
-    parameters=(
-        Parameter("library.gemm.tensor.quantize_kernels", 0.5, 6.0, least=2.0),
-        Parameter("energy.tensor.fp8", 0.3, 3.0),
-    ),
+    parameters=(Parameter("library.gemm.tensor.quantize_kernels", 0.5, 6.0, least=2.0),),
 )
 
 

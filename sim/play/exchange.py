@@ -6,17 +6,18 @@ is under way between the two sides stands still, so the run is as long as if the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from simexplore.sim.estimate.alone import POWER, Phase
+from simexplore.sim.estimate.alone import Phase
 from simexplore.sim.estimate.exchange import LONGEST_PLAYED, batch_share, period_of, phase_share, steady_marks
+from simexplore.sim.play.devices.phases import clocked
 from simexplore.sim.play.devices.stage import Stage
 from simexplore.sim.play.devices.steps import PhasedStep, Step
 from simexplore.sim.play.engine import Alarm, Clock, Event, seconds, to_fs
-from simexplore.sim.play.flows import Flow, FlowNetwork, Stretch
+from simexplore.sim.play.flows import Clocked, Flow, FlowNetwork, Stretch
 from simexplore.sim.play.probes import Activity, Probes
 from simexplore.workloads.graph import Exchange
 
@@ -26,11 +27,14 @@ Process = Generator[Event, Any, None]
 class Side:
     """One side: how it is seen, and what its work takes, by the network's names."""
 
-    def __init__(self, activity: Activity, phase: Phase, batches: float) -> None:
+    def __init__(self, activity: Activity, phase: Phase, batches: float, board: str | None) -> None:
         self.activity = activity
         self.alone_s = float(phase.run_s)
         """Of all its work [s]."""
-        self.energy_j = float(phase.takes.get(POWER, 0.0))
+        self.energy_j = 0.0
+        """Dynamic energy of what it has done [J]."""
+        self.power = clocked(phase, board, 1.0 / batches) if board is not None else None
+        """How its work follows the clock, and the energy of a full batch."""
         self.batch_s = self.alone_s / batches
         """Of a full batch alone [s]."""
         self.takes = {name: float(taken) / batches for name, taken in phase.takes.items()}
@@ -67,7 +71,7 @@ class Exchanged:
         """
         if not isinstance(step, PhasedStep) or len(step.phases) != 1:
             raise ValueError(f"{activity.node}: a node of an exchange has one phase, found {step.kernel}")
-        side = self._sides[activity.node] = Side(activity, step.phases[0], self.exchange.full_batches)
+        side = self._sides[activity.node] = Side(activity, step.phases[0], self.exchange.full_batches, step.board)
         yield self._clock.sleep(float(step.phases[0].latency_s))
         with stage.held(step.stays):
             if activity.node == self.exchange.asks:
@@ -111,8 +115,26 @@ class Exchanged:
         period_s = period_of(self._marks, self._played.batches)
         seen = [side.at(f"{phase + 1} to {phase + self._skipped}") for side in sides]
         self._way.halt()
-        yield _Work(self._clock, self._network, self._probes, seen).start(float(self._skipped), period_s, takes)
+        work = _Work(self._clock, self._network, self._probes, seen)
+        spent_j = yield work.start(float(self._skipped), period_s, takes, _both(sides, period_s))
+        of_both = sum(_joules(side) for side in sides)
+        for side in sides:
+            side.energy_j += spent_j * (_joules(side) / of_both if of_both else 0.0)
         self._way.go_on()
+
+
+def _joules(side: Side) -> float:
+    """Dynamic energy of a full batch at boost [J]."""
+    return side.power.joules(1.0, 1.0) if side.power is not None else 0.0
+
+
+def _both(sides: Sequence[Side], period_s: float) -> Clocked | None:
+    """Both sides' batches as one work, which the clock of their board drives."""
+    powers = [side.power for side in sides if side.power is not None]
+    if not powers:
+        return None
+    clocked_j, fixed_j = (sum(amounts) for amounts in zip(*((p.clocked_j, p.fixed_j) for p in powers), strict=True))
+    return Clocked(powers[0].board, period_s, 0.0, 1.0, clocked_j, fixed_j)
 
 
 class _UnderWay:
@@ -131,8 +153,12 @@ class _UnderWay:
 
         def begin() -> None:
             self._works[activity.node] = work
-            work.start(share, side.batch_s, side.takes)
+            work.start(share, side.batch_s, side.takes, side.power)
 
+        def spent(done: Event) -> None:
+            side.energy_j += float(done.value or 0.0)
+
+        work.done.callbacks.append(spent)
         self._when_moving(begin)
         return work.done
 
@@ -185,9 +211,9 @@ class _Work:
         self._clock, self._network, self._probes, self._seen = clock, network, probes, seen
         self.done = clock.event()
 
-    def start(self, batches: float, batch_s: float, takes: Mapping[str, float]) -> Event:
-        """Work is counted in full batches."""
-        self._flow = Flow(self, 1.0 / batch_s, takes, [Stretch(batches)])
+    def start(self, batches: float, batch_s: float, takes: Mapping[str, float], power: Clocked | None) -> Event:
+        """Work is counted in full batches; the event's value is its dynamic energy [J]."""
+        self._flow = Flow(self, 1.0 / batch_s, takes, [Stretch(batches)], power)
         self.go_on()
         return self.done
 
@@ -211,7 +237,7 @@ class _Work:
     def flow_ended(self, _: Flow) -> None:
         """The batches are done."""
         self._tell_end()
-        self.done.succeed()
+        self.done.succeed(self._flow.spent_j)
 
     def _tell_end(self) -> None:
         for activity in self._seen:

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.archs.schema.system import Place, System, system_of
-from simexplore.errors import SimexploreError
-from simexplore.sim.conditions import Conditions, Launch, conditions_of
-from simexplore.sim.estimate.alone import POWER
-from simexplore.sim.estimate.graphs import places_of
-from simexplore.sim.estimate.offload import prepared
-from simexplore.sim.estimate.op_run import OpRun
+from simexplore.archs.schema.system import Place, System
+from simexplore.sim.conditions import Conditions, Launch, PowerState
+from simexplore.sim.estimate.graphs import PricedGraph
+from simexplore.sim.estimate.op_run import OpRun, with_idle
 from simexplore.sim.hardware.idle import idle_w
+from simexplore.sim.hardware.power import FIXED, split_energy
+from simexplore.sim.play.devices.board import RunningBoard
 from simexplore.sim.play.devices.stage import Stage, resources, stage_of
 from simexplore.sim.play.devices.steps import Step
 from simexplore.sim.play.engine import Clock, Event, seconds
@@ -40,6 +39,7 @@ def execute(
     launch: Launch = "graph",
     probes: Sequence[Probe] = (),
     allow_overflow: bool = False,
+    power: PowerState | None = None,
 ) -> Run:
     """Play a graph on a machine, after the passes that the machine's devices ask for.
 
@@ -54,45 +54,43 @@ def execute(
         launch: how kernels are launched, where `conditions` is not given.
         probes: what watches the run besides the result's own meters.
         allow_overflow: let the run hold more than the first GPU's memory.
+        power: what of the boards' energy budgets is there at the start. By default, what `conditions` tell; without
+            these either, what the same work leaves there that has been done for long.
 
     Raises:
         SimexploreError: the machine has no such place as a node asks for, a place cannot run an operator, or the graph
             does not fit into the first GPU's memory.
     """
-    system = system_of(machine)
-    return _Playback(prepared(graph, system), system, conditions, launch, probes, allow_overflow).run()
+    return _Playback(PricedGraph.on(graph, machine, conditions, launch), power, probes, allow_overflow).run()
 
 
 class _Playback:
     """The state of one run."""
 
     def __init__(
-        self,
-        graph: Graph,
-        system: System,
-        conditions: Conditions | None,
-        launch: Launch,
-        probes: Sequence[Probe],
-        allow_overflow: bool,
+        self, work: PricedGraph, power: PowerState | None, probes: Sequence[Probe], allow_overflow: bool
     ) -> None:
-        self._graph = graph
-        self._conditions = conditions
-        self._launch: Launch = launch
+        self._graph = graph = work.graph
         self._loads, self._peak = LoadMeter(), MemoryMeter()
         self._probes = Probes([self._loads, self._peak, *probes])
         self._clock = Clock()
-        self._places, self._first = places_of(graph, system), system.first_gpu
+        self._places, self._first = work.places, work.system.first_gpu
         gpu = self._places[self._first].gpu
-        network = FlowNetwork(self._clock, _capacities(self._places), self._on_rates, self._probes.watch_waves)
+        self._boards = _boards(work, power, self._clock)
+        self._network = FlowNetwork(
+            self._clock, _capacities(self._places), self._on_rates, self._probes.watch_waves, self._boards
+        )
+        for board in self._boards:
+            board.on_look(self._network.settle_soon)
         self._stages = {
-            name: stage_of(place, self._clock, network, self._probes) for name, place in self._places.items()
+            name: stage_of(place, self._clock, self._network, self._probes) for name, place in self._places.items()
         }
         self._memory = Memory(graph, gpu.name, inf if allow_overflow else gpu.dram.capacity_bytes)
         self._exchanges: dict[str, Exchanged] = {}
         for exchange in graph.exchanges:
-            state = Exchanged(self._clock, network, self._probes, exchange)
+            state = Exchanged(self._clock, self._network, self._probes, exchange)
             self._exchanges |= {exchange.asks: state, exchange.answers: state}
-        self._planner = Planner()
+        self._planner = Planner(work)
         self._ended = {node.name: self._clock.event() for node in graph.nodes}
         self._ops: list[OpRun] = []
         self._end_fs = 0
@@ -103,15 +101,18 @@ class _Playback:
         for node in self._graph.nodes:
             streams[stream_of[node.name]].append(node)
         self._probes.on_memory(0, self._memory.held_bytes)
+        self._network.settle_soon()  # what idle boards draw is told from the start
         for stream, nodes in streams.items():
             self._clock.process(self._play_stream(stream, nodes))
         with np.errstate(over="ignore", invalid="ignore"):  # kernels that take next to no time on a resource
             self._clock.run()
         place_in_graph = {node.name: place for place, node in enumerate(self._graph.nodes)}
-        idle_j = seconds(self._end_fs) * sum(idle_w(place.arch) for place in self._places.values())
+        on_boards = {board.name for board in self._boards}
+        beside_w = sum(idle_w(place.arch) for place in self._places.values() if place.home not in on_boards)
+        idle_j = self._loads.idle_energy_j(self._end_fs) + seconds(self._end_fs) * beside_w
         return Run(
             time_s=seconds(self._end_fs),
-            energy_j=self._loads.dynamic_energy_j(self._end_fs) + idle_j,
+            energies_j=with_idle(self._ops, idle_j),
             peak_memory_bytes=self._peak.peak_bytes,
             utilization=self._loads.utilization(self._end_fs),
             ops=tuple(sorted(self._ops, key=lambda op: (op.start_s, place_in_graph[op.name]))),
@@ -126,7 +127,7 @@ class _Playback:
 
     def _play_node(self, node: Node, stream: int) -> Process:
         place = self._places[node.place or self._first]
-        plan = self._plan(node, place)
+        plan = self._planner.plan(node)
         if not place.prefix:  # what other devices hold is not counted
             self._memory.begin(node)
         self._probes.on_memory(self._clock.now_fs, self._memory.held_bytes)
@@ -140,22 +141,20 @@ class _Playback:
 
     def _play_alone(self, node: Node, stream: int, plan: Plan, stage: Stage) -> Generator[Event, Any, OpRun]:
         """A node whose kernels run one after the other; its time is what it took here."""
-        start_fs, energy_j = self._clock.now_fs, 0.0
+        start_fs = self._clock.now_fs
+        spent: dict[str, float] = defaultdict(float)
         for step in plan.steps:
-            energy_j += yield from step.play(stage, _activity(node, stream, plan, step))
-        return _op_run(node, plan, start_fs, seconds(self._clock.now_fs - start_fs), energy_j)
+            energy_j = yield from step.play(stage, _activity(node, stream, plan, step))
+            _add(spent, step, energy_j)
+        return _op_run(node, plan, start_fs, seconds(self._clock.now_fs - start_fs), spent)
 
     def _play_exchanged(self, node: Node, stream: int, plan: Plan, stage: Stage) -> Generator[Event, Any, OpRun]:
         """A node that works batch by batch while another does; its time is that of its own work alone."""
         exchanged, (step,) = self._exchanges[node.name], plan.steps
         side = yield from exchanged.play(step, stage, _activity(node, stream, plan, step))
-        return _op_run(node, plan, exchanged.begun_fs, side.alone_s, side.energy_j)
-
-    def _plan(self, node: Node, place: Place) -> Plan:
-        try:
-            return self._planner.plan(node.op, place, conditions_of(node, self._launch, self._conditions))
-        except SimexploreError as error:
-            raise SimexploreError(f"{node.name}: {error}") from None
+        spent: dict[str, float] = defaultdict(float)
+        _add(spent, step, side.energy_j)
+        return _op_run(node, plan, exchanged.begun_fs, side.alone_s, spent)
 
     def _on_rates(self, loads: Mapping[str, float]) -> None:
         self._probes.on_rates(self._clock.now_fs, loads)
@@ -166,16 +165,39 @@ def _activity(node: Node, stream: int, plan: Plan, step: Step) -> Activity:
     return Activity(node.name, stream, step.kernel, details)
 
 
-def _op_run(node: Node, plan: Plan, start_fs: int, time_s: float, energy_j: float) -> OpRun:
-    started_s = seconds(start_fs)
-    return OpRun(node.name, plan.text, started_s, time_s, plan.bound, energy_j, plan.kernel, plan.interval_ratio)
+def _add(spent: dict[str, float], step: Step, energy_j: float) -> None:
+    """Add what a step has taken by where it went; what follows the core's voltage has all been at the same clocks."""
+    clocked_j, fixed_j = split_energy(step.spends)
+    left = (energy_j - fixed_j) / clocked_j if clocked_j > 0.0 else 1.0
+    for name, joules in step.spends.items():
+        if joules:
+            spent[name] += joules if name in FIXED else joules * left
+
+
+def _op_run(node: Node, plan: Plan, start_fs: int, time_s: float, spent: Mapping[str, float]) -> OpRun:
+    return OpRun(
+        node.name, plan.text, seconds(start_fs), time_s, plan.bound, dict(spent),
+        plan.kernel, plan.interval_ratio, plan.spread,
+    )  # fmt: skip
+
+
+def _boards(work: PricedGraph, power: PowerState | None, clock: Clock) -> list[RunningBoard]:
+    """The boards of a run, each budget as the work before has left it."""
+    allowed = work.allowed_w(power)
+    charges = {
+        name: (allowed[name] - board.held_w) / board.headroom_w if board.headroom_w > 0.0 else 0.0
+        for name, board in work.boards.items()
+    }
+    if work.begins_full(power):
+        charges = dict.fromkeys(charges, 1.0)
+    without = {"headroom_w": 0.0} if power == "sustained" else {}
+    return [RunningBoard(name, board._replace(**without), charges[name], clock) for name, board in work.boards.items()]
 
 
 def _capacities(places: Mapping[str, Place]) -> dict[str, float]:
-    """What is shared on the places of a run, by the names that results have for it. Power is metered [W]."""
-    told = {
+    """What is shared on the places of a run, by the names that results have for it."""
+    return {
         place.prefix + name: capacity
         for place in places.values()
         for name, capacity in resources(place.arch, place).items()
     }
-    return {**told, POWER: inf}

@@ -10,10 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import exp, inf, log
 from typing import Protocol
 
 from simexplore.sim.play.engine import FS_PER_S, LAST, Alarm, Clock, duration_fs
+
+POWER, IDLE = "power", "idle"
+"""Names under which probes are told the dynamic power of all flows, and what devices draw beside it [W]."""
+CLOSE = 1e-9
+"""Relative error of the power at which a clock is found."""
+LOWEST = log(1e-4)
+"""Logarithm of the clock over boost below which a limit that still does not hold is given up."""
+MOST_TRIES = 60
+FIRST_TRY = -0.1
+"""Logarithm of the clock over boost that is tried first; it is doubled until the power is low enough."""
 
 Amounts = Sequence[tuple[int, float]]
 """What one unit of work demands: (index of the resource, amount) pairs."""
@@ -60,6 +70,45 @@ def max_min_rates(caps: Sequence[float], demands: Sequence[Amounts], capacities:
 
 
 @dataclass(frozen=True, slots=True)
+class Clocked:
+    """How a flow follows its board's clock, as a `power.Draw` does, and its dynamic energy a unit of work."""
+
+    board: str
+    """Name of the board that its power is of."""
+    on_clock_s: float
+    own_clock_s: float
+    exponent: float
+    """Of a flow of any size: only how long it takes at a clock, over how long at boost, follows from these."""
+    clocked_j: float = 0.0
+    fixed_j: float = 0.0
+    """Per unit of work at boost [J]."""
+
+    def slower(self, clock: float) -> float:
+        """Time at a clock over that at boost."""
+        if clock == 1.0:
+            return 1.0
+        longest = max(self.on_clock_s / clock, self.own_clock_s)
+        if longest <= 0.0:
+            return 1.0
+        return self._seconds(clock, longest) / self._seconds(1.0, longest)
+
+    def _seconds(self, clock: float, unit_s: float) -> float:
+        r = self.exponent
+        total: float = (self.on_clock_s / clock / unit_s) ** r + (self.own_clock_s / unit_s) ** r
+        return float(total ** (1.0 / r))
+
+    def joules(self, clock: float, exponent: float) -> float:
+        """Dynamic energy a unit of work at a clock over boost; `exponent` is `power.clock_exponent` [J]."""
+        if clock == 1.0:
+            return self.clocked_j + self.fixed_j
+        return float(self.clocked_j * clock ** (exponent - 1.0)) + self.fixed_j
+
+
+ON_CLOCK = frozenset(("tensor", "fma", "special", "shared", "l2", "ngpc", "ngpc_banks", "ngpc_mlp"))
+"""Shared resources that the board's clock drives: at a lower clock the same work takes more of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stretch:
     """A part of a flow's work, done in equal waves."""
 
@@ -73,7 +122,10 @@ class Flow:
 
     cap: float
     demands: Mapping[str, float]
+    power: Clocked | None
     rate: float
+    joules: float
+    """Dynamic energy of a unit of work at the present clock [J]."""
     _network: FlowNetwork
     _alarm: Alarm
     _later: list[Stretch]
@@ -85,19 +137,32 @@ class Flow:
     _step_fs: int  # each further one,
     _end_fs: int  # and the stretch
 
-    def __init__(self, owner: FlowOwner, cap: float, demands: Mapping[str, float], stretches: Iterable[Stretch]):
+    def __init__(
+        self,
+        owner: FlowOwner,
+        cap: float,
+        demands: Mapping[str, float],
+        stretches: Iterable[Stretch],
+        power: Clocked | None = None,
+    ):
         """A flow that has not joined a network.
 
         Args:
             owner: who is told when a stretch or the whole flow has ended.
-            cap: the most it can do alone [work/s], above zero.
-            demands: amount of each resource, by name, that one unit of work takes.
+            cap: the most it can do alone at the boost clock [work/s], above zero.
+            demands: amount of each resource, by name, that one unit of work takes at the boost clock.
             stretches: its work, in order; at least one.
+            power: how it follows the clock of a board; None: it draws nothing, and follows none.
         """
         self.owner = owner
         self.amounts: Amounts = ()
+        self.spent_j = 0.0
+        """Dynamic energy of the work that is done, when it was last accounted for [J]."""
+        self.clock = 1.0
+        """Clock over boost that `joules` and the rate are of."""
         self._by_wave = True
-        self.reshape(cap, demands, stretches)
+        self._unaccounted = 0.0
+        self.reshape(cap, demands, stretches, power)
 
     def work_left(self, now_fs: int) -> float:
         """Work that is not done [work]."""
@@ -152,13 +217,35 @@ class Flow:
         else:
             self.end_stretch()
 
-    def reshape(self, cap: float, demands: Mapping[str, float], stretches: Iterable[Stretch]) -> None:
+    def reshape(
+        self,
+        cap: float,
+        demands: Mapping[str, float],
+        stretches: Iterable[Stretch],
+        power: Clocked | None = None,
+    ) -> None:
         """Have this work left and this way to do it, at a rate that the network has yet to find."""
         self.cap = cap
         self.demands = demands
+        self.power = power
         self.rate = 0.0
+        self.clock = 1.0
+        self.joules = power.joules(1.0, 1.0) if power is not None else 0.0
         self._later = list(stretches)[::-1]
         self._begin_stretch(0)
+        self._unaccounted = self._left + self._later_work()
+
+    def change_clock(self, clock: float, exponent: float, now_fs: int) -> None:
+        """What is done from now on is done at another clock of the board."""
+        if clock != self.clock and self.power is not None:
+            self.account(self.work_left(now_fs))
+            self.clock = clock
+            self.joules = self.power.joules(clock, exponent)
+
+    def account(self, left: float) -> None:
+        """Add the energy of the work that has been done since this was last asked, `left` being still to do."""
+        self.spent_j += (self._unaccounted - left) * self.joules
+        self._unaccounted = left
 
     def _change_rate(self, rate: float, now_fs: int) -> None:
         if not self._by_wave:
@@ -178,6 +265,7 @@ class Flow:
         """The present stretch is done, whatever its progress has been rounded to."""
         if not self._later:
             self._network.leave(self)
+            self.account(0.0)
             self._left, self._waves_left = 0.0, 0
             self.owner.flow_ended(self)
             return
@@ -211,6 +299,23 @@ class FlowOwner(Protocol):
         """All its work is done and it has left the network."""
 
 
+class BoardClock(Protocol):
+    """A board as its flows see it: what it draws with nothing to do, and what it may draw."""
+
+    name: str
+    exponent: float
+    """`power.clock_exponent`."""
+
+    def idle_w(self, clock: float) -> float:
+        """Power beside the dynamic one at a clock over boost [W]."""
+
+    def allowed_w(self, asked_w: float, left_s: Callable[[], float], now_fs: int) -> float:
+        """Power that it may draw from now on, of work that asks for `asked_w` and lasts `left_s` at boost [W]."""
+
+    def keep(self, power_w: float, clock: float, now_fs: int) -> None:
+        """From now on it draws this, at this clock."""
+
+
 class FlowNetwork:
     """Resources by name with what they give [amount/s], and the flows that share them."""
 
@@ -220,6 +325,7 @@ class FlowNetwork:
         capacities: Mapping[str, float],
         on_rates: Callable[[Mapping[str, float]], None] | None = None,
         observe_waves: bool = False,
+        boards: Sequence[BoardClock] = (),
     ) -> None:
         """An idle network.
 
@@ -228,15 +334,19 @@ class FlowNetwork:
             capacities: what each resource gives [amount/s]; one that gives infinitely much is metered, not shared.
             on_rates: told the load of each resource [amount/s] whenever it may have changed.
             observe_waves: whether owners are told of every wave.
+            boards: the boards whose clocks the flows follow.
         """
         self.clock = clock
         self.capacities = dict(capacities)
         shared = [name for name, capacity in self.capacities.items() if capacity < inf]
         self._index = {name: index for index, name in enumerate(shared)}
         self._shared = [self.capacities[name] for name in shared]
+        self._on_clock = [name.rpartition(".")[2] in ON_CLOCK for name in shared]
+        self._exponents = {board.name: board.exponent for board in boards}
         self._flows: list[Flow] = []
         self._on_rates = on_rates
         self._observe_waves = observe_waves
+        self._boards = boards
         self._settling = clock.alarm(self._settle, LAST)
 
     def join(self, flow: Flow) -> None:
@@ -250,12 +360,20 @@ class FlowNetwork:
         """Let a flow's share go to the others."""
         self._flows.remove(flow)
         flow.stop(self.clock.now_fs)
-        self._settle_soon()
+        self.settle_soon()
 
-    def reshape(self, flow: Flow, cap: float, demands: Mapping[str, float], stretches: Iterable[Stretch]) -> None:
+    def reshape(
+        self,
+        flow: Flow,
+        cap: float,
+        demands: Mapping[str, float],
+        stretches: Iterable[Stretch],
+        power: Clocked | None = None,
+    ) -> None:
         """Replace what is left of a flow's work and what it demands."""
+        flow.account(flow.work_left(self.clock.now_fs))
         flow.stop(self.clock.now_fs)
-        flow.reshape(cap, demands, stretches)
+        flow.reshape(cap, demands, stretches, power)
         self._admit(flow)
 
     def _admit(self, flow: Flow) -> None:
@@ -263,7 +381,7 @@ class FlowNetwork:
         flow.amounts = [
             (index[name], amount) for name, amount in flow.demands.items() if name in index and amount > 0.0
         ]
-        self._settle_soon()
+        self.settle_soon()
 
     def _observed(self, flow: Flow) -> Callable[[], None]:
         def end_wave() -> None:
@@ -272,23 +390,99 @@ class FlowNetwork:
 
         return end_wave
 
-    def _settle_soon(self) -> None:
+    def settle_soon(self) -> None:
         """Find new rates once, after all that happens at this instant."""
         if not self._settling.is_set:
             self._settling.set(self.clock.now_fs)
 
     def _settle(self) -> None:
-        flows, now_fs = self._flows, self.clock.now_fs
-        rates = max_min_rates([flow.cap for flow in flows], [flow.amounts for flow in flows], self._shared)
-        for flow, rate in zip(flows, rates, strict=True):
+        now_fs = self.clock.now_fs
+        clocks = {board.name: 1.0 for board in self._boards}
+        rates = self._rates(clocks)
+        for board in self._boards:
+            held = self._held_clock(board, clocks, rates, now_fs)
+            if held < 1.0:
+                clocks[board.name] = held
+                rates = self._rates(clocks)
+        for board in self._boards:
+            board.keep(self._draws(board, clocks, rates), clocks[board.name], now_fs)
+        for flow, rate in zip(self._flows, rates, strict=True):
+            if flow.power is not None:
+                name = flow.power.board
+                flow.change_clock(clocks.get(name, 1.0), self._exponents.get(name, 1.0), now_fs)
             if rate != flow.rate:  # an unchanged flow keeps its alarm
                 flow.go(rate, now_fs)
         if self._on_rates is not None:
-            self._on_rates(self._loads())
+            self._on_rates(self._loads(clocks))
 
-    def _loads(self) -> dict[str, float]:
-        loads = dict.fromkeys(self.capacities, 0.0)
+    def _held_clock(self, board: BoardClock, clocks: Mapping[str, float], rates: Sequence[float], now_fs: int) -> float:
+        """The clock over boost at which a board stays within the power that it may draw now."""
+
+        def left_s() -> float:
+            pairs = zip(self._flows, rates, strict=True)
+            return max(
+                flow.work_left(now_fs) / rate
+                for flow, rate in pairs
+                if flow.power is not None and flow.power.board == board.name
+            )
+
+        def beyond(log_clock: float) -> float:
+            tried = {**clocks, board.name: exp(log_clock)}
+            return log(self._draws(board, tried, self._rates(tried)) / allowed_w)
+
+        asked_w = self._draws(board, clocks, rates)
+        allowed_w = board.allowed_w(asked_w, left_s, now_fs)
+        return 1.0 if asked_w <= allowed_w * (1.0 + CLOSE) else clock_of(beyond)
+
+    def _rates(self, clocks: Mapping[str, float]) -> list[float]:
+        caps, amounts = [], []
         for flow in self._flows:
+            clock = 1.0 if flow.power is None else clocks.get(flow.power.board, 1.0)
+            slower = 1.0 if flow.power is None else flow.power.slower(clock)
+            caps.append(flow.cap / slower)
+            amounts.append(flow.amounts if clock == 1.0 else self._at_clock(flow.amounts, clock))
+        return max_min_rates(caps, amounts, self._shared)
+
+    def _at_clock(self, amounts: Amounts, clock: float) -> Amounts:
+        return [(index, amount / clock if self._on_clock[index] else amount) for index, amount in amounts]
+
+    def _draws(self, board: BoardClock, clocks: Mapping[str, float], rates: Sequence[float]) -> float:
+        """Power of a board, idle included, at clocks and rates [W]."""
+        clock, dynamic_w = clocks[board.name], 0.0
+        for flow, rate in zip(self._flows, rates, strict=True):
+            if flow.power is not None and flow.power.board == board.name:
+                dynamic_w += rate * flow.power.joules(clock, board.exponent)
+        return dynamic_w + board.idle_w(clock)
+
+    def _loads(self, clocks: Mapping[str, float]) -> dict[str, float]:
+        loads = dict.fromkeys(self.capacities, 0.0)
+        loads |= {POWER: 0.0, IDLE: sum(board.idle_w(clocks[board.name]) for board in self._boards)}
+        for flow in self._flows:
+            loads[POWER] += flow.joules * flow.rate
             for name, amount in flow.demands.items():
-                loads[name] += amount * flow.rate
+                slower = flow.clock if name.rpartition(".")[2] in ON_CLOCK else 1.0
+                loads[name] += amount / slower * flow.rate
         return loads
+
+
+def clock_of(beyond: Callable[[float], float]) -> float:
+    """The highest clock over boost at which `beyond`, of its logarithm and rising with it, is not above zero."""
+    high, above = 0.0, beyond(0.0)
+    if above <= CLOSE:
+        return 1.0
+    low = FIRST_TRY
+    while (below := beyond(low)) > 0.0:
+        if low <= LOWEST:
+            return exp(low)
+        high, above, low = low, below, 2.0 * low
+    for _ in range(MOST_TRIES):
+        middle = low - below * (high - low) / (above - below)
+        found = beyond(middle)
+        if abs(found) < CLOSE:
+            return exp(middle)
+        # An end that stays counts half, so that the other end is moved too (false position, Illinois).
+        if found <= 0.0:
+            low, below, above = middle, found, 0.5 * above
+        else:
+            high, above, below = middle, found, 0.5 * below
+    return exp(low)

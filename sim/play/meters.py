@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from simexplore.sim.play.engine import seconds
+from simexplore.sim.play.flows import IDLE, POWER
 from simexplore.sim.play.probes import Probe
 
 
@@ -28,10 +29,10 @@ class Integral:
 
 
 class LoadMeter(Probe):
-    """Mean load of every shared resource, of the SM array (`sm`), and dynamic energy."""
+    """Mean load of every shared resource, of the SM array (`sm`), and energy."""
 
     def __init__(self) -> None:
-        self._integrals: dict[str, Integral] = {"power": Integral(), "sm": Integral()}
+        self._integrals: dict[str, Integral] = {POWER: Integral(), IDLE: Integral(), "sm": Integral()}
 
     def on_rates(self, now_fs: int, loads: Mapping[str, float]) -> None:
         for name, load in loads.items():
@@ -41,8 +42,12 @@ class LoadMeter(Probe):
         self._integrals["sm"].step(now_fs, held_share)
 
     def dynamic_energy_j(self, end_fs: int) -> float:
-        """Energy above idle until `end_fs` [J]."""
-        return self._integrals["power"].until(end_fs)
+        """Energy of all work, above idle, until `end_fs` [J]."""
+        return self._integrals[POWER].until(end_fs)
+
+    def idle_energy_j(self, end_fs: int) -> float:
+        """What boards draw beside it until `end_fs`, less than idle while their clock is held back [J]."""
+        return self._integrals[IDLE].until(end_fs)
 
     def utilization(self, end_fs: int) -> dict[str, float]:
         """Mean share in use until `end_fs` of each resource by name (0..1)."""
@@ -51,7 +56,7 @@ class LoadMeter(Probe):
             # Sums of many rounded steps may pass a full resource's 1 by some 1e-16.
             name: min(integral.until(end_fs) / time_s, 1.0) if end_fs else 0.0
             for name, integral in self._integrals.items()
-            if name != "power"
+            if name not in (POWER, IDLE)
         }
 
 

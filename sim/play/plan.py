@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from simexplore.archs.schema.system import Place
-from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import KernelDemand
-from simexplore.sim.estimate.placed import demands_at, priced
+from simexplore.sim.estimate.graphs import PricedGraph, spread_at
+from simexplore.sim.estimate.placed import Priced, demands_at
 from simexplore.sim.play.devices.kernel import GpuKernel
 from simexplore.sim.play.devices.steps import Step, step_of
-from simexplore.workloads.ops import Operator
+from simexplore.workloads.graph import Node
 
 step_of.register(KernelDemand, GpuKernel)
 
@@ -29,30 +28,31 @@ class Plan:
     """Upper end of the 80 % interval of its time alone over that time."""
     kernel: str
     """Names of its kernels."""
+    spread: float
+    """Standard deviation of the logarithm of measured power about the model's, as of its place."""
 
 
 class Planner:
-    """Plans operators for the places of a machine and remembers them."""
+    """Plans the nodes of a graph, each different operator once."""
 
-    def __init__(self) -> None:
-        self._plans: dict[tuple[object, ...], Plan] = {}
+    def __init__(self, work: PricedGraph) -> None:
+        """Of a graph whose operators are priced."""
+        self._work = work
+        self._plans: dict[int, Plan] = {}
 
-    def plan(self, op: Operator, place: Place, conditions: Conditions) -> Plan:
-        """The plan of an operator whose fields are numbers.
+    def plan(self, node: Node) -> Plan:
+        """The plan of a node.
 
         Raises:
-            SimexploreError: the place cannot run it.
+            SimexploreError: its place cannot run it.
         """
-        cache = conditions.cache
-        state = (cache.weight_copies, cache.activation_copies, cache.earlier_shapes)
-        key = (op, place.name, *state, replace(conditions, cache=CacheState()))
-        if key not in self._plans:
-            self._plans[key] = _planned(op, place, conditions)
-        return self._plans[key]
+        cost = self._work.priced(node)
+        if id(cost) not in self._plans:
+            self._plans[id(cost)] = self._planned(node, cost)
+        return self._plans[id(cost)]
 
-
-def _planned(op: Operator, place: Place, conditions: Conditions) -> Plan:
-    cost = priced(op, place, conditions)
-    demands = demands_at(op, place, conditions)
-    steps = tuple(step_of(demand, place, conditions, cost.correction) for demand in demands)
-    return Plan(cost.text, steps, cost.bound, cost.interval_ratio, "+".join(step.kernel for step in steps))
+    def _planned(self, node: Node, cost: Priced) -> Plan:
+        place, given = self._work.place(node), self._work.given(node)
+        steps = tuple(step_of(demand, place, given, cost.correction) for demand in demands_at(node.op, place, given))
+        names = "+".join(step.kernel for step in steps)
+        return Plan(cost.text, steps, cost.bound, cost.interval_ratio, names, spread_at(place))

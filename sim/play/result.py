@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simexplore.archs import units
-from simexplore.sim.estimate.op_run import OpRun, in_short, time_interval
+from simexplore.sim.estimate.op_run import OpRun, in_short, whole_to_json
 
 
 @dataclass(frozen=True, repr=False)
@@ -16,8 +16,8 @@ class Run:
 
     time_s: float
     """From the first launch to the last store [s]."""
-    energy_j: float
-    """Dynamic energy of all kernels, and idle power over the time [J]."""
+    energies_j: Mapping[str, float]
+    """Energy by where it goes: names as in `power.COMPONENTS`, and `idle`, what the devices draw beside them [J]."""
     peak_memory_bytes: float
     """The most device memory held at once [B]."""
     utilization: Mapping[str, float]
@@ -27,6 +27,11 @@ class Run:
     """
     ops: tuple[OpRun, ...]
     """The nodes in the order in which they started; those that started together as the graph has them."""
+
+    @property
+    def energy_j(self) -> float:
+        """All energy [J]."""
+        return sum(self.energies_j.values())
 
     @property
     def mean_power_w(self) -> float:
@@ -39,12 +44,8 @@ class Run:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data with stable keys; units are in the keys."""
-        low_s, high_s = time_interval(self.time_s, self.ops)
         return {
-            "time_s": self.time_s,
-            "time_low_s": low_s,
-            "time_high_s": high_s,
-            "energy_j": self.energy_j,
+            **whole_to_json(self.time_s, self.energies_j, self.ops),
             "peak_memory_bytes": self.peak_memory_bytes,
             "utilization": dict(self.utilization),
             "ops": [op.to_json() for op in self.ops],

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from simexplore.sim.play.engine import Clock, Event, to_fs
-from simexplore.sim.play.flows import Flow, FlowNetwork, Stretch
+from simexplore.sim.play.flows import Clocked, Flow, FlowNetwork, Stretch
 from simexplore.sim.play.probes import Activity, Probes
 
 
@@ -33,7 +33,9 @@ class GridTiming:
     tail_share: float
     """Share of `run_s` that the partial wave takes; 0 where there is none."""
     demands: Mapping[str, float]
-    """What one CTA takes of each shared resource [s of the whole machine's resource], and of `power` [J]."""
+    """What one CTA takes of each shared resource at the boost clock [s of the whole machine's resource]."""
+    power: Clocked | None = None
+    """How the kernel follows the clock, and the energy of one CTA; None: it draws nothing."""
 
 
 class Grid(Protocol):
@@ -81,7 +83,7 @@ class SmArray:
     def launch(self, grid: Grid, activity: Activity, max_sms: int | None = None) -> Event:
         """Queue a kernel for dispatch, on at most `max_sms` SMs (a partition, as CUDA's green contexts give).
 
-        The event happens when its last CTA has ended; its value is what the CTAs took of each resource, by name.
+        The event happens when its last CTA has ended; its value is the dynamic energy of all CTAs [J].
         """
         limit = self._parts if max_sms is None else min(max_sms * self.parts_per_sm, self._parts)
         kernel = _Resident(self, grid, activity, limit)
@@ -143,10 +145,8 @@ class _Resident:
         self._limit = limit
         self._parts_per_cta = array.parts_per_sm // grid.ctas_per_sm
         self._flow = Flow(self, 1.0, {}, [Stretch(float(grid.ctas))])
-        self._ctas_unaccounted = float(grid.ctas)
         self._setup_s = 0.0
         self._computes = False
-        self._taken: dict[str, float] = {}
         self._layout = _Layout(grid.ctas, 0, 0)
         self._in_last_wave = False
 
@@ -187,8 +187,7 @@ class _Resident:
         """The last CTA has ended."""
         self._array.probes.on_kernel_end(self._array.clock.now_fs, self.activity)
         self._array.retire(self)
-        self._account(0.0)
-        self.done.succeed(self._taken)
+        self.done.succeed(self._flow.spent_j)
 
     def _undispatched_ctas(self) -> int:
         return self._unfinished_ctas() - self.held // self._parts_per_cta
@@ -206,7 +205,6 @@ class _Resident:
         now_fs = self._array.clock.now_fs
         ctas = self._unfinished_ctas()
         left = self._flow.work_left(now_fs)
-        self._account(left)
         timing = self._grid.timing(ctas, slots / self._grid.ctas_per_sm)
         whole, last_share = timing.full_waves, timing.tail_share
         if last_share == 0.0:  # the last of equal waves is the one whose slots fall free as it goes
@@ -217,17 +215,10 @@ class _Resident:
         if self._computes:  # what the present wave has done counts
             run_s *= min(left / self._flow.unfinished_work(now_fs), 1.0)
         reshape = partial(self._array.network.reshape, self._flow) if self._computes else self._flow.reshape
-        reshape(left / run_s, timing.demands, stretches)
+        reshape(left / run_s, timing.demands, stretches, timing.power)
         self._setup_s = timing.setup_s
         self._layout = _Layout(ctas, slots, whole)
         self._in_last_wave = whole == 0
-
-    def _account(self, ctas_left: float) -> None:
-        """Add what the CTAs took that have run since the kernel was last laid out."""
-        ctas = self._ctas_unaccounted - ctas_left
-        self._ctas_unaccounted = ctas_left
-        for name, amount in self._flow.demands.items():
-            self._taken[name] = self._taken.get(name, 0.0) + ctas * amount
 
     def _start(self) -> None:
         clock = self._array.clock

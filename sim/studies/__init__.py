@@ -27,6 +27,8 @@ class Study(NamedTuple):
     """Measured tables that it needs; its `study` then takes the folder that they are in."""
     where: str = ""
     """Where a user gets them."""
+    caveat: str = ""
+    """What whoever reads its figures must know of what was measured."""
 
 
 STUDIES: Mapping[str, Study] = MappingProxyType(
@@ -36,12 +38,19 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             ("gpperf_RTX4070_cutlass_16128.csv", "gpperf_RTX4070_tiled.csv"),
             "github.com/pavlyhalim/GPPerf: cutlass_profiling_20241111_195357.tar.gz of commit 55468e1, and "
             "tiled-matmul-analysis/nohup.out; docs/studies/studies.md says how to make the tables of them",
+            "power was read after each CUTLASS run, when the kernel had ended: most readings show a board at rest, the "
+            "others another job (docs/studies/studies.md)",
         ),
         "hopper": Study("Hopper micro-benchmarks: tensor cores, DPX, clusters, latencies (arXiv 2402.13499)"),
         "ngpc": Study("NGPC: a neural-graphics cluster beside an RTX 3090 (arXiv 2303.05735)"),
     }
 )
 """By the name that `simexplore reproduce` takes."""
+
+
+def caveat(name: str) -> str:
+    """What whoever reads a study's figures must know of what was measured; empty where nothing, or no such study."""
+    return STUDIES[name].caveat if name in STUDIES else ""
 
 
 def reproduce(name: str, measured: Path | None = None) -> list[Record]:

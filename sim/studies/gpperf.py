@@ -5,6 +5,7 @@ that it was not fitted on. The simulator is fitted on none. Its rows are those t
 16,128) shared the GPU with another job. Their block columns name no kernel: it was always the SIMT kernel of 128 x 128.
 Of the naive kernel, m and n up to 2048 are left out: those were launched once, cold, and took 5 ms or more whatever
 their size. The instruction counts of its mapping were fitted on half of the other rows: the error is that of the rest.
+Power is judged in `gpperf_power`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ import simexplore.workloads
 from simexplore.archs.load import load_arch, read_document
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import Tile
+from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import gpperf, read_measurements
 from simexplore.kernels.measurement import TIME
 from simexplore.sim.compare.predictors import forest
 from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping.conv.transforms import with_simt_tiles
+from simexplore.sim.studies import gpperf_power
+from simexplore.sim.studies.gpperf_power import r2
 from simexplore.workloads.ops import Gemm, NaiveTiledGemm, Operator
 
 PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "gpperf.yaml"
@@ -37,6 +41,7 @@ CLIPPED = (0.01, 0.99)
 """Quantiles that GPPerf clips every column to."""
 SPLIT_SEED = 42
 """Seed of GPPerf's split; that of its trees is not set, so any is as good."""
+FEWEST_ROWS = 10
 SMALLEST_SIDE = 8192
 CUBE = 16384
 NAIVE_SEED = 0
@@ -49,11 +54,21 @@ def study(measured: Path) -> list[dict[str, Any]]:
     """Published figures beside ours; `measured` is the folder with both tables. Raises SimexploreError for bad ones."""
     table = read_document(PUBLISHED).data
     gpu = load_arch(table["arch"]).physics_only()
+    simt = with_simt_tiles(gpu, Tile.parse(table["tile"]))
+    cutlass, naive = gpperf.read_cutlass(measured / CUTLASS), read_measurements(measured / TILED).frame
+    _, held_out = split(prepared(cutlass))
     found = {
-        **forest_figures(gpperf.read_cutlass(measured / CUTLASS)),
-        **simulated_figures(gpperf.read_cutlass(measured / CUTLASS), with_simt_tiles(gpu, Tile.parse(table["tile"]))),
-        **naive_figures(read_measurements(measured / TILED).frame, gpu),
+        **forest_figures(cutlass),
+        **simulated_figures(cutlass, simt),
+        **gpperf_power.simulated_figures(cutlass, held_out, simt),
+        **naive_figures(naive, gpu),
+        **gpperf_power.naive_figures(naive, gpu, cube=CUBE),
     }
+    for key, value in found.items():
+        if not np.isfinite(value):
+            raise SimexploreError(
+                f"gpperf: {key}: expected rows that tell it in {measured}, found too few or all alike"
+            )
     return [
         {
             "paper": table["paper"],
@@ -70,22 +85,34 @@ def study(measured: Path) -> list[dict[str, Any]]:
 
 
 def forest_figures(frame: pd.DataFrame) -> dict[str, float]:
-    """R2 and errors of the forest on the rows it was not fitted on. Raises SimexploreError without scikit-learn."""
-    rows = prepared(frame)
+    """R2 and errors of the forest on the rows it was not fitted on, and of two levels in place of its power.
+
+    Raises SimexploreError without scikit-learn.
+    """
+    fitted, held_out = split(prepared(frame))
+    features, targets = [*SIZES, *DERIVED], list(TARGETS)
+    trees = forest(fitted[features].to_numpy(), fitted[targets].to_numpy(), seed=0)
+    guessed = np.asarray(trees.predict(held_out[features].to_numpy()))
+    truth = held_out[targets].to_numpy()
+    return {
+        "forest_r2": r2(guessed[:, 0], truth[:, 0]),
+        "forest_error": _mean_error(guessed[:, 0], truth[:, 0]),
+        **gpperf_power.forest_figures(guessed[:, 1], held_out),
+        **gpperf_power.two_levels(fitted, held_out),
+    }
+
+
+def split(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The four fifths of prepared rows that GPPerf fits on, and the fifth that it holds out.
+
+    Raises:
+        SimexploreError: rows too few to split.
+    """
+    if len(rows) < FEWEST_ROWS:
+        raise SimexploreError(f"gpperf: expected {FEWEST_ROWS} CUTLASS rows with a power or more, found {len(rows)}")
     order = np.random.RandomState(SPLIT_SEED).permutation(len(rows))  # as scikit-learn's train_test_split does
     held_out, fitted = np.split(order, [int(np.ceil(0.2 * len(rows)))])
-    features, targets = (rows[list(names)].to_numpy() for names in ((*SIZES, *DERIVED), TARGETS))
-    guessed = np.asarray(forest(features[fitted], targets[fitted], seed=0).predict(features[held_out]))
-    truth = targets[held_out]
-    error = np.abs(guessed / truth - 1.0) * 100.0
-    residual, spread = np.sum((guessed - truth) ** 2, axis=0), np.sum((truth - truth.mean(axis=0)) ** 2, axis=0)
-    r2 = 1.0 - residual / spread
-    return {
-        "forest_r2": float(r2[0]),
-        "forest_error": float(error[:, 0].mean()),
-        "forest_power_r2": float(r2[1]),
-        "forest_power_error": float(np.median(error[:, 1])),
-    }
+    return rows.iloc[fitted], rows.iloc[held_out]
 
 
 def prepared(frame: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,6 @@ benchmark is a kernel demand (`sim.mapping.micro`), played as events on that mac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from math import inf
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,8 +20,10 @@ from simexplore.archs.schema.system import system_of
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import RESOURCES, KernelDemand
 from simexplore.sim.estimate.operators import predict
+from simexplore.sim.hardware.power import board_of
 from simexplore.sim.mapping import micro
 from simexplore.sim.mapping.matmul.tiles import INSTRUCTION_K_BYTES, WGMMA_ROWS
+from simexplore.sim.play.devices.board import RunningBoard
 from simexplore.sim.play.devices.kernel import GpuKernel
 from simexplore.sim.play.engine import Clock, seconds
 from simexplore.sim.play.flows import FlowNetwork
@@ -39,7 +40,9 @@ GEMM_SIZES = (1024, 2048, 4096, 5120, 6144, 8192, 10240, 12288, 14336, 16384, 20
 def loop_seconds(demand: KernelDemand, gpu: Gpu) -> float:
     """Time of one iteration of a micro-benchmark's loop, played as events on an idle GPU [s]."""
     clock = Clock()
-    network = FlowNetwork(clock, {**dict.fromkeys(RESOURCES, 1.0), "power": inf})
+    board = RunningBoard("gpu", board_of(gpu), 0.0, clock)  # the loop has run for so long that its budget is spent
+    network = FlowNetwork(clock, dict.fromkeys(RESOURCES, 1.0), boards=[board])
+    board.on_look(network.settle_soon)
     array = SmArray(clock, network, gpu.sm.count, gpu.sm.max_ctas, Probes(()))
     ended = array.launch(
         GpuKernel(demand, system_of(gpu).place(), Conditions()), Activity(demand.kernel, 0, demand.kernel)

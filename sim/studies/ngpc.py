@@ -21,7 +21,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.sim.estimate.graphs import estimate_graph
 from simexplore.sim.hardware.ngpc.area import area_shares, power_shares
-from simexplore.sim.hardware.timing import kernel_timing
+from simexplore.sim.hardware.timing import kernel_timing, settled_seconds
 from simexplore.sim.mapping.frames import Frame, frame_of, fused_kernel
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.result import Run
@@ -124,7 +124,7 @@ class Frames:
         """Time of what is left on the GPU of a full-HD frame, as one kernel alone [s]."""
         machine, ngpc = self.machine(SCALES[-1]), self._ngpc(SCALES[-1])
         kernel = fused_kernel(self.frame(application, encoding), machine, ngpc)
-        return float(kernel_timing(kernel, machine).time_s.item())
+        return float(settled_seconds(kernel_timing(kernel, machine), machine).item())
 
     def speed_up(self, application: str, encoding: str, scale: int) -> float:
         """Time of a full-HD frame on the GPU alone over that with the cluster."""

@@ -61,5 +61,16 @@ def test_a_study_without_its_table_ends_with_code_2_after_the_others(
     assert "it comes from somewhere" in fails("reproduce", "lost")
 
 
+def test_what_must_be_known_of_a_study_is_told_beside_its_figures(
+    command: Callable[..., Result], studies: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_module, "caveat", {"good": "read too late", "lost": "never said"}.get)
+    for extra in ((), ("--json",)):
+        result = command("reproduce", "good", *extra)
+        assert result.stderr == "simexplore: good: read too late\n"
+        assert "read too late" not in result.stdout
+    assert "never said" not in command("reproduce").stderr
+
+
 def test_gpperf_without_its_tables(fails: Callable[..., str], tmp_path: Path) -> None:
     assert "github.com/pavlyhalim/GPPerf" in fails("reproduce", "gpperf", "--measured", tmp_path)

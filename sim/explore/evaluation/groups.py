@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -29,12 +29,10 @@ class Group:
     machine_of: Index
     """For each of the points, the index of its machine."""
 
-    def value(self, path: str, own: float, inside: Index) -> Any:
-        """A number of the machines of some of the points; `own` where it is not a column."""
-        for field, values in self.columns.items():
-            if field.path == path:
-                return values[self.machine_of[inside]]
-        return own
+    def machines(self, inside: Index) -> Gpu:
+        """The machines of some of the points, what they differ in as columns of shape (points,)."""
+        columns = {field: values[self.machine_of[inside]] for field, values in self.columns.items()}
+        return cast(Gpu, with_columns(self.base, columns))
 
     def machine(self, index: int) -> Gpu:
         """One of the machines, its columns as numbers; what was learned of the base's residuals says nothing of it."""

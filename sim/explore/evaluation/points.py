@@ -31,6 +31,7 @@ from simexplore.sim.explore.spec.expression import Amount, powers_of
 from simexplore.sim.explore.spec.problem import ENDS, Problem
 from simexplore.sim.explore.store import Chunk
 from simexplore.sim.explore.table import FloatArray, Index, interval_name
+from simexplore.sim.hardware.power import board_of
 from simexplore.sim.play.execute import execute
 
 BLOCK_POINTS = 4096
@@ -213,15 +214,14 @@ class Evaluator:
         if variant.graph is not None and self.problem.fidelity == "execute":
             self._play_graphs(group, variant, inside, totals, errors)
             return
-        time, dynamic, bound, busy = chain_totals(variant, found, rows)
-        idle_w = group.value("power.idle", group.base.power.idle_w, inside)
+        chain = chain_totals(variant, found, rows, board_of(group.machines(inside)))
         ratios = [self._ratio(work, group.base) for work in variant.works]
-        for family, ends in spreads(variant, ratios, found, rows, time).items():
+        for family, ends in spreads(variant, ratios, chain.times_s, chain.time_s).items():
             totals.spread_s.setdefault(family, np.zeros((2, len(totals.time_s))))[:, points] = ends
-        totals.time_s[points] = time
-        totals.energy_j[points] = dynamic + idle_w * time
-        totals.bound_s[:, points] = bound
-        totals.busy_s[:, points] = busy
+        totals.time_s[points] = chain.time_s
+        totals.energy_j[points] = chain.energy_j
+        totals.bound_s[:, points] = chain.bound_s
+        totals.busy_s[:, points] = chain.busy_s
 
     def _add_frames(
         self, group: Group, variant: Variant, inside: Index, totals: Totals, errors: dict[int, str]

@@ -21,12 +21,10 @@ from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
 from simexplore.sim.play.engine import Clock, Event, seconds
 from simexplore.sim.play.flows import FlowNetwork
-from simexplore.sim.play.meters import LoadMeter
 from simexplore.sim.play.probes import Activity, Probes
 from simexplore.sim.play.sm_array import GridTiming, SmArray
 
 Key = tuple[float, ...]
-_AMOUNTS = (*RESOURCES, "power")
 _REMEMBERED = 200_000
 """Kernels kept in mind; some hundred bytes each."""
 
@@ -48,7 +46,7 @@ class Player:
 
     def __init__(self) -> None:
         self.played = 0
-        self._known: dict[Key, Key] = {}
+        self._known: dict[Key, float] = {}
 
     def costs(self, kernels: Kernels, rows: int) -> Cost:
         """As `rows.costs`, with kernels played as events; links are idle, so their closed form stands."""
@@ -57,20 +55,19 @@ class Player:
         return choose_ways(kernels, played)
 
     def _costs_of(self, demands: tuple[Demand, ...], kernels: Kernels, closed: Cost) -> Cost:
+        """The closed form's costs, all times of a row as much longer or shorter as events are."""
         rows = len(closed.time_s)
-        time, dynamic, busy = np.zeros(rows), np.zeros(rows), np.zeros((len(RESOURCES), rows))
+        time = np.zeros(rows)
         for demand in demands:
             keys = _keys(demand, kernels, rows)
             if keys is None:
                 time += costs_of((demand,), kernels, rows).time_s
-                continue
-            played = np.array([self._play(key) for key in keys]).T
-            time += played[0]
-            dynamic += played[1]
-            busy += played[2:]
-        return Cost(time, dynamic, closed.bound_code, busy)
+            else:
+                time += np.array([self._play(key) for key in keys])
+        with np.errstate(invalid="ignore"):  # rows that nothing can compute
+            return closed.times(time / closed.time_s)
 
-    def _play(self, key: Key) -> Key:
+    def _play(self, key: Key) -> float:
         if key not in self._known:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
@@ -100,27 +97,21 @@ def _(demand: KernelDemand, kernels: Kernels, rows: int) -> list[Key] | None:
         timing.waves.full,
         timing.full_wave_share,
         timing.tail_share,
-        *({**timing.busy_s, "power": timing.energy_j}[name] for name in _AMOUNTS),
+        *(timing.busy_s[name] for name in RESOURCES),
     ]
     table = np.stack([np.broadcast_to(np.asarray(column, dtype=np.float64), (rows,)) for column in columns])
     return [tuple(row) for row in table.T.tolist()]
 
 
-def _simulate(key: Key) -> Key:
-    """Time, dynamic energy and busy times of one kernel, launch included; NaN where no candidate fits the machine."""
+def _simulate(key: Key) -> float:
+    """Time of one kernel at the boost clock, launch included [s]; NaN where no candidate fits the machine."""
     sms, max_ctas, ctas, per_sm, launch_s, setup_s, run_s, full, full_share, tail_share, *amounts = key
     if not run_s < inf or per_sm < 1.0:
-        return (float("nan"),) * (2 + len(RESOURCES))
-    demands = {name: amount / ctas for name, amount in zip(_AMOUNTS, amounts, strict=True)}
+        return float("nan")
+    demands = {name: amount / ctas for name, amount in zip(RESOURCES, amounts, strict=True)}
     timing = GridTiming(setup_s, run_s, int(full), full_share, tail_share, demands)
-    clock, loads = Clock(), LoadMeter()
-    probes = Probes([loads])
-    network = FlowNetwork(
-        clock,
-        {**dict.fromkeys(RESOURCES, 1.0), "power": inf},
-        lambda rates: probes.on_rates(clock.now_fs, rates),
-        probes.watch_waves,
-    )
+    clock, probes = Clock(), Probes(())
+    network = FlowNetwork(clock, dict.fromkeys(RESOURCES, 1.0))
     array = SmArray(clock, network, round(sms), round(max_ctas), probes)
     ended: list[int] = []
 
@@ -131,6 +122,4 @@ def _simulate(key: Key) -> Key:
 
     clock.process(play())
     clock.run()
-    time_s = seconds(ended[0])
-    shares = loads.utilization(ended[0])
-    return (time_s, loads.dynamic_energy_j(ended[0]), *(shares.get(name, 0.0) * time_s for name in RESOURCES))
+    return seconds(ended[0])

@@ -19,8 +19,8 @@ from simexplore.archs.fields import Field, with_columns
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.demand import RESOURCES, Demand, KernelDemand
-from simexplore.sim.estimate.cost import Cost, fastest, one_after_another
+from simexplore.sim.demand import Demand, KernelDemand
+from simexplore.sim.estimate.cost import Cost, fastest, joined, no_rows, one_after_another
 from simexplore.sim.estimate.row_costs import row_costs
 from simexplore.sim.explore.table import FloatArray
 from simexplore.sim.mapping import algorithms_of
@@ -98,7 +98,7 @@ def as_columns(ops: Sequence[Operator]) -> Operator:
 
 
 def costs(kernels: Kernels, rows: int) -> Cost:
-    """The closed form of one block, by the fastest algorithm of each row; its energy is dynamic energy only."""
+    """The closed form of one block at the boost clock, by the fastest algorithm of each row."""
     return choose_ways(kernels, [costs_of(demands, kernels, rows) for demands in kernels.ways])
 
 
@@ -165,8 +165,8 @@ def evaluate(
 
     `cost` turns the kernels of a block into costs: the closed form, or events.
     """
-    rows = len(pairs)
-    out = Cost(np.full(rows, np.nan), np.full(rows, np.nan), np.zeros(rows, np.int64), np.zeros((len(RESOURCES), rows)))
+    parts: list[Cost] = []
+    places: list[NDArray[np.int64]] = []
     errors: dict[int, str] = {}
     groups: dict[tuple[Any, ...], list[int]] = {}
     for index, work in enumerate(works):
@@ -181,12 +181,16 @@ def evaluate(
             except SimexploreError as error:
                 errors.update(dict.fromkeys(members, str(error)))
                 break
-            _put(out, block, cost(kernels, BLOCK_ROWS).take(slice(len(block))))
-    return out, errors
+            parts.append(cost(kernels, BLOCK_ROWS).take(slice(len(block))))
+            places.append(block)
+    return _in_order(parts, places, len(pairs)), errors
 
 
-def _put(out: Cost, rows: NDArray[np.int64], part: Cost) -> None:
-    out.time_s[rows] = part.time_s
-    out.energy_j[rows] = part.energy_j
-    out.bound_code[rows] = part.bound_code
-    out.busy_s[:, rows] = part.busy_s
+def _in_order(parts: Sequence[Cost], places: Sequence[NDArray[np.int64]], rows: int) -> Cost:
+    """Costs of blocks as those of all rows; of rows that no block has, no number is told."""
+    missing = np.setdiff1d(np.arange(rows), np.concatenate([*places, np.zeros(0, dtype=np.int64)]))
+    nothing = no_rows().take(np.zeros(0, dtype=np.int64)).spread(np.zeros(0, dtype=np.int64), len(missing))
+    every = joined([*parts, replace(nothing, time_s=np.full(len(missing), np.nan))])
+    order = np.empty(rows, dtype=np.int64)
+    order[np.concatenate([*places, missing])] = np.arange(rows)
+    return every.take(order)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from simexplore.sim.demand import RESOURCES
-from simexplore.sim.estimate.cost import Cost
+from simexplore.sim.estimate.cost import Cost, hold, repeated
 from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.explore.evaluation.work import Variant
 from simexplore.sim.explore.spec.problem import UNITS
 from simexplore.sim.explore.table import FloatArray, Index
+from simexplore.sim.hardware.power import Board, steady_w
+
+_ON_CLOCK = np.array([name != "dram" for name in RESOURCES])[:, None]
 
 
 @dataclass
@@ -55,34 +59,49 @@ class Totals:
         return self.time_s - down, self.time_s + up
 
 
-def chain_totals(variant: Variant, found: Cost, rows: Index) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Time, dynamic energy, time by bound and busy time of a variant's operators; `rows` has shape (works, points)."""
+class Chain(NamedTuple):
+    """What a variant costs at each point."""
+
+    time_s: FloatArray
+    energy_j: FloatArray
+    bound_s: FloatArray
+    """Shape (bounds, points)."""
+    busy_s: FloatArray
+    """Shape (resources, points)."""
+    times_s: FloatArray
+    """Of each work, shape (works, points)."""
+
+
+def chain_totals(variant: Variant, found: Cost, rows: Index, board: Board) -> Chain:
+    """What a variant's operators cost on boards that have long been doing this; `rows` has shape (works, points)."""
+    costs = [found.take(row) for row in rows]
+    allowed = steady_w(repeated(costs, variant.counts), board)
+    held = [hold(cost, allowed, board) for cost in costs]
     points = rows.shape[1]
-    time, dynamic = np.zeros(points), np.zeros(points)
+    idle_j, dynamic_j = np.zeros(points), np.zeros(points)
     bound, busy = np.zeros((len(BOUNDS), points)), np.zeros((len(RESOURCES), points))
-    for count, row in zip(variant.counts, rows, strict=True):
-        seconds = count * found.time_s[row]
-        time += seconds
-        dynamic += count * found.energy_j[row]
-        bound[found.bound_code[row], np.arange(points)] += seconds
-        busy += count * found.busy_s[:, row]
-    if variant.graph is not None:
-        time = _longest_chain(variant, found.time_s[rows])
-    return time, dynamic, bound, busy
+    for count, cost, told in zip(variant.counts, costs, held, strict=True):
+        dynamic_j += count * told.dynamic_j
+        idle_j -= count * told.saved_j
+        bound[cost.bound_code, np.arange(points)] += count * told.time_s
+        busy += count * cost.busy_s / np.where(_ON_CLOCK, told.clock, 1.0)
+    times = np.stack([told.time_s for told in held])
+    whole = np.array(variant.counts) @ times if variant.graph is None else _longest_chain(variant, times)
+    return Chain(whole, dynamic_j + idle_j + board.idle_w * whole, bound, busy, times)
 
 
 def spreads(
-    variant: Variant, ratios: Sequence[float], found: Cost, rows: Index, time_s: FloatArray
+    variant: Variant, ratios: Sequence[float], times_s: FloatArray, time_s: FloatArray
 ) -> dict[str, FloatArray]:
     """How far a variant's time may lie below and above by operator family; errors of one family add up.
 
-    `ratios` are the upper end of each work's interval over its time. Where operators overlap, the whole is as uncertain
-    as their sum.
+    `ratios` are the upper end of each work's interval over its time, `times_s` of shape (works, points). Where
+    operators overlap, the whole is as uncertain as their sum.
     """
     sums: dict[str, FloatArray] = {}
-    total = np.zeros(rows.shape[1])
-    for (op, _), count, ratio, row in zip(variant.works, variant.counts, ratios, rows, strict=True):
-        seconds = count * found.time_s[row]
+    total = np.zeros(times_s.shape[1])
+    for (op, _), count, ratio, each_s in zip(variant.works, variant.counts, ratios, times_s, strict=True):
+        seconds = count * each_s
         total += seconds
         ends = np.stack([seconds * (1.0 - 1.0 / ratio), seconds * (ratio - 1.0)])
         sums[op.op] = sums.get(op.op, 0.0) + ends

@@ -105,16 +105,15 @@ def _held_share(tables_bytes: float, gpu: Gpu) -> float:
     return room / max(tables_bytes, room)
 
 
-def dynamic_energy_j(asked: FieldQueries, gpu: Gpu, ngpc: Ngpc) -> float:
-    """Dynamic energy of the cluster for all queries [J]: products, SRAM reads, and traffic with L2."""
+def batch_energies(asked: FieldQueries, gpu: Gpu, ngpc: Ngpc) -> dict[str, float]:
+    """Dynamic energy for all queries by where it goes [J]: the cluster's products and SRAM reads, and the L2."""
     silicon = ngpc.silicon
     l2_bytes = asked.input_bytes + asked.result_bytes + asked.spill_bytes_per_query(gpu.l2.sector_bytes)
-    per_query = (
-        2.0 * asked.macs_per_query * silicon.mac_j_per_op * ngpc.mlp.weight_bits / REFERENCE_BITS
-        + asked.sram_bytes_per_query * silicon.sram_j_per_byte
-        + l2_bytes * gpu.energy.l2_j_per_byte
-    )
-    return asked.queries * per_query
+    products = 2.0 * asked.macs_per_query * silicon.mac_j_per_op * ngpc.mlp.weight_bits / REFERENCE_BITS
+    return {
+        "cluster": asked.queries * (products + asked.sram_bytes_per_query * silicon.sram_j_per_byte),
+        "l2": asked.queries * l2_bytes * gpu.energy.l2_j_per_byte,
+    }
 
 
 def doorbell_seconds(gpu: Gpu, ngpc: Ngpc) -> float:

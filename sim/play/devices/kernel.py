@@ -8,11 +8,11 @@ from simexplore.archs.schema.system import Place
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import KernelDemand
-from simexplore.sim.estimate.alone import POWER
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
 from simexplore.sim.play.devices.stage import Playing, Stage
 from simexplore.sim.play.devices.steps import named
+from simexplore.sim.play.flows import Clocked
 from simexplore.sim.play.probes import Activity
 from simexplore.sim.play.sm_array import GridTiming
 
@@ -20,7 +20,7 @@ from simexplore.sim.play.sm_array import GridTiming
 class GpuKernel:
     """A kernel with its chosen tile: the grid that the SM array dispatches, and what launching it costs.
 
-    `correction` is the learned factor on all its times; the energy of its work stays.
+    `correction` is the learned factor on all its times, at the same power.
     """
 
     def __init__(self, demand: KernelDemand, place: Place, conditions: Conditions, correction: float = 1.0) -> None:
@@ -34,6 +34,8 @@ class GpuKernel:
         self._gpu = gpu
         self._place = place
         self._correction = correction
+        timing = kernel_timing(demand, gpu)
+        self.spends = {name: np.asarray(joules).item() * correction for name, joules in timing.energies_j.items()}
         self._timings: dict[tuple[int, float], GridTiming] = {}
 
     @property
@@ -47,8 +49,8 @@ class GpuKernel:
         if stage.array is None:
             raise SimexploreError(f"expected a GPU to run {self.kernel}, found {self._place.name!r}")
         yield stage.clock.sleep(self.launch_s)
-        taken = yield stage.array.launch(self, activity)
-        return float(taken[POWER])
+        spent_j = yield stage.array.launch(self, activity)
+        return float(spent_j)
 
     def timing(self, ctas: int, sms: float) -> GridTiming:
         """How `ctas` of its CTAs run alone on `sms` SMs."""
@@ -60,13 +62,23 @@ class GpuKernel:
     def _time(self, ctas: int, sms: float) -> GridTiming:
         # A hair more than the slots have: rounding of a fraction of an SM must not make five full waves six.
         timing = kernel_timing(self._demand.but(grid={"ctas": np.array([float(ctas)])}), self._gpu, sms * (1.0 + 1e-12))
-        busy = {name: seconds * self._correction for name, seconds in timing.busy_s.items()}
-        taken = named({**busy, POWER: timing.energy_j}, self._place)
+        each = self._correction / ctas
+        busy = named({name: seconds.item() * each for name, seconds in timing.busy_s.items()}, self._place)
+        draw = timing.draw
+        power = Clocked(
+            self._place.home,
+            np.asarray(draw.on_clock_s).item(),
+            np.asarray(draw.own_clock_s).item(),
+            draw.exponent,
+            np.asarray(draw.clocked_j).item() * each,
+            np.asarray(draw.fixed_j).item() * each,
+        )
         return GridTiming(
             setup_s=timing.setup_s.item() * self._correction,
             run_s=timing.run_s.item() * self._correction,
             full_waves=int(timing.waves.full.item()),
             full_wave_share=timing.full_wave_share.item(),
             tail_share=timing.tail_share.item(),
-            demands={name: amount.item() / ctas for name, amount in taken.items()},
+            demands=busy,
+            power=power,
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import singledispatch
 from typing import Any, Protocol
 
 from simexplore.archs.schema.system import Place
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.estimate.alone import POWER, Alone, Phase, alone
+from simexplore.sim.estimate.alone import Alone, alone
 from simexplore.sim.play.devices.phases import Phases
 from simexplore.sim.play.devices.stage import Playing, Stage
 from simexplore.sim.play.probes import Activity
@@ -25,6 +26,10 @@ class Step(Protocol):
     def details(self) -> Mapping[str, object]:
         """What is worth showing of it, besides its name."""
 
+    @property
+    def spends(self) -> Mapping[str, float]:
+        """Dynamic energy at the boost clock by where it goes [J]."""
+
     def play(self, stage: Stage, activity: Activity) -> Playing:
         """Play it on an idle or busy device; the result is its dynamic energy [J]."""
 
@@ -37,19 +42,23 @@ class PhasedStep:
         self.kernel = kernel
         self.stays = told.stays
         self.details = told.details
-        self.phases = tuple(Phase(phase.latency_s, phase.run_s, named(phase.takes, place)) for phase in told.phases)
+        self.spends: Mapping[str, float] = {name: float(joules) for name, joules in told.spends.items()}
+        self.board = place.home if place.home_arch is not None else None
+        """Name of the board whose clock it follows; None: of none."""
+        self.phases = tuple(replace(phase, takes=named(phase.takes, place)) for phase in told.phases)
 
     def play(self, stage: Stage, activity: Activity) -> Playing:
         with stage.held(self.stays):
-            yield Phases(stage.clock, stage.network, stage.probes, activity).start(self.phases)
-        return float(sum(phase.takes.get(POWER, 0.0) for phase in self.phases))
+            phases = Phases(stage.clock, stage.network, stage.probes, activity, self.board)
+            spent_j = yield phases.start(self.phases)
+        return float(spent_j)
 
 
 def named(takes: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
     """Amounts of a device's resources by the run's names for them."""
     if not place.prefix:
         return takes
-    return {name if name == POWER else place.prefix + name: amount for name, amount in takes.items()}
+    return {place.prefix + name: amount for name, amount in takes.items()}
 
 
 @singledispatch
