@@ -43,6 +43,7 @@ from simexplore.workloads.operators.memory import (
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
 from simexplore.workloads.operators.parameters import ParameterError, from_values
+from simexplore.workloads.operators.sparse import SparseAttention
 from simexplore.workloads.operators.text import parse_call
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "Rope",
     "SiluMul",
     "Softmax",
+    "SparseAttention",
     "causal_pairs",
     "make_operator",
     "parse_operator",
@@ -95,6 +97,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     AttentionPrefill,
     AttentionDecode,
     EncoderAttention,
+    SparseAttention,
     Pointwise,
     Add,
     Mul,

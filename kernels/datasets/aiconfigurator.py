@@ -29,7 +29,7 @@ WARM_UPS, RUNS = 3.0, 6.0
 """Of a kernel, before it is timed and while it is (collector/helper.py of the same project)."""
 EXAMPLE = "aiconfigurator:h200_sxm/gemm/trtllm"
 EAGER, ONE_COPY = "/eager", "/one_copy"
-"""Ends of the sources of GEMMs that vLLM's collector runs without a graph, or on one copy of the weights."""
+"""Ends of the sources of rows that a collector runs without a graph, or on one copy of the weights."""
 
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "sq": "int8_sq"}
 """Their name of a dtype → ours; the others are the same."""
@@ -54,6 +54,8 @@ def conditions_of(source: str, op: str) -> Conditions:
         repeats = replace(copies, runs_before=runs_before, runs=RUNS)
         return replace(repeats, launch=launch, eager=eager, activation_dtype="bf16")
     module = source.startswith(f"{SOURCE_PREFIX}trtllm")
+    if source.endswith(EAGER):
+        return Conditions(launch="stream", eager=True, runs_before=runs_before, runs=RUNS)
     return Conditions(launch="graph", attention_module=module, runs_before=runs_before, runs=RUNS)
 
 
@@ -225,6 +227,32 @@ def _as_collected(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(source=source)
 
 
+_SPARSE_MODELS = {
+    "DeepseekV32ForCausalLM": {"hidden": 7168, "q_rank": 1536, "nope_dim": 128, "value_dim": 128, "index_heads": 64},
+    "GlmMoeDsaForCausalLM": {"hidden": 6144, "q_rank": 2048, "nope_dim": 192, "value_dim": 256, "index_heads": 32},
+}
+"""Sizes of models by architecture, from their public configurations."""
+
+
+def _sparse_modules(frame: pd.DataFrame) -> pd.DataFrame:
+    """Modules of a model's size; a layer that skips the indexer takes another layer's choice."""
+    sizes = pd.DataFrame([_SPARSE_MODELS[name] for name in frame["architecture"]], index=frame.index)
+    skips = frame["op"].str.endswith("skip_indexer")
+    sizes["index_heads"] = sizes["index_heads"].mask(skips, 0)
+    eager = frame["op"].str.contains("context") & ~frame["source"].str.startswith(f"{SOURCE_PREFIX}trtllm")
+    source = frame["source"].mask(eager, frame["source"] + EAGER)
+    return _add_earlier_tokens(frame.assign(**sizes, top_k=2048, op="sparse_attention", source=source))
+
+
+_SPARSE = {
+    "dtype": "gemm_type",
+    "kv_dtype": "kv_cache_dtype",
+    "architecture": "architecture",
+    "batch": "batch_size",
+    "heads": "num_heads",
+    "seq_q": "isl",
+    "seq_kv": "step",
+}
 _ENCODER = {
     "dtype": "attn_dtype",
     "batch": "batch_size",
@@ -252,6 +280,10 @@ _TABLES = {
     ),
     "encoder_attention": (
         _Table("encoder_attention_perf.parquet", "encoder_attention", _ENCODER, _every_head_has_keys),
+    ),
+    "sparse_attention": (
+        _Table("dsa_context_module_perf.parquet", None, _SPARSE, _sparse_modules),
+        _Table("dsa_generation_module_perf.parquet", None, _SPARSE, _sparse_modules),
     ),
     "mla_bmm": (
         _Table(

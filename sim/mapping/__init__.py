@@ -11,6 +11,7 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand
 from simexplore.sim.mapping.attention.decode import decode_algorithms
 from simexplore.sim.mapping.attention.prefill import encoder_demands, prefill_demands
+from simexplore.sim.mapping.attention.sparse import sparse_attention_demands
 from simexplore.sim.mapping.collective import collective_demand
 from simexplore.sim.mapping.conv.algorithms import conv_algorithms
 from simexplore.sim.mapping.host import called
@@ -39,6 +40,7 @@ MAPPINGS: dict[type, Mapping] = {
     ops.NaiveTiledGemm: naive_gemm_demand,
     ops.AttentionPrefill: prefill_demands,
     ops.EncoderAttention: encoder_demands,
+    ops.SparseAttention: sparse_attention_demands,
     ops.Quantize: quantize_demand,
     ops.Rope: rope_demand,
     ops.Elementwise: elementwise_demand,
