@@ -70,8 +70,8 @@ class Conditions:
     """Caches were flushed before each run: copies of operands don't matter, none is in L2."""
 
 
-ASSUMED = Conditions()
-"""Conditions of a source that no adaptor knows."""
+ASSUMED = Conditions(runs_before=5.0, runs=30.0)
+"""Conditions of a source that no adaptor knows: a loop of some tens of runs after a few to warm up."""
 
 TAKEN: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {

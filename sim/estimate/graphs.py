@@ -24,6 +24,7 @@ from simexplore.sim.estimate.offload import prepared
 from simexplore.sim.estimate.op_run import UNCALIBRATED_POWER, OpRun, in_short, spends_of, whole_to_json, with_idle
 from simexplore.sim.estimate.placed import Priced, demands_at, place_of, priced
 from simexplore.sim.estimate.row_costs import costs_of_phases
+from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.hardware.idle import idle_w
 from simexplore.sim.hardware.power import Board, Repeated, board_of, steady_w
 from simexplore.workloads.graph import Exchange, Graph, Node
@@ -268,4 +269,4 @@ def _both(asks: Side, answers: Side, length_s: float, exchange: Exchange) -> Cos
         name: exchange.full_batches * (asks.spends.get(name, 0.0) + answers.spends.get(name, 0.0)) for name in names
     }
     phase = Phase(asks.latency_s, length_s - asks.latency_s, {}, spends)
-    return one_after_another([costs_of_phases(Alone((phase,), "ngpc"))])
+    return one_after_another([costs_of_phases(Alone((phase,), BOUNDS[0]))])

@@ -185,22 +185,24 @@ def _where(mask: Any, terms: Any) -> list[Any]:
 def _newton(draw: Draw, allowed_w: Any, board: Board, log_clock: FloatArray) -> FloatArray:
     """The clocks of rows that boost would take beyond what is allowed."""
     x, log_allowed = board.clock_exponent, np.log(allowed_w)
+    low, high = np.full_like(log_clock, np.log(LEAST_CLOCK)), np.zeros_like(log_clock)
     for _ in range(ITERATIONS):
         clock = np.exp(log_clock)
         seconds = np.maximum(draw.seconds(clock), SHORTEST_S)
         clocked_j = draw.clocked_j * clock ** (x - 1.0)
         dynamic_w, idle_w = (clocked_j + draw.fixed_j) / seconds, board.idle_at(clock)
-        own = draw.own_clock_s / seconds
-        longer = np.maximum(1.0 - own**draw.exponent, 0.0)  # d log t / d log f, the other way round
-        slope = (
-            (x - 1.0) * clocked_j / seconds
-            + longer * dynamic_w
-            + x * (idle_w - board.idle_w * (1.0 - board.clocked_share))
-        )
+        longer = np.maximum(1.0 - (draw.own_clock_s / seconds) ** draw.exponent, 0.0)  # -d log t / d log f
+        clocked_idle_w = idle_w - board.idle_w * (1.0 - board.clocked_share)
+        slope = (x - 1.0) * clocked_j / seconds + longer * dynamic_w + x * clocked_idle_w
         power = dynamic_w + idle_w
-        step = (np.log(power) - log_allowed) * power / np.maximum(slope, 1e-3 * power)
-        log_clock = np.clip(log_clock - step, np.log(LEAST_CLOCK), 0.0)
-        if np.all(np.abs(step) < CLOSE):
+        error = np.log(power) - log_allowed
+        low, high = np.where(error > 0.0, low, log_clock), np.where(error > 0.0, log_clock, high)
+        with np.errstate(divide="ignore"):
+            aim = log_clock - error * power / slope
+        aim = np.where((aim > low) & (aim < high), aim, 0.5 * (low + high))
+        found = (np.abs(error) < CLOSE) | (high - low < CLOSE)  # and stays, so that no row depends on the others
+        log_clock = np.where(found, log_clock, aim)
+        if np.all(found):
             break
     clocks: FloatArray = np.exp(log_clock)
     return clocks
@@ -271,6 +273,7 @@ def _balanced_w(work: Repeated, board: Board, excess_w: Callable[[FloatArray], F
         return np.asarray(mean_w - board.held_w - excess_w(whole_s))
 
     below, above = beyond(low), beyond(high)
+    done = np.zeros(rows, dtype=np.bool_)
     for _ in range(ITERATIONS):
         span = above - below
         middle = low - below * (high - low) / np.where(span > 0.0, span, 1.0)
@@ -278,7 +281,8 @@ def _balanced_w(work: Repeated, board: Board, excess_w: Callable[[FloatArray], F
         within = found <= 0.0
         # An end that stays counts half, so that the other end is moved too.
         below, above = np.where(within, found, 0.5 * below), np.where(within, 0.5 * above, found)
-        low, high = np.where(within, middle, low), np.where(within, high, middle)
-        if np.all((np.abs(found) < CLOSE * middle) | (high - low < CLOSE * middle)):
+        low, high = np.where(within & ~done, middle, low), np.where(within | done, high, middle)
+        done |= (np.abs(found) < CLOSE * middle) | (high - low < CLOSE * middle)
+        if np.all(done):
             break
     return low

@@ -456,9 +456,10 @@ class FlowNetwork:
 
     def _loads(self, clocks: Mapping[str, float]) -> dict[str, float]:
         loads = dict.fromkeys(self.capacities, 0.0)
-        loads |= {POWER: 0.0, IDLE: sum(board.idle_w(clocks[board.name]) for board in self._boards)}
+        if self._boards:
+            loads[POWER] = sum(flow.joules * flow.rate for flow in self._flows)
+            loads[IDLE] = sum(board.idle_w(clocks[board.name]) for board in self._boards)
         for flow in self._flows:
-            loads[POWER] += flow.joules * flow.rate
             for name, amount in flow.demands.items():
                 slower = flow.clock if name.rpartition(".")[2] in ON_CLOCK else 1.0
                 loads[name] += amount / slower * flow.rate

@@ -23,9 +23,9 @@ def test_what_a_node_reads_of_others_is_warm() -> None:
 def test_a_module_is_one_whatever_conditions_are_given() -> None:
     node = Node("a", DECODE, module=True)
     assert conditions_of(node).attention_module
-    given = Conditions(cache=WARM, launch="stream", sustained=True)
+    given = Conditions(cache=WARM, launch="stream", runs_before=3.0)
     assert conditions_of(node, "graph", given) == Conditions(
-        cache=WARM, launch="stream", sustained=True, attention_module=True
+        cache=WARM, launch="stream", runs_before=3.0, attention_module=True
     )
     assert conditions_of(Node("a", DECODE), "graph", given) == given
 

@@ -13,7 +13,7 @@ from simexplore.archs.load import list_archs, load_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import COLD, SERVING, Conditions
-from simexplore.sim.estimate.operators import predict
+from simexplore.sim.estimate.operators import at_boost, predict
 from simexplore.sim.explore.evaluation.rows import BLOCK_ROWS, Machines, as_columns, evaluate, signature
 from simexplore.workloads.ops import parse_operator
 
@@ -67,10 +67,11 @@ def test_a_column_of_machines_is_each_machine(name: str) -> None:
                 with pytest.raises(SimexploreError, match="no room for a CTA"):
                     predict(works[work][0], one, works[work][1])
                 continue
-            alone = predict(works[work][0], one, works[work][1])
+            alone = at_boost(works[work][0], one, works[work][1])
             np.testing.assert_allclose(found.time_s[row], alone.time_s[0], rtol=1e-12)
-            energy = found.energy_j[row] + one.power.idle_w * found.time_s[row]
-            np.testing.assert_allclose(energy, alone.energy_j[0], rtol=1e-9)
+            np.testing.assert_allclose(found.energies_j[:, row], alone.energies_j[:, 0], rtol=1e-9)
+            kernels = len(alone.kernels)
+            np.testing.assert_allclose(found.kernels[:kernels, :, row], alone.kernels[:, :, 0], rtol=1e-9)
             assert found.bound_code[row] == alone.bound_code[0]
     assert len(errors) < len(works) / 2
 

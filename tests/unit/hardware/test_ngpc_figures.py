@@ -18,9 +18,9 @@ from simexplore.sim.hardware.ngpc import addresses
 from simexplore.sim.hardware.ngpc.area import area_shares, nfp_area, nfp_power, power_shares
 from simexplore.sim.hardware.ngpc.cluster import (
     FieldQueries,
+    batch_energies,
     batch_timing,
     doorbell_seconds,
-    dynamic_energy_j,
     handed_over_missing,
 )
 from simexplore.sim.hardware.ngpc.nfp import (
@@ -336,8 +336,9 @@ def test_energy_of_all_queries() -> None:
     """Products at 2 pJ for 16 bits, of which weights have eight; 3 pJ a byte of SRAM and 40 of L2."""
     gpu, ngpc = machine()
     asked = replace(SPILLED, spilled=(FINE,))
-    per_query = 2 * 512 * 2 * 8 / 16 + 16 * 3 + (8 + 6 + DRAWN) * 40
-    assert dynamic_energy_j(asked, gpu, ngpc) == pytest.approx(5000 * per_query * PJ)
+    found = batch_energies(asked, gpu, ngpc)
+    assert found["cluster"] == pytest.approx(5000 * (2 * 512 * 2 * 8 / 16 + 16 * 3) * PJ)
+    assert found["l2"] == pytest.approx(5000 * (8 + 6 + DRAWN) * 40 * PJ)
 
 
 def test_a_doorbell_is_round_trips_to_the_l2() -> None:

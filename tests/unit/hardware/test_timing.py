@@ -10,7 +10,13 @@ from round_gpu import round_gpu
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import FloatArray, Grid, KernelDemand, Latency, Overlap, Work
-from simexplore.sim.hardware.timing import kernel_seconds, kernel_timing, launch_seconds, load_latency_cycles
+from simexplore.sim.hardware.timing import (
+    kernel_seconds,
+    kernel_timing,
+    launch_seconds,
+    load_latency_cycles,
+    settled_seconds,
+)
 
 NS = 1e-9
 """One clock of the machine [s]."""
@@ -137,7 +143,6 @@ def test_every_term_counts_where_nothing_overlaps(gpu: Gpu) -> None:
     assert in_clocks(timing.time_s) == pytest.approx(in_clocks(timing.setup_s) + in_clocks(timing.run_s))
     assert in_clocks(kernel_seconds(FULL, gpu)) == pytest.approx(in_clocks(timing.time_s))
     assert in_clocks(timing.latency_s) == pytest.approx(2 * (1800 + 17 + 450))
-    assert timing.clock_scale.item() == 1.0
 
 
 def test_busy_seconds_are_the_work_over_what_the_whole_machine_does(gpu: Gpu) -> None:
@@ -320,29 +325,25 @@ def test_rows_with_and_without_products(gpu: Gpu) -> None:
 
 
 def test_the_power_limit_slows_what_is_on_the_clock_and_not_dram(gpu: Gpu) -> None:
-    """1e-9 J an operation makes 10 x 3000 x 1e-9 / 30 ns = 1000 W, eight times what is allowed; exponent 3: f = 1/2."""
+    """Of 10 x 3000 operations of 1e-9 J a quarter is left at half the clock, over the 63 ns that they take then."""
     machine = changed(
         gpu,
         energy__fma_j_per_op={"fp32": 1e-9},
         energy__l2_j_per_byte=0.0,
         energy__dram_j_per_byte=0.0,
-        power__tdp_w=135.0,
+        power__tdp_w=10.0 + 7500 / np.hypot(60, 20),
         power__idle_w=10.0,
         power__clock_exponent=3.0,
         power__burst_headroom=0.0,
     )
     demand = kernel(work={"fma_ops": 3000, "dram_write_bytes": 100}, latency={"setup_cycles": 7}, dram=2.0)
     timing = kernel_timing(demand, machine)
-    assert timing.clock_scale.item() == pytest.approx(0.5)
-    assert in_clocks(timing.run_s) == pytest.approx(np.hypot(60, 20))
-    assert in_clocks(timing.setup_s) == pytest.approx(7)
-    assert in_clocks(kernel_seconds(demand, machine)) == pytest.approx(7 + np.hypot(60, 20))
-    assert timing.energy_j.item() == pytest.approx(30_000e-9 / 4)
-    assert {name: in_clocks(timing.busy_s[name]) for name in ("fma", "dram")} == pytest.approx({"fma": 60, "dram": 20})
-    late = demand.but(latency={"chain_cycles": np.array([10.0])})
-    assert in_clocks(kernel_timing(late, machine).latency_s) == pytest.approx(
-        10 / kernel_timing(late, machine).clock_scale.item()
-    )
+    assert in_clocks(timing.run_s) == pytest.approx(np.hypot(30, 20))
+    assert in_clocks(kernel_seconds(demand, machine)) == pytest.approx(7 + np.hypot(30, 20))
+    assert timing.energies_j["fma"].item() == pytest.approx(30_000e-9)
+    assert {name: in_clocks(timing.busy_s[name]) for name in ("fma", "dram")} == pytest.approx({"fma": 30, "dram": 20})
+    assert timing.draw.clocked_j.item() == pytest.approx(30_000e-9)
+    assert in_clocks(settled_seconds(timing, machine)) == pytest.approx(7 + np.hypot(60, 20))
 
 
 def test_the_host_is_waited_for_before_the_launch(gpu: Gpu) -> None:

@@ -1,7 +1,7 @@
-"""What time is made of: norms, occupancy, cache, power and links, with numbers for the head.
+"""What time is made of: norms, occupancy, cache and links, with numbers for the head.
 
 The round machine has 10 SMs, 1 MB of L2 that can be used, evicted so gently that x times as much hits 1 / (1 + x),
-links of 50 and 10 GB/s, and 80 W to spend above idle.
+and links of 50 and 10 GB/s.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import pytest
 from round_gpu import round_gpu
 
 from simexplore.archs.load import load_arch
-from simexplore.sim.demand import Choice, Grid, KernelDemand, LinkDemand, Work
+from simexplore.sim.demand import Choice, Grid, KernelDemand, LinkDemand
 from simexplore.sim.hardware.cache import hit_share
 from simexplore.sim.hardware.idle import idle_w
 from simexplore.sim.hardware.link import link_seconds
 from simexplore.sim.hardware.norms import norm, norm_of_counts
 from simexplore.sim.hardware.occupancy import ctas_per_sm
-from simexplore.sim.hardware.power import dynamic_energy_j, throttle
 from simexplore.sim.hardware.timing import kernel_seconds, kernel_timing
 
 
@@ -109,97 +108,6 @@ def test_the_ends_of_the_cache_are_finite() -> None:
     assert hit_share(a(0.0), round_gpu()) == pytest.approx(1 / (1 + 1e-6))
     assert 1.0 / hit_share(a(1e9), sharp) == pytest.approx(1 + np.exp(60.0), rel=1e-12)
     assert hit_share(a(1.0), sharp) == pytest.approx(1.0, rel=1e-15)
-
-
-# --- power ------------------------------------------------------------------------------------------------------------
-
-
-def test_energy_by_part() -> None:
-    """Seven CTAs, and a thousand of each unit of work in pJ: 1, 4, 8, 10, 40 and 100 each."""
-    gpu = round_gpu()
-    grid_of_seven = Grid(a(7.0), a(1.0), a(1.0), a(0.0))
-    parts = {
-        "tensor_ops": 1,
-        "fma_ops": 4,
-        "special_ops": 8,
-        "shared_bytes": 10,
-        "l2_read_bytes": 40,
-        "l2_write_bytes": 40,
-        "dram_read_bytes": 100,
-        "dram_write_bytes": 100,
-        "epilogue_bytes": 0,
-    }
-    for part, picojoules in parts.items():
-        demand = KernelDemand("mine", grid_of_seven, Work(**{part: a(1000.0)}))  # type: ignore[arg-type]
-        assert dynamic_energy_j(demand, gpu).item() == pytest.approx(7 * 1000 * picojoules * 1e-12, rel=1e-12)
-    both = Work(fma_dtype="fp16", tensor_dtype="fp8", fma_ops=a(1000.0), tensor_ops=a(1000.0))
-    assert dynamic_energy_j(KernelDemand("mine", grid_of_seven, both), gpu).item() == pytest.approx(7 * 3500e-12)
-
-
-def test_work_of_an_unknown_type_takes_no_energy() -> None:
-    demand = KernelDemand("mine", Grid(a(7.0), a(1.0), a(1.0), a(0.0)), Work(tensor_dtype="int4", fma_dtype="int4"))
-    assert dynamic_energy_j(demand, round_gpu()).item() == 0.0
-    busy = Work(tensor_dtype="int4", tensor_ops=a(5.0))
-    assert dynamic_energy_j(KernelDemand("mine", demand.grid, busy), round_gpu()).item() == 0.0
-
-
-STEADY = {"power.burst_headroom": 0, "power.tdp": "100 W", "power.idle": "20 W"}
-
-
-def throttled(on_clock_s: float, dram_s: float, energy_j: float, changes: dict[str, object]) -> list[float]:
-    return [float(x.item()) for x in throttle(a(on_clock_s), a(dram_s), a(energy_j), round_gpu(changes))]
-
-
-def test_within_the_limit_nothing_changes() -> None:
-    """80 W over the longer of the two times."""
-    assert throttled(1.0, 0.5, 80.0, STEADY) == [1.0, 0.5, 1.0, 80.0]
-    assert throttled(0.5, 1.0, 80.0, STEADY) == [0.5, 1.0, 1.0, 80.0]
-
-
-def test_on_the_clock_power_falls_with_its_cube() -> None:
-    """640 W, eight times the limit, at half the clock: twice the time and a quarter of the energy, which is 80 W."""
-    assert throttled(1.0, 0.1, 640.0, STEADY) == pytest.approx([2.0, 0.1, 0.5, 160.0])
-
-
-def test_waiting_for_dram_energy_alone_falls() -> None:
-    """DRAM keeps its second: nine times the limit at a third of the clock, a ninth of the energy."""
-    assert throttled(0.01, 1.0, 720.0, STEADY) == pytest.approx([0.03, 1.0, 1 / 3, 80.0])
-
-
-def test_the_exponent_is_the_machines() -> None:
-    """Of x = 2: power falls as the square of the clock, and of energy on the clock one power is left."""
-    square = {**STEADY, "power.clock_exponent": 2}
-    assert throttled(1.0, 0.1, 320.0, square) == pytest.approx([2.0, 0.1, 0.5, 160.0])
-    assert throttled(0.01, 1.0, 160.0, square) == pytest.approx([0.02, 1.0, 0.5, 80.0])
-
-
-def test_a_short_burst_may_draw_more() -> None:
-    """Headroom 1: at the burst's length half of it is left, so 120 W; at a ninth of it nine tenths, 152 W."""
-    burst = {**STEADY, "power.burst_headroom": 1, "power.burst": "1 s"}
-    assert throttled(1.0, 0.1, 120.0, burst)[2] == 1.0
-    assert throttled(1.0, 0.1, 960.0, burst)[2] == pytest.approx(0.5)
-    assert throttled(1 / 9, 0.0, 152.0 / 9 * 8, burst)[2] == pytest.approx(0.5)
-    assert throttled(0.0, 1 / 9, 152.0 / 9 * 4, burst)[2] == pytest.approx(0.5)
-
-
-def test_a_regulator_without_delay_gives_no_headroom_to_a_second() -> None:
-    at_once = {**STEADY, "power.burst_headroom": 1, "power.burst": "0 s"}
-    assert throttled(1.0, 0.0, 640.0, at_once)[2] == pytest.approx(0.5, rel=1e-8)
-    assert throttled(1e-9, 0.0, 960e-9, at_once)[2] == pytest.approx(0.5)  # as if it looked every nanosecond
-
-
-def test_a_board_whose_limit_is_its_idle_power_has_a_watt() -> None:
-    none = {**STEADY, "power.tdp": "20 W"}
-    assert throttled(1.0, 0.0, 8.0, none) == pytest.approx([2.0, 0.0, 0.5, 2.0])
-
-
-def test_rows_are_throttled_each_by_itself() -> None:
-    gpu = round_gpu(STEADY)
-    times, dram, clock, energy = throttle(a(1.0, 1.0, 0.01), a(0.0, 0.0, 1.0), a(1.0, 640.0, 720.0), gpu)
-    assert clock == pytest.approx(a(1.0, 0.5, 1 / 3))
-    assert times == pytest.approx(a(1.0, 2.0, 0.03))
-    assert dram == pytest.approx(a(0.0, 0.0, 1.0))
-    assert energy == pytest.approx(a(1.0, 160.0, 80.0))
 
 
 # --- links and idle power ---------------------------------------------------------------------------------------------

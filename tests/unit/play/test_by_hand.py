@@ -14,6 +14,7 @@ from simexplore.archs.schema.system import system_of
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import Grid, KernelDemand, Latency, LinkDemand, Work
+from simexplore.sim.estimate.graphs import PricedGraph
 from simexplore.sim.estimate.op_run import OpRun
 from simexplore.sim.estimate.placed import Ready
 from simexplore.sim.play.devices.kernel import GpuKernel
@@ -28,7 +29,7 @@ from simexplore.sim.play.plan import Planner
 from simexplore.sim.play.probes import Activity, Probe, Probes
 from simexplore.sim.play.result import Run
 from simexplore.sim.play.trace import Trace
-from simexplore.workloads.graph import Graph, Node
+from simexplore.workloads.graph import Graph, Node, single
 from simexplore.workloads.ops import Gemm
 
 US, NS = 10**9, 10**6
@@ -151,14 +152,14 @@ def test_messages_wait_and_then_share_their_link() -> None:
     ]
     assert run.utilization["pcie"] == pytest.approx(10 / 30)
     assert run.utilization["nvlink"] == 0.0
-    assert [op.energy_j for op in run.ops] == [0.0, 0.0, 0.0]
+    assert [op.energies_j for op in run.ops] == [pytest.approx({"link": 50e3 * 80e-12})] * 2 + [{}]
 
 
 # --- a kernel as events see it ----------------------------------------------------------------------------------------
 
 
-def test_a_kernel_with_a_learned_correction_is_slower_and_takes_as_much_energy() -> None:
-    """25 CTAs in three waves; a factor of 3 on launch, set-up, waves and busy time."""
+def test_a_kernel_with_a_learned_correction_is_slower_at_the_same_power() -> None:
+    """25 CTAs in three waves; a factor of 3 on launch, set-up, waves, busy time and energy."""
     place = system_of(round_gpu(STEADY)).place()
     demand = kernel(25, 1000, dram_bytes=40, energy_j=5e-6)
     plain, slow = (step_of(demand, place, Conditions(), factor) for factor in (1.0, 3.0))
@@ -173,19 +174,24 @@ def test_a_kernel_with_a_learned_correction_is_slower_and_takes_as_much_energy()
     assert (three.setup_s, three.run_s) == pytest.approx((3 * one.setup_s, 3 * one.run_s))
     assert one.demands["dram"] == pytest.approx(0.4e-9)  # 40 B at 100 GB/s
     assert three.demands["dram"] == pytest.approx(1.2e-9)
-    assert one.demands["power"] == pytest.approx((5e-6 + 25 * 40 * 100e-12) / 25)
-    assert three.demands["power"] == pytest.approx(one.demands["power"])
+    assert one.power is not None
+    assert three.power is not None
+    assert one.power.clocked_j == pytest.approx(5e-6 / 25)
+    assert one.power.fixed_j == pytest.approx(40 * 100e-12)
+    assert (three.power.clocked_j, three.power.fixed_j) == pytest.approx((15e-6 / 25, 12e-9))
+    assert (one.power.on_clock_s, one.power.own_clock_s) == pytest.approx((one.run_s, 25 * 0.4e-9), rel=1e-6)
+    assert (plain.spends["special"], slow.spends["special"]) == pytest.approx((5e-6, 15e-6))
     assert plain.details == {"ctas": 25, "ctas_per_sm": 1}
 
 
 def test_names_of_what_other_devices_share_begin_with_theirs() -> None:
     first = system_of(round_gpu()).place()
-    assert named({"dram": 1.0, "power": 2.0}, first) == {"dram": 1.0, "power": 2.0}
+    assert named({"dram": 1.0}, first) == {"dram": 1.0}
 
     class Second:
         prefix = "b."
 
-    assert named({"dram": 1.0, "power": 2.0}, Second()) == {"b.dram": 1.0, "power": 2.0}  # type: ignore[arg-type]
+    assert named({"dram": 1.0}, Second()) == {"b.dram": 1.0}  # type: ignore[arg-type]
 
 
 def test_what_is_shared_on_a_gpu() -> None:
@@ -211,9 +217,9 @@ def test_only_the_first_gpu_tells_how_much_of_its_sms_is_held() -> None:
 
 
 def test_a_plan_tells_the_names_of_all_its_kernels() -> None:
-    place = system_of(round_gpu()).place()
-    op = Gemm(m=64, n=64, k=64, dtype="fp8", activation_dtype="bf16")
-    assert Planner().plan(op, place, Conditions()).kernel == "largest_value+quant_scale_matrix+gemm"
+    work = single(Gemm(m=64, n=64, k=64, dtype="fp8", activation_dtype="bf16"))
+    planner = Planner(PricedGraph.on(work, round_gpu(), None, "graph"))
+    assert planner.plan(work.nodes[0]).kernel == "largest_value+quant_scale_matrix+gemm"
 
 
 # --- meters, memory, probes -------------------------------------------------------------------------------------------
@@ -328,15 +334,20 @@ def test_probes_that_do_not_ask_are_not_told() -> None:
 
 
 def test_an_empty_run_draws_no_power() -> None:
-    assert Run(0.0, 0.0, 0.0, {}, ()).mean_power_w == 0.0
-    assert Run(2.0, 3.0, 0.0, {}, ()).mean_power_w == 1.5
+    assert Run(0.0, {}, 0.0, {}, ()).mean_power_w == 0.0
+    assert Run(2.0, {"idle": 1.0, "dram": 2.0}, 0.0, {}, ()).mean_power_w == 1.5
 
 
 def test_a_run_as_plain_data() -> None:
-    op = OpRun("a", "text", 0.0, 2.0, "dram", 1.0, "kernel", 1.5)
-    told = Run(2.0, 3.0, 4.0, {"dram": 0.5}, (op,)).to_json()
+    op = OpRun("a", "text", 0.0, 2.0, "dram", {"dram": 1.0}, "kernel", 1.5, 0.2)
+    told = Run(2.0, {"dram": 1.0, "idle": 2.0}, 4.0, {"dram": 0.5}, (op,)).to_json()
     assert (told["time_s"], told["energy_j"], told["peak_memory_bytes"]) == (2.0, 3.0, 4.0)
+    assert (told["energies_j"], told["mean_power_w"]) == ({"dram": 1.0, "idle": 2.0}, 1.5)
     assert told["time_low_s"] < 2.0 < told["time_high_s"]
+    half_width = np.hypot(np.log(1.5), 1.2815515655446004 * 0.2)  # of time and of power, which err independently
+    assert np.log(told["energy_high_j"] / 3.0) == pytest.approx(half_width)
+    assert np.log(3.0 / told["energy_low_j"]) == pytest.approx(half_width)
+    assert np.log(told["ops"][0]["energy_high_j"]) == pytest.approx(half_width)
     assert (told["utilization"], told["ops"]) == ({"dram": 0.5}, [op.to_json()])
 
 

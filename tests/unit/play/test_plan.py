@@ -13,12 +13,14 @@ from simexplore.archs.schema.system import Place, system_of
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import Grid, KernelDemand, Latency, Work
 from simexplore.sim.estimate.alone import alone
+from simexplore.sim.estimate.graphs import PricedGraph
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.hardware.link import link_seconds
 from simexplore.sim.mapping import demands_of
 from simexplore.sim.play.devices.kernel import GpuKernel
 from simexplore.sim.play.plan import Planner
+from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.ops import Gemm, parse_operator
 
 
@@ -85,11 +87,12 @@ def test_a_transfer_is_the_latency_and_the_bandwidth_part_of_the_closed_form() -
 
 
 def test_an_operator_is_mapped_once_for_each_set_of_conditions() -> None:
-    planner = Planner()
-    op = Gemm(m=512, n=512, k=512)
-    plan = planner.plan(op, place(), Conditions())
-    assert planner.plan(Gemm(m=512, n=512, k=512), place(), Conditions()) is plan
-    assert planner.plan(op, place(), Conditions(launch="stream")) is not plan
+    op, again = Gemm(m=512, n=512, k=512), Gemm(m=512, n=512, k=512)
+    nodes = (Node("a", op), Node("b", again), Node("c", op, ("b",)))
+    planner = Planner(PricedGraph.on(Graph("mine", nodes), gpu(), None, "graph"))
+    plan, same, later = (planner.plan(node) for node in nodes)
+    assert same is plan
+    assert later is not plan, "it finds what b has written in L2"
     assert plan.kernel == "gemm"
     assert plan.bound == predict(op, gpu()).bound[0]
     assert plan.bound in BOUNDS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simexplore.sim.play.engine import Clock
-from simexplore.sim.play.flows import FlowNetwork
+from simexplore.sim.play.flows import Clocked, FlowNetwork
 from simexplore.sim.play.probes import Activity, Probe, Probes
 from simexplore.sim.play.sm_array import GridTiming, SmArray
 
@@ -25,12 +25,14 @@ class Ctas:
     ctas_per_sm: int = 1
     setup_s: float = 0.0
     demands: Mapping[str, float] = field(default_factory=dict)
+    power: Clocked | None = None
 
     def timing(self, ctas: int, sms: float) -> GridTiming:
         slots = round(sms * self.ctas_per_sm)
         full, rest = divmod(ctas, slots)
         waves = full + (rest > 0)
-        return GridTiming(self.setup_s, waves * 1e-6, full, 1.0 / waves, 1.0 / waves if rest else 0.0, self.demands)
+        tail_share = 1.0 / waves if rest else 0.0
+        return GridTiming(self.setup_s, waves * 1e-6, full, 1.0 / waves, tail_share, self.demands, self.power)
 
 
 class Recorder(Probe):
@@ -198,10 +200,11 @@ def test_what_the_present_wave_has_done_counts_when_slots_come() -> None:
 def test_the_end_of_a_kernel_tells_what_it_took() -> None:
     machine = Machine()
     taken: list[object] = []
-    done = machine.array.launch(Ctas(10, demands={"dram": 1e-8}), Activity("a", 0, "kernel"))
+    power = Clocked("gpu", 1.0, 0.0, 1.0, clocked_j=2e-9, fixed_j=1e-9)
+    done = machine.array.launch(Ctas(10, power=power), Activity("a", 0, "kernel"))
     done.callbacks.append(lambda event: taken.append(event.value))
     machine.run()
-    assert taken == [{"dram": pytest.approx(1e-7)}]
+    assert taken == [pytest.approx(10 * 3e-9)]
 
 
 def test_a_kernel_that_grows_during_setup_starts_once() -> None:

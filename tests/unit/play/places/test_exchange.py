@@ -34,7 +34,7 @@ class Lonely:
 @alone.register
 def _lonely(demand: Lonely, place: Place, conditions: Conditions) -> Alone:
     run_s = demand.batch_s * (BATCHES - 0.5)
-    phase = Phase(demand.latency_s, run_s, {"dram": run_s * (0.8 if demand.hungry else 0.0), "power": 1.0})
+    phase = Phase(demand.latency_s, run_s, {"dram": run_s * (0.8 if demand.hungry else 0.0)}, {"l2": 1e-3})
     return Alone((phase,) * demand.phases, "latency")
 
 
@@ -65,7 +65,7 @@ def test_events_are_the_closed_form_where_nothing_is_shared(
     work = graph(Lonely(asks_s, latency_s=4e-6), Lonely(answers_s), in_flight, doorbell_s)
     run, estimate = execute(work, GPU), estimate_graph(work, GPU)
     assert run.time_s == pytest.approx(estimate.time_s, rel=1e-7)
-    assert run.energy_j == pytest.approx(2.0 + GPU.power.idle_w * run.time_s, rel=1e-7)
+    assert run.energy_j == pytest.approx(2e-3 + GPU.power.idle_w * run.time_s, rel=1e-7)
     assert [(op.name, op.start_s) for op in run.ops] == [("asks", 4e-6), ("answers", 4e-6)]
     for op, side_s in zip(run.ops, (asks_s, answers_s), strict=True):
         assert op.time_s == pytest.approx(side_s * (BATCHES - 0.5))

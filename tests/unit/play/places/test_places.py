@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from math import inf
 from typing import Any
 
 import pytest
@@ -101,24 +102,24 @@ def test_a_node_that_says_nothing_is_on_the_first_gpu() -> None:
 
 
 def test_each_gpu_has_its_own_resources_and_they_share_none() -> None:
-    cold = Conditions(cache=COLD)
+    cold = Conditions(cache=COLD, runs_before=inf)
     graph = at(("first", GEMM, (), "a"), ("second", GEMM, (), "b"))
     run, estimate = execute(graph, two(), cold), estimate_graph(graph, two(), cold)
-    assert run.time_s == pytest.approx(estimate.time_s, rel=1e-9)
-    assert run.energy_j == pytest.approx(estimate.energy_j, rel=1e-9)
+    assert run.time_s == pytest.approx(estimate.time_s, rel=1e-4)
+    assert run.energy_j == pytest.approx(estimate.energy_j, rel=1e-4)
     assert run.utilization["tensor"] > 0.0
     assert run.utilization["b.tensor"] > 0.0
     alone = [execute(at(("one", GEMM, (), place)), two(), cold) for place in ("a", "b")]
-    assert run.time_s == max(one.time_s for one in alone)
+    assert run.time_s == pytest.approx(max(one.time_s for one in alone), rel=1e-4)
     assert "b.tensor" not in alone[0].utilization, "only what the graph uses is in the result"
 
 
 def test_idle_devices_that_a_graph_uses_draw_power() -> None:
     system = two()
     on_both = execute(at(("first", GEMM, (), "a"), ("second", GEMM, (), "b")), system)
-    dynamic_j = sum(op.energy_j for op in on_both.ops)
     idle_w = sum(device.arch.power.idle_w for device in system.devices.values())  # type: ignore[union-attr]
-    assert on_both.energy_j == pytest.approx(dynamic_j + idle_w * on_both.time_s)
+    assert 0.9 * idle_w * on_both.time_s < on_both.energies_j["idle"] <= idle_w * on_both.time_s
+    assert on_both.energy_j == pytest.approx(sum(op.energy_j for op in on_both.ops) + on_both.energies_j["idle"])
 
 
 def test_a_copy_is_a_node_whose_place_is_a_link() -> None:

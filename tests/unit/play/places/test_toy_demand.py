@@ -31,7 +31,8 @@ class Scrub:
 @alone.register
 def _scrub(demand: Scrub, place: Place, conditions: Conditions) -> Alone:
     half_s = demand.bytes / place.gpu.dram.bandwidth_bytes_per_s
-    return Alone((Phase(1e-6, 2.0 * half_s, {"dram": half_s, "power": 3.0}),), "dram", {"bytes": demand.bytes})
+    phase = Phase(1e-6, 2.0 * half_s, {"dram": half_s}, {"dram": 0.03}, (0.0, 2.0 * half_s, 1.0))
+    return Alone((phase,), "dram", {"bytes": demand.bytes})
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def _nap(demand: Nap, place: Place, conditions: Conditions) -> Alone:
 class NapStep:
     kernel = "nap"
     details: Mapping[str, object] = {}
+    spends: Mapping[str, float] = {}
 
     def __init__(self, demand: Nap, place: Place, conditions: Conditions, correction: float = 1.0) -> None:
         self._time_s = demand.time_s
@@ -77,12 +79,12 @@ def test_one_is_estimated_and_played_alike() -> None:
     run, estimate = execute(graph(SCRUB), GPU), estimate_graph(graph(SCRUB), GPU)
     assert run.time_s == pytest.approx(1e-6 + 2.0 * HALF_S, rel=1e-9)
     assert estimate.time_s == pytest.approx(run.time_s, rel=1e-9)
-    assert run.energy_j == pytest.approx(3.0 + GPU.power.idle_w * run.time_s)
+    assert run.energy_j == pytest.approx(0.03 + GPU.power.idle_w * run.time_s)
     assert estimate.energy_j == pytest.approx(run.energy_j)
     assert run.utilization["dram"] == pytest.approx(HALF_S / run.time_s)
     assert busy_seconds(graph(SCRUB), GPU)["dram"] == pytest.approx(HALF_S)
     for told in (run.ops[0], estimate.ops[0]):
-        assert (told.op, told.bound, told.kernel, told.energy_j) == ("toy 0", "dram", "scrub", 3.0)
+        assert (told.op, told.bound, told.kernel, told.energy_j) == ("toy 0", "dram", "scrub", 0.03)
 
 
 def test_three_of_them_contend() -> None:
