@@ -204,7 +204,9 @@ class Power(Spec):
     clock_exponent: Annotated[float, Field(ge=2, le=4)] = about(
         "x of dynamic power proportional to clock^x, voltage following the clock", "1"
     )
-    clocked_share: Annotated[float, Field(ge=0, le=1)] = about("share of the idle power that follows the clock as dynamic power does", "1")
+    clocked_share: Annotated[float, Field(ge=0, le=1)] = about(
+        "share of the idle power that follows the clock as dynamic power does", "1"
+    )
     burst_headroom: Annotated[float, Field(ge=0, le=2)] = about(
         "power beyond the limit that a full energy budget allows, over the limit less idle", "1"
     )

@@ -51,6 +51,7 @@ def sparse_attention_demands(op: SparseAttention, gpu: Gpu, conditions: Conditio
         arriving = "bf16" if bytes_of(dtype) < bytes_of("bf16") else None
         return gemm_demands(Gemm(tokens, n, k, batch=batch, dtype=dtype, activation_dtype=arriving), gpu, conditions)
 
+    wide = op.dtype if bytes_of(op.dtype) >= bytes_of("bf16") else "bf16"  # absorbed projections stay as they are
     narrow = np.add(op.q_rank, LATENT + ROTATED)
     index = _indexer(op, gpu, conditions) if np.any(op.index_heads) else ()
     scored = project(np.maximum(op.index_heads, 1) * INDEX_WIDTH, op.q_rank) if index else ()
@@ -60,9 +61,9 @@ def sparse_attention_demands(op: SparseAttention, gpu: Gpu, conditions: Conditio
         *project(heads_of_query, op.q_rank),
         *scored,
         *index,
-        *project(LATENT, op.nope_dim, op.heads, "bf16"),
+        *project(LATENT, op.nope_dim, op.heads, wide),
         _latent_kernel(op, gpu, conditions),
-        *project(op.value_dim, LATENT, op.heads, "bf16"),
+        *project(op.value_dim, LATENT, op.heads, wide),
         *project(op.hidden, np.multiply(op.heads, op.value_dim)),
     )
 
@@ -82,11 +83,11 @@ def _indexer(op: SparseAttention, gpu: Gpu, conditions: Conditions) -> tuple[Ker
     ctas = np.ceil(np.maximum(pairs * heads / (TILE_ROWS * TILE_KEYS), 1.0))
     warm = warm_share(keys_bytes, 1.0, pairs * SCORE_BYTES, gpu)
     shared = float(gpu.library.gemm.memory.multicast)  # one read of keys for the CTAs of a cluster
-    unit = "fp8" if "fp8" in gpu.sm.tensor_ops_per_clk else "bf16"
+    unit = next((dtype for dtype in ("fp8", "bf16", "fp16") if dtype in gpu.sm.tensor_ops_per_clk), "fp8")
     written = pairs * SCORE_BYTES
     score = KernelDemand(
         kernel="index_scores",
-        grid=Grid(ctas, constant(WARPS), constant(REGISTERS), constant(4.0 * TILE_KEYS * INDEX_WIDTH)),
+        grid=Grid(ctas, constant(WARPS), constant(REGISTERS), _held(TILE_KEYS * INDEX_WIDTH, gpu)),
         work=Work(
             tensor_dtype=tensor_dtype(unit, gpu),
             tensor_ops=2.0 * heads * INDEX_WIDTH * pairs / ctas,
@@ -107,6 +108,11 @@ def _indexer(op: SparseAttention, gpu: Gpu, conditions: Conditions) -> tuple[Ker
         read, chosen, read, constant(0.0), warm_share(written, state, chosen, gpu), written_back_share(read, gpu)
     )
     return score, stream_demand("choose_keys", stream, gpu, ctas=tokens)
+
+
+def _held(stage_bytes: float, gpu: Gpu) -> FloatArray:
+    """Shared memory of a CTA [B]: two stages of keys, one computed on while the other fills, or what there is."""
+    return np.minimum(constant(2.0 * stage_bytes), gpu.sm.shared_memory_per_cta_bytes)
 
 
 def _persistent(gpu: Gpu) -> Overlap:
@@ -133,7 +139,7 @@ def _latent_kernel(op: SparseAttention, gpu: Gpu, conditions: Conditions) -> Ker
     library = gpu.attention_kernels
     return KernelDemand(
         kernel="latent_attention",
-        grid=Grid(blocks * splits, constant(WARPS), constant(REGISTERS), constant(2.0 * KEYS_OF_STEP * width * 2.0)),
+        grid=Grid(blocks * splits, constant(WARPS), constant(REGISTERS), _held(KEYS_OF_STEP * width * 2.0, gpu)),
         work=Work(
             tensor_dtype=tensor_dtype("bf16" if "bf16" in gpu.sm.tensor_ops_per_clk else "fp16", gpu),
             tensor_ops=2.0 * HEADS_OF_CTA * (width + LATENT) * padded,
