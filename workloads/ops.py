@@ -40,10 +40,10 @@ from simexplore.workloads.operators.memory import (
     SiluMul,
     Softmax,
 )
+from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
 from simexplore.workloads.operators.parameters import ParameterError, from_values
-from simexplore.workloads.operators.sparse import SparseAttention
 from simexplore.workloads.operators.text import parse_call
 
 __all__ = [

@@ -15,6 +15,7 @@ from simexplore.workloads.operators.collectives import AllGather, Collective, Re
 from simexplore.workloads.operators.conv import Conv2d
 from simexplore.workloads.operators.matmul import Attention, AttentionPrefill, Bmm, EncoderAttention, Gemm
 from simexplore.workloads.operators.memory import INDEX_BYTES, Elementwise, Embedding, Norm, Quantize, Rope, Softmax
+from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding
 
@@ -114,6 +115,18 @@ def _(op: EncoderAttention) -> Elements:
 def _(op: Attention) -> Elements:
     tokens = op.seq_q if isinstance(op, AttentionPrefill | EncoderAttention) else 1
     return _numbers((op.batch * op.heads * op.head_dim * tokens,))
+
+
+@operand_bytes.register
+def _(op: SparseAttention) -> Mapping[str, float]:
+    weights = float(bytes_of(op.dtype) * op.weights)
+    return {"activations": float(op.output_bytes), "weights": weights, "kv_cache": float(op.cache_bytes)}
+
+
+@elements_read.register
+@elements_written.register
+def _(op: SparseAttention) -> Elements:
+    return _numbers((op.tokens * op.hidden,))
 
 
 @operand_bytes.register

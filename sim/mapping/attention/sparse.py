@@ -20,7 +20,7 @@ from simexplore.sim.mapping.streaming import Stream, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
-from simexplore.workloads.operators.sparse import INDEX_WIDTH, LATENT, ROTATED, SparseAttention
+from simexplore.workloads.operators.modules.sparse import INDEX_WIDTH, LATENT, ROTATED, SparseAttention
 from simexplore.workloads.ops import Gemm
 
 SCORE_BYTES = 4.0
@@ -35,6 +35,8 @@ SCORE_INSTRUCTIONS = 2.0
 """Of a score of one head: ReLU, and a multiply-add of its weight."""
 CHOOSING_PASSES = 3.0
 """Times that scores are read until the top_k are known: a histogram of two digits, and the choice (radix select)."""
+NORM_INSTRUCTIONS = 4.0
+"""For each byte of a norm: of two, square and add, products with 1/rms and scale, and the rotation of some."""
 WARPS, REGISTERS = 12.0, 168.0
 """Of a CTA of either kernel: two groups that multiply and one that loads, and a thread's share of the registers."""
 
@@ -71,7 +73,7 @@ def sparse_attention_demands(op: SparseAttention, gpu: Gpu, conditions: Conditio
 def _pass_over(moved: FloatArray, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     """Norms and rotation of the narrow projection, appended to the cache: read and written once."""
     warm = warm_share(moved, conditions.cache.activation_copies, moved, gpu)
-    stream = Stream(moved, moved, 4.0 * moved, constant(0.0), warm, written_back_share(2.0 * moved, gpu))
+    stream = Stream(moved, moved, NORM_INSTRUCTIONS * moved, constant(0.0), warm, written_back_share(2.0 * moved, gpu))
     return stream_demand("norm_append", stream, gpu)
 
 
