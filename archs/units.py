@@ -103,10 +103,16 @@ SQUARE_METRES = Dimension(
      {"nm": Decimal("1e-18"), "um": Decimal("1e-12"), "mm": Decimal("1e-6"), "m": Decimal(1)}.items()},
     ("um2", "mm2", "m2"),
 )  # fmt: skip
+DOLLARS = Dimension("a price", "USD", "16988 USD", _units(_ONE, "USD"), ("USD",))
+DOLLARS_PER_BYTE = Dimension(
+    "a price of memory", "USD/B", "17 USD/GB",
+    {"USD/GB": Decimal("1e-9"), "USD/B": Decimal(1)},
+    ("USD/GB", "USD/B"),
+)  # fmt: skip
 
 DIMENSIONS = (
     BYTES, SECONDS, HERTZ, CYCLES, BYTES_PER_SECOND, BYTES_PER_CLK, OPS_PER_SECOND, OPS_PER_CLK, WATTS, JOULES,
-    JOULES_PER_OP, JOULES_PER_BYTE, METRES, SQUARE_METRES,
+    JOULES_PER_OP, JOULES_PER_BYTE, METRES, SQUARE_METRES, DOLLARS, DOLLARS_PER_BYTE,
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from simexplore.errors import SimexploreError
 
 COMMANDS = {
     "model.arch": "Machines: list, show, validate, schema, import.",
-    "model.workload": "Work: list, show.",
+    "model.workload": "Work: list, show, import.",
     "model.run": "Run a workload or one operator on a machine.",
     "measured.devices": "What kernels can be measured on here, and what is missing.",
     "measured.measure": "Run real kernels and write their times.",

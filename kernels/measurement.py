@@ -1,9 +1,9 @@
 """The table of measured kernels: one row a kernel, its parameters, its time, and how it was timed.
 
 Columns are `source, device, op, dtype, time_us`, the operator's own parameters under their own names (`m`, `n`, `k`,
-`seq_kv`, `kv_dtype`, …), optionally `power_w`, `earlier_shapes` and how the row was run (`launch`, `clocks`, `caches`);
-any other column is kept and ignored. A parameter's column counts for the rows whose operator has it, and holds nothing
-for the others.
+`seq_kv`, `kv_dtype`, …), optionally `power_w`, `clock_mhz`, `earlier_shapes` and how the row was run (`launch`,
+`clocks`, `caches`); any other column is kept and ignored. A parameter's column counts for the rows whose operator has
+it, and holds nothing for the others.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ KEYS = ("source", "device", "op", "dtype")
 """Text columns that every table has."""
 TIME = "time_us"
 POWER = "power_w"
+CLOCK = "clock_mhz"
+"""Optional: the clock of the SMs, read with the power."""
 LAUNCH, CLOCKS, CACHES = "launch", "clocks", "caches"
 """Optional: how a row was run, where its source does not tell. The words that each may hold are in `TAKEN`."""
 EARLIER_SHAPES = "earlier_shapes"
@@ -68,6 +70,10 @@ class Conditions:
     """Clocks were locked to the base clock, as Nsight Compute does."""
     cold_caches: bool = False
     """Caches were flushed before each run: copies of operands don't matter, none is in L2."""
+    activity: float = 1.0
+    """Switching that operands cause over that of random ones; 0: all of them are the same constant."""
+    own_rate: bool = False
+    """The loop is nobody's library kernel: its watts tell of the machine, its time does not."""
 
 
 ASSUMED = Conditions(runs_before=5.0, runs=30.0)
@@ -163,14 +169,16 @@ def checked(frame: pd.DataFrame, name: str, place: Place) -> pd.DataFrame:
         table[column] = _text(table[column])
     for column in KEYS:
         _refuse(table[column] == "", table[column], column, "text", place)
-    table[TIME] = _numbers(table[TIME], TIME, "a time above 0 in microseconds", place, above=0.0)
+    table[TIME] = numbers(table[TIME], TIME, "a time above 0 in microseconds", place, above=0.0)
     _refuse(table[TIME].isna(), frame[TIME], TIME, "a time above 0 in microseconds", place)
     if POWER in table:
-        table[POWER] = _numbers(table[POWER], POWER, "a power above 0 in watts, or nothing", place, above=0.0)
+        table[POWER] = numbers(table[POWER], POWER, "a power above 0 in watts, or nothing", place, above=0.0)
+    if CLOCK in table:
+        table[CLOCK] = numbers(table[CLOCK], CLOCK, "a clock above 0 in MHz, or nothing", place, above=0.0)
     for column in _count_columns() & set(table.columns):
         table[column] = _counts(table, column, place)
     if EARLIER_SHAPES in table:
-        table[EARLIER_SHAPES] = _numbers(
+        table[EARLIER_SHAPES] = numbers(
             table[EARLIER_SHAPES], EARLIER_SHAPES, "a whole number, or nothing", place, whole=True
         )
     for column in TAKEN.keys() & set(table.columns):
@@ -208,11 +216,11 @@ def _counts(table: pd.DataFrame, column: str, place: Place) -> pd.Series[Any]:
     """
     families = {op for op, family in FAMILIES.items() if column in parameters_of(family)}
     mine = table["op"].isin(families)
-    values = _numbers(table[column].where(mine), column, "a whole number, or nothing", place, whole=True)
+    values = numbers(table[column].where(mine), column, "a whole number, or nothing", place, whole=True)
     return values.where(mine, pd.to_numeric(table[column], errors="coerce").astype("float64"))
 
 
-def _numbers(
+def numbers(
     cells: pd.Series[Any], column: str, expected: str, place: Place, *, above: float = -np.inf, whole: bool = False
 ) -> pd.Series[Any]:
     """Cells as float64, NaN where they are empty."""

@@ -61,7 +61,7 @@ def operator_columns(measurements: Measurements) -> tuple[list[OperatorColumn], 
     columns: list[OperatorColumn] = []
     refused: Counter[str] = Counter()
     frame = measurements.frame.reset_index(drop=True)
-    keys = ["source", "op", *sorted((_dtype_parameters() | TAKEN.keys()) & set(frame.columns))]
+    keys = ["source", "op", *sorted((_text_parameters() | TAKEN.keys()) & set(frame.columns))]
     for key, rows in frame.groupby(keys, sort=False):
         values = {name: str(value) for name, value in zip(keys, key, strict=True)}
         source, op = values.pop("source"), values.pop("op")
@@ -82,17 +82,18 @@ def operator_columns(measurements: Measurements) -> tuple[list[OperatorColumn], 
     return columns, refused
 
 
-def _dtype_parameters() -> set[str]:
+def _text_parameters() -> set[str]:
+    """Dtypes, and words such as whose kernel it is."""
     known = (parameters_of(family) for family in FAMILIES.values())
-    return {name for family in known for name, (_, parameter) in family.items() if parameter.kind == "dtype"}
+    return {name for family in known for name, (_, parameter) in family.items() if parameter.kind != "count"}
 
 
 def _unknown(op: str, dtypes: dict[str, str]) -> str | None:
     """Why no operator record can hold such rows."""
     if op not in FAMILIES:
         return f"operator {op} is not modelled"
-    for name in parameters_of(FAMILIES[op]):
-        dtype = dtypes.get(name, "")
+    for name, (_, parameter) in parameters_of(FAMILIES[op]).items():
+        dtype = dtypes.get(name, "") if parameter.kind == "dtype" else ""
         named = name == "dtype" and op == "gemm" and dtype in {**WEIGHT_ONLY, **SMOOTHED}
         if dtype and dtype not in DTYPES and not named:
             return f"{op} with {name} {dtype} is not modelled"
@@ -100,7 +101,7 @@ def _unknown(op: str, dtypes: dict[str, str]) -> str | None:
 
 
 def _dtypes(op: str, given: dict[str, str], conditions: Conditions) -> dict[str, str]:
-    """Dtype parameters of the record: what the row gives, then what its table's conditions say."""
+    """Dtype and text parameters of the record: what the row gives, then what its table's conditions say."""
     known = parameters_of(FAMILIES[op])
     dtypes = {name: dtype for name, dtype in given.items() if name in known and dtype}
     if op not in ("gemm", "bmm"):

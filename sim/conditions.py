@@ -58,6 +58,8 @@ class Conditions:
     """True: a framework is called on an idle stream, and the time the host takes up to the first launch is told too."""
     base_clocks: bool = False
     """True: the clock is locked to `clock.base`, as a profiler of kernels does."""
+    activity: float = 1.0
+    """Switching that the operands cause over that of random ones; 0: constants, of which no bit switches."""
     pace: float = 1.0
     """Time of these runs over that of most: a measured GPU of its own, whose clock settles elsewhere."""
 
@@ -70,5 +72,5 @@ def conditions_of(node: Node, launch: Launch = "graph", given: Conditions | None
         launch: how its kernels are launched.
         given: conditions of all nodes in their place; what a node itself says of its attention holds with these too.
     """
-    chosen = Conditions(cache=SERVING if node.after else COLD, launch=launch) if given is None else given
+    chosen = Conditions(cache=SERVING if node.reads else COLD, launch=launch) if given is None else given
     return replace(chosen, attention_module=True) if node.module else chosen

@@ -1,6 +1,7 @@
 """What one launch asks of one device: the meeting point of operator physics and machine physics.
 
-A `KernelDemand` is a grid of identical CTAs; a `LinkDemand` is bytes over a link. Mappings (operator → demand) make
+A `KernelDemand` is a grid of identical CTAs; a `LinkDemand` is bytes over a link; a `CollectiveDemand` is what one GPU
+does of an exchange among several. Mappings (operator → demand) make
 them. Each kind knows two things: how long it takes alone (`sim.estimate`), and how a device plays it (`sim.play`).
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,19 @@ RESOURCES = ("tensor", "fma", "special", "shared", "l2", "dram")
 def _nothing() -> FloatArray:
     """The work of most kernels on most resources."""
     return np.zeros((1, 1))
+
+
+def _none() -> FloatArray:
+    """What a column of collectives lacks."""
+    return np.zeros(1)
+
+
+def _whole() -> FloatArray:
+    return np.ones(1)
+
+
+def _no_limit() -> FloatArray:
+    return np.full(1, np.inf)
 
 
 def _always() -> BoolArray:
@@ -234,7 +248,37 @@ class LinkDemand(Part):
     """Dependent messages: each pays the link's latency."""
 
 
-Demand = KernelDemand | LinkDemand
+@dataclass(frozen=True)
+class CollectiveDemand(Part):
+    """One GPU's share of a collective: what waits, and what channels copy over a link. Arrays: (rows,)."""
+
+    kernel: str
+    link: str
+    engine: Literal["trtllm", "vllm", "sglang"] | None = None
+    """Whose kernel it is; None: the library's."""
+    steps: FloatArray = field(default_factory=_none)
+    """Dependent steps that end with a flag beside the data."""
+    simple_starts: FloatArray = field(default_factory=_none)
+    """1 where the exchange begins with credits."""
+    simple_steps: FloatArray = field(default_factory=_none)
+    """Dependent steps that end with a fence, a flag and a barrier."""
+    wire_bytes: FloatArray = field(default_factory=_none)
+    """What this GPU sends over the link, flags included [B]."""
+    link_share: FloatArray = field(default_factory=_whole)
+    """Share of the link's bandwidth that the exchange can reach."""
+    channel_bytes: FloatArray = field(default_factory=_none)
+    """What the busiest channel, a CTA, copies [B]."""
+    channel_rate: FloatArray = field(default_factory=_no_limit)
+    """What a channel copies in a second; infinite where the link is always slower [B/s]."""
+    first_bytes: FloatArray = field(default_factory=_none)
+    """What a channel copies before anything else can overlap with it [B]."""
+    channels: FloatArray = field(default_factory=_whole)
+    """CTAs, each of which holds an SM."""
+    local_bytes: FloatArray = field(default_factory=_none)
+    """Traffic of the GPU's own memory [B]."""
+
+
+Demand = KernelDemand | LinkDemand | CollectiveDemand
 
 
 class Algorithm(NamedTuple):

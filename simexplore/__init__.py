@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from simexplore.errors import SimexploreError
 
 if TYPE_CHECKING:
-    from simexplore.api import calibrate, compare, estimate, load_workload, measure, simulate
+    from simexplore.api import calibrate, compare, duty_cycle, estimate, load_workload, measure, simulate
     from simexplore.archs.load import load_arch
     from simexplore.kernels.datasets import read_measurements
     from simexplore.sim.explore.study import Sweep
@@ -26,6 +26,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "compare",
+    "duty_cycle",
     "estimate",
     "load_arch",
     "load_workload",
@@ -38,6 +39,7 @@ _HOMES = {
     "calibrate": "simexplore.api",
     "Sweep": "simexplore.sim.explore.study",
     "compare": "simexplore.api",
+    "duty_cycle": "simexplore.api",
     "estimate": "simexplore.api",
     "load_arch": "simexplore.archs.load",
     "load_workload": "simexplore.api",

@@ -16,14 +16,16 @@ from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import Measurements, join
 from simexplore.kernels.measuring import measure_suite
 from simexplore.sim.compare import comparison as comparing
-from simexplore.sim.conditions import CacheState, Conditions, Launch
-from simexplore.sim.estimate.graphs import Estimate, estimate_graph
+from simexplore.sim.conditions import CacheState, Conditions, Launch, PowerState
+from simexplore.sim.estimate.graphs import Estimate, estimate_graph, paused_w
+from simexplore.sim.hardware.duty import Period
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.probes import Probe
-from simexplore.sim.play.result import Run
+from simexplore.sim.play.result import DutyCycle, Run
 from simexplore.workloads import catalog
 from simexplore.workloads.graph import Graph, single
 from simexplore.workloads.graph_data import GraphDataError, from_data
+from simexplore.workloads.importers import huggingface
 from simexplore.workloads.ops import FAMILIES, Operator, parse_operator
 
 if TYPE_CHECKING:
@@ -36,11 +38,12 @@ AnyMeasured = Measurements | str | Path
 
 
 def load_workload(work: AnyWork, params: Mapping[str, object] | None = None) -> Graph:
-    """The graph of a workload by name, of a YAML file, or of one operator.
+    """The graph of a workload by name, of a model's `config.json`, of a YAML file, or of one operator.
 
     Args:
-        work: `llm/llama-3-8b/decode`, `mine.yaml`, `gemm(m=16,n=4096,k=4096)`, or a graph or operator as it is.
-        params: parameters of a workload by name; nothing else takes any.
+        work: `llm/llama-3-8b/decode`, `hf:path/to/config.json/decode`, `mine.yaml`, `gemm(m=16,n=4096,k=4096)`, or a
+            graph or operator as it is.
+        params: parameters of a workload by name or of a model; nothing else takes any.
 
     Raises:
         SimexploreError: unknown name or parameter, or a fault in the file, named by file, line and key.
@@ -49,8 +52,10 @@ def load_workload(work: AnyWork, params: Mapping[str, object] | None = None) -> 
         return work
     if isinstance(work, Operator):
         return single(work)
-    is_file = isinstance(work, Path) or work.endswith((".yaml", ".yml"))
     text = str(work)
+    if isinstance(work, str) and text.startswith(huggingface.PREFIX):
+        return huggingface.build(text, params or {})
+    is_file = isinstance(work, Path) or work.endswith((".yaml", ".yml"))
     if not is_file and "(" not in text and text not in FAMILIES:
         _refuse_loose_operator(text)
         return catalog.build(text, params)
@@ -89,6 +94,8 @@ def simulate(
     launch: Launch = "graph",
     probes: Sequence[Probe] = (),
     allow_overflow: bool = False,
+    power: PowerState | Period = "serving",
+    repeat: int = 1,
 ) -> Run:
     """Play a workload on a machine as events.
 
@@ -100,13 +107,17 @@ def simulate(
         launch: kernels launched by a `graph` or one by one on a `stream`.
         probes: what watches the run, such as `sim.play.trace.Trace`.
         allow_overflow: let the run hold more than the machine's memory.
+        power: what of the boards' energy budgets is there when the work begins. `serving`: what the same work leaves
+            there, done for a while; `sustained`: nothing; `burst`: all of it, the machine was idle; a `Period` of
+            `sim.hardware.duty`: what the work leaves there that is done once in it.
+        repeat: how often the work is done, one run after the other; the result is of all of them.
 
     Raises:
         SimexploreError: see `load_workload` and `load_arch`; the machine can't run an operator or hold the workload,
             or has no such place as a node asks for.
     """
     graph = load_workload(work, params)
-    return execute(graph, _system(arch), _conditions(cache, launch), launch, probes, allow_overflow)
+    return execute(graph, _system(arch), _conditions(cache, launch), launch, probes, allow_overflow, power, repeat)
 
 
 def estimate(
@@ -116,9 +127,50 @@ def estimate(
     *,
     cache: CacheState | None = None,
     launch: Launch = "graph",
+    power: PowerState | Period = "serving",
+    repeat: int = 1,
 ) -> Estimate:
     """A workload in closed form: faster than `simulate`, without contention or memory. Arguments as there."""
-    return estimate_graph(load_workload(work, params), _system(arch), _conditions(cache, launch), launch)
+    graph = load_workload(work, params)
+    return estimate_graph(graph, _system(arch), _conditions(cache, launch), launch, power, repeat)
+
+
+def duty_cycle(
+    work: AnyWork,
+    arch: AnyMachine,
+    params: Mapping[str, object] | None = None,
+    *,
+    period_s: float,
+    skip: float = 0.0,
+    cache: CacheState | None = None,
+    launch: Launch = "graph",
+    probes: Sequence[Probe] = (),
+    allow_overflow: bool = False,
+    repeat: int = 1,
+) -> DutyCycle:
+    """Mean power of work that is done once a period, the machine idle for the rest of it.
+
+    Args:
+        work: what `load_workload` takes.
+        arch: see `simulate`.
+        params: parameters of a workload by name.
+        period_s: from the beginning of one period to that of the next [s].
+        skip: share of periods in which the work is not done (0 to below 1).
+        cache: see `simulate`.
+        launch: see `simulate`.
+        probes: see `simulate`.
+        allow_overflow: see `simulate`.
+        repeat: how often the work is done in a period that is not skipped.
+
+    Raises:
+        SimexploreError: see `simulate`; the work takes longer than the period.
+    """
+    graph, machine, period = load_workload(work, params), _system(arch), Period(period_s, skip)
+    done = simulate(
+        graph, machine, cache=cache, launch=launch, probes=probes, allow_overflow=allow_overflow, power=period,
+        repeat=repeat,
+    )  # fmt: skip
+    return DutyCycle(done, period, paused_w(graph, machine))
 
 
 def _conditions(cache: CacheState | None, launch: Launch) -> Conditions | None:

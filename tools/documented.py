@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import runpy
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -25,7 +26,7 @@ from simexplore.sim.studies import Record, reproduce
 from simexplore.sim.studies.ngpc import APPLICATIONS, SCALES, Frames
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = (ROOT / "docs" / "sweeps.md", ROOT / "docs" / "studies" / "ngpc.md")
+DOCUMENTS = tuple(ROOT / "docs" / name for name in ("energy.md", "sweeps.md", "area-and-cost.md", "studies/ngpc.md"))
 MARKED = re.compile(r"(<!-- (figure|table): ([^>]*?) -->)(.*?)(<!-- /\2 -->)", re.DOTALL)
 
 
@@ -50,6 +51,11 @@ def correction_of_the_example() -> str:
     """What the command says of `examples/hopper-memory.yaml`: its learned correction, workload by workload."""
     sweep = simexplore.Sweep.from_yaml(ROOT / "examples" / "hopper-memory.yaml")
     return told(left_out(sweep.spec.machine.gpu, sweep.spec.problem))
+
+
+def duty_cycle() -> str:
+    """What `examples/duty_cycle.py` prints."""
+    return f"\n{runpy.run_path(str(ROOT / 'examples' / 'duty_cycle.py'))['table']()}\n"
 
 
 def ngpc_frames() -> str:
@@ -83,8 +89,20 @@ def _beside(quantity: str, unit: str) -> str:
     return f"{record['simulated']:.1f}{unit} ({record['published']:.3g})"
 
 
+def die_areas() -> str:
+    """Dies that set no number of the model, then those that did, with the error of each."""
+    rows = ["| die | published | from its parts | error | |", "|---|---|---|---|---|"]
+    for record in _records("area").values():
+        error = f"{100 * (record['ratio'] - 1):+.1f} %"
+        areas = f"{record['published']:.0f} mm² | {record['simulated']:.0f} mm²"
+        rows.append(f"| {record['quantity']} | {areas} | {error} | {record['status']} |")
+    return "\n" + "\n".join(rows) + "\n"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "correction of the example": correction_of_the_example,
+    "duty cycle": duty_cycle,
+    "die areas": die_areas,
     "ngpc frames": ngpc_frames,
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import networkx as nx
 
@@ -29,6 +29,7 @@ class Node:
         place: name of the device, or of the link of a copy, that it runs on; None: the machine's first GPU.
         module: True: attention as a serving engine's module, which also rotates queries and keys and appends to the
             KV cache.
+        fresh: True: it waits for the nodes of `after` and reads nothing of theirs, as the work of a new request does.
     """
 
     name: str
@@ -38,11 +39,17 @@ class Node:
     group: str = ""
     place: str | None = None
     module: bool = False
+    fresh: bool = False
 
     @classmethod
     def of(cls, name: str, op: Operator, after: Iterable[str] = (), group: str = "", place: str | None = None) -> Node:
         """A node whose result is what its operator writes."""
         return cls(name, op, tuple(after), float(op.output_bytes), group, place)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the nodes whose results it reads."""
+        return () if self.fresh else self.after
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +163,33 @@ class Graph:
 def single(op: Operator) -> Graph:
     """The graph of one operator alone, named by its text."""
     return Graph(op.describe(), (Node.of(op.op, op),))
+
+
+def chained(graph: Graph, times: int) -> Graph:
+    """A graph so often, one run after the other: `qkv` becomes `run0/qkv`, `run1/qkv`, …
+
+    A run begins when the one before has ended, and reads nothing of it; what is resident is there once. Once leaves
+    the graph as it is.
+
+    Raises:
+        GraphError: `times` is less than 1.
+    """
+    if times < 1:
+        raise GraphError(f"expected work to be done at least once, found {times} times")
+    if times == 1:
+        return graph
+    read = {name for node in graph.nodes for name in node.after}
+    last = [node.name for node in graph.nodes if node.name not in read]
+    nodes: list[Node] = []
+    exchanges: list[Exchange] = []
+    before: tuple[str, ...] = ()
+    for run in (f"run{index}/" for index in range(times)):
+        for node in graph.nodes:
+            after = tuple(run + name for name in node.after)
+            nodes.append(replace(node, name=run + node.name, after=after or before, fresh=node.fresh or not after))
+        exchanges += [replace(each, asks=run + each.asks, answers=run + each.answers) for each in graph.exchanges]
+        before = tuple(run + name for name in last)
+    return Graph(graph.name, tuple(nodes), graph.resident_bytes, tuple(exchanges))
 
 
 def find_cycle(after: Mapping[str, Iterable[str]]) -> tuple[str, ...]:

@@ -12,7 +12,14 @@ from types import MappingProxyType
 
 from simexplore.workloads.hints import did_you_mean, found
 from simexplore.workloads.operators.base import Amount, Count, Operator
-from simexplore.workloads.operators.collectives import AllGather, AllReduce, AllToAll, Collective, ReduceScatter
+from simexplore.workloads.operators.collectives import (
+    AllGather,
+    AllReduce,
+    AllToAll,
+    Collective,
+    CustomAllReduce,
+    ReduceScatter,
+)
 from simexplore.workloads.operators.conv import Conv2d
 from simexplore.workloads.operators.matmul import (
     Attention,
@@ -39,6 +46,7 @@ from simexplore.workloads.operators.memory import (
     Rope,
     SiluMul,
     Softmax,
+    StreamFma,
 )
 from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
@@ -61,6 +69,7 @@ __all__ = [
     "Conv2d",
     "Copy",
     "Count",
+    "CustomAllReduce",
     "Elementwise",
     "Embedding",
     "EncoderAttention",
@@ -84,6 +93,7 @@ __all__ = [
     "SiluMul",
     "Softmax",
     "SparseAttention",
+    "StreamFma",
     "causal_pairs",
     "make_operator",
     "parse_operator",
@@ -105,6 +115,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Gelu,
     SiluMul,
     Copy,
+    StreamFma,
     Softmax,
     LayerNorm,
     RmsNorm,
@@ -112,6 +123,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Quantize,
     Embedding,
     AllReduce,
+    CustomAllReduce,
     AllGather,
     ReduceScatter,
     AllToAll,

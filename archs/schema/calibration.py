@@ -25,6 +25,15 @@ class HeldOut(Spec):
     coverage_by_size: Shares = about("the same of each third by measured time, shortest first", "1", default=())
 
 
+class HeldOutWatts(Spec):
+    """Errors of watts, at measured times and clocks, on rows that no energy was fitted on; shares, not per cent."""
+
+    fitted: Count = about("rows that were fitted", "1")
+    rows: Count = about("rows that were not", "1")
+    mape: float = about("mean absolute error on those", "1")
+    sigma_log: float = about("spread of the logarithm of their error: its 80 % quantile over 1.28", "1")
+
+
 class Calibration(Spec):
     """How a machine was calibrated. A family file may give `sigma_log` alone."""
 
@@ -43,5 +52,6 @@ class Calibration(Spec):
         "1",
         default_factory=dict,
     )
+    watts: HeldOutWatts | None = about("errors of watts", "mapping", default=None)
     machine: str = about("digest of the values that the correction belongs to", "text", default="")
     residual: Residual | None = about("file beside this one with the learned correction", "text", default=None)

@@ -13,8 +13,14 @@ from pydantic import Field, model_validator
 
 from simexplore.archs import units
 from simexplore.archs.schema.instructions import Instructions
-from simexplore.archs.schema.library import AttentionLibrary, Conversion, ConvLibrary, Library, ScaledGemm
-from simexplore.archs.schema.machine import Machine
+from simexplore.archs.schema.library import (
+    AttentionLibrary,
+    CollectiveLibrary,
+    Conversion,
+    ConvLibrary,
+    Library,
+    ScaledGemm,
+)
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.archs.schema.quantities import (
     Bytes,
@@ -35,16 +41,17 @@ from simexplore.archs.schema.quantities import (
     about,
     mistake,
 )
+from simexplore.archs.schema.silicon import Chip, Silicon
 from simexplore.errors import SimexploreError
 
 Section = TypeVar("Section", bound=Spec)
 DType = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8", "int4"]
 
 
-NOT_OF_THE_KERNELS = ("abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc")
+NOT_OF_THE_KERNELS = ("abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc", "silicon")
 """What a machine tells that changes none of its kernels."""
-_SIZE_OF_THE_NODE = {"node_gpus"}
-"""Of `links`: how many GPUs may work together, not what one of them takes."""
+_BETWEEN_GPUS: dict[str, Any] = {"links": {"node_gpus"}, "library": {"collectives"}}
+"""Of its parts, what tells of several GPUs together, not of what one of them takes."""
 
 
 class Clock(Spec):
@@ -235,6 +242,11 @@ class Energy(Spec):
     l2_j_per_byte: JoulesPerByte = about("per byte between L2 and SM", "J/B")
     dram_j_per_byte: JoulesPerByte = about("per byte of DRAM, memory controller and device", "J/B")
     link_j_per_byte: JoulesPerByte = about("per byte that the GPU sends over a link", "J/B")
+    operand_share: Annotated[float, Field(ge=0, le=1)] = about(
+        "share of the dynamic energy, links' apart, that comes from bits of random operands switching; absent: none",
+        "1",
+        default=0.0,
+    )
     spread: Annotated[float, Field(ge=0.01, le=1)] = about(
         "standard deviation of the logarithm of measured power about this model's", "1"
     )
@@ -248,12 +260,10 @@ class Datasheet(Spec):
     dram_bandwidth_bytes_per_s: BytesPerSecond | None = about("peak DRAM bandwidth", "B/s", default=None)
 
 
-class Gpu(Machine):
+class Gpu(Chip):
     """A GPU: hardware, launch costs, energy, and the kernels that its libraries choose from."""
 
     kind: Literal["gpu"] = about("what the file describes", "text")
-    generation: str = about("architecture generation", "text")
-    chip: str = about("die", "text")
     compute_capability: str | None = about(
         "CUDA compute capability, quoted: '9.0'; absent: it runs no CUDA", "text", default=None
     )
@@ -301,7 +311,7 @@ class Gpu(Machine):
 
     def values_of_the_kernels(self) -> dict[str, Any]:
         """What its kernels' times depend on, as plain data in SI without what is left at its default."""
-        left_out: Any = {**dict.fromkeys(NOT_OF_THE_KERNELS, True), "links": _SIZE_OF_THE_NODE}
+        left_out: Any = {**dict.fromkeys(NOT_OF_THE_KERNELS, True), **_BETWEEN_GPUS}
         return self.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
 
     def digest(self) -> str:
@@ -331,6 +341,17 @@ class Gpu(Machine):
         if kernels is None:
             raise SimexploreError(f"{self.name} has no kernels for {dtype} matrices (library.gemm.scaled.{dtype})")
         return kernels
+
+    @property
+    def its_silicon(self) -> Silicon:
+        """`silicon`. Raises SimexploreError where the machine's file says nothing of its die."""
+        return self._kernels(self.silicon, "known die, so neither area nor cost", "silicon")
+
+    @property
+    def collective_library(self) -> CollectiveLibrary | None:
+        """The section of `library.collectives` for the link to the other GPUs; None: it tells nothing of it."""
+        collectives = self.library.collectives
+        return collectives.pcie if self.links.nvlink is None else collectives.nvlink
 
     def _kernels(self, section: Section | None, what: str, key: str) -> Section:
         if section is None:

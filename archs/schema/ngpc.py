@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from simexplore.archs import units
 from simexplore.archs.schema.quantities import (
     BytesPerClk,
     Capacity,
@@ -20,14 +19,12 @@ from simexplore.archs.schema.quantities import (
     Hertz,
     JoulesPerByte,
     JoulesPerOp,
-    Quantity,
+    Metres,
     Spec,
+    SquareMetres,
     Watts,
     about,
 )
-
-SquareMetres = Annotated[float, Quantity(units.SQUARE_METRES, positive=True)]
-Metres = Annotated[float, Quantity(units.METRES, positive=True)]
 
 
 class EncodingEngines(Spec):

@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from simexplore.archs import units
 
 _UNIT_SUFFIX = re.compile(
-    r"_(bytes_per_s|bytes_per_clk|ops_per_s|ops_per_clk|j_per_op|j_per_byte|cycles|bytes|hz|m2|m|s|w)$"
+    r"_(bytes_per_s|bytes_per_clk|ops_per_s|ops_per_clk|j_per_op|j_per_byte|cycles|bytes|hz|usd_per_byte|usd|m2|m|s|w)$"
 )
 
 
@@ -91,6 +91,8 @@ BytesPerSecond = Annotated[float, Quantity(units.BYTES_PER_SECOND, positive=True
 BytesPerClk = Annotated[float, Quantity(units.BYTES_PER_CLK, positive=True)]
 OpsPerSecond = Annotated[float, Quantity(units.OPS_PER_SECOND, positive=True)]
 OpsPerClk = Annotated[float, Quantity(units.OPS_PER_CLK, positive=True)]
+SquareMetres = Annotated[float, Quantity(units.SQUARE_METRES, positive=True)]
+Metres = Annotated[float, Quantity(units.METRES, positive=True)]
 Watts = Annotated[float, Quantity(units.WATTS)]
 JoulesPerOp = Annotated[float, Quantity(units.JOULES_PER_OP)]
 JoulesPerByte = Annotated[float, Quantity(units.JOULES_PER_BYTE)]

@@ -103,6 +103,9 @@ def _plain(result: Calibrated) -> dict[str, Any]:
             }
             for name, group in result.groups.items()
         },
+        "watts": {"fitted": fit.rows, "rows": fit.held_out, "mape": fit.mape, "coverage": fit.coverage}
+        if (fit := result.watts) is not None
+        else None,
         "refused": dict(result.refused),
     }
 
@@ -125,6 +128,9 @@ def _print(result: Calibrated) -> None:
         shares = (held.physics_mape, held.full_mape, held.coverage) if held else (None, None, None)
         thirds = ", ".join(map(percent, held.coverage_by_size)) if held and held.coverage_by_size else percent(None)
         rows.append([name, str(group.rows), str(held.rows if held else 0), *map(percent, shares), thirds])
+    if (watts := result.watts) is not None:
+        error, inside = (watts.mape, watts.coverage) if watts.held_out else (None, None)
+        rows.append(["watts", str(watts.rows), str(watts.held_out), *map(percent, (error, None, inside, None))])
     headers = ["operator", "fitted on", "held out", "physics mape", "full mape", "in interval", "by third of time"]
     print_table(headers, rows)
     if result.refused:

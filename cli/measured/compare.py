@@ -69,7 +69,8 @@ def compare(
 
     mape, median and p90 are of |predicted - measured| / measured; bias is its signed mean: above 0, predictions are
     too slow. "In interval" is the share of rows within their predicted 80 % interval. Rows that can't be predicted are
-    counted by the reason why, and rows that the machine was fitted on are left out.
+    counted by the reason why, and rows that the machine was fitted on are left out. Watts are compared where rows have
+    some and took 100 us or more.
     """
     gpu = load(arch, overrides).gpu
     if physics_only:
@@ -128,6 +129,13 @@ def _print_errors(errors: Mapping[str, Errors]) -> None:
         shares = [percent(share) for share in (e.mape, e.median_ape, e.p90_ape, e.bias, e.interval_coverage)]
         rows.append([name, str(e.rows), *shares, f"{e.rows_per_s:,.0f}"])
     print_table(["operator", "rows", "mape", "median", "p90", "bias", "in interval", "rows/s"], rows)
+    if watts := {name: e for name, e in errors.items() if e.power_rows}:
+        say()
+        rows = [
+            [name, str(e.power_rows), *map(percent, (e.power_mape, e.power_bias, e.power_coverage))]
+            for name, e in watts.items()
+        ]
+        print_table(["watts of", "rows", "mape", "bias", "in interval"], rows)
 
 
 def _print_sizes(table: SizeTable) -> None:

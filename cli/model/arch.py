@@ -15,8 +15,10 @@ from simexplore.archs.schema.quantities import stated
 from simexplore.cli.console import say
 from simexplore.cli.machines import load
 from simexplore.cli.options import json_option, set_option
-from simexplore.cli.output import print_json, print_table, quantity
+from simexplore.cli.output import percent, print_json, print_table, quantity
 from simexplore.errors import SimexploreError
+from simexplore.sim.hardware.die.area import gpu_area
+from simexplore.sim.hardware.die.price import gpu_price
 
 SHOWN_LAST = ("datasheet", "calibration")
 """Sections that come after what the machine is."""
@@ -54,7 +56,7 @@ def show(name: str, overrides: dict[str, str], as_json: bool) -> None:
         return
     say(f"{gpu.name}: {gpu.description}" if gpu.description else gpu.name)
     say()
-    print_table(["derived", "value"], [[key, quantity(value, unit)] for key, value, unit in _derived(gpu)])
+    print_table(["derived", "value"], [[key, _written(value, unit)] for key, value, unit in _derived(gpu)])
     say()
     resolved_data = resolved(name, overrides)
     order = sorted(Gpu.model_fields, key=lambda key: key in SHOWN_LAST)
@@ -71,6 +73,27 @@ def _derived(gpu: Gpu) -> Iterator[tuple[str, float, str]]:
         yield f"fma_{dtype}_ops_per_s", gpu.fma_peak_ops_per_s(dtype), "op/s"
     yield "l2_bandwidth_bytes_per_s", gpu.l2.bandwidth_bytes_per_clk * gpu.clock.boost_hz, "B/s"
     yield "dram_reached_bytes_per_s", gpu.dram.bandwidth_bytes_per_s * gpu.dram.efficiency, "B/s"
+    if gpu.silicon is not None:
+        yield from _making(gpu)
+
+
+def _making(gpu: Gpu) -> Iterator[tuple[str, float, str]]:
+    """Area of the die and cost of the packaged GPU, whole and by part."""
+    area, price = gpu_area(gpu), gpu_price(gpu)
+    yield "area_mm2", 1e6 * float(area.total_m2), "mm2"
+    for part, value in vars(area).items():
+        yield f"area_{part.removesuffix('_m2')}_mm2", 1e6 * float(value), "mm2"
+    yield "cost_usd", float(price.total_usd), "USD"
+    for part in ("die_usd", "memory_usd", "package_usd"):
+        yield f"cost_{part}", float(getattr(price, part)), "USD"
+    yield "good_dies", float(price.good_share), "1"
+
+
+def _written(value: float, unit: str) -> str:
+    """Money without prefixes, shares in per cent, all else as results are written."""
+    if unit == "USD":
+        return f"{value:.0f} USD"
+    return percent(value) if unit == "1" else quantity(value, unit)
 
 
 def _leaves(data: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -28,10 +28,10 @@ BESIDE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "measu
 def reproduce(names: tuple[str, ...], measured: Path | None, as_json: bool) -> None:
     """Print what papers published beside what is simulated, all studies unless some are named.
 
-    Ratio is simulated over published. A figure is `enforced` where the tests hold the ratio to its bounds, and a
-    `known_gap` where it is known to lie outside them. What a reader must know of how a study's rows were measured
-    follows on standard error. A study whose measured tables are missing ends with code 2 and says where they come
-    from, after the other studies.
+    Ratio is simulated over published. A figure is `enforced` where the tests hold the ratio to its bounds, a
+    `known_gap` where it is known to lie outside them, and an `input` where it set a number of the model. What a reader
+    must know of how a study's rows were measured follows on standard error. A study whose measured tables are missing
+    ends with code 2 and says where they come from, after the other studies.
     """
     folder = measured or (BESIDE if BESIDE.is_dir() else None)
     records: list[Record] = []

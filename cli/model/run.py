@@ -10,12 +10,13 @@ import click
 import simexplore
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.cli.machines import Loaded, load
-from simexplore.cli.model.run_table import SCOPE, Told
+from simexplore.cli.model.repetition import Repetition, repetition_options
+from simexplore.cli.model.run_table import Told
 from simexplore.cli.options import arch_option, json_option, param_option, set_option
 from simexplore.cli.output import note, print_json, progress
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions, Launch
-from simexplore.sim.estimate.graphs import Estimate
+from simexplore.sim.estimate.graphs import Estimate, paused_w
 from simexplore.sim.estimate.offload import gpus_of
 from simexplore.sim.learn.applied import Learned, learned_of
 from simexplore.sim.play.probes import Activity, Probe
@@ -27,9 +28,11 @@ CACHES = {"cold": COLD, "warm": WARM}
 
 
 @click.command(
-    epilog="Example: simexplore run llm/llama-3-8b/decode --arch nvidia/h200-sxm --param batch=8 --trace decode.json"
+    epilog="Example: simexplore run llm/llama-3-8b/decode --arch nvidia/h200-sxm --param batch=8 --trace decode.json; "
+    "or for ever: simexplore run 'gemm(m=8192,n=8192,k=8192)' --arch nvidia/h200-sxm --repeat 2000; or a frame every "
+    "33 ms, most left out: simexplore run ngp/nvr/hashgrid --arch nvidia/rtx-3090 --every 33.3ms --skip 0.6"
 )
-@click.argument("work", metavar="WORKLOAD|OPERATOR|FILE")
+@click.argument("work", metavar="WORKLOAD|OPERATOR|FILE|hf:CONFIG")
 @arch_option()
 @set_option()
 @param_option()
@@ -42,6 +45,7 @@ CACHES = {"cold": COLD, "warm": WARM}
     type=click.Choice(list(CACHES)),
     help="What every kernel finds in L2. By default: what the operators before it have written.",
 )
+@repetition_options()
 @click.option(
     "--estimate", "in_closed_form", is_flag=True, help="Closed form instead of events: no contention, no memory."
 )
@@ -56,12 +60,18 @@ def run(
     trace_file: Path | None,
     launch: Launch,
     cache: str | None,
+    repetition: Repetition,
     in_closed_form: bool,
     physics_only: bool,
     allow_overflow: bool,
     as_json: bool,
 ) -> None:
-    """Predict the time, energy and memory of WORK: a workload's name, an operator, or a YAML list of operators."""
+    """Predict the time, energy and memory of WORK: a workload's name, an operator, or a YAML list of operators.
+
+    hf:path/to/config.json/decode (or /prefill) is a language model by the file that Hugging Face has for it.
+
+    The machine has been serving this work for a while, unless --burst, --sustained or --every say otherwise.
+    """
     if in_closed_form and trace_file is not None:
         raise click.UsageError("--trace needs events: leave out --estimate")
     machine = load(arch, overrides)
@@ -70,24 +80,46 @@ def run(
     state = None if cache is None else CACHES[cache]
     result: Run | Estimate
     if in_closed_form:
-        result = simexplore.estimate(graph, gpu, cache=state, launch=launch)
+        result = simexplore.estimate(
+            graph, gpu, cache=state, launch=launch, power=repetition.power, repeat=repetition.runs
+        )
     else:
-        trace = Trace(gpu.name, gpu.power.idle_w)
-        with progress("running") as advance:
-            watching = _Progress(advance, len(graph.nodes))
-            probes: list[Probe] = [watching, trace] if trace_file is not None else [watching]
-            result = simexplore.simulate(
-                graph, gpu, cache=state, launch=launch, probes=probes, allow_overflow=allow_overflow
-            )
-        if trace_file is not None:
-            _write(trace, trace_file)
+        result = _played(graph, gpu, state, launch, repetition, allow_overflow, trace_file)
+    cycle = repetition.cycle(result, paused_w(graph, gpu))
     learned = _learned(graph, gpu, machine, state, launch, physics_only)
-    told = Told(result, graph, gpu, learned, gpus_of(graph))
+    told = Told(result, graph, gpu, learned, gpus_of(graph), repetition.runs, cycle)
     if as_json:
-        beside = {"correction": learned.to_json(), "gpus": told.gpus, "figures_of": SCOPE, "warnings": machine.warnings}
-        print_json({**result.to_json(), **beside})
+        print_json({**told.to_json(), "warnings": machine.warnings})
     else:
         told.show()
+
+
+def _played(
+    graph: Graph,
+    gpu: Gpu,
+    cache: CacheState | None,
+    launch: Launch,
+    repetition: Repetition,
+    allow_overflow: bool,
+    trace_file: Path | None,
+) -> Run:
+    """The work as events, with a bar, and a trace where there is a file for it."""
+    trace = Trace(gpu.name)
+    with progress("running") as advance:
+        watching = _Progress(advance, repetition.runs * len(graph.nodes))
+        result = simexplore.simulate(
+            graph,
+            gpu,
+            cache=cache,
+            launch=launch,
+            probes=[watching, trace] if trace_file is not None else [watching],
+            allow_overflow=allow_overflow,
+            power=repetition.power,
+            repeat=repetition.runs,
+        )
+    if trace_file is not None:
+        _write(trace, trace_file)
+    return result
 
 
 def _learned(

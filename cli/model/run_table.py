@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.cli.console import say
 from simexplore.cli.output import percent, print_table, quantity
 from simexplore.sim.estimate.graphs import Estimate
-from simexplore.sim.estimate.op_run import OpRun, time_interval
+from simexplore.sim.estimate.op_run import OpRun, energy_interval, mean_clock, time_interval
 from simexplore.sim.learn.applied import Learned
-from simexplore.sim.play.result import Run
+from simexplore.sim.play.result import DutyCycle, Run
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.ops import Embedding
 
 SHOWN_OPS = 20
+HELD = 0.9995
+"""Clock over boost from which on no word is lost about it."""
 _PARTS = re.compile(r"([./_])")
-SCOPE = {"time_s": "all", "energy_j": "one", "peak_memory_bytes": "one", "utilization": "one", "ops": "one"}
+SCOPE = {
+    "time_s": "all", "energy_j": "one", "energies_j": "one", "mean_power_w": "one", "clock_over_boost": "one",
+    "peak_memory_bytes": "one", "utilization": "one", "ops": "one", "duty": "one",
+}  # fmt: skip
 """Whether a figure of a run is all GPUs' together or that of one of them."""
 
 
@@ -32,15 +38,39 @@ class Told:
     learned: Learned
     gpus: int
     """GPUs that share the work; the graph is one GPU's part."""
+    runs: int = 1
+    """How often the graph was run; the result is of all."""
+    cycle: DutyCycle | None = None
+    """What becomes of it that is done once a period."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The result's keys and those of what belongs beside it."""
+        return {
+            **self.result.to_json(),
+            "runs": self.runs,
+            "time_per_run_s": self.result.time_s / self.runs,
+            "energy_per_run_j": self.result.energy_j / self.runs,
+            "duty": None if self.cycle is None else self.cycle.to_json(),
+            "correction": self.learned.to_json(),
+            "gpus": self.gpus,
+            "figures_of": SCOPE,
+        }
 
     def show(self) -> None:
-        """The tables: operators, the whole, and where no correction was learned."""
-        say(f"{self.graph.name} on {self.gpu.name}" + (f", one of {self.gpus} alike" if self.gpus > 1 else ""))
+        """The tables: operators, where the energy goes, the whole, and where no correction was learned."""
+        often = f", {self.runs} times" if self.runs > 1 else ""
+        alike = f", one of {self.gpus} alike" if self.gpus > 1 else ""
+        say(f"{self.graph.name}{often} on {self.gpu.name}{alike}")
         say()
-        _print_ops(self.result.ops)
+        _print_ops(self.result.ops, self.result.energies_j["idle"])
+        say()
+        _print_energies(self.result.energies_j)
         say()
         headers = ["in all", "one GPU", f"all {self.gpus} GPUs"] if self.gpus > 1 else ["in all", ""]
         print_table(headers, [row[: len(headers)] for row in self._rows()])
+        if self.cycle is not None:
+            say()
+            _print_cycle(self.cycle, "one GPU" if self.gpus > 1 else "")
         if self.learned.left_out:
             say()
             rows = [[reason, str(count)] for reason, count in self.learned.left_out.items()]
@@ -49,22 +79,38 @@ class Told:
     def _rows(self) -> list[list[str]]:
         """Name, one GPU's figure, and that of all GPUs together."""
         result, time_s = self.result, self.result.time_s
-        low_s, high_s = time_interval(time_s, result.ops)
-        interval = f"{quantity(low_s, 's')} – {quantity(high_s, 's')}"
+        interval = _interval(*time_interval(time_s, result.ops), "s")
         rows = [["time", quantity(time_s, "s"), quantity(time_s, "s")], ["80 % interval", interval, interval]]
-        tokens = sum(float(node.op.tokens) for node in self.graph.nodes if isinstance(node.op, Embedding))
+        if self.runs > 1:
+            rows.append(["time of one run", *2 * [quantity(time_s / self.runs, "s")]])
+        tokens = self.runs * sum(float(node.op.tokens) for node in self.graph.nodes if isinstance(node.op, Embedding))
         if tokens and time_s:
             rate = f"{tokens / time_s:,.0f} /s"
             rows.append(["tokens", rate if self.gpus == 1 else "", rate])
         if time_s:
-            rows.append(self._shared("work", self.graph.flops / time_s, "flop/s"))
-        rows.append(self._shared("energy", result.energy_j, "J"))
+            rows.append(self._shared("work", self.runs * self.graph.flops / time_s, "flop/s"))
+        rows += self._power_rows()
         if isinstance(result, Run):
-            rows.append(self._shared("mean power", result.mean_power_w, "W"))
             rows.append(self._shared("peak memory", result.peak_memory_bytes, "B"))
             rows += [[f"{name} in use", percent(share), ""] for name, share in result.utilization.items() if share > 0]
         if self.learned.applied or self.learned.left_out:
             rows.append(["learned correction", f"{self.learned.applied} of {self.learned.operators} operators", ""])
+        return rows
+
+    def _power_rows(self) -> list[list[str]]:
+        """Energy with its interval, mean power beside the board's limit, and the clock where that holds it."""
+        result = self.result
+        low_j, high_j = energy_interval(result.energy_j, result.time_s, result.ops)
+        every = [_interval(low_j, high_j, "J"), _interval(self.gpus * low_j, self.gpus * high_j, "J")]
+        rows = [self._shared("energy", result.energy_j, "J"), ["80 % interval", *every]]
+        if self.runs > 1:
+            rows.append(self._shared("energy of one run", result.energy_j / self.runs, "J"))
+        rows.append(self._shared("mean power", result.mean_power_w, "W"))
+        rows.append(self._shared("power limit", self.gpu.power.tdp_w, "W"))
+        clock = mean_clock(result.ops)
+        if clock < HELD:
+            held = quantity(clock * self.gpu.clock.boost_hz, "Hz")
+            rows.append(["clock", f"{held}, {percent(clock)} of boost: the power limit holds it", ""])
         return rows
 
     def _shared(self, name: str, value: float, unit: str) -> list[str]:
@@ -72,8 +118,32 @@ class Told:
         return [name, quantity(value, unit), quantity(self.gpus * value, unit)]
 
 
-def _print_ops(ops: Sequence[OpRun]) -> None:
-    """The operators that take longest; those of layers alike are one line."""
+def _interval(low: float, high: float, unit: str) -> str:
+    return f"{quantity(low, unit)} – {quantity(high, unit)}"
+
+
+def _print_energies(energies_j: Mapping[str, float]) -> None:
+    """Where the energy goes; the lines sum to all of it."""
+    total_j = sum(energies_j.values()) or 1.0
+    rows = [[name, quantity(joules, "J"), percent(joules / total_j)] for name, joules in energies_j.items()]
+    print_table(["energy of", "energy", "share"], rows)
+
+
+def _print_cycle(cycle: DutyCycle, whose: str) -> None:
+    """What becomes of the work that is done once a period."""
+    rows = [
+        ["periods with work", percent(1.0 - cycle.period.skip)],
+        ["time at work", percent(cycle.busy_share)],
+        ["power in pauses", quantity(cycle.idle_w, "W")],
+        ["mean power", quantity(cycle.mean_power_w, "W")],
+        ["energy a period", quantity(cycle.energy_per_period_j, "J")],
+        ["energy for each time it is done", quantity(cycle.energy_per_work_j, "J")],
+    ]
+    print_table([f"once every {quantity(cycle.period.period_s, 's')}", whose], rows)
+
+
+def _print_ops(ops: Sequence[OpRun], idle_j: float) -> None:
+    """The operators that take longest, those of layers alike as one line, and what is drawn beside them."""
     groups: dict[tuple[str, str, str], list[OpRun]] = {}
     counted = _counted(op.name for op in ops)
     for op in ops:
@@ -87,9 +157,11 @@ def _print_ops(ops: Sequence[OpRun]) -> None:
         figures = [str(len(alike)), quantity(time_s, "s"), percent(time_s / busy_s), quantity(energy_j, "J")]
         rows.append([shown, text, bound, *figures])
     if len(longest) > SHOWN_OPS:
-        rest_s = sum(op.time_s for _, alike in longest[SHOWN_OPS:] for op in alike)
-        count = sum(len(alike) for _, alike in longest[SHOWN_OPS:])
-        rows.append(["others", "", "", str(count), quantity(rest_s, "s"), percent(rest_s / busy_s), ""])
+        rest = [op for _, alike in longest[SHOWN_OPS:] for op in alike]
+        rest_s, rest_j = sum(op.time_s for op in rest), sum(op.energy_j for op in rest)
+        figures = [str(len(rest)), quantity(rest_s, "s"), percent(rest_s / busy_s), quantity(rest_j, "J")]
+        rows.append(["others", "", "", *figures])
+    rows.append(["idle", "", "", "", "", "", quantity(idle_j, "J")])
     print_table(["name", "operator", "bound", "count", "time", "share", "energy"], rows, left=3)
 
 

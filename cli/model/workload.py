@@ -7,6 +7,7 @@ from collections import Counter
 import click
 
 from simexplore.cli.console import say
+from simexplore.cli.model.workload_import import import_
 from simexplore.cli.options import param_option
 from simexplore.cli.output import print_table, quantity
 from simexplore.workloads import catalog, ops
@@ -15,7 +16,10 @@ from simexplore.workloads.operators.parameters import signature
 
 @click.group(epilog="Example: simexplore workload show llm/llama-3-8b/decode")
 def workload() -> None:
-    """Workloads: networks by name, and the operators that they are made of."""
+    """Workloads: networks by name, models of your own, and the operators that they are made of."""
+
+
+workload.add_command(import_)
 
 
 @workload.command("list", epilog="Example: simexplore workload list")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.datasets import aiconfigurator, files, neusight
+from simexplore.kernels.datasets import aiconfigurator, files, gpubenches, neusight
 from simexplore.kernels.measurement import ASSUMED, Conditions, ConditionsOf, Measurements
 from simexplore.workloads.hints import did_you_mean
 
@@ -31,6 +31,7 @@ class Adaptor:
 
 ADAPTORS = {
     "aiconfigurator": Adaptor(aiconfigurator.SOURCE_PREFIX, aiconfigurator.read, aiconfigurator.conditions_of),
+    "gpubenches": Adaptor(gpubenches.SOURCE_PREFIX, gpubenches.read, gpubenches.conditions_of),
 }
 
 
@@ -68,7 +69,7 @@ def read_measurements(name: str | Path) -> Measurements:
     """
     scheme, colon, rest = str(name).partition(":")
     if not colon or Path(name).exists():
-        return Measurements(neusight.with_earlier_shapes(files.read(Path(name))), conditions_of)
+        return Measurements(neusight.with_earlier_shapes(files.read(Path(name), gpubenches.with_times)), conditions_of)
     if scheme not in ADAPTORS:
         raise SimexploreError(
             f"{name}: expected a .csv or .parquet file, or one of {', '.join(f'{known}:…' for known in ADAPTORS)}, "

@@ -19,7 +19,6 @@ import pandas as pd
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets.files import INSTALL, parquet
 from simexplore.kernels.measurement import POWER, TIME, Conditions, checked
-from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.hints import did_you_mean
 
 SOURCE_PREFIX = "aic/"
@@ -41,11 +40,13 @@ def conditions_of(source: str, op: str) -> Conditions:
     Kernels were replayed as a CUDA graph, three times to warm up and six to time. Activations reach narrow GEMMs as
     bf16 and are quantised within the time; vLLM's 128 x 128 block-scaled ones are eager calls. Attention re-reads one
     KV cache, quantisation one input. TensorRT-LLM's attention rows are its whole attention module. Rows with watts were
-    repeated for 0.3 to 1 s, at settled clocks.
-    Collectives are from nccl-tests, which launches on a stream.
+    repeated for 0.3 to 1 s, at settled clocks. Collectives are from nccl-tests, which launches on a stream, but
+    engines' own were replayed too.
     """
     if source.startswith(f"{SOURCE_PREFIX}nccl"):
         return Conditions(launch="stream")
+    if op == "custom_all_reduce":
+        return Conditions(launch="graph")
     runs_before = math.inf if source.startswith(POWER_SOURCE) else WARM_UPS
     if op in ("gemm", "bmm"):
         copies = _copies_of(source) if op == "gemm" else Conditions()
@@ -91,14 +92,14 @@ def read(name: str) -> pd.DataFrame:
     root = data_folder()
     system = _pick(root, parts[0], "system", name, [folder.parent.parent.name for folder in root.glob("*/*/*")])
     operator = _pick(system, parts[1], "operator", name, [op for op in _TABLES if (system / op).is_dir()])
-    tables = _TABLES[parts[1]]
-    complete = [folder for folder in operator.glob("*/*") if all((folder / table.file).is_file() for table in tables)]
+    complete = [folder for folder in operator.glob("*/*") if _tables_in(folder, parts[1])]
     framework = _pick(operator, parts[2], "framework", name, [folder.parent.name for folder in complete])
     versions = sorted((folder.name for folder in complete if folder.parent == framework), key=_age)
     version = _pick(framework, parts[3] if len(parts) == 4 else versions[-1], "version", name, versions)
     source = f"{SOURCE_PREFIX}{parts[2]}{version.name}"
     return pd.concat(
-        [_read_table(version / table.file, table, source, parts[0]) for table in tables], ignore_index=True
+        [_read_table(version / table.file, table, source, parts[0]) for table in _tables_in(version, parts[1])],
+        ignore_index=True,
     )
 
 
@@ -128,6 +129,12 @@ def read_file(path: Path) -> pd.DataFrame | None:
     source = f"{SOURCE_PREFIX}{version.parent.name}{version.name}"
     known = (table for table in _TABLES.get(operator.name, ()) if table.file == path.name)
     return next((_read_table(path, table, source, system.name) for table in known), None)
+
+
+def _tables_in(folder: Path, operator: str) -> list[_Table]:
+    """The tables of an operator that a folder has; none where one is missing that belongs to the others."""
+    found = [table for table in _TABLES[operator] if (folder / table.file).is_file()]
+    return found if len(found) == len(_TABLES[operator]) or operator in _ONE_OF_EACH else []
 
 
 def data_folder() -> Path:
@@ -197,8 +204,11 @@ def _add_earlier_tokens(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(seq_kv=frame["seq_q"] + frame["seq_kv"])
 
 
-def _bytes_to_elements(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(elements=frame["elements"] / frame["dtype"].map(bytes_of))
+def _replayed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of an engine's own kernel within one node, replayed as a graph; an eager call's time is the host's."""
+    kept = ~frame["kernel"].str.contains("eager|MNNVL")
+    engine = frame["source"].str.extract(rf"^{SOURCE_PREFIX}([a-z]+)", expand=False)
+    return frame.assign(engine=engine)[kept].reset_index(drop=True)
 
 
 def _every_head_has_keys(frame: pd.DataFrame) -> pd.DataFrame:
@@ -302,7 +312,14 @@ _TABLES = {
             "nccl_perf.parquet",
             None,
             {"dtype": "nccl_dtype", "num_gpus": "num_gpus", "elements": "message_size"},
-            _bytes_to_elements,
+        ),
+        _Table(
+            "custom_allreduce_perf.parquet",
+            "custom_all_reduce",
+            {"dtype": "allreduce_dtype", "num_gpus": "num_gpus", "elements": "message_size"},
+            _replayed,
         ),
     ),
 }
+_ONE_OF_EACH = ("comm",)
+"""Operators whose tables stand in folders of their own: NCCL's, and each engine's."""

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from simexplore.errors import SimexploreError
-from simexplore.kernels.measurement import checked
+from simexplore.kernels.measurement import Place, checked
 
 INSTALL = "pip install 'simexplore[measured]'"
 
 
-def read(path: Path) -> pd.DataFrame:
+Prepare = Callable[[pd.DataFrame, Place], pd.DataFrame]
+"""What a data set adds to its table before that is checked: the table as it was read, and where its rows are."""
+
+
+def _as_it_is(frame: pd.DataFrame, place: Place) -> pd.DataFrame:  # noqa: ARG001 - the signature of Prepare
+    return frame
+
+
+def read(path: Path, prepare: Prepare = _as_it_is) -> pd.DataFrame:
     """The checked table of a `.csv` or `.parquet` file.
 
     Raises:
@@ -26,10 +35,10 @@ def read(path: Path) -> pd.DataFrame:
         raise SimexploreError(f"{path}: expected a file that ends in .csv or .parquet, found {path.suffix!r}")
     if not path.is_file():
         raise SimexploreError(f"{path}: expected a file, found {'a directory' if path.is_dir() else 'nothing'}")
-    return reader(path)
+    return reader(path, prepare)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, prepare: Prepare) -> pd.DataFrame:
     header: list[str] | None = None
     rows: list[list[str]] = []
     lines: list[int] = []
@@ -52,7 +61,11 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise SimexploreError(f"{path}:1: expected a header such as source,device,op,dtype,…, found an empty file")
     columns = zip(*rows, strict=True) if rows else ([] for _ in header)
     frame = pd.DataFrame(dict(zip(header, columns, strict=True)), dtype=object)
-    return checked(frame, f"{path}:1", lambda row: f"{path}:{lines[row]}")
+
+    def place(row: int) -> str:
+        return f"{path}:{lines[row]}"
+
+    return checked(prepare(frame, place), f"{path}:1", place)
 
 
 def _header(path: Path, cells: list[str]) -> list[str]:
@@ -63,8 +76,11 @@ def _header(path: Path, cells: list[str]) -> list[str]:
     return names
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    return checked(parquet(path), str(path), lambda row: f"{path}: row {row + 1}")
+def _read_parquet(path: Path, prepare: Prepare) -> pd.DataFrame:
+    def place(row: int) -> str:
+        return f"{path}: row {row + 1}"
+
+    return checked(prepare(parquet(path), place), str(path), place)
 
 
 def parquet_rows(path: Path) -> int:

@@ -97,6 +97,8 @@ def _refused(path: Path, table: str, rows: int) -> Mapping[str, int]:
     if frame is None:
         return {f"{_named(table)} is not modelled": rows}
     _, refused = operator_columns(Measurements(frame, aiconfigurator.conditions_of))
+    if len(frame) < rows:
+        refused[f"rows of {table} whose time is not their kernel's are left out"] += rows - len(frame)
     return Counter(refused)
 
 

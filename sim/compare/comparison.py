@@ -24,8 +24,9 @@ from simexplore.kernels.fingerprints import fingerprints
 from simexplore.kernels.measurement import TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
 from simexplore.sim.compare.predictors import Forecaster, held_out_rows, known, random_forest, roofline
+from simexplore.sim.compare.watts import HIGH, LOW, PREDICTED, power_errors
 from simexplore.sim.conditions import CacheState, Conditions
-from simexplore.sim.estimate.correction import group_of
+from simexplore.sim.estimate.correction import NORMAL_80, group_of
 from simexplore.sim.estimate.operators import predict
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Gemm, Operator
@@ -53,6 +54,14 @@ class Errors:
     """Share of rows within their predicted 80 % interval; None where predictions have none."""
     rows_per_s: float
     """Rows predicted per second of wall time, tile search included, reading the table not."""
+    power_rows: int = 0
+    """Rows long enough for their watts to count."""
+    power_mape: float | None = None
+    """Mean absolute error of watts."""
+    power_bias: float | None = None
+    """Mean signed error of watts: above 0, predictions are too high."""
+    power_coverage: float | None = None
+    """Share of those rows within the predicted 80 % interval of watts."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,8 @@ class Comparison:
     """Rows left out because the machine was fitted on them: they would tell nothing of its error."""
     warnings: tuple[str, ...]
     table: pd.DataFrame
-    """The compared rows, with `predicted_us`, its interval `low_us` to `high_us`, `bound` and `error`."""
+    """The compared rows, with `predicted_us`, its interval `low_us` to `high_us`, `bound`, `error`, and the watts
+    `predicted_w`, `low_w` to `high_w`."""
     predictor: str = "full"
     """Who predicted."""
 
@@ -136,7 +146,7 @@ def compare(
     columns, fitted = _not_fitted(columns, chosen, gpu)
     if held_out_seed is not None:
         columns = _only(columns, held_out_rows(len(chosen), held_out_seed))
-    times, low, high = (np.full(len(chosen), np.nan) for _ in range(3))
+    times, low, high, watts = (np.full(len(chosen), np.nan) for _ in range(4))
     bounds = np.full(len(chosen), "", dtype=object)
     seconds = np.zeros(len(chosen))
     done = sum(refused.values()) + fitted
@@ -152,12 +162,14 @@ def compare(
             continue
         seconds[part.rows] = (perf_counter() - started) / len(part.rows)
         times[part.rows], low[part.rows], high[part.rows] = prediction.time_s, prediction.low_s, prediction.high_s
-        bounds[part.rows] = prediction.bound
+        bounds[part.rows], watts[part.rows] = prediction.bound, prediction.power_w
     if progress is not None:
         progress(len(chosen), len(chosen))
     rows = chosen.frame.assign(
         predicted_us=times * 1e6, low_us=low * 1e6, high_us=high * 1e6, bound=bounds, seconds=seconds
     )
+    ratio = float(np.exp(NORMAL_80 * gpu.energy.spread))
+    rows = rows.assign(**{PREDICTED: watts, LOW: watts / ratio, HIGH: watts * ratio})
     return replace(_comparison(gpu, rows, refused, fitted), predictor=predictor)
 
 
@@ -215,6 +227,7 @@ def conditions_in(column: OperatorColumn, gpu: Gpu) -> Conditions:
         runs=given.runs,
         eager=given.eager,
         base_clocks=given.base_clocks,
+        activity=given.activity,
     )
     paces = gpu.calibration.pace.get(group_of(column.record, told), {}) if gpu.calibration is not None else {}
     return replace(told, pace=paces.get(column.source, 1.0))
@@ -273,6 +286,7 @@ def _errors(rows: pd.DataFrame) -> Errors:
         if rows["low_us"].isna().all()
         else float(((rows["low_us"] <= rows[TIME]) & (rows[TIME] <= rows["high_us"])).mean()),
         rows_per_s=len(rows) / float(rows["seconds"].sum()),
+        **power_errors(rows)._asdict(),
     )
 
 
@@ -315,11 +329,22 @@ def _size(rows: pd.DataFrame, name: str) -> Floats:
 
 def _device_warnings(gpu: Gpu, frame: pd.DataFrame) -> Iterator[str]:
     """One line for each measured device whose name does not have this machine's model in it (`H200`, `3090`)."""
-    model = next((word for word in gpu.name.lower().split() if re.search(r"\d", word)), gpu.name.lower())
     for device, count in frame["device"].value_counts().items():
-        words = re.split(r"[^a-z0-9]+", str(device).lower())
-        if not any(word.endswith(model) for word in words):
+        if not _names(str(device), gpu):
             yield f"{count} rows were measured on {device}, the machine is {gpu.name}"
+
+
+def _names(device: str, gpu: Gpu) -> bool:
+    """Whether a measured device's name has this machine's model in it."""
+    model = next((word for word in gpu.name.lower().split() if re.search(r"\d", word)), gpu.name.lower())
+    return any(word.endswith(model) for word in re.split(r"[^a-z0-9]+", device.lower()))
+
+
+def measured_here(gpu: Gpu, frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which rows are this machine's: those whose device is named after it, or all of the only device there is."""
+    devices = frame["device"].unique()
+    mine = [device for device in devices if _names(str(device), gpu)]
+    return np.asarray(frame["device"].isin(mine if mine or len(devices) > 1 else devices), dtype=np.bool_)
 
 
 def _calibration_warnings(gpu: Gpu) -> Iterator[str]:

@@ -37,7 +37,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Predicted(Protocol):
-    """Times of the rows of a column with their intervals, NaN where there are none, and what bounds each."""
+    """Times of the rows of a column with their intervals, what bounds each, and its mean power; NaN: not told."""
 
     @property
     def time_s(self) -> Floats: ...
@@ -47,6 +47,8 @@ class Predicted(Protocol):
     def high_s(self) -> Floats: ...
     @property
     def bound(self) -> list[str]: ...
+    @property
+    def power_w(self) -> Floats: ...
 
 
 class Forecast(NamedTuple):
@@ -63,6 +65,11 @@ class Forecast(NamedTuple):
     @property
     def high_s(self) -> Floats:
         """Not a number: this predictor has no interval."""
+        return np.full_like(self.time_s, np.nan)
+
+    @property
+    def power_w(self) -> Floats:
+        """Not a number: this predictor tells no power."""
         return np.full_like(self.time_s, np.nan)
 
 

@@ -14,12 +14,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from simexplore.archs.schema.gpu import Link
+from simexplore.archs.schema.gpu import Gpu, Link
 from simexplore.archs.schema.system import Place
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.demand import RESOURCES, FloatArray, KernelDemand, LinkDemand
+from simexplore.sim.demand import RESOURCES, CollectiveDemand, FloatArray, KernelDemand, LinkDemand
 from simexplore.sim.estimate.traits import BOUNDS, bound_code
+from simexplore.sim.hardware.collective import collective_energies, collective_timing
 from simexplore.sim.hardware.link import link_energies, link_seconds
 from simexplore.sim.hardware.occupancy import no_room
 from simexplore.sim.hardware.power import Draw, split_energy
@@ -83,8 +84,8 @@ class Alone:
     """What bounds it, or the first row of a column."""
     details: Mapping[str, object] = field(default_factory=dict)
     """What is worth showing of it, besides its name."""
-    stays: bool = False
-    """True: it holds a GPU's SMs from start to end, and kernels beside it wait."""
+    sms: float = 0.0
+    """SMs of a GPU that it holds from start to end, of those that are free; infinite: all, and kernels wait."""
 
     @property
     def time_s(self) -> Amount:
@@ -160,3 +161,17 @@ def _message(demand: LinkDemand, place: Place, conditions: Conditions) -> Alone:
     run_s = link_seconds(replace(demand, steps=0.0 * demand.steps), machine)
     phase = Phase(latency_s, run_s, {demand.link: run_s}, link_energies(demand, machine), (0.0, run_s, 1.0))
     return Alone((phase,), "link", {"link": demand.link})
+
+
+@alone.register
+def _collective(demand: CollectiveDemand, place: Place, conditions: Conditions) -> Alone:
+    """What waits, then copies that share the link and the GPU's own memory; their CTAs hold SMs all the while."""
+    phase = collective_phase(demand, place.gpu, conditions)
+    return Alone((phase,), "link", {"link": demand.link}, sms=float(np.max(demand.channels)))
+
+
+def collective_phase(demand: CollectiveDemand, gpu: Gpu, conditions: Conditions) -> Phase:
+    """A collective on a GPU; links and DRAM have clocks of their own."""
+    timing = collective_timing(demand, gpu, conditions.launch)
+    takes = {demand.link: timing.link_s, "l2": timing.l2_s, "dram": timing.dram_s}
+    return Phase(timing.latency_s, timing.run_s, takes, collective_energies(demand, gpu), (0.0, timing.run_s, 1.0))

@@ -24,6 +24,7 @@ from simexplore.sim.hardware.power import (
     Board,
     Draw,
     Repeated,
+    added,
     clock_within,
     nothing_more,
     steady_w,
@@ -57,7 +58,7 @@ class Cost:
     @property
     def waits_s(self) -> FloatArray:
         """Time in which no kernel runs: launches and set-ups [s]."""
-        waits: FloatArray = np.sum(self.kernels[:, 0], axis=0)
+        waits: FloatArray = added(self.kernels[:, 0])
         return waits
 
     def take(self, rows: Any) -> Cost:
@@ -113,7 +114,7 @@ class Held:
     @property
     def dynamic_j(self) -> FloatArray:
         """Dynamic energy [J]."""
-        total: FloatArray = np.sum(self.energies_j, axis=0)
+        total: FloatArray = added(self.energies_j)
         return total
 
     @property
@@ -127,16 +128,16 @@ def hold(cost: Cost, allowed_w: FloatArray | float, board: Board) -> Held:
     draw = cost.draw
     clock = clock_within(draw, allowed_w, board)
     each_s, at_boost_s = draw.seconds(clock), draw.seconds(1.0)
-    clocked = np.sum(draw.clocked_j, axis=0)
-    left = np.sum(draw.clocked_j * clock ** (board.clock_exponent - 1.0), axis=0)
-    run_s = np.sum(each_s, axis=0)
-    saved_j = np.sum(each_s * (board.idle_w - board.idle_at(clock)), axis=0)
+    clocked = added(draw.clocked_j)
+    left = added(draw.clocked_j * clock ** (board.clock_exponent - 1.0))
+    run_s = added(each_s)
+    saved_j = added(each_s * (board.idle_w - board.idle_at(clock)))
     return Held(
-        time_s=cost.time_s + np.sum(each_s - at_boost_s, axis=0),
+        time_s=cost.time_s + added(each_s - at_boost_s),
         energies_j=clocked_energies(cost.energies_j, np.where(clocked > 0.0, left / np.maximum(clocked, 1e-300), 1.0)),
         idle_j=board.idle_w * (cost.waits_s + run_s) - saved_j,
         saved_j=saved_j,
-        clock=np.sum(each_s * clock, axis=0) / np.where(run_s > 0.0, run_s, 1.0),
+        clock=added(each_s * clock) / np.where(run_s > 0.0, run_s, 1.0),
     )
 
 

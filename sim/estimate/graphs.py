@@ -7,16 +7,17 @@ memory is counted. On a chain of operators both give the same time.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import Place, System, system_of
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions, Launch, PowerState, conditions_of
+from simexplore.sim.demand import FloatArray
 from simexplore.sim.estimate.alone import Alone, Phase, alone
 from simexplore.sim.estimate.cost import Cost, clocked_energies, excess_of, hold, one_after_another, repeated
 from simexplore.sim.estimate.exchange import Side, exchange_seconds, side_of
@@ -25,9 +26,10 @@ from simexplore.sim.estimate.op_run import UNCALIBRATED_POWER, OpRun, in_short, 
 from simexplore.sim.estimate.placed import Priced, demands_at, place_of, priced
 from simexplore.sim.estimate.row_costs import costs_of_phases
 from simexplore.sim.estimate.traits import BOUNDS
+from simexplore.sim.hardware.duty import Period, steady_charge
 from simexplore.sim.hardware.idle import idle_w
 from simexplore.sim.hardware.power import Board, Repeated, board_of, steady_w
-from simexplore.workloads.graph import Exchange, Graph, Node
+from simexplore.workloads.graph import Exchange, Graph, Node, chained
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,14 +71,15 @@ def estimate_graph(
     machine: Gpu | System,
     conditions: Conditions | None = None,
     launch: Launch = "graph",
-    power: PowerState | None = None,
+    power: PowerState | Period | None = None,
+    runs: int = 1,
 ) -> Estimate:
     """The closed form of a graph; arguments as in `execute`.
 
     Raises:
         SimexploreError: the machine has no such place as a node asks for, or the place cannot run its operator.
     """
-    work = PricedGraph.on(graph, machine, conditions, launch)
+    work = PricedGraph.on(graph, machine, conditions, launch, runs)
     jobs = work.jobs
     boards, allowed = work.boards, work.allowed_w(power)
     ends: dict[str, float] = {}
@@ -91,7 +94,7 @@ def estimate_graph(
         ops.append(
             OpRun(
                 node.name, priced.text, begun_s, told.busy_s, priced.bound, told.energies_j,
-                priced.kernel, priced.interval_ratio, spread_at(work.place(node)),
+                priced.kernel, priced.interval_ratio, spread_at(work.place(node)), told.clock_over_boost,
             )
         )  # fmt: skip
     time_s = max(ends.values(), default=0.0)
@@ -99,11 +102,19 @@ def estimate_graph(
     return Estimate(time_s, with_idle(ops, idle_j), tuple(sorted(ops, key=lambda op: op.start_s)))
 
 
+def paused_w(graph: Graph, machine: Gpu | System) -> float:
+    """Power of all that a graph runs on, with nothing to do [W]."""
+    system = system_of(machine)
+    return sum(idle_w(place.arch) for place in places_of(prepared(graph, system), system).values())
+
+
 def spread_at(place: Place) -> float:
     """How far measured power scatters about the model's at a place."""
     return place.home_arch.energy.spread if isinstance(place.home_arch, Gpu) else UNCALIBRATED_POWER
 
 
+_NotSpent = Literal["serving", "burst"] | Period
+"""What leaves something in the energy budgets, or may."""
 _BEFORE = {"serving": Conditions(runs_before=inf), "burst": Conditions()}
 
 
@@ -142,6 +153,8 @@ class _Told(NamedTuple):
     energies_j: dict[str, float]
     saved_j: float
     """What its board draws less than when it is idle, for as long as its clock is held back."""
+    clock_over_boost: float = 1.0
+    """Mean over all its time, waits included."""
 
 
 class _Job(NamedTuple):
@@ -161,12 +174,14 @@ class _Job(NamedTuple):
             return _Told(0.0, length_s, length_s, spends_of(own.energies_j[:, 0]), 0.0)
         told = hold(cost, allowed, board)
         length_s, saved_j = float(told.time_s[0]), float(told.saved_j[0])
+        running = 1.0 - float(cost.waits_s[0]) / length_s if length_s > 0.0 else 0.0
+        clock = 1.0 - running * (1.0 - float(told.clock[0]))
         if self.share_s is None:
-            return _Told(0.0, length_s, length_s, spends_of(told.energies_j[:, 0]), saved_j)
+            return _Told(0.0, length_s, length_s, spends_of(told.energies_j[:, 0]), saved_j, clock)
         slower = length_s / float(cost.time_s[0])
         energies_j = clocked_energies(own.energies_j, told.clock ** (board.clock_exponent - 1.0))
         begins_s = float(cost.waits_s[0])
-        return _Told(begins_s, slower * self.share_s, length_s, spends_of(energies_j[:, 0]), 0.5 * saved_j)
+        return _Told(begins_s, slower * self.share_s, length_s, spends_of(energies_j[:, 0]), 0.5 * saved_j, clock)
 
 
 class PricedGraph:
@@ -180,10 +195,12 @@ class PricedGraph:
         self._priced: dict[tuple[object, ...], Priced] = {}
 
     @classmethod
-    def on(cls, graph: Graph, machine: Gpu | System, conditions: Conditions | None, launch: Launch) -> PricedGraph:
-        """The graph after the passes that the machine asks for."""
+    def on(
+        cls, graph: Graph, machine: Gpu | System, conditions: Conditions | None, launch: Launch, runs: int = 1
+    ) -> PricedGraph:
+        """The graph after the passes that the machine asks for, so often one run after the other."""
         system = system_of(machine)
-        return cls(prepared(graph, system), system, conditions, launch)
+        return cls(chained(prepared(graph, system), runs), system, conditions, launch)
 
     def priced(self, node: Node) -> Priced:
         """What a node costs alone."""
@@ -205,21 +222,35 @@ class PricedGraph:
         on_boards = {name: place.arch for name, place in self.places.items() if isinstance(place.arch, Gpu)}
         return {name: board_of(gpu, beside[name]) for name, gpu in on_boards.items()}
 
-    def allowed_w(self, power: PowerState | None) -> dict[str, float]:
+    def allowed_w(self, power: PowerState | Period | None) -> dict[str, float]:
         """Power that each kernel may draw, by the name of its board [W].
 
         Without `power` it is as the conditions tell, and without these the board has long been doing this work.
         """
         if power == "sustained":
             return {name: float(board.held_w) for name, board in self.boards.items()}
-        given = self._conditions if self._conditions is not None and power is None else _BEFORE[power or "serving"]
         jobs = self.jobs
         return {
-            name: float(steady_w(self._on_board(name, jobs), board, excess_of(board, given))[0])
+            name: float(steady_w(self._on_board(name, jobs), board, self._excess(name, power))[0])
             for name, board in self.boards.items()
         }
 
-    def begins_full(self, power: PowerState | None) -> bool:
+    def _excess(self, name: str, power: _NotSpent | None) -> Callable[[FloatArray], FloatArray]:
+        """What the budget of a board adds to the mean power of the work, by how long that takes [W]."""
+        if isinstance(power, Period):
+            return partial(self.boards[name].excess_w, charge=self.charges_every(power)[name])
+        given = self._conditions if self._conditions is not None and power is None else _BEFORE[power or "serving"]
+        return excess_of(self.boards[name], given)
+
+    def charges_every(self, period: Period) -> dict[str, float]:
+        """What is in each board's energy budget when work begins that has long been done once a period."""
+        jobs = self.jobs
+        return {
+            name: steady_charge(self._on_board(name, jobs), board, period.between_s)
+            for name, board in self.boards.items()
+        }
+
+    def begins_full(self, power: PowerState | Period | None) -> bool:
         """Whether the boards were idle before, their energy budgets full."""
         return power == "burst" or (power is None and self._conditions is not None and not self._conditions.runs_before)
 

@@ -6,6 +6,7 @@ that exchange batches: `rest`, a kernel that stays on the GPU, and `encode and m
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import singledispatch
 from math import ceil
@@ -48,7 +49,7 @@ def _resident(demand: ResidentKernel, place: Place, conditions: Conditions) -> A
     busy_s = {name: float(phase.takes[name]) for name in RESOURCES}
     run_s = max(float(phase.run_s), *busy_s.values())
     bound = max(busy_s, key=busy_s.__getitem__)
-    return Alone((Phase(phase.latency_s, run_s, phase.takes, phase.spends),), bound, stays=True)
+    return Alone((Phase(phase.latency_s, run_s, phase.takes, phase.spends),), bound, sms=math.inf)
 
 
 @dataclass(frozen=True)

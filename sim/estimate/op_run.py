@@ -45,6 +45,8 @@ class OpRun:
     """Upper end of the 80 % interval of its time over the time, and the time over the lower end."""
     spread: float = UNCALIBRATED_POWER
     """Standard deviation of the logarithm of measured power about the model's, as of its machine."""
+    clock_over_boost: float = 1.0
+    """Mean clock of its board meanwhile over the boost clock; less than 1 where the power limit holds it."""
 
     @property
     def energy_j(self) -> float:
@@ -72,6 +74,13 @@ class OpRun:
         low_j, high_j = self.energy_j / self.energy_ratio, self.energy_j * self.energy_ratio
         energy = {"energy_j": self.energy_j, "energy_low_j": low_j, "energy_high_j": high_j}
         return {**told, "time_low_s": self.time_low_s, "time_high_s": self.time_high_s, **energy}
+
+
+def mean_clock(ops: Iterable[OpRun]) -> float:
+    """Mean clock over boost of operators, weighted with their times; 1 where they take none."""
+    pairs = [(op.clock_over_boost, op.time_s) for op in ops]
+    total_s = sum(time_s for _, time_s in pairs)
+    return sum(clock * time_s for clock, time_s in pairs) / total_s if total_s > 0.0 else 1.0
 
 
 def energy_ratio(time_ratio: float, spread: float) -> float:
@@ -134,6 +143,7 @@ def whole_to_json(time_s: float, energies_j: Mapping[str, float], ops: Sequence[
         "energy_high_j": high_j,
         "energies_j": dict(energies_j),
         "mean_power_w": energy_j / time_s if time_s > 0.0 else 0.0,
+        "clock_over_boost": mean_clock(ops),
     }
 
 

@@ -30,7 +30,7 @@ from simexplore.sim.estimate.cost import (
 from simexplore.sim.estimate.row_costs import row_costs
 from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.hardware.occupancy import no_room
-from simexplore.sim.hardware.power import board_of
+from simexplore.sim.hardware.power import board_of, with_operands
 from simexplore.sim.hardware.roofline import least_seconds
 from simexplore.sim.mapping import algorithms_of, candidates_of
 from simexplore.sim.mapping.choice import chosen
@@ -77,6 +77,11 @@ class Prediction:
     def high_s(self) -> FloatArray:
         """Upper end of that interval."""
         return self.time_s * self.interval_ratio
+
+    @property
+    def power_w(self) -> FloatArray:
+        """Mean power of the board over the time."""
+        return self.energy_j / self.time_s
 
     @property
     def bound(self) -> list[str]:
@@ -174,13 +179,14 @@ def as_timed(cost: Cost, gpu: Gpu, conditions: Conditions) -> Held:
 
 
 def as_run(gpu: Gpu, conditions: Conditions) -> Gpu:
-    """The machine at the clock that conditions keep it at.
+    """The machine at the clock that conditions keep it at, with the energies that its operands leave it.
 
     The base clock is the one that the vendor guarantees within the power limit, so that does not hold it back.
 
     Raises:
         SimexploreError: a base clock is asked for, and the machine's file has none.
     """
+    gpu = with_operands(gpu, conditions.activity)
     if not conditions.base_clocks:
         return gpu
     if gpu.clock.base_hz is None:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import system_of
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.demand import RESOURCES, FloatArray, KernelDemand, LinkDemand
-from simexplore.sim.estimate.alone import Alone, Phase, alone
+from simexplore.sim.demand import RESOURCES, CollectiveDemand, FloatArray, KernelDemand, LinkDemand
+from simexplore.sim.estimate.alone import Alone, Phase, alone, collective_phase
 from simexplore.sim.estimate.traits import BOUNDS, KernelTraits, bound_code, kernel_traits, no_traits
 from simexplore.sim.hardware.link import link_energies, link_seconds
 from simexplore.sim.hardware.power import COMPONENTS
@@ -95,6 +95,12 @@ def _of_message(demand: LinkDemand, gpu: Gpu, conditions: Conditions, with_trait
     bound, busy = np.full(len(time), BOUNDS.index("link")), np.zeros((len(RESOURCES), len(time)))
     energies = _table(spends, COMPONENTS, len(time))
     return RowCosts(time, kernel, energies, bound, busy, no_traits(time) if with_traits else None)
+
+
+@row_costs.register
+def _of_collective(demand: CollectiveDemand, gpu: Gpu, conditions: Conditions, with_traits: bool = False) -> RowCosts:
+    # As of a message: a machine may be a column.
+    return costs_of_phases(Alone((collective_phase(demand, gpu, conditions),), "link"), with_traits)
 
 
 @row_costs.register

@@ -36,6 +36,10 @@ FIXED = ("dram", "link")
 CLOCKED = tuple(name for name in COMPONENTS if name not in FIXED)
 LIMIT_WINDOWS = 10.0
 """Time constants over which the mean power stays within the limit whatever the budget was."""
+HALF = 0.5
+"""Of a search: between two ends, and what an end that stays counts."""
+MOST_OF_WINDOW = 0.5
+"""Share of what is beyond idle that a budget, drained over the window that the limit is meant over, may be."""
 LEAST_ROOM_W = 1.0
 """What a board may always draw beyond idle, so that no limit stops it."""
 LEAST_CLOCK = 1e-4
@@ -125,7 +129,8 @@ def board_of(gpu: Gpu, beside_w: float = 0.0) -> Board:
     room = np.maximum(power.tdp_w - idle, LEAST_ROOM_W)
     window_s = LIMIT_WINDOWS * np.maximum(power.time_constant_s, SHORTEST_S)
     # A budget too large for the window that the limit is meant over would leave nothing to hold.
-    headroom = room * np.minimum(power.burst_headroom, 0.5 * window_s / np.maximum(power.burst_s, SHORTEST_S))
+    most = MOST_OF_WINDOW * window_s / np.maximum(power.burst_s, SHORTEST_S)
+    headroom = room * np.minimum(power.burst_headroom, most)
     held = idle + room - headroom * power.burst_s / window_s
     share = power.clocked_share * power.idle_w / np.maximum(idle, LEAST_ROOM_W)
     return Board(idle, share, power.clock_exponent, held, headroom, power.burst_s)
@@ -142,6 +147,29 @@ def kernel_energies(demand: KernelDemand, gpu: Gpu) -> dict[str, FloatArray]:
         "l2": ctas * work.l2_bytes * energy.l2_j_per_byte,
         "dram": ctas * work.dram_bytes * energy.dram_j_per_byte,
     }
+
+
+def with_operands(gpu: Gpu, activity: float) -> Gpu:
+    """The machine with the energies that operands of some activity make of those of random ones, whose activity is 1.
+
+        E = E_random (1 - s (1 - activity))        s: energy.operand_share
+
+    Instructions, clocks and addresses switch whatever the data are. The part s that follows the data is known from
+    GEMMs whose operands alone were changed (Gregersen, Patel and Choukse, 2024, arXiv 2409.18324).
+    """
+    if activity == 1.0:
+        return gpu
+    energy = gpu.energy
+    factor = 1.0 - energy.operand_share * (1.0 - activity)
+
+    def less(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {dtype: factor * joules for dtype, joules in value.items()}
+        return factor * value
+
+    names = [name for name in type(energy).model_fields if name.endswith(("_per_op", "_per_byte"))]
+    changed = {name: less(getattr(energy, name)) for name in names if name != "link_j_per_byte"}
+    return gpu.model_copy(update={"energy": energy.model_copy(update=changed)})
 
 
 def _of_dtype(energies: Mapping[Any, float], dtype: str) -> float:
@@ -199,13 +227,21 @@ def _newton(draw: Draw, allowed_w: Any, board: Board, log_clock: FloatArray) -> 
         low, high = np.where(error > 0.0, low, log_clock), np.where(error > 0.0, log_clock, high)
         with np.errstate(divide="ignore"):
             aim = log_clock - error * power / slope
-        aim = np.where((aim > low) & (aim < high), aim, 0.5 * (low + high))
+        aim = np.where((aim > low) & (aim < high), aim, HALF * (low + high))
         found = (np.abs(error) < CLOSE) | (high - low < CLOSE)  # and stays, so that no row depends on the others
         log_clock = np.where(found, log_clock, aim)
         if np.all(found):
             break
     clocks: FloatArray = np.exp(log_clock)
     return clocks
+
+
+def added(terms: FloatArray) -> FloatArray:
+    """The sum along the first axis, one after another: numpy's own depends on how long the other axes are."""
+    total: FloatArray = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
 
 
 class Repeated(NamedTuple):
@@ -225,8 +261,8 @@ class Repeated(NamedTuple):
     def whole(self, clock: FloatArray, board: Board) -> tuple[FloatArray, FloatArray]:
         """Time and mean power of the whole at the clocks of its kernels, shape (rows,)."""
         each_s = self.counts * self.draw.seconds(clock)
-        joules = np.sum(self.counts * self.draw.dynamic_j(clock, board) + each_s * board.idle_at(clock), axis=0)
-        whole_s = np.maximum(np.sum(each_s, axis=0) + self.waits_s, SHORTEST_S)
+        joules = added(self.counts * self.draw.dynamic_j(clock, board) + each_s * board.idle_at(clock))
+        whole_s = np.maximum(added(each_s) + self.waits_s, SHORTEST_S)
         return whole_s, (joules + self.waits_s * board.idle_w) / whole_s
 
 
@@ -277,10 +313,11 @@ def _balanced_w(work: Repeated, board: Board, excess_w: Callable[[FloatArray], F
     for _ in range(ITERATIONS):
         span = above - below
         middle = low - below * (high - low) / np.where(span > 0.0, span, 1.0)
+        middle = np.clip(middle, low, high)  # where rounding has the mean at `held_w` a hair too high already
         found = beyond(middle)
         within = found <= 0.0
         # An end that stays counts half, so that the other end is moved too.
-        below, above = np.where(within, found, 0.5 * below), np.where(within, 0.5 * above, found)
+        below, above = np.where(within, found, HALF * below), np.where(within, HALF * above, found)
         low, high = np.where(within & ~done, middle, low), np.where(within | done, high, middle)
         done |= (np.abs(found) < CLOSE * middle) | (high - low < CLOSE * middle)
         if np.all(done):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from simexplore.archs.load import is_as_calibrated
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import Place, System, system_of
 from simexplore.errors import SimexploreError
@@ -71,6 +72,8 @@ def _missing(op: Operator, place: Place, conditions: Conditions, why: str) -> st
     if residual is None or not isinstance(gpu, Gpu):
         return ""
     if not residual.corrections:
+        if is_as_calibrated(gpu) and not why:
+            return ""  # energies alone were fitted
         return why or f"the values of {gpu.name} are not those that it was learned with"
     correction = correction_of(op, gpu, conditions)
     if correction is None:

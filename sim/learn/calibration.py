@@ -26,6 +26,7 @@ from simexplore.sim.demand import FloatArray
 from simexplore.sim.estimate.correction import NORMAL_80, by_thirds, corrected, feature_columns, group_of, size_names
 from simexplore.sim.estimate.operators import as_timed, at_boost
 from simexplore.sim.learn.correction import COVERAGE, TrainingRows, fit_correction
+from simexplore.sim.learn.energy import EnergyFit, fit_energy
 from simexplore.sim.learn.physics import fit_physics
 
 Progress = Callable[[int, int], None]
@@ -68,6 +69,8 @@ class Calibrated:
     fitted: Fingerprints
     refused: Mapping[str, int]
     """Rows that cannot be predicted, by the reason why."""
+    watts: EnergyFit | None = None
+    """What was fitted to watts; None where the table has none that tell energies."""
 
 
 def calibrate(
@@ -97,18 +100,28 @@ def calibrate(
     values: dict[str, str] = {}
     uncertainty: dict[str, float | None] = {}
     used: Positions = np.zeros(0, dtype=np.intp)
+    watts = fit_energy(base, measurements, rows, seed) if rows else None
+    if watts is not None:
+        values, uncertainty = _in_yaml(watts.values, base), dict(watts.uncertainty)
     if rows:
-        fit = fit_physics(base, measurements, rows, seed, lambda _family, done, total: steps.tell(0.5, done, total))
-        values = {path: field_of(path, base).write(_rounded(value)) for path, value in fit.values.items()}
-        uncertainty, used = dict(fit.uncertainty), fit.fitted_rows
+        # The clock that the power limit allows follows from the energies: watts come first.
+        now = load_arch(arch, values).physics_only()
+        fit = fit_physics(now, measurements, rows, seed, lambda _family, done, total: steps.tell(0.5, done, total))
+        if not len(fit.fitted_rows) and watts is None:
+            raise SimexploreError(
+                f"nothing to calibrate {base.name} on: no measured row of a family that has parameters, nor any whose "
+                "watts tell energies"
+            )
+        values |= _in_yaml(fit.values, base)
+        uncertainty, used = {**uncertainty, **fit.uncertainty}, fit.fitted_rows
     steps.next(0.5)
     gpu = load_arch(arch, values).physics_only()
     groups, refused = _groups(gpu, measurements)
-    if not groups:
+    if not groups and watts is None:
         raise SimexploreError(f"nothing to calibrate {gpu.name} on: none of the measured rows can be predicted")
     random = np.random.default_rng(seed)
     before = _fitted_before(base)
-    results, fitted = {}, [before]
+    results, fitted = {}, [before, *([] if watts is None else [watts.fitted])]
     pace = {name: _paces(group, used, gpu) for name, group in groups.items()}
     for name, group in groups.items():
         group = group.at(pace[name], gpu)
@@ -119,7 +132,12 @@ def calibrate(
         fitted.append(group.prints[training])
         steps.next(0.5 / len(groups))
     of_sources = {name: paces for name, paces in pace.items() if paces}
-    return Calibrated(gpu, values, uncertainty, results, of_sources, np.unique(np.concatenate(fitted)), refused)
+    return Calibrated(gpu, values, uncertainty, results, of_sources, np.unique(np.concatenate(fitted)), refused, watts)
+
+
+def _in_yaml(values: Mapping[str, float], gpu: Gpu) -> dict[str, str]:
+    """Values as an arch file has them, by dotted path."""
+    return {path: field_of(path, gpu).write(_rounded(value)) for path, value in values.items()}
 
 
 @dataclass
@@ -174,6 +192,8 @@ def _groups(gpu: Gpu, measurements: Measurements) -> tuple[dict[str, _Group], di
     columns, refused = operator_columns(measurements)
     parts: dict[str, list[_Group]] = {}
     for column in columns:
+        if column.conditions.own_rate:
+            continue
         try:
             part = _as_seen(gpu, column, measurements)
         except SimexploreError as error:

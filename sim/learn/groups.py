@@ -7,7 +7,7 @@ software driver, it is the driver's code: what it costs to load, to store, to sw
 from __future__ import annotations
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.learn.parameters import GROUPS, Group, Parameter
+from simexplore.sim.learn.parameters import CUSTOM, GROUPS, NVLINK, PCIE, Group, Parameter
 
 SOFTWARE = (
     Group(
@@ -29,4 +29,6 @@ SOFTWARE = (
 
 def groups_of(gpu: Gpu) -> tuple[Group, ...]:
     """The groups of a machine, in the order of fitting."""
-    return GROUPS if gpu.sm.tensor_ops_per_clk else SOFTWARE
+    if not gpu.sm.tensor_ops_per_clk:
+        return SOFTWARE
+    return (*GROUPS, PCIE) if gpu.links.nvlink is None else (*GROUPS, NVLINK, CUSTOM)

@@ -13,9 +13,10 @@ from simexplore.archs.merge import dotted
 from simexplore.archs.schema.residual import to_bytes
 from simexplore.errors import SimexploreError
 from simexplore.sim.learn.calibration import Calibrated, sigma_by_name
+from simexplore.sim.learn.energy import EnergyFit
 
-OF_THE_BOARD = ("dram.", "launch.", "clock.")
-"""Beginnings of values that a board's memory, host and cooling set, not its generation."""
+OF_THE_BOARD = ("dram.", "launch.", "clock.", "power.idle")
+"""Beginnings of values that a board's memory, host, cooling and regulators set, not its generation."""
 OVER_STREAMS = ".dram_rate"
 """End of values that are over what streams reach of DRAM."""
 
@@ -134,6 +135,7 @@ def _calibration(residual_name: str, calibrated: Calibrated, provenance: Provena
         "pace": {
             name: {source: f"{pace:.4g}" for source, pace in paces.items()} for name, paces in calibrated.pace.items()
         },
+        "watts": _watts(calibrated.watts),
         "machine": _text(calibrated.gpu.digest()),
         "residual": _text(residual_name),
     }
@@ -146,13 +148,29 @@ def _calibration(residual_name: str, calibrated: Calibrated, provenance: Provena
     return written
 
 
+def _watts(fit: EnergyFit | None) -> str | None:
+    """Errors of watts on rows that were not fitted; nothing where none were."""
+    if fit is None or not fit.held_out:
+        return None
+    figures = {"fitted": fit.rows, "rows": fit.held_out, "mape": fit.mape, "sigma_log": fit.spread}
+    return "{" + ", ".join(f"{key}: {_figure(value)}" for key, value in figures.items()) + "}"
+
+
 def _sources(calibrated: Calibrated, provenance: Provenance) -> Nested:
-    what = f"{', '.join(provenance.data)}, at most {provenance.rows} rows a family"
-    origin = f"calibrated: {what}, seed {provenance.seed}, {provenance.date}"
-    sources: Nested = {"calibration": _text(origin)}
+    def origin(data: tuple[str, ...], what: str) -> str:
+        return f"calibrated: {', '.join(data)}, {what}, seed {provenance.seed}, {provenance.date}"
+
+    watts = calibrated.watts
+    times = origin(provenance.data, f"at most {provenance.rows} rows a family")
+    sources: Nested = {"calibration": _text(times)}
     for key in calibrated.values:
         error = calibrated.uncertainty.get(key)
-        sources[key] = _text(f"{origin}; ± {100.0 * error:.2g} %" if error is not None else origin)
+        text = times
+        if watts is not None and key in watts.values:
+            measured = watts.by_width.get(key)
+            text = origin(watts.sources, f"watts of {watts.rows} rows")
+            text += f", {measured} by the width of operands" if measured else ""
+        sources[key] = _text(f"{text}; ± {100.0 * error:.2g} %" if error is not None else text)
     return sources
 
 

@@ -203,5 +203,51 @@ CONV = Group(
     ),
 )
 
+_COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "alltoall")
+
+NVLINK = Group(
+    ops=_COLLECTIVES,
+    parameters=(
+        Parameter("library.collectives.nvlink.start", 0.2, 5.0, starting=True),
+        Parameter("library.collectives.nvlink.step", 0.3, 5.0),
+        Parameter("library.collectives.nvlink.simple_start", 0.2, 20.0),
+        Parameter("library.collectives.nvlink.simple_step", 0.2, 5.0),
+        Parameter("library.collectives.nvlink.efficiency", 0.5, 1.25, most=1.0),
+        Parameter("library.collectives.nvlink.channel_bandwidth", 0.3, 4.0),
+    ),
+)
+
+PCIE = Group(
+    ops=_COLLECTIVES,
+    parameters=(
+        Parameter("library.collectives.pcie.start", 0.2, 5.0, starting=True),
+        Parameter("library.collectives.pcie.step", 0.3, 5.0),
+        Parameter("library.collectives.pcie.simple_step", 0.2, 5.0),
+        Parameter("library.collectives.pcie.efficiency", 0.3, 1.3, most=1.0),
+        Parameter("library.collectives.pcie.ll_share", 0.5, 2.0, most=1.0),
+        Parameter("library.collectives.pcie.doubling_share", 0.1, 1.0, most=1.0),
+    ),
+)
+"""How far apart GPUs are on PCIe is the host's: switches, sockets, and whether they reach each other's memory."""
+
+
+def _custom(engine: str) -> tuple[Parameter, ...]:
+    path = f"library.collectives.nvlink.custom.{engine}"
+    return (
+        Parameter(f"{path}.start", 0.1, 5.0, starting=True),
+        Parameter(f"{path}.doubling", 0.1, 5.0),
+        Parameter(f"{path}.exchange", 0.1, 5.0),
+        Parameter(f"{path}.efficiency", 0.25, 1.6, most=1.0),
+        Parameter(f"{path}.two_pass_efficiency", 0.25, 1.6, most=1.0),
+    )
+
+
+CUSTOM = Group(
+    ops=("custom_all_reduce",),
+    share=0.5,
+    parameters=(*_custom("trtllm"), *_custom("vllm"), *_custom("sglang")),
+)
+"""Engines' own all-reduces: what one engine's rows don't see of another's stays."""
+
 GROUPS = (STREAMS, GEMM, ELEMENTWISE, NARROW_GEMM, *SCALED_GEMMS, PREFILL, ENCODER, DECODE, NARROW_DECODE, CONV)
 """In the order of fitting."""

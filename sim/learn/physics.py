@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +62,8 @@ def fit_physics(
 ) -> PhysicsFit:
     """Fit each operator family's parameters to at most `rows` rows of it, spread over its sizes.
 
-    Families are fitted in the order of `groups_of`; what an earlier one fixed, later ones take as given.
-    Raises SimexploreError where no row can be predicted or no family has parameters.
+    Families are fitted in the order of `groups_of`; what an earlier one fixed, later ones take as given. None are
+    where no row can be predicted or no family has parameters.
     """
     columns, _ = operator_columns(measurements)
     values: dict[str, float] = {}
@@ -70,7 +71,7 @@ def fit_physics(
     used: list[npt.NDArray[np.intp]] = []
     families: list[str] = []
     for group in groups_of(gpu):
-        mine = [column for column in columns if _belongs(column, group) and _can_predict(column, gpu)]
+        mine = [column for column in columns if _belongs(column, group) and can_predict(column, gpu)]
         if not mine:
             continue
         sample = _sample(mine, round(rows * group.share), np.random.default_rng(seed))
@@ -86,9 +87,8 @@ def fit_physics(
         values.update(fit.values(found, errors))
         used += [column.rows for column in sample]
         families += sorted({column.record.op for column in mine} - set(families))
-    if not families:
-        raise SimexploreError(f"nothing to calibrate {gpu.name} on: no measured row of a family that has parameters")
-    return PhysicsFit(gpu, values, uncertainty, np.unique(np.concatenate(used)), tuple(families))
+    rows_used = np.unique(np.concatenate([np.zeros(0, dtype=np.intp), *used]))
+    return PhysicsFit(gpu, values, uncertainty, rows_used, tuple(families))
 
 
 def _belongs(column: OperatorColumn, group: Group) -> bool:
@@ -100,7 +100,8 @@ def _belongs(column: OperatorColumn, group: Group) -> bool:
     return group.narrow is None or narrow == group.narrow
 
 
-def _can_predict(column: OperatorColumn, gpu: Gpu) -> bool:
+def can_predict(column: OperatorColumn, gpu: Gpu) -> bool:
+    """Whether the machine runs the operator of a column."""
     try:
         physics(column.part(0, 1).record, gpu, conditions_in(column.part(0, 1), gpu))
     except SimexploreError:
@@ -167,12 +168,7 @@ class _Fit:
     def _descend(
         self, free: npt.NDArray[np.bool_], progress: Progress | None, family: str, start: Floats | None = None
     ) -> tuple[Floats, Floats]:
-        try:
-            from scipy.optimize import least_squares
-        except ImportError:
-            raise SimexploreError(
-                "calibrate fits physics with scipy: pip install 'simexplore[calibrate]', or give --rows 0"
-            ) from None
+        least_squares = require_scipy()
         inside = (np.maximum(self._lower + 1e-3, -2.0), np.minimum(self._upper - 1e-3, 2.0))
         x = np.clip(np.zeros(len(self._base)) if start is None else start, *inside)
         stages = STEPS if start is None else STEPS[1:]
@@ -211,6 +207,18 @@ class _Fit:
         curvature = jacobian.T @ jacobian / spread**2
         curvature[np.diag_indices(len(x))] += len(self._measured) / 100.0 * (PULL / LOSS_SCALE) ** 2
         return np.sqrt(np.diag(np.linalg.pinv(curvature)))
+
+
+def require_scipy() -> Callable[..., Any]:
+    """scipy's least squares. Raises SimexploreError where scipy is not installed."""
+    try:
+        from scipy.optimize import least_squares
+    except ImportError:
+        raise SimexploreError(
+            "calibrate fits physics with scipy: pip install 'simexplore[calibrate]', or give --rows 0"
+        ) from None
+    found: Callable[..., Any] = least_squares
+    return found
 
 
 def _with(base: Floats, free: npt.NDArray[np.bool_], part: Floats) -> Floats:

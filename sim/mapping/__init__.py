@@ -12,7 +12,7 @@ from simexplore.sim.demand import ANY_ROW, Algorithm, Demand
 from simexplore.sim.mapping.attention.decode import decode_algorithms
 from simexplore.sim.mapping.attention.prefill import encoder_demands, prefill_demands
 from simexplore.sim.mapping.attention.sparse import sparse_attention_demands
-from simexplore.sim.mapping.collective import collective_demand
+from simexplore.sim.mapping.collective import collective_algorithms
 from simexplore.sim.mapping.conv.algorithms import conv_algorithms
 from simexplore.sim.mapping.host import called
 from simexplore.sim.mapping.matmul.gemm import gemm_candidates, gemm_demands
@@ -48,7 +48,6 @@ MAPPINGS: dict[type, Mapping] = {
     ops.LayerNorm: rowwise_demand,
     ops.RmsNorm: rowwise_demand,
     ops.Embedding: embedding_demand,
-    ops.Collective: collective_demand,
     ops.GridEncoding: grid_encoding_demands,
     ops.FusedMlp: fused_mlp_demands,
     ops.RayKernel: ray_kernel_demands,
@@ -56,8 +55,9 @@ MAPPINGS: dict[type, Mapping] = {
 }
 """By class; a subclass is mapped as its nearest ancestor here."""
 
-ALGORITHMS: dict[type[ops.Operator], Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] = {
+ALGORITHMS: dict[type, Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] = {
     ops.AttentionDecode: decode_algorithms,
+    ops.Collective: collective_algorithms,
     ops.Conv2d: conv_algorithms,
     ops.Gemm: gemm_algorithms,
     ops.Bmm: bmm_algorithms,
@@ -83,10 +83,8 @@ def algorithms_of(op: ops.Operator, gpu: Gpu, conditions: Conditions) -> tuple[A
 
     Raises SimexploreError as `demands_of` does.
     """
-    if type(op) in ALGORITHMS:
-        ways = ALGORITHMS[type(op)](op, gpu, conditions)
-    else:
-        ways = (Algorithm(demands_of(op, gpu, conditions), ANY_ROW),)
+    found = next((ALGORITHMS[ancestor] for ancestor in type(op).__mro__ if ancestor in ALGORITHMS), None)
+    ways = (Algorithm(demands_of(op, gpu, conditions), ANY_ROW),) if found is None else found(op, gpu, conditions)
     return tuple(called(way, op, gpu, conditions) for way in ways)
 
 

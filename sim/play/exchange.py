@@ -13,11 +13,12 @@ from typing import Any
 
 from simexplore.sim.estimate.alone import Phase
 from simexplore.sim.estimate.exchange import LONGEST_PLAYED, batch_share, period_of, phase_share, steady_marks
+from simexplore.sim.play.devices.clocks import Clocked
 from simexplore.sim.play.devices.phases import clocked
 from simexplore.sim.play.devices.stage import Stage
 from simexplore.sim.play.devices.steps import PhasedStep, Step
 from simexplore.sim.play.engine import Alarm, Clock, Event, seconds, to_fs
-from simexplore.sim.play.flows import Clocked, Flow, FlowNetwork, Stretch
+from simexplore.sim.play.flows import Flow, FlowNetwork, Stretch
 from simexplore.sim.play.probes import Activity, Probes
 from simexplore.workloads.graph import Exchange
 
@@ -73,7 +74,7 @@ class Exchanged:
             raise ValueError(f"{activity.node}: a node of an exchange has one phase, found {step.kernel}")
         side = self._sides[activity.node] = Side(activity, step.phases[0], self.exchange.full_batches, step.board)
         yield self._clock.sleep(float(step.phases[0].latency_s))
-        with stage.held(step.stays):
+        with stage.held(step.sms):
             if activity.node == self.exchange.asks:
                 self.begun_fs = self._clock.now_fs
                 yield from self._ask(side)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -14,6 +14,7 @@ from simexplore.archs.schema.system import Place, System
 from simexplore.sim.conditions import Conditions, Launch, PowerState
 from simexplore.sim.estimate.graphs import PricedGraph
 from simexplore.sim.estimate.op_run import OpRun, with_idle
+from simexplore.sim.hardware.duty import Period
 from simexplore.sim.hardware.idle import idle_w
 from simexplore.sim.hardware.power import FIXED, split_energy
 from simexplore.sim.play.devices.board import RunningBoard
@@ -25,7 +26,7 @@ from simexplore.sim.play.flows import FlowNetwork
 from simexplore.sim.play.memory import Memory
 from simexplore.sim.play.meters import LoadMeter, MemoryMeter
 from simexplore.sim.play.plan import Plan, Planner
-from simexplore.sim.play.probes import Activity, Probe, Probes
+from simexplore.sim.play.probes import Activity, BoardState, Probe, Probes
 from simexplore.sim.play.result import Run
 from simexplore.workloads.graph import Graph, Node
 
@@ -39,7 +40,8 @@ def execute(
     launch: Launch = "graph",
     probes: Sequence[Probe] = (),
     allow_overflow: bool = False,
-    power: PowerState | None = None,
+    power: PowerState | Period | None = None,
+    runs: int = 1,
 ) -> Run:
     """Play a graph on a machine, after the passes that the machine's devices ask for.
 
@@ -54,21 +56,23 @@ def execute(
         launch: how kernels are launched, where `conditions` is not given.
         probes: what watches the run besides the result's own meters.
         allow_overflow: let the run hold more than the first GPU's memory.
-        power: what of the boards' energy budgets is there at the start. By default, what `conditions` tell; without
-            these either, what the same work leaves there that has been done for long.
+        power: what of the boards' energy budgets is there at the start; a period: what work leaves there that is done
+            once in it. By default, what `conditions` tell; without these either, what the same work leaves there that
+            has been done for long.
+        runs: how often the graph is played, one run after the other; the result is of all.
 
     Raises:
         SimexploreError: the machine has no such place as a node asks for, a place cannot run an operator, or the graph
             does not fit into the first GPU's memory.
     """
-    return _Playback(PricedGraph.on(graph, machine, conditions, launch), power, probes, allow_overflow).run()
+    return _Playback(PricedGraph.on(graph, machine, conditions, launch, runs), power, probes, allow_overflow).run()
 
 
 class _Playback:
     """The state of one run."""
 
     def __init__(
-        self, work: PricedGraph, power: PowerState | None, probes: Sequence[Probe], allow_overflow: bool
+        self, work: PricedGraph, power: PowerState | Period | None, probes: Sequence[Probe], allow_overflow: bool
     ) -> None:
         self._graph = graph = work.graph
         self._loads, self._peak = LoadMeter(), MemoryMeter()
@@ -76,16 +80,19 @@ class _Playback:
         self._clock = Clock()
         self._places, self._first = work.places, work.system.first_gpu
         gpu = self._places[self._first].gpu
+        self._memory = Memory(graph, gpu.name, inf if allow_overflow else gpu.dram.capacity_bytes)
         self._boards = _boards(work, power, self._clock)
+        self._board_at = {board.name: board for board in self._boards}
+        self._beside = _unregulated(self._places)
         self._network = FlowNetwork(
-            self._clock, _capacities(self._places), self._on_rates, self._probes.watch_waves, self._boards
-        )
+            self._clock, _capacities(self._places), self._on_rates, self._probes.watch_waves, self._boards,
+            self._on_boards,
+        )  # fmt: skip
         for board in self._boards:
             board.on_look(self._network.settle_soon)
         self._stages = {
             name: stage_of(place, self._clock, self._network, self._probes) for name, place in self._places.items()
         }
-        self._memory = Memory(graph, gpu.name, inf if allow_overflow else gpu.dram.capacity_bytes)
         self._exchanges: dict[str, Exchanged] = {}
         for exchange in graph.exchanges:
             state = Exchanged(self._clock, self._network, self._probes, exchange)
@@ -107,8 +114,7 @@ class _Playback:
         with np.errstate(over="ignore", invalid="ignore"):  # kernels that take next to no time on a resource
             self._clock.run()
         place_in_graph = {node.name: place for place, node in enumerate(self._graph.nodes)}
-        on_boards = {board.name for board in self._boards}
-        beside_w = sum(idle_w(place.arch) for place in self._places.values() if place.home not in on_boards)
+        beside_w = sum(device.power_w for device in self._beside.values())
         idle_j = self._loads.idle_energy_j(self._end_fs) + seconds(self._end_fs) * beside_w
         return Run(
             time_s=seconds(self._end_fs),
@@ -142,22 +148,46 @@ class _Playback:
     def _play_alone(self, node: Node, stream: int, plan: Plan, stage: Stage) -> Generator[Event, Any, OpRun]:
         """A node whose kernels run one after the other; its time is what it took here."""
         start_fs = self._clock.now_fs
+        clock = self._clock_from(node)
         spent: dict[str, float] = defaultdict(float)
         for step in plan.steps:
             energy_j = yield from step.play(stage, _activity(node, stream, plan, step))
             _add(spent, step, energy_j)
-        return _op_run(node, plan, start_fs, seconds(self._clock.now_fs - start_fs), spent)
+        return _op_run(node, plan, start_fs, seconds(self._clock.now_fs - start_fs), spent, clock())
 
     def _play_exchanged(self, node: Node, stream: int, plan: Plan, stage: Stage) -> Generator[Event, Any, OpRun]:
         """A node that works batch by batch while another does; its time is that of its own work alone."""
         exchanged, (step,) = self._exchanges[node.name], plan.steps
+        clock = self._clock_from(node)
         side = yield from exchanged.play(step, stage, _activity(node, stream, plan, step))
         spent: dict[str, float] = defaultdict(float)
         _add(spent, step, side.energy_j)
-        return _op_run(node, plan, exchanged.begun_fs, side.alone_s, spent)
+        return _op_run(node, plan, exchanged.begun_fs, side.alone_s, spent, clock())
+
+    def _clock_from(self, node: Node) -> Callable[[], float]:
+        """Tells the mean clock over boost of a node's board from now until it is asked."""
+        board = self._board_at.get(self._places[node.place or self._first].home)
+        if board is None:
+            return lambda: 1.0
+        begun_fs = self._clock.now_fs
+        before_fs = board.ticked_fs(begun_fs)
+
+        def mean() -> float:
+            taken_fs = self._clock.now_fs - begun_fs
+            return (board.ticked_fs(self._clock.now_fs) - before_fs) / taken_fs if taken_fs else 1.0
+
+        return mean
 
     def _on_rates(self, loads: Mapping[str, float]) -> None:
         self._probes.on_rates(self._clock.now_fs, loads)
+
+    def _on_boards(self, drawn: Mapping[str, tuple[float, float]]) -> None:
+        places = {name: self._places[name] for name in drawn}
+        boards = {
+            places[name].prefix: BoardState(power_w, places[name].gpu.clock.boost_hz * clock)
+            for name, (power_w, clock) in drawn.items()
+        }
+        self._probes.on_boards(self._clock.now_fs, {**boards, **self._beside})
 
 
 def _activity(node: Node, stream: int, plan: Plan, step: Step) -> Activity:
@@ -174,24 +204,42 @@ def _add(spent: dict[str, float], step: Step, energy_j: float) -> None:
             spent[name] += joules if name in FIXED else joules * left
 
 
-def _op_run(node: Node, plan: Plan, start_fs: int, time_s: float, spent: Mapping[str, float]) -> OpRun:
+def _op_run(
+    node: Node, plan: Plan, start_fs: int, time_s: float, spent: Mapping[str, float], clock_over_boost: float
+) -> OpRun:
     return OpRun(
         node.name, plan.text, seconds(start_fs), time_s, plan.bound, dict(spent),
-        plan.kernel, plan.interval_ratio, plan.spread,
+        plan.kernel, plan.interval_ratio, plan.spread, clock_over_boost,
     )  # fmt: skip
 
 
-def _boards(work: PricedGraph, power: PowerState | None, clock: Clock) -> list[RunningBoard]:
+def _boards(work: PricedGraph, power: PowerState | Period | None, clock: Clock) -> list[RunningBoard]:
     """The boards of a run, each budget as the work before has left it."""
+    charges = _charges(work, power)
+    without = {"headroom_w": 0.0} if power == "sustained" else {}
+    return [RunningBoard(name, board._replace(**without), charges[name], clock) for name, board in work.boards.items()]
+
+
+def _charges(work: PricedGraph, power: PowerState | Period | None) -> dict[str, float]:
+    """What is in the boards' energy budgets at the start, in shares of a full one."""
+    if work.begins_full(power):
+        return dict.fromkeys(work.boards, 1.0)
     allowed = work.allowed_w(power)
     charges = {
         name: (allowed[name] - board.held_w) / board.headroom_w if board.headroom_w > 0.0 else 0.0
         for name, board in work.boards.items()
     }
-    if work.begins_full(power):
-        charges = dict.fromkeys(charges, 1.0)
-    without = {"headroom_w": 0.0} if power == "sustained" else {}
-    return [RunningBoard(name, board._replace(**without), charges[name], clock) for name, board in work.boards.items()]
+    if not isinstance(power, Period):
+        return charges
+    # Waits within the work keep the charge up too, and a long run begins with more than it has in the mean.
+    return {name: max(charge, charges[name]) for name, charge in work.charges_every(power).items()}
+
+
+def _unregulated(places: Mapping[str, Place]) -> dict[str, BoardState]:
+    """Devices of no GPU's board that draw power with nothing to do, by what the names of their resources begin with."""
+    homes = {name for name, place in places.items() if isinstance(place.arch, Gpu)}
+    others = [place for place in places.values() if place.home not in homes]
+    return {place.prefix: BoardState(idle_w(place.arch)) for place in others if idle_w(place.arch)}
 
 
 def _capacities(places: Mapping[str, Place]) -> dict[str, float]:

@@ -13,99 +13,12 @@ from dataclasses import dataclass
 from math import exp, inf, log
 from typing import Protocol
 
+from simexplore.sim.play.devices.clocks import CLOSE, ON_CLOCK, BoardClock, Clocked, clock_of
+from simexplore.sim.play.devices.shares import Amounts, max_min_rates
 from simexplore.sim.play.engine import FS_PER_S, LAST, Alarm, Clock, duration_fs
 
 POWER, IDLE = "power", "idle"
 """Names under which probes are told the dynamic power of all flows, and what devices draw beside it [W]."""
-CLOSE = 1e-9
-"""Relative error of the power at which a clock is found."""
-LOWEST = log(1e-4)
-"""Logarithm of the clock over boost below which a limit that still does not hold is given up."""
-MOST_TRIES = 60
-FIRST_TRY = -0.1
-"""Logarithm of the clock over boost that is tried first; it is doubled until the power is low enough."""
-
-Amounts = Sequence[tuple[int, float]]
-"""What one unit of work demands: (index of the resource, amount) pairs."""
-
-
-def max_min_rates(caps: Sequence[float], demands: Sequence[Amounts], capacities: Sequence[float]) -> list[float]:
-    """Rates of flows that share resources max-min fairly, by progressive filling [work/s].
-
-    The fairness notion is max-min on each flow's rate as a fraction of its own cap: all fractions rise together; when
-    a resource is full the flows that cross it stay where they are and the others rise on. So no flow's fraction can
-    be raised without lowering that of a flow which has no larger one, and every flow either runs at its cap or
-    crosses a full resource on which no flow has a larger fraction (D. Bertsekas, R. Gallager, Data Networks, 2nd
-    edition, 6.5.2).
-
-    Args:
-        caps: the most each flow can do alone [work/s], above zero.
-        demands: what one unit of each flow's work takes of the resources.
-        capacities: what each resource gives [amount/s], above zero.
-    """
-    rates = list(caps)
-    free = list(capacities)
-    rising = list(range(len(rates)))
-    fraction = 0.0
-    while True:
-        draws = [0.0] * len(free)
-        for flow in rising:
-            for resource, amount in demands[flow]:
-                draws[resource] += amount * caps[flow]
-        limits = [room / draw if draw > 0.0 else inf for room, draw in zip(free, draws, strict=True)]
-        limit = min(limits, default=inf)  # how far all rates can rise, over the caps, until a resource is full
-        if limit >= 1.0:
-            return rates
-        fraction = max(fraction, limit)  # rounding must not make later flows slower than those that stopped
-        full = {resource for resource, other in enumerate(limits) if other <= limit}
-        still_rising = []
-        for flow in rising:
-            if any(resource in full and amount > 0.0 for resource, amount in demands[flow]):
-                rates[flow] = fraction * caps[flow]
-                for resource, amount in demands[flow]:
-                    free[resource] -= amount * rates[flow]
-            else:
-                still_rising.append(flow)
-        rising = still_rising
-
-
-@dataclass(frozen=True, slots=True)
-class Clocked:
-    """How a flow follows its board's clock, as a `power.Draw` does, and its dynamic energy a unit of work."""
-
-    board: str
-    """Name of the board that its power is of."""
-    on_clock_s: float
-    own_clock_s: float
-    exponent: float
-    """Of a flow of any size: only how long it takes at a clock, over how long at boost, follows from these."""
-    clocked_j: float = 0.0
-    fixed_j: float = 0.0
-    """Per unit of work at boost [J]."""
-
-    def slower(self, clock: float) -> float:
-        """Time at a clock over that at boost."""
-        if clock == 1.0:
-            return 1.0
-        longest = max(self.on_clock_s / clock, self.own_clock_s)
-        if longest <= 0.0:
-            return 1.0
-        return self._seconds(clock, longest) / self._seconds(1.0, longest)
-
-    def _seconds(self, clock: float, unit_s: float) -> float:
-        r = self.exponent
-        total: float = (self.on_clock_s / clock / unit_s) ** r + (self.own_clock_s / unit_s) ** r
-        return float(total ** (1.0 / r))
-
-    def joules(self, clock: float, exponent: float) -> float:
-        """Dynamic energy a unit of work at a clock over boost; `exponent` is `power.clock_exponent` [J]."""
-        if clock == 1.0:
-            return self.clocked_j + self.fixed_j
-        return float(self.clocked_j * clock ** (exponent - 1.0)) + self.fixed_j
-
-
-ON_CLOCK = frozenset(("tensor", "fma", "special", "shared", "l2", "ngpc", "ngpc_banks", "ngpc_mlp"))
-"""Shared resources that the board's clock drives: at a lower clock the same work takes more of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,23 +212,6 @@ class FlowOwner(Protocol):
         """All its work is done and it has left the network."""
 
 
-class BoardClock(Protocol):
-    """A board as its flows see it: what it draws with nothing to do, and what it may draw."""
-
-    name: str
-    exponent: float
-    """`power.clock_exponent`."""
-
-    def idle_w(self, clock: float) -> float:
-        """Power beside the dynamic one at a clock over boost [W]."""
-
-    def allowed_w(self, asked_w: float, left_s: Callable[[], float], now_fs: int) -> float:
-        """Power that it may draw from now on, of work that asks for `asked_w` and lasts `left_s` at boost [W]."""
-
-    def keep(self, power_w: float, clock: float, now_fs: int) -> None:
-        """From now on it draws this, at this clock."""
-
-
 class FlowNetwork:
     """Resources by name with what they give [amount/s], and the flows that share them."""
 
@@ -326,6 +222,7 @@ class FlowNetwork:
         on_rates: Callable[[Mapping[str, float]], None] | None = None,
         observe_waves: bool = False,
         boards: Sequence[BoardClock] = (),
+        on_boards: Callable[[Mapping[str, tuple[float, float]]], None] | None = None,
     ) -> None:
         """An idle network.
 
@@ -335,6 +232,7 @@ class FlowNetwork:
             on_rates: told the load of each resource [amount/s] whenever it may have changed.
             observe_waves: whether owners are told of every wave.
             boards: the boards whose clocks the flows follow.
+            on_boards: told the power of each board [W] and its clock over boost whenever they may have changed.
         """
         self.clock = clock
         self.capacities = dict(capacities)
@@ -345,6 +243,7 @@ class FlowNetwork:
         self._exponents = {board.name: board.exponent for board in boards}
         self._flows: list[Flow] = []
         self._on_rates = on_rates
+        self._on_boards = on_boards
         self._observe_waves = observe_waves
         self._boards = boards
         self._settling = clock.alarm(self._settle, LAST)
@@ -404,8 +303,9 @@ class FlowNetwork:
             if held < 1.0:
                 clocks[board.name] = held
                 rates = self._rates(clocks)
+        drawn = {board.name: (self._draws(board, clocks, rates), clocks[board.name]) for board in self._boards}
         for board in self._boards:
-            board.keep(self._draws(board, clocks, rates), clocks[board.name], now_fs)
+            board.keep(*drawn[board.name], now_fs)
         for flow, rate in zip(self._flows, rates, strict=True):
             if flow.power is not None:
                 name = flow.power.board
@@ -414,6 +314,8 @@ class FlowNetwork:
                 flow.go(rate, now_fs)
         if self._on_rates is not None:
             self._on_rates(self._loads(clocks))
+        if self._on_boards is not None:
+            self._on_boards(drawn)
 
     def _held_clock(self, board: BoardClock, clocks: Mapping[str, float], rates: Sequence[float], now_fs: int) -> float:
         """The clock over boost at which a board stays within the power that it may draw now."""
@@ -464,26 +366,3 @@ class FlowNetwork:
                 slower = flow.clock if name.rpartition(".")[2] in ON_CLOCK else 1.0
                 loads[name] += amount / slower * flow.rate
         return loads
-
-
-def clock_of(beyond: Callable[[float], float]) -> float:
-    """The highest clock over boost at which `beyond`, of its logarithm and rising with it, is not above zero."""
-    high, above = 0.0, beyond(0.0)
-    if above <= CLOSE:
-        return 1.0
-    low = FIRST_TRY
-    while (below := beyond(low)) > 0.0:
-        if low <= LOWEST:
-            return exp(low)
-        high, above, low = low, below, 2.0 * low
-    for _ in range(MOST_TRIES):
-        middle = low - below * (high - low) / (above - below)
-        found = beyond(middle)
-        if abs(found) < CLOSE:
-            return exp(middle)
-        # An end that stays counts half, so that the other end is moved too (false position, Illinois).
-        if found <= 0.0:
-            low, below, above = middle, found, 0.5 * above
-        else:
-            high, above, below = middle, found, 0.5 * below
-    return exp(low)

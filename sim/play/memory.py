@@ -39,7 +39,7 @@ class Memory:
         self._made = {node.name: node.output_bytes for node in graph.nodes}
         self._readers = dict.fromkeys(self._made, 0)
         for node in graph.nodes:
-            for name in node.after:
+            for name in node.reads:
                 self._readers[name] += 1
         self._check(None)
 
@@ -58,7 +58,7 @@ class Memory:
         Raises:
             SimexploreError: it does not fit.
         """
-        made = sum(self._made[name] for name in node.after)
+        made = sum(self._made[name] for name in node.reads)
         self._operands[node.name] = max(sum(operand_bytes(node.op).values()) - made, 0.0)
         self._results[node.name] = node.output_bytes
         self._check(node)
@@ -66,9 +66,9 @@ class Memory:
     def end(self, node: Node) -> None:
         """Let go of what the node alone read, and of results that nobody will read any more."""
         self._operands.pop(node.name, None)
-        for name in node.after:
+        for name in node.reads:
             self._readers[name] -= 1
-        for name in (node.name, *node.after):
+        for name in (node.name, *node.reads):
             if self._readers[name] == 0:
                 self._results.pop(name, None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +19,15 @@ class Activity:
     """What runs: `gemm`, `split_kv`, `all_reduce`."""
     details: Mapping[str, object] = field(default_factory=dict)
     """For people: the operator, its tile, what bounds it."""
+
+
+class BoardState(NamedTuple):
+    """What a board draws and how fast its SMs are clocked."""
+
+    power_w: float
+    """All that it draws, idle included [W]."""
+    clock_hz: float | None = None
+    """Clock of its SMs [Hz]; None: of a device whose clock nothing follows."""
 
 
 class Probe:
@@ -38,6 +48,9 @@ class Probe:
     def on_rates(self, now_fs: int, loads: Mapping[str, float]) -> None:
         """Shared resources are now in use by these shares (0..1); `power` is the dynamic power [W]."""
 
+    def on_boards(self, now_fs: int, boards: Mapping[str, BoardState]) -> None:
+        """Boards now draw this at this clock; by what the names of their resources begin with, '' of the first GPU."""
+
     def on_memory(self, now_fs: int, held_bytes: float) -> None:
         """The run now holds so much device memory [B]."""
 
@@ -51,6 +64,7 @@ class Probes(Probe):
         self._wave = [p.on_wave for p in probes if type(p).on_wave is not Probe.on_wave]
         self._sms = [p.on_sms for p in probes if type(p).on_sms is not Probe.on_sms]
         self._rates = [p.on_rates for p in probes if type(p).on_rates is not Probe.on_rates]
+        self._boards = [p.on_boards for p in probes if type(p).on_boards is not Probe.on_boards]
         self._memory = [p.on_memory for p in probes if type(p).on_memory is not Probe.on_memory]
 
     @property
@@ -77,6 +91,10 @@ class Probes(Probe):
     def on_rates(self, now_fs: int, loads: Mapping[str, float]) -> None:
         for hook in self._rates:
             hook(now_fs, loads)
+
+    def on_boards(self, now_fs: int, boards: Mapping[str, BoardState]) -> None:
+        for hook in self._boards:
+            hook(now_fs, boards)
 
     def on_memory(self, now_fs: int, held_bytes: float) -> None:
         for hook in self._memory:

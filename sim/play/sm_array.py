@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from simexplore.sim.play.devices.clocks import Clocked
 from simexplore.sim.play.engine import Clock, Event, to_fs
-from simexplore.sim.play.flows import Clocked, Flow, FlowNetwork, Stretch
+from simexplore.sim.play.flows import Flow, FlowNetwork, Stretch
 from simexplore.sim.play.probes import Activity, Probes
 
 
@@ -91,9 +92,11 @@ class SmArray:
         self._dispatch()
         return kernel.done
 
-    def hold(self) -> int:
-        """Take all slots that are free, for a kernel that stays; how much that is, for `release`."""
-        parts, self._free = self._free, 0
+    def hold(self, sms: float = math.inf) -> int:
+        """Take at most `sms` SMs of what is free, for a kernel that stays; how much that is, for `release`."""
+        wanted = self._parts if sms >= self._parts / self.parts_per_sm else math.ceil(sms) * self.parts_per_sm
+        parts = min(wanted, self._free)
+        self._free -= parts
         self._dispatch()
         return parts
 

@@ -1,7 +1,7 @@
 """A run as a Chrome trace, which chrome://tracing and ui.perfetto.dev open.
 
 The format is the Trace Event Format of the Chromium project, JSON object form. One process per GPU; in it one thread
-per stream with a slice per kernel, and a counter per shared resource.
+per stream with a slice per kernel, and counters of shared resources, memory, and the power and clock of each board.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from simexplore.sim.play.probes import Activity, Probe
+from simexplore.sim.play.flows import IDLE, POWER
+from simexplore.sim.play.probes import Activity, BoardState, Probe
 
 Event = dict[str, Any]
 
@@ -21,20 +22,17 @@ _FIRST_THREAD = 100  # apart from process numbers, which Perfetto takes for a pr
 
 
 class Trace(Probe):
-    """Records kernels by stream, and the levels of shared resources, SM slots, memory and power.
+    """Records kernels by stream, and the levels of shared resources, SM slots, memory, power and clocks.
+
+    `power` is all that a board draws, idle included [W], and `clock` that of its SMs [MHz]; boards of other GPUs than
+    the first begin with their name, `b.power`. The area under all powers is the energy of the run.
 
     Times are cut to whole nanoseconds, which is what viewers keep: so slices that follow each other never overlap.
     """
 
-    def __init__(self, machine: str, idle_w: float = 0.0) -> None:
-        """An empty trace.
-
-        Args:
-            machine: name of the GPU.
-            idle_w: power drawn with nothing to do, added to that of the kernels [W].
-        """
+    def __init__(self, machine: str) -> None:
+        """An empty trace of a run on the machine of this name."""
         self._machine = machine
-        self._idle_w = idle_w
         self._begun: dict[Activity, int] = {}
         self._slices: list[Event] = []
         self._counters: list[Event] = []
@@ -64,16 +62,21 @@ class Trace(Probe):
 
     def on_rates(self, now_fs: int, loads: Mapping[str, float]) -> None:
         for name, load in loads.items():
-            if name == "power":
-                self._count(now_fs, "power", "W", load + self._idle_w)
-            else:
+            if name not in (POWER, IDLE):
                 # Sums of rounded shares may pass 1 by some 1e-16.
                 self._count(now_fs, name, "share", min(load, 1.0))
+
+    def on_boards(self, now_fs: int, boards: Mapping[str, BoardState]) -> None:
+        for prefix, board in boards.items():
+            self._count(now_fs, f"{prefix}power", "W", board.power_w)
+            if board.clock_hz is not None:
+                self._count(now_fs, f"{prefix}clock", "MHz", board.clock_hz / 1e6)
 
     def on_sms(self, now_fs: int, held_share: float) -> None:
         self._count(now_fs, "sm", "share", held_share)
 
     def on_memory(self, now_fs: int, held_bytes: float) -> None:
+        self._end_ns = max(self._end_ns, now_fs // _FS_PER_NS)  # told when a node ends, which may be after its kernels
         self._count(now_fs, "memory", "bytes", held_bytes)
 
     def to_json(self) -> dict[str, Any]:

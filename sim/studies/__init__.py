@@ -1,7 +1,7 @@
 """Published results beside simulated ones: one module a paper, one line here registers it.
 
 A study's module has a function `study` that returns its records: `paper`, `quantity`, `unit`, `published`, `simulated`,
-`ratio` (simulated over published), `status` (`enforced` or `known_gap`) and `source`. What was published is in
+`ratio` (simulated over published), `status` (`enforced`, `known_gap` or `input`) and `source`. What was published is in
 `workloads/published/NAME.yaml`, which no model reads.
 """
 
@@ -42,6 +42,23 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             "others another job (docs/studies/studies.md)",
         ),
         "hopper": Study("Hopper micro-benchmarks: tensor cores, DPX, clusters, latencies (arXiv 2402.13499)"),
+        "power_limit": Study(
+            "GEMMs and prefill attention of an H200 at its power limit and under it (vLLM 0.22, aiconfigurator-core)",
+            ("aic_h200_sxm_gemm_POWER_vllm0.22.0.csv", "aic_h200_sxm_attention_prefill_POWER_vllm0.22.0.csv"),
+            "the PyPI package aiconfigurator-core, tables of vLLM 0.22.0 on an H200 SXM with power; docs/measuring/"
+            "measurements.md says which columns they have",
+            "weights were not initialised: rows of equal rates differ by a factor of two in watts, which no size of a "
+            "kernel tells",
+        ),
+        "watts": Study(
+            "Watts of FP32 loops of rising intensity on an A100, an A40, an H200 and two L40 boards (gpu-benches)",
+            ("gpubenches_roofline_power.csv",),
+            "github.com/RRZE-HPC/gpu-benches @1038c5d0, gpu-roofline, the tables with power and clock as one, a row a "
+            "loop: source, device, op, dtype, gpu_index, ai_flop_per_byte, gbps, gflops, clock_mhz, power_w, temp_c",
+            "what stands as published beside an error is what a constant errs, the mean of the fitted rows; beside a "
+            "power or a clock it is the mean reading of the rows that were not fitted",
+        ),
+        "area": Study("Areas of NVIDIA dies from their parts"),
         "ngpc": Study("NGPC: a neural-graphics cluster beside an RTX 3090 (arXiv 2303.05735)"),
     }
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from made_up_rows import gemms
+from made_up_rows import Truth, gemms, loops
 
 import simexplore
 from simexplore.archs.load import load_arch
@@ -74,15 +74,44 @@ def test_mistakes(command: Callable[..., Result], fails: Callable[..., str], row
     assert "expected a name that ends in .yaml, found 'mine.txt'" in ending.stderr
 
 
+def test_watts_alone(command: Callable[..., Result], tmp_path: Path) -> None:
+    pytest.importorskip("scipy", reason="the extra [calibrate] is not installed")
+    table, output = tmp_path / "watts.csv", tmp_path / "mine.yaml"
+    gpu = load_arch(ARCH).physics_only()
+    loops(gpu, Truth(130.0, 90e-12, 5e-12)).frame.to_csv(table, index=False)
+    arguments = ("calibrate", ARCH, "--measured", table, "-o", output)
+    told = command(*arguments).stdout
+    assert "watts" in told
+    assert "power.idle" in told
+    data = json.loads(command(*arguments, "--json").stdout)
+    assert data["watts"]["fitted"] == data["watts"]["rows"] == 20
+    assert data["groups"] == {}
+    assert load_arch(output).power.idle_w == pytest.approx(130.0, rel=0.02)
+
+
 def test_identical_rows_teach_one_factor(command: Callable[..., Result], tmp_path: Path) -> None:
-    """A thousand times the same kernel: nothing tells its rows apart, and the correction is that of all."""
+    """A thousand times the same kernel: nothing tells its rows apart, and the correction is that of all.
+
+    It is too short a kernel to meet the power limit, so that how the rows were repeated does not matter.
+    """
     pytest.importorskip("sklearn", reason="the extra [calibrate] is not installed")
     table = tmp_path / "same.csv"
-    row = "mine,L4,gemm,bf16,128,4096,4096,50.0\n"
+    row = "mine,H100,gemm,bf16,128,4096,4096,50.0\n"
     table.write_text("source,device,op,dtype,m,n,k,time_us\n" + 1000 * row, encoding="utf-8")
     output = tmp_path / "same.yaml"
-    assert command("calibrate", "nvidia/l4", "--measured", table, "--rows", 0, "-o", output).exit_code == 0
-    work = ("run", "gemm(m=128,n=4096,k=4096)", "--arch", output, "--cache", "warm", "--launch", "stream", "--json")
+    assert command("calibrate", ARCH, "--measured", table, "--rows", 0, "-o", output).exit_code == 0
+    work = (
+        "run",
+        "gemm(m=128,n=4096,k=4096)",
+        "--arch",
+        output,
+        "--cache",
+        "warm",
+        "--launch",
+        "stream",
+        "--burst",
+        "--json",
+    )
     told = json.loads(command(*work).stdout)
     assert told["time_s"] == pytest.approx(50e-6, rel=0.05)
     assert told["correction"]["applied"] == 1

@@ -17,7 +17,12 @@ mine,NVIDIA H200,gemm,bf16,512,4096,4096,30
 mine,NVIDIA H200,gemm,fp8,512,4096,4096,20
 mine,NVIDIA H200,fft2d,fp32,,,,50
 """
-FIGURES = {"rows", "mape", "median_ape", "p90_ape", "bias", "interval_coverage", "rows_per_s"}
+FIGURES = {"rows", "mape", "median_ape", "p90_ape", "bias", "interval_coverage", "rows_per_s"} | {
+    "power_rows",
+    "power_mape",
+    "power_bias",
+    "power_coverage",
+}
 
 
 @pytest.fixture
@@ -51,6 +56,19 @@ def test_table(command: Callable[..., Result], rows: Path) -> None:
     assert lines[0] == ["NVIDIA", "H200", "SXM", "141", "GB:", "3", "rows"]
     assert ["gemm", "bf16", "2"] in [line[:3] for line in lines]
     assert "operator fft2d is not modelled     1" in shown
+
+
+def test_watts_are_a_table_of_their_own(command: Callable[..., Result], tmp_path: Path) -> None:
+    path = tmp_path / "watts.csv"
+    head, first, *_ = ROWS.splitlines()
+    long = "mine,NVIDIA H200,gemm,bf16,8192,8192,8192,1500,695"
+    path.write_text(f"{head},power_w\n{first},300\n{long}\n", encoding="utf-8")
+    asked = ("compare", "--arch", "nvidia/h200-sxm", "--measured", path, "--physics-only")
+    text = command(*asked).stdout
+    assert "watts of" in text
+    assert json.loads(command(*asked, "--json").stdout)["power_rows"] == 1
+    path.write_text(f"{head}\n{first}\n", encoding="utf-8")
+    assert "watts of" not in command(*asked).stdout
 
 
 def test_overrides_change_the_prediction(command: Callable[..., Result], rows: Path) -> None:

@@ -15,13 +15,20 @@ GEMM = "gemm(m=4096,n=4096,k=4096,dtype=bf16)"
 DECODE = ("llm/llama-3-8b/decode", "--arch", "nvidia/h200-sxm", "--param", "batch=8", "--param", "context=4096")
 
 
+def of(quantity: str, unit: str) -> tuple[str, str, str]:
+    """Keys of a figure and its interval."""
+    return f"{quantity}_{unit}", f"{quantity}_low_{unit}", f"{quantity}_high_{unit}"
+
+
 def test_json_has_the_promised_keys(command: Callable[..., Result]) -> None:
     result = command("run", GEMM, "--arch", "nvidia/rtx-4090", "--set", "l2.capacity=36 MiB", "--json")
     data = json.loads(result.stdout)
-    of_the_run = {"time_s", "energy_j", "peak_memory_bytes", "utilization", "ops", "time_low_s", "time_high_s"}
-    assert set(data) == of_the_run | {"correction", "gpus", "figures_of", "warnings"}
+    figures = {*of("time", "s"), *of("energy", "j"), "energies_j", "clock_over_boost"}
+    of_the_run = {*figures, "mean_power_w", "peak_memory_bytes", "utilization", "ops"}
+    of_repeats = {"runs", "time_per_run_s", "energy_per_run_j", "duty"}
+    assert set(data) == of_the_run | of_repeats | {"correction", "gpus", "figures_of", "warnings"}
     (op,) = data["ops"]
-    assert {"name", "op", "start_s", "time_s", "bound", "energy_j"} <= set(op)
+    assert set(op) == {*figures, "name", "op", "start_s", "bound", "kernel"}
     assert op["op"] == GEMM
     assert data["time_s"] == pytest.approx(op["start_s"] + op["time_s"])
     assert data["energy_j"] > op["energy_j"] > 0
@@ -111,9 +118,8 @@ def test_parallel_runs_say_whose_figures_they_are(command: Callable[..., Result]
     assert lines["time"][1:3] == lines["time"][3:5]
     told = json.loads(command("run", *PARALLEL, "tensor_parallel=8", "--json").stdout)
     assert told["gpus"] == 8
-    assert told["figures_of"] == {
-        "time_s": "all", "energy_j": "one", "peak_memory_bytes": "one", "utilization": "one", "ops": "one"
-    }  # fmt: skip
+    of_one = ("energy_j", "energies_j", "mean_power_w", "clock_over_boost", "peak_memory_bytes")
+    assert told["figures_of"] == {"time_s": "all", **dict.fromkeys((*of_one, "utilization", "ops", "duty"), "one")}
     one = json.loads(command("run", *PARALLEL, "tensor_parallel=1", "--json").stdout)
     assert one["gpus"] == 1
 

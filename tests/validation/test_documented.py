@@ -27,7 +27,7 @@ def tool() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("document", ["sweeps.md", "studies/ngpc.md"])
+@pytest.mark.parametrize("document", ["energy.md", "sweeps.md", "area-and-cost.md", "studies/ngpc.md"])
 def test_marked_figures_are_current(tool: ModuleType, document: str) -> None:
     """Stale: `python tools/documented.py` writes them anew."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
@@ -86,7 +86,7 @@ def test_what_commands_write_is_not_offered_to_git() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["workloads.md", "arch-files.md", "calibration.md", "sweeps.md", "studies/ngpc.md"]
+    "document", ["workloads.md", "arch-files.md", "calibration.md", "energy.md", "sweeps.md", "studies/ngpc.md"]
 )
 def test_tables_have_a_head_and_rows_as_wide(document: str) -> None:
     """A blank line within a table cuts it in two, the second without a head."""

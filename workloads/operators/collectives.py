@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.base import Amount, Count, Operator
-from simexplore.workloads.operators.parameters import count_of, dtype_of
+from simexplore.workloads.operators.parameters import ParameterError, count_of, dtype_of, label_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,26 @@ class AllReduce(Collective):
     @property
     def min_bytes(self) -> Amount:
         return 2.0 * self.size_bytes
+
+
+ENGINES = ("trtllm", "vllm", "sglang")
+"""Serving engines that have an all-reduce of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class CustomAllReduce(AllReduce):
+    """An all-reduce by the kernel of a serving engine, whose GPUs read each other's memory; above a size it is NCCL's.
+
+    Counts are those of `all_reduce`: what a kernel moves more, reading all tensors whole, is the mapping's business.
+    """
+
+    engine: str = field(default="trtllm", metadata=label_of(f"whose kernel: {', '.join(ENGINES)}"))
+    op = "custom_all_reduce"
+    example = "custom_all_reduce(elements=1048576,num_gpus=8,dtype=bf16,engine=trtllm)"
+
+    def check_relations(self) -> None:
+        if self.engine not in ENGINES:
+            raise ParameterError(self.op, "engine", f"one of {', '.join(ENGINES)}", repr(self.engine))
 
 
 class AllGather(Collective):

@@ -155,6 +155,26 @@ class Copy(NamedElementwise):
 
 
 @dataclass(frozen=True, slots=True)
+class StreamFma(Elementwise):
+    """A loop of multiply-adds on each element of a stream; one result is kept. It is gpu-benches' gpu-roofline.
+
+    flops = elements flops_per_element.  min_bytes = (elements + 1) b(dtype).
+    """
+
+    op: ClassVar[str] = "stream_fma_roofline"
+    example: ClassVar[str] = "stream_fma_roofline(elements=268435456,flops_per_element=65,dtype=fp32)"
+    per_element: ClassVar[PerElement] = PerElement(inputs=1, outputs=1, flops=1)
+
+    elements: Count = field(metadata=count_of("elements read"))
+    flops_per_element: Count = field(default=1, metadata=count_of("flops for each element, a multiply-add being two"))
+    dtype: str = field(default="fp32", metadata=dtype_of("type that is read and computed in"))
+
+    @property
+    def output_bytes(self) -> Amount:
+        return bytes_of(self.dtype) * (1.0 + 0.0 * self.elements)
+
+
+@dataclass(frozen=True, slots=True)
 class Softmax(Operator):
     """Softmax of each row.
 

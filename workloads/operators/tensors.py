@@ -14,7 +14,16 @@ from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.collectives import AllGather, Collective, ReduceScatter
 from simexplore.workloads.operators.conv import Conv2d
 from simexplore.workloads.operators.matmul import Attention, AttentionPrefill, Bmm, EncoderAttention, Gemm
-from simexplore.workloads.operators.memory import INDEX_BYTES, Elementwise, Embedding, Norm, Quantize, Rope, Softmax
+from simexplore.workloads.operators.memory import (
+    INDEX_BYTES,
+    Elementwise,
+    Embedding,
+    Norm,
+    Quantize,
+    Rope,
+    Softmax,
+    StreamFma,
+)
 from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding
@@ -152,6 +161,11 @@ def _(op: Elementwise) -> Elements:
 @elements_written.register
 def _(op: Elementwise) -> Elements:
     return _numbers([op.elements] * min(int(op.outputs), 2))
+
+
+@elements_written.register
+def _(op: StreamFma) -> Elements:  # noqa: ARG001 - whatever it reads
+    return (1.0,)
 
 
 @elements_read.register

@@ -5,6 +5,7 @@ dependent memory round trips. The mappings turn it into demands.
 """
 
 from simexplore.archs.schema.library.attention import AttentionLibrary
+from simexplore.archs.schema.library.collectives import CollectiveLibrary, Collectives, CustomAllReduce
 from simexplore.archs.schema.library.conv import ConvLibrary
 from simexplore.archs.schema.library.elementwise import Conversion, ElementwiseLibrary
 from simexplore.archs.schema.library.gemm import GemmLibrary, ScaledGemm
@@ -13,8 +14,11 @@ from simexplore.archs.schema.quantities import Cycles, Spec, about
 
 __all__ = [
     "AttentionLibrary",
+    "CollectiveLibrary",
+    "Collectives",
     "ConvLibrary",
     "Conversion",
+    "CustomAllReduce",
     "ElementwiseLibrary",
     "GemmLibrary",
     "Library",
@@ -36,3 +40,4 @@ class Library(Spec):
     elementwise: ElementwiseLibrary = about("elementwise and row-wise kernels", "mapping")
     attention: AttentionLibrary | None = about("attention; absent: none", "mapping", default=None)
     conv: ConvLibrary | None = about("convolution; absent: none", "mapping", default=None)
+    collectives: Collectives = about("collectives between GPUs", "mapping", default=Collectives())

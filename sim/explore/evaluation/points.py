@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from simexplore.archs.fields import with_columns
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import RESOURCES
@@ -28,6 +29,7 @@ from simexplore.sim.explore.evaluation.totals import Totals, chain_totals, sprea
 from simexplore.sim.explore.evaluation.work import Variant, Workload, variant_of
 from simexplore.sim.explore.spec.axes import Axis
 from simexplore.sim.explore.spec.expression import Amount, powers_of
+from simexplore.sim.explore.spec.made import MADE
 from simexplore.sim.explore.spec.problem import ENDS, Problem
 from simexplore.sim.explore.store import Chunk
 from simexplore.sim.explore.table import FloatArray, Index, interval_name
@@ -38,6 +40,7 @@ BLOCK_POINTS = 4096
 """Points evaluated together: enough to share work, few enough for their rows to fit in memory."""
 NO_KERNEL = "no kernel of the libraries fits this machine"
 TOO_LONG = "it takes longer than a number can say: rates of the machine, or sizes, are out of all proportion"
+NUMBERS = ("float", "int")
 _REMEMBERED = 4096
 
 
@@ -82,6 +85,7 @@ class Evaluator:
         self._check_memory(table, errors)
         for point in np.flatnonzero(~np.isfinite(everything.time_s)):
             errors.setdefault(int(point), TOO_LONG if np.isnan(everything.time_s[point]) else NO_KERNEL)
+        self._make(table)
         self._define(table, len(u))
         for name in problem.objectives:
             found = np.broadcast_to(table[name], (len(u),))
@@ -112,8 +116,9 @@ class Evaluator:
         scales = {definition.name: definition for definition in self.problem.definitions}
         found = {}
         for name in names:
-            if name in scales:
-                found[name] = Amount(table[name] * scales[name].scale, scales[name].powers)
+            known = scales.get(name) or (MADE[name] if name in self.problem.made else None)
+            if known is not None:
+                found[name] = Amount(table[name] * known.scale, known.powers)
             elif name in table:
                 found[name] = Amount(table[name], powers_of(units[name]))
             else:
@@ -282,6 +287,17 @@ class Evaluator:
                 f"needs {needed[point] / 1e9:.4g} GB of device memory, and the machine has {room[point] / 1e9:.4g} GB"
             )
             errors.setdefault(int(point), said)
+
+    def _make(self, table: dict[str, FloatArray]) -> None:
+        """Area and cost, where they are asked for."""
+        if not self.problem.made:
+            return
+        axes = [(axis.path, axis.target) for axis in self.problem.axes]
+        numbers = {target.field: table[path] for path, target in axes if target.field and target.kind in NUMBERS}
+        machines = cast(Gpu, with_columns(self.problem.machine, numbers))
+        with np.errstate(invalid="ignore", divide="ignore"):  # machines that contradict themselves
+            for name in self.problem.made:
+                table[name] = np.asarray(MADE[name].value(machines)) / MADE[name].scale
 
     def _define(self, table: dict[str, FloatArray], points: int) -> None:
         """The user's own columns, the intervals of objectives that follow from times, and whether constraints hold."""

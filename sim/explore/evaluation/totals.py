@@ -14,7 +14,7 @@ from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.explore.evaluation.work import Variant
 from simexplore.sim.explore.spec.problem import UNITS
 from simexplore.sim.explore.table import FloatArray, Index
-from simexplore.sim.hardware.power import Board, steady_w
+from simexplore.sim.hardware.power import Board, added, steady_w
 
 _ON_CLOCK = np.array([name != "dram" for name in RESOURCES])[:, None]
 
@@ -86,7 +86,8 @@ def chain_totals(variant: Variant, found: Cost, rows: Index, board: Board) -> Ch
         bound[cost.bound_code, np.arange(points)] += count * told.time_s
         busy += count * cost.busy_s / np.where(_ON_CLOCK, told.clock, 1.0)
     times = np.stack([told.time_s for told in held])
-    whole = np.array(variant.counts) @ times if variant.graph is None else _longest_chain(variant, times)
+    chain = added(np.array(variant.counts)[:, None] * times)
+    whole = chain if variant.graph is None else _longest_chain(variant, times)
     return Chain(whole, dynamic_j + idle_j + board.idle_w * whole, bound, busy, times)
 
 

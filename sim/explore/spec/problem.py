@@ -16,6 +16,7 @@ from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.explore.evaluation.work import Workload
 from simexplore.sim.explore.spec.axes import Axis
 from simexplore.sim.explore.spec.expression import Amount, Condition, Expression, Powers, powers_of
+from simexplore.sim.explore.spec.made import MADE
 from simexplore.sim.explore.table import Column, Direction, interval_name
 
 Fidelity = Literal["estimate", "execute"]
@@ -52,6 +53,8 @@ class Problem:
     axes: tuple[Axis, ...]
     """Those that the sampler chooses first, then expressions, each behind those that it needs."""
     definitions: tuple[Definition, ...]
+    made: tuple[str, ...]
+    """Which of `MADE` the sweep asks for."""
     constraints: tuple[Condition, ...]
     objectives: Mapping[str, Direction]
     fidelity: Fidelity
@@ -79,6 +82,7 @@ class Problem:
         found = [axis.column for axis in self.axes]
         for prefix in self.prefixes:
             found += self._metrics(prefix)
+        found += [self._column(name, MADE[name].unit) for name in self.made]
         for definition in self.definitions:
             found.append(self._column(definition.name, definition.unit))
         found += [Column(constraint.column, "constraint", "1", "bool") for constraint in self.constraints]

@@ -15,6 +15,7 @@ from simexplore.sim.explore.spec import expression
 from simexplore.sim.explore.spec.axes import Axis, Parameter, Target, read_axis
 from simexplore.sim.explore.spec.expression import Amount, Condition, powers_of
 from simexplore.sim.explore.spec.machine import ReadMachine
+from simexplore.sim.explore.spec.made import offered
 from simexplore.sim.explore.spec.problem import BEST, ENDS, Definition, Problem, metric_units
 from simexplore.sim.explore.spec.reader import Reader
 from simexplore.sim.explore.table import RESERVED, Direction, interval_name
@@ -36,16 +37,27 @@ def read_problem(
     axes = _read_axes(reader, data, machine, workloads, names)
     has_tokens = any(variant_of(workload, {}, "graph").tokens > 0 for workload in workloads)
     units = metric_units(workloads, has_tokens)
+    makes = offered(machine, data["define"] if isinstance(data.get("define"), dict) else ())
+    names |= makes
     names |= {name: Amount(1.0, powers_of(unit)) for name, unit in units.items()}
     definitions = _read_definitions(reader, data, names, _reserved(units))
+    constraints = _read_constraints(reader, data, names)
+    known = [*units, *makes, *(definition.name for definition in definitions)]
+    objectives = _read_objectives(reader, data, known)
+    asked = set(objectives)
+    for definition in definitions:
+        asked |= definition.expression.names
+    for constraint in constraints:
+        asked |= constraint.names
     return Problem(
         arch=read.source,
         layer=read.layer,
         workloads=workloads,
         axes=axes,
         definitions=definitions,
-        constraints=_read_constraints(reader, data, names),
-        objectives=_read_objectives(reader, data, [*units, *(definition.name for definition in definitions)]),
+        made=tuple(name for name in makes if name in asked),
+        constraints=constraints,
+        objectives=objectives,
         fidelity="estimate",
         launch="graph",
         allow_overflow=False,

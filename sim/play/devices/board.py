@@ -35,6 +35,8 @@ class RunningBoard:
         self._budget_j = charge * self._full_j
         self._power_w = float(board.idle_w)
         self._since_fs = 0
+        self._over_boost = 1.0
+        self._ticked_fs = 0.0
         self._clock = clock
         self._alarm: Alarm | None = None
 
@@ -64,7 +66,7 @@ class RunningBoard:
     def keep(self, power_w: float, clock: float, now_fs: int) -> None:
         """From now on it draws this, at this clock; look again when the budget no longer allows it."""
         self._advance(now_fs)
-        self._power_w = power_w
+        self._power_w, self._over_boost = power_w, clock
         assert self._alarm is not None
         self._alarm.cancel()
         board, spare_j = self._board, self._budget_j - SPENT * self._full_j
@@ -76,7 +78,12 @@ class RunningBoard:
             step_s = (self._budget_j - self._full_j * drain_w / board.headroom_w) / drain_w
         self._alarm.set(now_fs + to_fs(max(step_s, board.drain_s / SHORTEST_STEPS)))
 
+    def ticked_fs(self, now_fs: int) -> float:
+        """The integral of its clock over boost from the start of the run until now [fs]."""
+        return self._ticked_fs + self._over_boost * (now_fs - self._since_fs)
+
     def _advance(self, now_fs: int) -> None:
         gained_j = (float(self._board.held_w) - self._power_w) * seconds(now_fs - self._since_fs)
         self._budget_j = min(max(self._budget_j + gained_j, 0.0), self._full_j)
+        self._ticked_fs = self.ticked_fs(now_fs)
         self._since_fs = now_fs

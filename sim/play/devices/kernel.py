@@ -9,10 +9,11 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import KernelDemand
 from simexplore.sim.hardware.occupancy import ctas_per_sm
+from simexplore.sim.hardware.power import with_operands
 from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
+from simexplore.sim.play.devices.clocks import Clocked
 from simexplore.sim.play.devices.stage import Playing, Stage
 from simexplore.sim.play.devices.steps import named
-from simexplore.sim.play.flows import Clocked
 from simexplore.sim.play.probes import Activity
 from simexplore.sim.play.sm_array import GridTiming
 
@@ -24,7 +25,7 @@ class GpuKernel:
     """
 
     def __init__(self, demand: KernelDemand, place: Place, conditions: Conditions, correction: float = 1.0) -> None:
-        gpu = place.gpu
+        gpu = with_operands(place.gpu, conditions.activity)
         self.kernel = demand.kernel
         self.ctas = int(demand.grid.ctas.item())
         self.ctas_per_sm = int(ctas_per_sm(demand, gpu).item())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simexplore.sim.estimate.alone import Phase
+from simexplore.sim.play.devices.clocks import Clocked
 from simexplore.sim.play.engine import Clock, Event, to_fs
-from simexplore.sim.play.flows import Clocked, Flow, FlowNetwork, Stretch
+from simexplore.sim.play.flows import Flow, FlowNetwork, Stretch
 from simexplore.sim.play.probes import Activity, Probes
 
 

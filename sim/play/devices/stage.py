@@ -33,12 +33,12 @@ class Stage:
     """The SMs of the GPU that the place is; None elsewhere."""
 
     @contextmanager
-    def held(self, stays: bool) -> Iterator[None]:
-        """The SMs that are free are held meanwhile, by a kernel that stays on them."""
-        if self.array is None or not stays:
+    def held(self, sms: float) -> Iterator[None]:
+        """So many of the SMs that are free are held meanwhile, by a kernel that stays on them."""
+        if self.array is None or sms <= 0.0:
             yield
             return
-        parts = self.array.hold()
+        parts = self.array.hold(sms)
         yield
         self.array.release(parts)
 

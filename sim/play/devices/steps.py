@@ -40,7 +40,7 @@ class PhasedStep:
     def __init__(self, kernel: str, told: Alone, place: Place) -> None:
         """`told` has numbers for amounts."""
         self.kernel = kernel
-        self.stays = told.stays
+        self.sms = told.sms
         self.details = told.details
         self.spends: Mapping[str, float] = {name: float(joules) for name, joules in told.spends.items()}
         self.board = place.home if place.home_arch is not None else None
@@ -48,7 +48,7 @@ class PhasedStep:
         self.phases = tuple(replace(phase, takes=named(phase.takes, place)) for phase in told.phases)
 
     def play(self, stage: Stage, activity: Activity) -> Playing:
-        with stage.held(self.stays):
+        with stage.held(self.sms):
             phases = Phases(stage.clock, stage.network, stage.probes, activity, self.board)
             spent_j = yield phases.start(self.phases)
         return float(spent_j)

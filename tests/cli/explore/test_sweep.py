@@ -104,7 +104,7 @@ def test_another_sweep_in_the_folder_is_refused(
         ("", 1, "top level"),
         ("arch: nvidia/h200-sxm\nworkload: gelu(elements=4)\nparameters:\n  sm.cuont: [1]\n", 4, "'sm.cuont'"),
         (SMALL.replace("2.4 TB/s", "2.4 TB"), 7, "from"),
-        (SMALL.replace("[time_s, area_mm2]", "[time_s, cost]"), 13, "objectives.1"),
+        (SMALL.replace("[time_s, area_mm2]", "[time_s, csot]"), 13, "objectives.1"),
         (SMALL + "samplr: sobol\n", 16, "samplr"),
     ],
 )

@@ -10,6 +10,8 @@ import pytest
 from click.testing import Result
 
 from simexplore.archs.load import list_archs, load_arch
+from simexplore.sim.hardware.die.area import gpu_area
+from simexplore.sim.hardware.die.price import gpu_price
 
 MINE = "extends: nvidia/h200-sxm\nname: Mine\nl2: {capacity: 60 MiB}\nsources: {l2.capacity: my own measurement}\n"
 
@@ -45,6 +47,25 @@ def test_show_json_is_si(command: Callable[..., Result], mine: Path) -> None:
     data = json.loads(command("arch", "show", mine, "--json").stdout)
     assert data["l2"]["capacity_bytes"] == 60 * 1024**2
     assert data["derived"]["tensor_bf16_ops_per_s"] == load_arch(mine).tensor_peak_ops_per_s("bf16")
+
+
+def test_show_has_area_and_cost(command: Callable[..., Result]) -> None:
+    derived = json.loads(command("arch", "show", "nvidia/h100-sxm", "--json").stdout)["derived"]
+    gpu = load_arch("nvidia/h100-sxm")
+    area, price = gpu_area(gpu), gpu_price(gpu)
+    assert derived["area_mm2"] == pytest.approx(1e6 * area.total_m2)
+    assert derived["area_l2_mm2"] == pytest.approx(1e6 * area.l2_m2)
+    parts = {key: value for key, value in derived.items() if key.startswith("area_") and key != "area_mm2"}
+    assert sum(parts.values()) == pytest.approx(derived["area_mm2"])
+    assert derived["cost_usd"] == pytest.approx(price.total_usd)
+    costs = [derived[f"cost_{part}_usd"] for part in ("die", "memory", "package")]
+    assert sum(costs) == pytest.approx(derived["cost_usd"])
+    assert derived["good_dies"] == price.good_share
+    shown = command("arch", "show", "nvidia/h100-sxm").stdout.split("\n\n")[1]
+    lines = {line.split()[0]: line.split()[1:] for line in shown.splitlines()}
+    assert lines["cost_usd"] == [f"{price.total_usd:.0f}", "USD"]
+    assert lines["good_dies"][1] == "%"
+    assert "area_mm2" not in json.loads(command("arch", "show", "nvidia/b200", "--json").stdout)["derived"]
 
 
 def test_validate_says_so(command: Callable[..., Result], mine: Path) -> None:

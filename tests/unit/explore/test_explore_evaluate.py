@@ -23,6 +23,8 @@ from simexplore.sim.explore.spec.machine import read_machine
 from simexplore.sim.explore.spec.problem import Problem
 from simexplore.sim.explore.study import Sweep
 from simexplore.sim.explore.table import FloatArray
+from simexplore.sim.hardware.die.area import gpu_area
+from simexplore.sim.hardware.die.price import gpu_price
 
 
 def grid(problem: Problem) -> FloatArray:
@@ -145,8 +147,6 @@ def test_operators_side_by_side(tmp_path: Path, fidelity: str) -> None:
     problem = read_spec(write(tmp_path, text), Options(fidelity=fidelity)).problem
     chunk = Evaluator(problem).evaluate(0, grid(problem))
     run = simexplore.estimate if fidelity == "estimate" else simexplore.simulate
-    # A sweep plays kernels as events, and holds the boards that they run on in closed form.
-    near = 1e-9 if fidelity == "estimate" else 1e-3
     for row in rows(problem, chunk.values):
         gpu = simexplore.load_arch(problem.arch, {"sm.count": str(int(row["sm.count"]))})
         alone = run(tmp_path / "work.yaml", gpu)
@@ -239,3 +239,63 @@ objectives: {tokens_per_s: max, tokens_a_square: max, cents: min, area_mm2: min}
         assert row["cents_high"] == pytest.approx(3e3 * row["decode.time_high_s"])
         assert row["tokens_a_square_low"] == pytest.approx(tokens / row["time_high_s"] ** 2 / 2)
         assert row["cents_low"] < row["cents"] < row["cents_high"]
+
+
+MADE = """\
+arch: nvidia/h200-sxm
+workload: gemm(m=512,n=1024,k=4096)
+parameters:
+  sm.count: [66, 132, 200]
+  dram.bandwidth: [2.4 TB/s, 4.8 TB/s]
+  dram.technology: [HBM3e, HBM3]
+objectives: [time_s, area_mm2, cost]
+define:
+  usd_per_area: cost / area_mm2
+constraints: [area_mm2 <= 858 mm2, cost <= 4100 USD]
+"""
+
+
+def test_area_and_cost_are_those_of_each_points_machine(tmp_path: Path) -> None:
+    problem = read_spec(write(tmp_path, MADE)).problem
+    chunk = Evaluator(problem).evaluate(0, grid(problem))
+    assert chunk.failures == {}
+    found = rows(problem, chunk.values)
+    assert len({row["feasible"] for row in found}) == 2
+    for row in found:
+        values = {"sm.count": f"{row['sm.count']:.0f}", "dram.bandwidth": f"{row['dram.bandwidth']} B/s"}
+        gpu = simexplore.load_arch(problem.arch, values)
+        assert row["area_mm2"] == pytest.approx(1e6 * gpu_area(gpu).total_m2)
+        assert row["cost"] == pytest.approx(gpu_price(gpu).total_usd)
+        assert row["usd_per_area"] == pytest.approx(1e6 * row["cost"] / row["area_mm2"]), "in USD/m2"
+        assert row["meets area_mm2 <= 858 mm2"] == (row["area_mm2"] <= 858)
+        assert row["meets cost <= 4100 USD"] == (row["cost"] <= 4100)
+
+
+def test_area_and_cost_are_columns_where_they_are_asked_for(tmp_path: Path) -> None:
+    def columns(text: str) -> dict[str, tuple[str, str]]:
+        problem = read_spec(write(tmp_path, text)).problem
+        return {column.name: (column.role, column.unit) for column in problem.columns}
+
+    wanted = columns(MADE)
+    assert wanted["area_mm2"] == ("objective", "mm2")
+    assert wanted["cost"] == ("objective", "USD")
+    head = MADE.partition("objectives")[0]
+    assert not {"area_mm2", "cost"} & columns(head).keys()
+    assert columns(f"{head}constraints: [cost <= 4100 USD]\n")["cost"] == ("metric", "USD")
+    assert "area_mm2" in columns(f"{head}define: {{edge: sqrt(area_mm2)}}\n")
+
+
+def test_a_definition_of_ones_own_goes_first(tmp_path: Path) -> None:
+    own = MADE.replace("define:\n", "define:\n  area_mm2: 3 mm2 * sm.count\n")
+    problem = read_spec(write(tmp_path, own)).problem
+    assert problem.made == ("cost",)
+    found = rows(problem, Evaluator(problem).evaluate(0, grid(problem)).values)
+    assert [row["area_mm2"] for row in found] == pytest.approx([3 * row["sm.count"] for row in found])
+
+
+def test_a_die_larger_than_a_wafer_fails(tmp_path: Path) -> None:
+    text = MADE.replace("[66, 132, 200]", "[66, 9000]").replace("[time_s, area_mm2, cost]", "[cost]")
+    problem = read_spec(write(tmp_path, text)).problem
+    failures = Evaluator(problem).evaluate(0, grid(problem)).failures
+    assert set(failures.values()) == {"expected a finite cost, found inf"}
+    assert len(failures) == 4

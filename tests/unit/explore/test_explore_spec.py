@@ -89,7 +89,12 @@ CASES: dict[str, tuple[str, int, str, str]] = {
     "expressions alone": (HEAD + "parameters:\n  sm.count: 3 * 4", 3, "parameters", "at least one list or range"),
     "expression for a word": (HEAD + AXIS + "  workload.dtype: 3 * 4", 5, "workload.dtype", "a list of words"),
     "unknown objective": (HEAD + AXIS + "objectives: [time]", 5, "objectives.0", "did you mean 'time_s'"),
-    "objective without definition": (HEAD + AXIS + "objectives: [cost]", 5, "objectives.0", "define it: 'define: {c"),
+    "objective without definition": (
+        HEAD.replace("h200-sxm", "b200") + AXIS + "objectives: [cost]", 5, "objectives.0", "define it: 'define: {c"),
+    "constraint on no silicon": (
+        HEAD.replace("h200-sxm", "b200") + AXIS + "constraints: [area_mm2 <= 858 mm2]", 5, "constraints.0", "area_mm2"),
+    "area without a unit": (
+        HEAD + AXIS + "constraints: [area_mm2 <= 858]", 5, "constraints.0", "the same unit on both sides"),
     "objective twice": (HEAD + AXIS + "objectives: [time_s, time_s]", 5, "objectives.1", "each objective once"),
     "no objectives": (HEAD + AXIS + "objectives: []", 5, "objectives", "a list such as [time_s, energy_j]"),
     "objective either way": (HEAD + AXIS + "objectives: {time_s: up}", 5, "objectives.time_s", "one of min, max"),

@@ -168,7 +168,7 @@ def test_conditions_come_from_the_adaptor_of_the_source() -> None:
     sglang = conditions_of("aic/sglang0.5.10", "gemm")
     assert (sglang.weight_copies, sglang.until_l2_is_full, sglang.activation_copies) == (6, False, 6)
     vllm = conditions_of("aic/vllm0.22.0", "gemm")
-    assert (vllm.weight_copies, vllm.activation_copies, vllm.sustained) == (6, 1, True)
+    assert (vllm.weight_copies, vllm.activation_copies, vllm.runs_before) == (6, 1, np.inf)
     decode = conditions_of("aic/trtllm1.3.0rc20", "attention_decode")
     assert (decode.weight_copies, decode.attention_module) == (1, True)
     assert conditions_of("aic/nccl2.29.2", "all_reduce").launch == "stream"

@@ -9,7 +9,6 @@ import pytest
 from simexplore.archs.fields import field_of, with_columns
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.errors import SimexploreError
 from simexplore.kernels.measurement import Measurements
 from simexplore.sim.conditions import WARM, Conditions
 from simexplore.sim.estimate.operators import physics
@@ -56,15 +55,14 @@ def test_what_short_rows_hide_keeps_its_sourced_value() -> None:
 
 @pytest.mark.parametrize("zeros", [1, 8])
 def test_a_value_of_which_the_source_says_0_stays_0(zeros: int) -> None:
-    """A factor moves no 0. With all of a group's values at 0 nothing is left to fit, and one line says so."""
+    """A factor moves no 0. With all of a group's values at 0 nothing is left to fit."""
     paths = [parameter.path for parameter in STREAMS.parameters]
     fields = [field_of(path, MACHINE) for path in paths if path != EFFICIENCY or zeros > 1][:zeros]
     machine = with_columns(MACHINE, dict.fromkeys(fields, 0.0))
     assert isinstance(machine, Gpu)
     rows = additions(with_efficiency(0.7), np.unique(np.geomspace(1e5, 1e9, 60).astype(np.int64)))
     if zeros > 1:
-        with pytest.raises(SimexploreError, match="nothing to calibrate"):
-            fit_physics(machine, rows, rows=50)
+        assert fit_physics(machine, rows, rows=50).families == ()
         return
     fit = fit_physics(machine, rows, rows=50)
     assert paths[0] not in fit.values

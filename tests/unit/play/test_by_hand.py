@@ -26,7 +26,7 @@ from simexplore.sim.play.flows import FlowNetwork
 from simexplore.sim.play.memory import Memory
 from simexplore.sim.play.meters import Integral, LoadMeter, MemoryMeter
 from simexplore.sim.play.plan import Planner
-from simexplore.sim.play.probes import Activity, Probe, Probes
+from simexplore.sim.play.probes import Activity, BoardState, Probe, Probes
 from simexplore.sim.play.result import Run
 from simexplore.sim.play.trace import Trace
 from simexplore.workloads.graph import Graph, Node, single
@@ -339,7 +339,7 @@ def test_an_empty_run_draws_no_power() -> None:
 
 
 def test_a_run_as_plain_data() -> None:
-    op = OpRun("a", "text", 0.0, 2.0, "dram", {"dram": 1.0}, "kernel", 1.5, 0.2)
+    op = OpRun("a", "text", 0.0, 2.0, "dram", {"dram": 1.0}, "kernel", 1.5, 0.2, 0.75)
     told = Run(2.0, {"dram": 1.0, "idle": 2.0}, 4.0, {"dram": 0.5}, (op,)).to_json()
     assert (told["time_s"], told["energy_j"], told["peak_memory_bytes"]) == (2.0, 3.0, 4.0)
     assert (told["energies_j"], told["mean_power_w"]) == ({"dram": 1.0, "idle": 2.0}, 1.5)
@@ -348,22 +348,26 @@ def test_a_run_as_plain_data() -> None:
     assert np.log(told["energy_high_j"] / 3.0) == pytest.approx(half_width)
     assert np.log(3.0 / told["energy_low_j"]) == pytest.approx(half_width)
     assert np.log(told["ops"][0]["energy_high_j"]) == pytest.approx(half_width)
+    assert (told["clock_over_boost"], op.to_json()["clock_over_boost"]) == (0.75, 0.75)
     assert (told["utilization"], told["ops"]) == ({"dram": 0.5}, [op.to_json()])
 
 
 def test_a_trace_word_by_word() -> None:
-    trace = Trace("machine", idle_w=20.0)
+    trace = Trace("machine")
     first, second = Activity("a", 0, "gemm", {"tile": "64x64"}), Activity("b", 3, "norm")
     trace.on_memory(0, 8.0)
     trace.on_kernel_start(1_500_000, first)
-    trace.on_rates(1_500_000, {"dram": 0.5, "power": 30.0})
-    trace.on_rates(1_700_000, {"dram": 0.5, "power": 40.0})
+    trace.on_rates(1_500_000, {"dram": 0.5, "power": 30.0, "idle": 20.0})
+    trace.on_boards(1_500_000, {"": BoardState(50.0, 1.5e9)})
+    trace.on_rates(1_700_000, {"dram": 0.5, "power": 40.0, "idle": 20.0})
+    trace.on_boards(1_700_000, {"": BoardState(60.0, 1.5e9)})
     trace.on_kernel_start(1_999_999, second)
     trace.on_sms(2_000_000, 1.0)
     trace.on_kernel_end(3_000_000, first)
-    trace.on_rates(3_000_000, {"dram": 1.0 + 1e-12, "power": -20.0})
+    trace.on_rates(3_000_000, {"dram": 1.0 + 1e-12, "power": 0.0, "idle": 20.0})
+    trace.on_boards(3_000_000, {"": BoardState(20.0, 1.5e9)})
     trace.on_kernel_end(2_500_000, second)
-    counter = {"ph": "C", "pid": 1}
+    counter, slice_of = {"ph": "C", "pid": 1}, {"ph": "X", "pid": 1, "cat": "kernel"}
     assert trace.to_json() == {
         "displayTimeUnit": "ns",
         "otherData": {"machine": "machine"},
@@ -375,34 +379,26 @@ def test_a_trace_word_by_word() -> None:
             {"ph": "M", "pid": 1, "tid": 103, "name": "thread_sort_index", "args": {"sort_index": 3}},
             {**counter, "ts": 0.0, "name": "memory", "args": {"bytes": 8.0}},
             {
-                "ph": "X",
-                "pid": 1,
+                **slice_of,
                 "tid": 100,
                 "ts": 0.001,
                 "dur": 0.002,
                 "name": "a",
-                "cat": "kernel",
                 "args": {"kernel": "gemm", "tile": "64x64"},
             },
-            {
-                "ph": "X",
-                "pid": 1,
-                "tid": 103,
-                "ts": 0.001,
-                "dur": 0.001,
-                "name": "b",
-                "cat": "kernel",
-                "args": {"kernel": "norm"},
-            },
+            {**slice_of, "tid": 103, "ts": 0.001, "dur": 0.001, "name": "b", "args": {"kernel": "norm"}},
             {**counter, "ts": 0.001, "name": "dram", "args": {"share": 0.5}},
             {**counter, "ts": 0.001, "name": "power", "args": {"W": 50.0}},
+            {**counter, "ts": 0.001, "name": "clock", "args": {"MHz": 1500.0}},
             {**counter, "ts": 0.001, "name": "power", "args": {"W": 60.0}},
             {**counter, "ts": 0.002, "name": "sm", "args": {"share": 1.0}},
             {**counter, "ts": 0.003, "name": "dram", "args": {"share": 1.0}},
-            {**counter, "ts": 0.003, "name": "power", "args": {"W": 0.0}},
+            {**counter, "ts": 0.003, "name": "power", "args": {"W": 20.0}},
             # What is not at zero when the last kernel ends is closed there.
             {**counter, "ts": 0.003, "name": "memory", "args": {"bytes": 0.0}},
             {**counter, "ts": 0.003, "name": "dram", "args": {"share": 0.0}},
+            {**counter, "ts": 0.003, "name": "power", "args": {"W": 0.0}},
+            {**counter, "ts": 0.003, "name": "clock", "args": {"MHz": 0.0}},
             {**counter, "ts": 0.003, "name": "sm", "args": {"share": 0.0}},
         ],
     }

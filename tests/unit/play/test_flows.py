@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from simexplore.sim.play.devices.shares import max_min_rates
 from simexplore.sim.play.engine import FS_PER_S, Clock, Event
-from simexplore.sim.play.flows import Amounts, Flow, FlowNetwork, Stretch, max_min_rates
+from simexplore.sim.play.flows import Amounts, Flow, FlowNetwork, Stretch
 
 US = 10**9  # femtoseconds
 Trace = list[tuple[int, str]]

@@ -35,9 +35,14 @@ from simexplore.workloads.ops import Gemm
 PRIMES = (1, 2654435761, 805459861)
 
 
+UNLIMITED = {"power.tdp": "2 kW"}
+"""Both sides of a frame working at once draw more than the board may, which is another matter."""
+
+
 def machine(**changes: str) -> Gpu:
     return load_arch(
-        "ngpc/rtx-3090-ngpc-64@facts", {f"ngpc.{key.replace('__', '.')}": text for key, text in changes.items()}
+        "ngpc/rtx-3090-ngpc-64@facts",
+        {**UNLIMITED, **{f"ngpc.{key.replace('__', '.')}": text for key, text in changes.items()}},
     )
 
 
@@ -102,7 +107,9 @@ def test_phases_of_the_asking_side_add_up_to_the_work_of_all_batches(batches: in
 @pytest.mark.parametrize("application", ["nerf", "nsdf", "gia", "nvr"])
 def test_events_without_contention_are_the_closed_form(application: str) -> None:
     """With an L2 that nothing fills and a slow cluster, both give the same time within 1 %."""
-    gpu = load_arch("ngpc/rtx-3090-ngpc-8@facts", {"l2.bandwidth": "100000 B/clk", "dram.bandwidth": "90 TB/s"})
+    gpu = load_arch(
+        "ngpc/rtx-3090-ngpc-8@facts", {**UNLIMITED, "l2.bandwidth": "100000 B/clk", "dram.bandwidth": "90 TB/s"}
+    )
     graph = frame(application, "densegrid")
     assert execute(graph, gpu).time_s == pytest.approx(estimate_graph(graph, gpu).time_s, rel=0.01)
 
@@ -247,9 +254,7 @@ def test_the_middle_of_a_long_frame_is_one_stretch(monkeypatch: pytest.MonkeyPat
         assert sum(" to " in text for text in slices.batches[node]) == 1
     dynamic_j = sum(op.energy_j for op in run.ops)
     idle_w = machine().power.idle_w + 64 * machine().ngpc.silicon.leakage_w  # type: ignore[union-attr]
-    told_j = run.energies_j["idle"]
-    assert run.energy_j == pytest.approx(dynamic_j + told_j, rel=1e-9), "the meters miss no batch"
-    assert 0.97 * idle_w * run.time_s < told_j <= idle_w * run.time_s, "the clock is held back a little at times"
+    assert run.energy_j == pytest.approx(dynamic_j + idle_w * run.time_s, rel=1e-9), "the meters miss no batch"
 
 
 def test_a_frame_is_an_ordinary_graph_after_the_pass() -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simexplore.sim.play.devices.clocks import Clocked
 from simexplore.sim.play.engine import Clock
-from simexplore.sim.play.flows import Clocked, FlowNetwork
+from simexplore.sim.play.flows import FlowNetwork
 from simexplore.sim.play.probes import Activity, Probe, Probes
 from simexplore.sim.play.sm_array import GridTiming, SmArray
 

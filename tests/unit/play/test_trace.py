@@ -13,7 +13,7 @@ import pytest
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.play.execute import execute
-from simexplore.sim.play.probes import Activity
+from simexplore.sim.play.probes import Activity, BoardState
 from simexplore.sim.play.result import Run
 from simexplore.sim.play.trace import Trace
 from simexplore.workloads import catalog
@@ -100,7 +100,7 @@ def recorded() -> tuple[Trace, Run]:
         Node.of("reduce", reduce, ["norm"]),
         Node.of("join", norm, ["gate", "up", "reduce"]),
     )
-    trace = Trace(gpu().name, gpu().power.idle_w)
+    trace = Trace(gpu().name)
     run = execute(Graph("test", nodes, {"weights": 1e9}), gpu(), probes=[trace])
     return trace, run
 
@@ -165,13 +165,54 @@ def test_the_area_under_a_counter_is_the_utilization() -> None:
     assert area / (run.time_s * 1e6) == pytest.approx(run.utilization["l2"], rel=1e-3)
 
 
-def test_memory_and_power_are_counted_in_bytes_and_watts() -> None:
+def test_memory_is_counted_in_bytes() -> None:
     memory = [event["args"]["bytes"] for event in events("C") if event["name"] == "memory"]
-    power = [event["args"]["W"] for event in events("C") if event["name"] == "power"]
     assert memory[0] == 1e9
     assert max(memory) == recorded()[1].peak_memory_bytes
-    assert min(power[:-1]) >= gpu().power.idle_w
-    assert memory[-1] == power[-1] == 0.0
+    assert memory[-1] == 0.0
+
+
+def area(of: list[dict[str, Any]], name: str, unit: str) -> float:
+    """Under a counter [unit s]."""
+    series = [(event["ts"], event["args"][unit]) for event in of if event["name"] == name]
+    return sum(level * (end - start) for (start, level), (end, _) in pairwise(series)) / 1e6
+
+
+def test_the_area_under_power_is_the_energy_idle_included() -> None:
+    run = recorded()[1]
+    power = [event["args"]["W"] for event in events("C") if event["name"] == "power"]
+    assert power[0] == gpu().power.idle_w
+    assert power[-1] == 0.0
+    cut_j = 1e-9 * sum(power)  # times are cut to whole nanoseconds
+    assert area(events("C"), "power", "W") == pytest.approx(run.energy_j, abs=cut_j)
+    assert cut_j < 1e-3 * run.energy_j
+
+
+def test_the_clock_is_that_of_boost_until_the_power_limit_holds_it() -> None:
+    trace, held = Trace("held"), load_arch("nvidia/h200-sxm", {"power.tdp": "300 W"})
+    run = execute(Graph("gemm", (Node.of("gemm", Gemm(m=8192, n=8192, k=8192)),)), held, probes=[trace])
+    counters = [event for event in trace.to_json()["traceEvents"] if event["ph"] == "C"]
+    clock = [event["args"]["MHz"] for event in counters if event["name"] == "clock"]
+    boost = held.clock.boost_hz / 1e6
+    assert clock[0] == pytest.approx(boost)  # before the launch
+    assert clock[-1] == 0.0
+    assert 0.0 < min(clock[1:-1]) < 0.9 * boost
+    (op,) = run.ops
+    assert area(counters, "clock", "MHz") / run.time_s == pytest.approx(op.clock_over_boost * boost, rel=1e-5)
+    assert op.clock_over_boost < 0.9
+
+
+def test_each_board_has_its_own_power_and_clock() -> None:
+    trace = Trace("two")
+    trace.on_boards(0, {"": BoardState(30.0, 1.5e9), "b.": BoardState(40.0, 2e9), "c.": BoardState(5.0)})
+    counted = [(event["name"], event["args"]) for event in trace.to_json()["traceEvents"] if event["ph"] == "C"]
+    assert counted[:5] == [
+        ("power", {"W": 30.0}),
+        ("clock", {"MHz": 1500.0}),
+        ("b.power", {"W": 40.0}),
+        ("b.clock", {"MHz": 2000.0}),
+        ("c.power", {"W": 5.0}),
+    ]
 
 
 def test_slices_that_follow_within_a_nanosecond_do_not_overlap() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simexplore.errors import SimexploreError
-from simexplore.workloads.graph import Graph, Node, single
+from simexplore.workloads.graph import Exchange, Graph, Node, chained, single
 from simexplore.workloads.graph_data import from_data, to_data
 from simexplore.workloads.ops import Add, Gemm, parse_operator
 
@@ -197,3 +197,34 @@ def test_a_pass_of_a_repeated_graph_begins_when_the_one_before_has_ended() -> No
 @given(random_graphs())
 def test_a_graph_survives_json(graph: Graph) -> None:
     assert from_data(json.loads(json.dumps(to_data(graph)))) == graph
+
+
+def test_a_chain_of_runs_keeps_names_readable_and_reads_nothing_of_the_run_before() -> None:
+    work = chained(graph_of(a="", b="", c="a", d="c"), 3)
+    assert [node.name for node in work.nodes][:6] == ["run0/a", "run0/b", "run0/c", "run0/d", "run1/a", "run1/b"]
+    after = {node.name: node.after for node in work.nodes}
+    assert (after["run0/a"], after["run0/b"], after["run0/d"]) == ((), (), ("run0/c",))
+    assert after["run2/a"] == after["run2/b"] == ("run1/b", "run1/d")
+    assert (after["run2/c"], after["run2/d"]) == (("run2/a",), ("run2/c",))
+    reads = {node.name: node.reads for node in work.nodes}
+    assert reads["run2/a"] == ()
+    assert reads["run2/c"] == ("run2/a",)
+
+
+def test_a_chain_of_runs_holds_what_is_resident_once() -> None:
+    once = Graph(
+        "test", (Node.of("a", Add(1)), Node.of("b", Add(1))), {"weights": 8.0}, (Exchange("a", "b", 3, 1.0, 2, 0.0),)
+    )
+    twice = chained(once, 2)
+    assert twice.resident_bytes == {"weights": 8.0}
+    assert [(each.asks, each.answers, each.batches) for each in twice.exchanges] == [
+        ("run0/a", "run0/b", 3),
+        ("run1/a", "run1/b", 3),
+    ]
+
+
+def test_a_graph_once_is_itself_and_never_is_refused() -> None:
+    once = graph_of(a="")
+    assert chained(once, 1) is once
+    with pytest.raises(SimexploreError, match="at least once, found 0 times"):
+        chained(once, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from math import inf
 from typing import Any
@@ -16,7 +17,10 @@ from simexplore.archs.schema.system import Device, Domain, System, SystemLink, s
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import COLD, Conditions
 from simexplore.sim.estimate.graphs import estimate_graph
+from simexplore.sim.play.engine import to_fs
 from simexplore.sim.play.execute import execute
+from simexplore.sim.play.meters import Integral
+from simexplore.sim.play.probes import BoardState, Probe
 from simexplore.workloads.graph import Exchange, Graph, GraphError, Node
 from simexplore.workloads.ops import Gemm, Operator, parse_operator
 
@@ -120,6 +124,36 @@ def test_idle_devices_that_a_graph_uses_draw_power() -> None:
     idle_w = sum(device.arch.power.idle_w for device in system.devices.values())  # type: ignore[union-attr]
     assert 0.9 * idle_w * on_both.time_s < on_both.energies_j["idle"] <= idle_w * on_both.time_s
     assert on_both.energy_j == pytest.approx(sum(op.energy_j for op in on_both.ops) + on_both.energies_j["idle"])
+
+
+class Watts(Probe):
+    """Energy by board, and the clocks that were told."""
+
+    def __init__(self) -> None:
+        self.energies: dict[str, Integral] = {}
+        self.clocks_hz: dict[str, set[float | None]] = {}
+
+    def on_boards(self, now_fs: int, boards: Mapping[str, BoardState]) -> None:
+        for prefix, board in boards.items():
+            self.energies.setdefault(prefix, Integral()).step(now_fs, board.power_w)
+            self.clocks_hz.setdefault(prefix, set()).add(board.clock_hz)
+
+
+def test_each_gpu_has_a_board_whose_limit_holds_its_own_clock() -> None:
+    system, watts = two(), Watts()
+    many = tuple((f"{place}{run}", GEMM, (), place) for place in "ab" for run in range(3))
+    run = execute(at(*many), system, probes=[watts])
+    end_fs = to_fs(run.time_s)
+    by_board = {prefix: energy.until(end_fs) for prefix, energy in watts.energies.items()}
+    assert list(by_board) == ["", "b."]
+    assert sum(by_board.values()) == pytest.approx(run.energy_j, rel=1e-9)
+    for prefix, place in (("", "a"), ("b.", "b")):
+        arch = system.devices[place].arch
+        assert isinstance(arch, Gpu)
+        beside_j = by_board[prefix] - sum(op.energy_j for op in run.ops if op.name.startswith(place))
+        idle_j = arch.power.idle_w * run.time_s
+        assert (1.0 - arch.power.clocked_share) * idle_j < beside_j <= idle_j * (1.0 + 1e-9)
+        assert max(filter(None, watts.clocks_hz[prefix])) == arch.clock.boost_hz
 
 
 def test_a_copy_is_a_node_whose_place_is_a_link() -> None:

@@ -1,0 +1,217 @@
+"""PyTorch modules as graphs: what torch counts, what it leaves, and what is no module."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simexplore.errors import SimexploreError
+from simexplore.workloads.graph import Graph
+from simexplore.workloads.importers import import_model
+from simexplore.workloads.importers.imported import Imported
+from simexplore.workloads.importers.lowering import NOT_CAUSAL
+from simexplore.workloads.ops import AttentionPrefill, Conv2d, Copy, Gemm, Mul, Pointwise, RmsNorm, Softmax
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+NETS = Path(__file__).with_name("nets.py")
+MODELS = (
+    *("perceptron", "convolutions", "patches", "encoder", "encoder_decoder", "decoder", "attention", "recurrent"),
+    *("gated", "einsum", "one_pixel", "grouped", "causal"),
+)
+
+
+def imported(name: str, **params: object) -> Imported:
+    return import_model("torch", f"{NETS}:{name}", params)
+
+
+def counted_by_torch(name: str) -> float:
+    """Flops of a forward as torch's own counter has them, on the meta device."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    namespace: dict[str, Any] = {"__name__": "nets", "__annotations__": {}}
+    exec(compile(NETS.read_text(encoding="utf-8"), str(NETS), "exec"), namespace)
+    with torch.device("meta"):
+        module, inputs = namespace[name]()
+    module.eval()
+    arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            module(*arguments)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)
+    return float(counter.get_total_flops())
+
+
+def matmul_flops(found: Imported) -> float:
+    """Of all products: those of operators, and of convolutions that none stands for. Of causal attention all pairs."""
+    of_operators = sum(
+        float(op.matmul_flops) * (2 * op.seq_kv / (op.seq_kv + 1) if isinstance(op, AttentionPrefill) else 1)
+        for op in (node.op for node in found.graph.nodes)
+    )
+    return of_operators + sum(one.flops for one in found.unknown if "convolution" in one.name)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_flops_are_those_that_torch_counts(name: str) -> None:
+    counted = counted_by_torch(name)
+    assert counted > 0
+    assert matmul_flops(imported(name)) == pytest.approx(counted, rel=1e-12)
+
+
+def operators(graph: Graph) -> list[str]:
+    return [node.op.describe() for node in graph.nodes]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_exported_module_has_the_same_operators(name: str) -> None:
+    traced, exported = imported(name, via="trace"), imported(name, via="export")
+    assert operators(exported.graph) == operators(traced.graph)
+    assert exported.unknown == traced.unknown
+    assert [node.group for node in exported.graph.nodes if node.group] == [
+        node.group for node in traced.graph.nodes if node.group
+    ]
+
+
+def test_a_causal_model_is_what_it_says() -> None:
+    found = imported("causal", dtype="bf16")
+    layer = [node.op for node in found.graph.nodes if node.group.startswith("layers.1")]
+    assert (
+        layer
+        == [
+            RmsNorm(32, 64, "bf16"),
+            Gemm(32, 192, 64, dtype="bf16"),
+            AttentionPrefill(2, 4, 4, 16, 16, 16, dtype="bf16"),
+            Copy(2048, "bf16"),  # heads side by side again
+            Gemm(32, 64, 64, dtype="bf16"),
+            *[op for op in layer if op.op == "add"][:1],
+            RmsNorm(32, 64, "bf16"),
+            Gemm(32, 128, 64, dtype="bf16"),
+            Pointwise(4096, 1, 1, 4, "bf16", "silu"),
+            Gemm(32, 64, 128, dtype="bf16"),
+            *[op for op in layer if op.op == "add"][1:],
+        ]
+    )
+    assert [(one.pattern, one.count, one.operators) for one in found.repeated] == [("layers.*", 3, 11)]
+    assert (found.unknown, found.notes) == ((), ())
+    parameters = 2 * 100 * 64 + 64 + 3 * (2 * 64 + 4 * 64 * 64 + 2 * 64 * 128)
+    assert found.graph.resident_bytes == {"weights": 2 * parameters}
+    assert found.graph.name == "torch/nets/causal"
+
+
+def test_nodes_are_after_what_they_read_and_after_the_one_before() -> None:
+    graph = imported("causal").graph
+    names = [node.name for node in graph.nodes]
+    assert all(before in node.after for before, node in zip(names, graph.nodes[1:], strict=False))
+    added = next(node for node in graph.nodes if node.op.op == "add")
+    assert added.after == ("embedding.embedding", "layers.0.out.gemm")
+    assert set(graph.streams().values()) == {0}
+
+
+def test_attention_without_a_mask_is_two_gemms_and_a_softmax_and_is_told() -> None:
+    found = imported("encoder")
+    assert NOT_CAUSAL in found.notes
+    softmax = next(node.op for node in found.graph.nodes if isinstance(node.op, Softmax))
+    assert softmax == Softmax(2 * 4 * 16, 16, "fp32")
+
+
+def test_images_that_are_not_square_are_gemms_where_filters_do_not_overlap() -> None:
+    gemms = [node.op for node in imported("one_pixel").graph.nodes if isinstance(node.op, Gemm)]
+    assert gemms == [Gemm(480, 16, 8, dtype="fp32"), Gemm(480, 4, 16, dtype="fp32")]
+    assert imported("patches").graph.nodes[0].op == Gemm(2 * 4 * 8, 64, 3 * 64, dtype="fp32")
+
+
+def test_what_no_operator_stands_for_is_listed_with_its_share() -> None:
+    found = imported("grouped")
+    names = {one.name: one.calls for one in found.unknown}
+    assert names == {
+        "aten.convolution (depthwise)": 1,
+        "aten.convolution (grouped)": 1,
+        "aten.convolution (transposed)": 1,
+        "aten.max_pool2d_with_indices": 1,
+    }
+    assert [node.op.op for node in found.graph.nodes] == ["pointwise", "conv2d"]
+    depthwise = 2 * 18 * 18 * 8 * 9
+    assert next(one.flops for one in found.unknown if "depthwise" in one.name) == depthwise
+    whole = found.graph.flops + sum(one.flops for one in found.unknown)
+    assert found.flops_share(found.unknown) == pytest.approx(1 - found.graph.flops / whole)
+    assert sum(found.flops_share([one]) for one in found.unknown) == pytest.approx(found.flops_share(found.unknown))
+    assert next(node.op for node in found.graph.nodes if isinstance(node.op, Conv2d)).cout == 4
+    assert found.graph.nodes[1].after == (found.graph.nodes[0].name,)  # through what is left out
+
+
+def test_copies_and_functions_one_by_one() -> None:
+    found = imported("joined")
+    assert [node.op for node in found.graph.nodes] == [
+        Copy(96, "fp32"),
+        Copy(96, "fp32", "fp16"),
+        Pointwise(96, 1, 1, 1, "fp32", "gt"),
+        Pointwise(96, 2, 1, 1, "fp16", "masked_fill"),
+        Pointwise(96, 1, 1, 3, "fp16", "sigmoid"),
+        Pointwise(4, 0, 1, 0, "fp32", "ones"),
+        Mul(4, "fp16"),
+        Pointwise(4, 1, 1, 2, "fp16", "clamp"),
+    ]
+    assert [(one.name, one.calls, one.flops, one.bytes) for one in found.unknown] == [("aten.sum", 1, 4, 2 * 100)]
+    mul, ones, sigmoid = (found.graph.nodes[index] for index in (6, 5, 4))
+    assert mul.after == (sigmoid.name, ones.name)
+
+
+def test_another_type_is_that_of_weights_inputs_and_memory() -> None:
+    own, half = imported("perceptron"), imported("perceptron", dtype="fp16")
+    assert {node.op.dtype for node in half.graph.nodes} == {"fp16"}
+    assert half.graph.resident_bytes["weights"] == own.graph.resident_bytes["weights"] / 2
+
+
+def test_a_module_of_seven_billion_parameters_needs_no_memory() -> None:
+    found = imported("seven_billion")
+    assert found.graph.resident_bytes["weights"] == pytest.approx(2 * 6.75e9, rel=0.01)
+    assert len(found.graph.nodes) == 1 + 32 * 11 + 2
+    assert Counter(node.op.op for node in found.graph.nodes)["attention_prefill"] == 32
+
+
+@pytest.mark.parametrize(
+    ("source", "params", "message"),
+    [
+        ("nets.py", {}, "expected FILE.py:FUNCTION, as my_model.py:build, found 'nets.py'"),
+        ("nets.py:", {}, "expected FILE.py:FUNCTION"),
+        ("none.py:build", {}, "none.py: expected a file, found nothing: name the file that defines the module"),
+        (f"{NETS}:encoderr", {}, "expected a function 'encoderr', found nothing"),
+        (f"{NETS}:number", {}, "expected a function 'number', found 3"),
+        (f"{NETS}:no_module", {}, "expected a module and its example inputs to be returned, found 3"),
+        (f"{NETS}:raising", {}, "raising: expected it to run, found RuntimeError: no weights$"),
+        (f"{NETS}:encoder", {"via": "jit"}, "via: expected one of auto, trace, export, found 'jit'"),
+        (f"{NETS}:encoder", {"dtype": "int4"}, "dtype: expected one of fp64, fp32, fp16, bf16, found 'int4'"),
+        (f"{NETS}:encoder", {"dtyp": "bf16"}, "did you mean 'dtype'"),
+        (f"{NETS}:of_one_size", {"via": "trace"}, "of_one_size: on the meta device: expected it to run, found"),
+        (f"{NETS}:of_one_size", {}, "expected a module that runs on the meta device or can be exported, found"),
+    ],
+)
+def test_a_mistake_is_one_line(source: str, params: dict[str, object], message: str) -> None:
+    with pytest.raises(SimexploreError, match=message) as error:
+        import_model("torch", source, params)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_no_python_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "model.py"
+    file.write_text("def build(:\n", encoding="utf-8")
+    with pytest.raises(SimexploreError, match=r"model.py: expected it to run, found SyntaxError"):
+        import_model("torch", f"{file}:build", {})
+
+
+def test_torch_is_as_it_was() -> None:
+    imported("encoder")
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert not torch.nn.modules.module._global_forward_pre_hooks
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SimexploreError, match=r"pip install 'simexplore\[torch\]'"):
+        imported("encoder")

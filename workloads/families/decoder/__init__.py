@@ -1,0 +1,1 @@
+"""Decoder-only language models: their shape, what it counts, and their graphs."""

@@ -1,0 +1,217 @@
+"""Graphs of decoder-only language models, as serving engines run them: a prefill of prompts, or one decode step.
+
+What is one operator here is one kernel or module of a serving engine (TensorRT-LLM, vLLM):
+the query, key and value projections are one GEMM, and so are a gated feed-forward's gate and up projections; rotary
+embedding and the append to the KV cache are part of attention; residual additions are fused into the norm that
+follows; biases are added in a GEMM's epilogue. Activations are narrowed for 8-bit GEMMs by the norm or activation that
+makes them, and after attention by kernels of their own. Only the last token of a prompt goes through the output head.
+Scaling of the embedding and soft caps of logits are left out.
+
+Tensor parallelism (Shoeybi et al. 2019, "Megatron-LM", arXiv:1909.08053): the graph is one GPU's share. Heads and the
+feed-forward width are divided, with an all-reduce after attention and after the feed-forward. The embedding table is
+held whole by every GPU; the output head is divided by columns, the vocabulary rounded up, and its logits gathered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from simexplore.errors import SimexploreError
+from simexplore.workloads.families.decoder.chain import Chain, Parts
+from simexplore.workloads.families.decoder.options import DecodeOptions, Options, PrefillOptions
+from simexplore.workloads.families.decoder.shape import Decoder, Experts, Grouped, Latent, Layer, Mlp
+from simexplore.workloads.families.decoder.share import resident_bytes, shard
+from simexplore.workloads.graph import Graph, Node
+from simexplore.workloads.ops import (
+    Add,
+    AllGather,
+    AttentionDecode,
+    AttentionPrefill,
+    Embedding,
+    Gelu,
+    Gemm,
+    LayerNorm,
+    Operator,
+    Pointwise,
+    Relu,
+    RmsNorm,
+    SiluMul,
+)
+
+GATED_FLOPS = {"gelu": 9, "relu": 2}
+"""Of a gate's function and its product with the value; SwiGLU has an operator of its own."""
+
+AttentionOf = Callable[[Grouped], Operator]
+
+
+def build_prefill(model: Decoder, name: str, options: PrefillOptions) -> Graph:
+    """The graph of one prefill of `batch` prompts on one of `tensor_parallel` GPUs.
+
+    Raises:
+        SimexploreError: the model does not divide evenly among the GPUs, or has layers without operators here.
+    """
+
+    def attention(kind: Grouped) -> Operator:
+        return AttentionPrefill(
+            batch=options.batch,
+            heads=kind.heads,
+            kv_heads=kind.kv_heads,
+            head_dim=kind.head_dim,
+            seq_q=options.prompt,
+            seq_kv=options.prompt,
+            window=_window(kind, options.prompt),
+            dtype=options.activation_dtype,
+            kv_dtype=options.kv_dtype,
+        )
+
+    return _graph(model, name, options, options.prompt, options.batch * options.prompt, attention)
+
+
+def build_decode(model: Decoder, name: str, options: DecodeOptions) -> Graph:
+    """The graph of one decode step of `batch` sequences on one of `tensor_parallel` GPUs.
+
+    Raises:
+        SimexploreError: the model does not divide evenly among the GPUs, or has layers without operators here.
+    """
+
+    def attention(kind: Grouped) -> Operator:
+        return AttentionDecode(
+            batch=options.batch,
+            heads=kind.heads,
+            kv_heads=kind.kv_heads,
+            head_dim=kind.head_dim,
+            seq_kv=options.context,
+            window=_window(kind, options.context),
+            dtype=options.activation_dtype,
+            kv_dtype=options.kv_dtype,
+        )
+
+    return _graph(model, name, options, options.context, options.batch, attention)
+
+
+def _window(kind: Grouped, tokens: int) -> int:
+    """A window that sees all tokens is none."""
+    return kind.window if kind.window < tokens else 0
+
+
+def _graph(model: Decoder, name: str, options: Options, length: int, tokens: int, attention: AttentionOf) -> Graph:
+    share = shard(model, name, options)
+    _refuse_without_operators(share.layers, name)
+    parts = Parts(share, options, tokens)
+    chain = Chain()
+    _add_embedding(chain, parts)
+    for index, layer in enumerate(share.layers):
+        _add_layer(chain, parts, f"layer{index}", layer, attention, first=index == 0)
+    _add_head(chain, parts)
+    return Graph(name, tuple(chain.nodes), resident_bytes(share, options, length))
+
+
+def _refuse_without_operators(layers: tuple[Layer, ...], name: str) -> None:
+    """Raise for kinds of layers that no operator stands for yet."""
+    kinds = {
+        "multi-head latent attention": any(isinstance(layer.attention, Latent) for layer in layers),
+        "a mixture of experts": any(isinstance(layer.feed_forward, Experts) for layer in layers),
+    }
+    missing = [kind for kind, there in kinds.items() if there]
+    if missing:
+        raise SimexploreError(
+            f"{name}: expected layers of grouped-query attention and dense feed-forward, found "
+            f"{' and '.join(missing)}: there is no operator for that yet, run a dense model"
+        )
+
+
+def _add_embedding(chain: Chain, parts: Parts) -> None:
+    share, dtype = parts.share, parts.options.activation_dtype
+    chain.add("embedding", Embedding(parts.tokens, share.hidden, share.vocabulary, dtype), "embedding")
+    if share.learned_positions:
+        positions = Embedding(parts.tokens, share.hidden, share.learned_positions, dtype)
+        chain.nodes.append(Node.of("position_embedding", positions, group="embedding"))
+        both = Add(parts.tokens * share.hidden, dtype)
+        chain.add("add_positions", both, "embedding", "position_embedding")
+    chain.residual = chain.last[0]
+
+
+def _add_layer(chain: Chain, parts: Parts, group: str, layer: Layer, attention: AttentionOf, first: bool) -> None:
+    if parts.share.placement in ("parallel", "shared"):
+        _add_parallel_layer(chain, parts, group, layer, attention)
+        return
+    around = parts.share.placement == "around"
+    # The first norm adds no residual: its input, the embedding, is the residual of the second.
+    norm = chain.add(f"{group}.attention_norm", _norm(parts, 0 if first else 1), group, chain.residual)
+    residual = chain.residual if first else norm
+    _add_attention(chain, parts, group, layer, attention)
+    if around:
+        chain.add(f"{group}.attention_post_norm", _norm(parts, 0, narrow=False), group)
+    chain.residual = chain.add(f"{group}.ffn_norm", _norm(parts, 1), group, residual)
+    _add_feed_forward(chain, parts, group, layer.feed_forward)
+    if around:
+        chain.add(f"{group}.ffn_post_norm", _norm(parts, 0, narrow=False), group)
+
+
+def _add_parallel_layer(chain: Chain, parts: Parts, group: str, layer: Layer, attention: AttentionOf) -> None:
+    """Attention and feed-forward of the same sum, one after the other, as engines run them; then one addition."""
+    before = chain.residual
+    norm = chain.add(f"{group}.attention_norm", _norm(parts, 0), group, before)
+    _add_attention(chain, parts, group, layer, attention)
+    attended = chain.last[0]
+    if parts.share.placement == "parallel":
+        chain.add(f"{group}.ffn_norm", _norm(parts, 0), group, before)
+    _add_feed_forward(chain, parts, group, layer.feed_forward, norm if parts.share.placement == "shared" else None)
+    elements = parts.tokens * parts.share.hidden
+    total = Pointwise(elements, 3, 1, 2, parts.options.activation_dtype, "add_residual")
+    chain.residual = chain.add(f"{group}.residual", total, group, attended, before)
+
+
+def _add_attention(chain: Chain, parts: Parts, group: str, layer: Layer, attention: AttentionOf) -> None:
+    kind, dtype = layer.attention, parts.options.activation_dtype
+    assert isinstance(kind, Grouped)  # others were refused
+    projected = chain.add(f"{group}.qkv", parts.gemm(kind.qkv_features, parts.share.hidden), group)
+    if kind.head_norm:
+        chain.add(f"{group}.query_norm", RmsNorm(parts.tokens * kind.heads, kind.head_dim, dtype), group)
+        chain.add(f"{group}.key_norm", RmsNorm(parts.tokens * kind.kv_heads, kind.head_dim, dtype), group, projected)
+    chain.add(f"{group}.attention", attention(kind), group, projected)
+    chain.add(f"{group}.projection", parts.gemm(parts.share.hidden, kind.heads * kind.head_dim, wide=True), group)
+    if parts.options.tensor_parallel > 1:
+        chain.add(f"{group}.attention_all_reduce", parts.all_reduce(), group)
+
+
+def _add_feed_forward(
+    chain: Chain, parts: Parts, group: str, kind: Mlp | Experts, also_after: str | None = None
+) -> None:
+    assert isinstance(kind, Mlp)  # others were refused
+    hidden = parts.share.hidden
+    chain.add(
+        f"{group}.gate_up" if kind.gated else f"{group}.up", parts.gemm(kind.up_features, hidden), group, also_after
+    )
+    activation = _activation(parts, kind)
+    chain.add(f"{group}.activation", activation, group)
+    # The general elementwise operator writes the type that it reads.
+    chain.add(f"{group}.down", parts.gemm(hidden, kind.width, wide=isinstance(activation, Pointwise)), group)
+    if parts.options.tensor_parallel > 1:
+        chain.add(f"{group}.ffn_all_reduce", parts.all_reduce(), group)
+
+
+def _activation(parts: Parts, kind: Mlp) -> Operator:
+    elements, dtype = parts.tokens * kind.width, parts.options.activation_dtype
+    if kind.gated and kind.activation != "silu":
+        return Pointwise(elements, 2, 1, GATED_FLOPS[kind.activation], dtype, f"{kind.activation}_mul")
+    family = SiluMul if kind.gated else {"gelu": Gelu, "relu": Relu}[kind.activation]
+    return family(elements, dtype, parts.options.written_dtype)
+
+
+def _norm(parts: Parts, residual: int, *, narrow: bool = True) -> Operator:
+    """A norm; one whose result no layer's GEMM reads writes no narrow type."""
+    family = RmsNorm if parts.share.norm == "rms" else LayerNorm
+    written = parts.options.written_dtype if narrow else None
+    return family(parts.tokens, parts.share.hidden, parts.options.activation_dtype, residual, written)
+
+
+def _add_head(chain: Chain, parts: Parts) -> None:
+    share, options = parts.share, parts.options
+    residual = 1 if share.placement in ("before", "around") else 0
+    chain.add("norm", _norm(parts, residual, narrow=False), "head", chain.residual)
+    dtype = options.activation_dtype
+    chain.add("lm_head", Gemm(m=options.batch, n=share.head_columns, k=share.hidden, dtype=dtype), "head")
+    if options.tensor_parallel > 1:
+        elements = options.batch * share.head_columns * options.tensor_parallel
+        chain.add("gather_logits", AllGather(elements, options.tensor_parallel, dtype), "head")

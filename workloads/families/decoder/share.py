@@ -1,0 +1,63 @@
+"""One GPU's share of a language model, and the memory that it holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from simexplore.errors import SimexploreError
+from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.families.decoder.options import QUANTIZE, Options
+from simexplore.workloads.families.decoder.shape import Attention, Decoder, Grouped, Layer, Mlp
+
+
+def shard(model: Decoder, name: str, options: Options) -> Decoder:
+    """One GPU's share of a model: heads, key-value heads and feed-forward widths divided, layers cut if asked.
+
+    Args:
+        name: of the workload, for messages.
+
+    Raises:
+        SimexploreError: something does not divide evenly, or there are not that many layers.
+    """
+    if options.quantize not in QUANTIZE:
+        raise SimexploreError(f"{name}: quantize: expected {' or '.join(QUANTIZE)}, found {options.quantize!r}")
+    gpus, kinds = options.tensor_parallel, dict.fromkeys(model.layers)
+    for layer in kinds:
+        _check_division(layer, name, gpus)
+    if options.layers > len(model.layers):
+        raise SimexploreError(f"{name}: layers={options.layers} must be at most {len(model.layers)} (0: all)")
+    shares = {layer: layer.share(gpus) for layer in kinds}
+    kept = model.layers[: options.layers or None]
+    columns = -(-model.vocabulary // gpus)
+    return replace(model, layers=tuple(shares[layer] for layer in kept), head_columns=columns)
+
+
+def _check_division(layer: Layer, name: str, gpus: int) -> None:
+    attention, width = layer.attention, layer.feed_forward.width
+    kv_heads = _kv_heads(attention)
+    if attention.heads % gpus or width % gpus or (kv_heads % gpus and gpus % kv_heads):
+        word = "ffn" if isinstance(layer.feed_forward, Mlp) else "an expert's width"
+        raise SimexploreError(
+            f"{name}: tensor_parallel={gpus} must divide heads={attention.heads} and {word}={width}, and divide "
+            f"or be a multiple of kv_heads={kv_heads}"
+        )
+
+
+def _kv_heads(attention: Attention) -> int:
+    """Key-value heads; latent attention caches one vector for all heads, which every GPU holds."""
+    return attention.kv_heads if isinstance(attention, Grouped) else 1
+
+
+def resident_bytes(share: Decoder, options: Options, tokens: int) -> dict[str, float]:
+    """Memory held on one GPU from start to end [B]: weights, and the KV cache of `tokens` tokens a sequence.
+
+    The biases and norm vectors of a layer, under 0.1 % of it, are counted in the type of its weights. A layer with a
+    window caches no more tokens than the window.
+    """
+    outer_bytes = bytes_of(options.activation_dtype) * share.outer_parameters
+    layer_bytes = bytes_of(options.weight_dtype or options.dtype) * share.layer_parameters
+    kv_elements = float(options.batch) * share.kv_elements(tokens)
+    return {
+        "weights": outer_bytes + layer_bytes,
+        "kv_cache": kv_elements * bytes_of(options.kv_dtype or options.activation_dtype),
+    }

@@ -1,0 +1,208 @@
+"""From shapes to operators, whatever framework the shapes come from.
+
+A function here gives the operators that a call amounts to, or says in a word or two why none stand for it. Sizes are
+counts of elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from types import MappingProxyType
+
+from simexplore.workloads.operators.memory import NamedElementwise
+from simexplore.workloads.ops import (
+    Add,
+    AttentionDecode,
+    AttentionPrefill,
+    Conv2d,
+    Copy,
+    Embedding,
+    Gelu,
+    Gemm,
+    LayerNorm,
+    Mul,
+    Operator,
+    Pointwise,
+    Relu,
+    RmsNorm,
+    Softmax,
+)
+
+Lowered = tuple[Operator, ...] | str
+"""Operators one after the other, or why there are none."""
+
+NOT_CAUSAL = "attention that is not causal is written as two GEMMs and a softmax, its mask left out"
+"""For people: no fused operator stands for it."""
+NO_FLOATS = "no floating-point type"
+NAMED: Mapping[tuple[str, int], type[NamedElementwise]] = MappingProxyType(
+    {("add", 2): Add, ("mul", 2): Mul, ("relu", 1): Relu, ("gelu", 1): Gelu}
+)
+"""Elementwise operators that have a name of their own, by function and whole inputs."""
+FLOPS: Mapping[str, int] = MappingProxyType(
+    {
+        **dict.fromkeys(("fill", "zeros", "ones", "full"), 0),
+        **dict.fromkeys(("add", "sub", "rsub", "mul", "div", "neg", "abs", "reciprocal", "sign"), 1),
+        **dict.fromkeys(("pow", "exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "erf", "floor", "round"), 1),
+        **dict.fromkeys(("maximum", "minimum", "where", "masked_fill", "relu", "clamp_min", "clamp_max"), 1),
+        **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not"), 1),
+        **dict.fromkeys(("clamp", "leaky_relu", "addcmul", "addcdiv", "lerp", "batch_norm"), 2),
+        **dict.fromkeys(("sigmoid", "softplus", "elu"), 3),
+        **dict.fromkeys(("silu", "hardswish", "hardsigmoid"), 4),
+        "gelu": 8,
+    }
+)
+"""Flops of each element by function, a special function counted once; batch normalisation at inference is a product
+and a sum by channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A tensor: its shape, the name of its type among `DTYPES` or nothing where it has none, and bytes an element."""
+
+    shape: tuple[int, ...]
+    dtype: str | None
+    element_bytes: float
+
+    @property
+    def numel(self) -> int:
+        """Elements."""
+        return prod(self.shape)
+
+    @property
+    def bytes(self) -> float:
+        """Size in memory [B]."""
+        return self.numel * self.element_bytes
+
+
+def dtype_of(*values: Value) -> str | None:
+    """The first floating-point type among the values'."""
+    return next((value.dtype for value in values if value.dtype is not None), None)
+
+
+def matmul(a: Value, b: Value) -> Lowered:
+    """A product as numpy's `matmul`: (…, m, k) by (…, k, n). What has no batch of its own is read once for all rows."""
+    dtype = dtype_of(a, b)
+    if dtype is None:
+        return NO_FLOATS
+    left = a.shape if len(a.shape) > 1 else (1, *a.shape)
+    right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
+    rows, k, n = left[-2], left[-1], right[-1]
+    batches = _broadcast(left[:-2], right[:-2])
+    if prod(right[:-2]) == 1:
+        return (Gemm(m=rows * batches, n=n, k=k, dtype=dtype),)
+    return (Gemm(m=rows, n=n, k=k, batch=batches, dtype=dtype),)
+
+
+def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+    """Elements of two shapes spread over each other."""
+    longest = max(len(a), len(b))
+    padded = [(1,) * (longest - len(shape)) + shape for shape in (a, b)]
+    return prod(max(pair) for pair in zip(*padded, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Sliding:
+    """How filters slide over an image; a number for each axis, and padding for each end of it."""
+
+    stride: tuple[int, ...]
+    begin: tuple[int, ...]
+    end: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+    transposed: bool = False
+
+
+def convolution(image: Value, filters: Value, out: Value, sliding: Sliding) -> Lowered:
+    """A convolution: of square images as it is; where filters don't overlap, or cover one pixel, the GEMM that it is.
+
+    Shapes: image (batch, cin, …), filters (cout, cin / groups, …), out (batch, cout, …).
+    """
+    dtype = dtype_of(image)
+    if dtype is None:
+        return NO_FLOATS
+    if sliding.transposed:
+        return "transposed"
+    if sliding.groups > 1:
+        return "depthwise" if sliding.groups == image.shape[1] else "grouped"
+    kernel, size = filters.shape[2:], image.shape[2:]
+    if any(step > 1 and width > 1 for step, width in zip(sliding.dilation, kernel, strict=True)):
+        return "dilated"
+    uniform = all(len(set(each)) == 1 for each in (kernel, size, sliding.stride, sliding.begin + sliding.end))
+    batch, cin, cout = image.shape[0], image.shape[1], filters.shape[0]
+    if len(size) == 2 and uniform:
+        return (Conv2d(batch, cin, cout, kernel[0], size[0], sliding.stride[0], sliding.begin[0], dtype),)
+    if kernel == sliding.stride and not any(sliding.begin + sliding.end):
+        return (Gemm(m=batch * prod(out.shape[2:]), n=cout, k=cin * prod(kernel), dtype=dtype),)
+    return f"{len(size)}d" if len(size) != 2 else "not square"
+
+
+def attention(q: Value, k: Value, v: Value, causal: bool, masked: bool) -> Lowered:
+    """softmax(q k^T) v of queries (…, heads, seq_q, width) and keys and values (…, kv_heads, seq_kv, width).
+
+    Causal attention counts the pairs that a query sees: half of what counters that know no mask count. Of fewer
+    queries than keys the first sees the first key only, as torch has it.
+    """
+    dtype = dtype_of(q)
+    if dtype is None:
+        return NO_FLOATS
+    queries, keys, values = ((1,) * (4 - len(each.shape)) + each.shape for each in (q, k, v))
+    batch, heads, seq_q, width = prod(queries[:-3]), queries[-3], queries[-2], queries[-1]
+    kv_heads, seq_kv = keys[-3], keys[-2]
+    fused = values[-1] == width and not masked and heads % kv_heads == 0
+    if fused and causal and seq_q <= seq_kv:
+        return (AttentionPrefill(batch, heads, kv_heads, width, seq_q, seq_q, dtype=dtype),)
+    if fused and not causal and seq_q == 1:
+        return (AttentionDecode(batch, heads, kv_heads, width, seq_kv, dtype=dtype),)
+    return (
+        Gemm(m=seq_q, n=seq_kv, k=width, batch=batch * heads, dtype=dtype),
+        Softmax(rows=batch * heads * seq_q, cols=seq_kv, dtype=dtype),
+        Gemm(m=seq_q, n=values[-1], k=seq_kv, batch=batch * heads, dtype=dtype),
+    )
+
+
+def softmax(value: Value, axis: int) -> Lowered:
+    """Softmax of each row; along another axis than the last rows don't lie in memory as the operator's do."""
+    dtype = dtype_of(value)
+    if dtype is None:
+        return NO_FLOATS
+    if not value.shape:
+        return "of a number"
+    if prod(value.shape[axis % len(value.shape) + 1 :]) > 1:
+        return "not of the last axis"
+    cols = value.shape[axis]
+    return (Softmax(rows=value.numel // cols, cols=cols, dtype=dtype),)
+
+
+def norm(family: type[LayerNorm] | type[RmsNorm], value: Value, cols: int) -> Lowered:
+    """A norm of each row of `cols` elements."""
+    dtype = dtype_of(value)
+    return NO_FLOATS if dtype is None else (family(value.numel // cols, cols, dtype),)
+
+
+def copy(source: Value, out: Value) -> Lowered:
+    """A copy, into another type or not."""
+    if source.dtype is None or out.dtype is None:
+        return NO_FLOATS
+    return (Copy(out.numel, source.dtype, None if source.dtype == out.dtype else out.dtype),)
+
+
+def embedding(table: Value, out: Value) -> Lowered:
+    """Rows of a table (vocabulary, width) gathered by index."""
+    if table.dtype is None:
+        return NO_FLOATS
+    vocabulary, width = table.shape
+    return (Embedding(out.numel // width, width, vocabulary, table.dtype),)
+
+
+def elementwise(function: str, inputs: Sequence[Value], out: Value) -> Lowered:
+    """One result element from each element of the inputs; an input that is spread over the result is not counted."""
+    dtype = dtype_of(out, *inputs)
+    if dtype is None:
+        return NO_FLOATS
+    whole = sum(each.numel == out.numel for each in inputs)
+    named = NAMED.get((function, whole))
+    if named is not None:
+        return (named(out.numel, dtype),)
+    return (Pointwise(out.numel, whole, 1, FLOPS[function], dtype, function),)
