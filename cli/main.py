@@ -19,6 +19,7 @@ COMMANDS = {
     "model.run": "Run a workload or one operator on a machine.",
     "measured.devices": "What kernels can be measured on here, and what is missing.",
     "measured.measure": "Run real kernels and write their times.",
+    "measured.measured": "Which rows of a public data set can be predicted, and which are refused and why.",
     "measured.import": "Turn a profile of Nsight or PyTorch into measurements.",
     "explore.sweep": "Evaluate many machines and workloads; continues where it stopped.",
     "explore.pareto": "The Pareto front of a sweep.",

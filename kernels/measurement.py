@@ -48,6 +48,8 @@ class Conditions:
 
     launch: Literal["stream", "graph", "profiled"] = "stream"
     """`profiled`: times are a profiler's durations of the kernels alone."""
+    plugin_launch: Literal["stream", "graph"] | None = None
+    """Launch of GEMMs that an engine's plugins compute, where those of the library are launched otherwise."""
     weight_copies: int = 1
     """Copies of the weights that runs rotate over; 1: the same ones each time."""
     until_l2_is_full: bool = False

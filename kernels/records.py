@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,15 @@ from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.parameters import ParameterError, parameters_of
 from simexplore.workloads.ops import FAMILIES, AttentionDecode, MlaDecode
 
+SMOOTHED = {"int8_sq": "int8"}
+"""Tables' names for a GEMM of 8-bit integers whose activations arrive narrowed already (SmoothQuant, arXiv 2211.10438)
+→ dtype multiplied."""
 WEIGHT_ONLY = {"int8_wo": ("bf16", "int8"), "int4_wo": ("bf16", "int4")}
 """Tables' names for a GEMM whose weights alone are quantised → (dtype multiplied, dtype of the weights)."""
 LATENT_HEAD = 576
 """Features of a key of a latent cache: 512 compressed and 64 rotated ones."""
+PLUGINS = {*WEIGHT_ONLY, *SMOOTHED}
+"""GEMMs that engines have plugins of their own for."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ def operator_columns(measurements: Measurements) -> tuple[list[OperatorColumn], 
             refused[reason] += len(rows)
             continue
         conditions = conditions_told(measurements.conditions_of(source, op), values)
+        if op == "gemm" and values["dtype"] in PLUGINS and conditions.plugin_launch is not None:
+            conditions = replace(conditions, launch=conditions.plugin_launch)
         dtypes = _dtypes(op, values, conditions)
         good, reasons = _consistent(op, rows, dtypes)
         refused.update(reasons)
@@ -100,7 +107,8 @@ def _unknown(op: str, dtypes: dict[str, str]) -> str | None:
         return f"operator {op} is not modelled"
     for name, (_, parameter) in parameters_of(FAMILIES[op]).items():
         dtype = dtypes.get(name, "") if parameter.kind == "dtype" else ""
-        if dtype and dtype not in DTYPES and not (name == "dtype" and op == "gemm" and dtype in WEIGHT_ONLY):
+        named = name == "dtype" and op == "gemm" and dtype in {**WEIGHT_ONLY, **SMOOTHED}
+        if dtype and dtype not in DTYPES and not named:
             return f"{op} with {name} {dtype} is not modelled"
     return None
 
@@ -109,10 +117,12 @@ def _dtypes(op: str, given: dict[str, str], conditions: Conditions) -> dict[str,
     """Dtype and text parameters of the record: what the row gives, then what its table's conditions say."""
     known = parameters_of(FAMILIES[op])
     dtypes = {name: dtype for name, dtype in given.items() if name in known and dtype}
-    if op != "gemm":
+    if op not in ("gemm", "bmm"):
         return dtypes
     if dtypes["dtype"] in WEIGHT_ONLY:
         dtypes["dtype"], dtypes["weight_dtype"] = WEIGHT_ONLY[dtypes["dtype"]]
+    if dtypes["dtype"] in SMOOTHED:
+        return {**dtypes, "dtype": SMOOTHED[dtypes["dtype"]]}
     arriving = conditions.activation_dtype
     if arriving is not None and bytes_of(dtypes["dtype"]) < bytes_of(arriving):
         dtypes.setdefault("activation_dtype", arriving)

@@ -23,7 +23,15 @@ from simexplore.workloads.operators.collectives import (
 from simexplore.workloads.operators.conv import Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
-from simexplore.workloads.operators.matmul import Attention, AttentionDecode, AttentionPrefill, Gemm, causal_pairs
+from simexplore.workloads.operators.matmul import (
+    Attention,
+    AttentionDecode,
+    AttentionPrefill,
+    Bmm,
+    EncoderAttention,
+    Gemm,
+    causal_pairs,
+)
 from simexplore.workloads.operators.memory import (
     Add,
     Copy,
@@ -37,10 +45,12 @@ from simexplore.workloads.operators.memory import (
     Quantize,
     Relu,
     RmsNorm,
+    Rope,
     SiluMul,
     Softmax,
     StreamFma,
 )
+from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
 from simexplore.workloads.operators.parameters import ParameterError, from_values
@@ -56,6 +66,7 @@ __all__ = [
     "Attention",
     "AttentionDecode",
     "AttentionPrefill",
+    "Bmm",
     "Collective",
     "Conv2d",
     "Copy",
@@ -63,6 +74,7 @@ __all__ = [
     "CustomAllReduce",
     "Elementwise",
     "Embedding",
+    "EncoderAttention",
     "FusedMlp",
     "Gelu",
     "Gemm",
@@ -82,8 +94,10 @@ __all__ = [
     "ReduceScatter",
     "Relu",
     "RmsNorm",
+    "Rope",
     "SiluMul",
     "Softmax",
+    "SparseAttention",
     "StreamFma",
     "causal_pairs",
     "make_operator",
@@ -92,6 +106,7 @@ __all__ = [
 
 _FAMILIES: tuple[type[Operator], ...] = (
     Gemm,
+    Bmm,
     NaiveTiledGemm,
     Conv2d,
     AttentionPrefill,
@@ -99,6 +114,8 @@ _FAMILIES: tuple[type[Operator], ...] = (
     MlaPrefill,
     MlaDecode,
     Moe,
+    EncoderAttention,
+    SparseAttention,
     Pointwise,
     Add,
     Mul,
@@ -110,6 +127,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Softmax,
     LayerNorm,
     RmsNorm,
+    Rope,
     Quantize,
     Embedding,
     AllReduce,

@@ -21,6 +21,7 @@ from simexplore.archs.schema.library import (
     ExpertLibrary,
     LatentLibrary,
     Library,
+    ScaledGemm,
 )
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.archs.schema.quantities import (
@@ -345,6 +346,13 @@ class Gpu(Chip):
         return self._kernels(
             self.library.elementwise.conversion, "kernel that converts", "library.elementwise.conversion"
         )
+
+    def scaled_gemm(self, dtype: str) -> ScaledGemm:
+        """`library.gemm.scaled` of a block-scaled type. Raises SimexploreError where the machine has none."""
+        kernels: ScaledGemm | None = getattr(self.library.gemm.scaled, dtype)
+        if kernels is None:
+            raise SimexploreError(f"{self.name} has no kernels for {dtype} matrices (library.gemm.scaled.{dtype})")
+        return kernels
 
     @property
     def its_silicon(self) -> Silicon:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -27,6 +28,8 @@ POWER_SOURCE = "aic/vllm0.22"
 WARM_UPS, RUNS = 3.0, 6.0
 """Of a kernel, before it is timed and while it is (collector/helper.py of the same project)."""
 EXAMPLE = "aiconfigurator:h200_sxm/gemm/trtllm"
+EAGER, ONE_COPY = "/eager", "/one_copy"
+"""Ends of the sources of rows that a collector runs without a graph, or on one copy of the weights."""
 
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "sq": "int8_sq"}
 """Their name of a dtype → ours; the others are the same."""
@@ -36,9 +39,10 @@ def conditions_of(source: str, op: str) -> Conditions:
     """How the package's collectors ran a kernel (github.com/ai-dynamo/aiconfigurator, collector/).
 
     Kernels were replayed as a CUDA graph, three times to warm up and six to time. Activations reach narrow GEMMs as
-    bf16 and are quantised within the time. Attention re-reads one KV cache, quantisation one input. TensorRT-LLM's
-    attention rows are its whole attention module. Rows with watts were repeated for 0.3 to 1 s, at settled clocks.
-    Collectives are from nccl-tests, which launches on a stream, but engines' own were replayed too.
+    bf16 and are quantised within the time; vLLM's 128 x 128 block-scaled ones are eager calls. Attention re-reads one
+    KV cache, quantisation one input. TensorRT-LLM's attention rows are its whole attention module. Rows with watts were
+    repeated for 0.3 to 1 s, at settled clocks. Collectives are from nccl-tests, which launches on a stream, but
+    engines' own were replayed too.
     """
     if source.startswith(f"{SOURCE_PREFIX}nccl"):
         return Conditions(launch="stream")
@@ -49,11 +53,14 @@ def conditions_of(source: str, op: str) -> Conditions:
     if op == "moe":
         activity = 0.0 if experts.has_blank_weights(source) else operands_of(source)
         return replace(repeats, launch="graph", activity=activity)
-    if op == "gemm":
-        copies = replace(_copies_of(source), runs_before=runs_before, runs=RUNS, activity=operands_of(source))
-        return replace(copies, launch="graph", activation_dtype="bf16")
-    module = source.startswith(f"{SOURCE_PREFIX}trtllm")
-    return replace(repeats, launch="graph", attention_module=module)
+    eager = source.endswith(EAGER)
+    launch: Literal["stream", "graph"] = "stream" if eager else "graph"
+    if op in ("gemm", "bmm"):
+        copies = _copies_of(source) if op == "gemm" else Conditions()
+        copies = replace(copies, runs_before=runs_before, runs=RUNS, activity=operands_of(source))
+        return replace(copies, launch=launch, eager=eager, activation_dtype="bf16")
+    module = source.startswith(f"{SOURCE_PREFIX}trtllm") and not eager
+    return replace(repeats, launch=launch, eager=eager, attention_module=module)
 
 
 def operands_of(source: str) -> float | None:
@@ -68,15 +75,17 @@ def _copies_of(source: str) -> Conditions:
     """How a framework's collector rotates the operands of GEMMs (collect_gemm.py of each).
 
     SGLang's makes six of both; vLLM's six of the weights; TensorRT-LLM's five of the weights, from 1.3 on only as many
-    as fill L2.
+    as fill L2. Before that, its plugins ran in a network of one layer on a stream (trt_flow), timed by events.
     """
     framework = source.removeprefix(SOURCE_PREFIX)
     if framework.startswith("sglang"):
         return Conditions(weight_copies=6, activation_copies=6)
+    if framework.endswith((EAGER, ONE_COPY)):
+        return Conditions()
     if framework.startswith("vllm"):
         return Conditions(weight_copies=6)
     early = framework.startswith("trtllm") and _age(framework.removeprefix("trtllm")) < _age("1.3.0rc0")
-    return Conditions(weight_copies=5, until_l2_is_full=not early)
+    return Conditions(weight_copies=5, until_l2_is_full=not early, plugin_launch="stream" if early else None)
 
 
 def read(name: str) -> pd.DataFrame:
@@ -103,6 +112,34 @@ def read(name: str) -> pd.DataFrame:
         [_read_table(version / table.file, table, source, parts[0]) for table in _tables_in(version, parts[1])],
         ignore_index=True,
     )
+
+
+def engine_of(source: str) -> str:
+    """The engine whose kernels a source of these tables timed, as its folders name it: `trtllm`, `vllm`, `sglang`…"""
+    found = re.match(r"[a-z]+", source.removeprefix(SOURCE_PREFIX))
+    return found[0] if found else ""
+
+
+def files(system: str = "") -> list[Path]:
+    """All tables of a system, or of all systems: `SYSTEM/OPERATOR/FRAMEWORK/VERSION/NAME_perf.parquet`.
+
+    Raises:
+        SimexploreError: the package is not installed, or has no such system; lists those that it has.
+    """
+    root = data_folder()
+    if system:
+        present = [folder.parent.parent.name for folder in root.glob("*/*/*")]
+        return sorted(_pick(root, system, "system", system, present).glob("*/*/*/*.parquet"))
+    return sorted(root.glob("*/*/*/*/*.parquet"))
+
+
+def read_file(path: Path) -> pd.DataFrame | None:
+    """The checked rows of one of `files`; None where no operator here is what it measured."""
+    version = path.parent
+    operator, system = version.parent.parent, version.parent.parent.parent
+    source = f"{SOURCE_PREFIX}{version.parent.name}{version.name}"
+    known = (table for table in _TABLES.get(operator.name, ()) if table.file == path.name)
+    return next((_read_table(path, table, source, system.name) for table in known), None)
 
 
 def _tables_in(folder: Path, operator: str) -> list[_Table]:
@@ -185,6 +222,65 @@ def _replayed(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(engine=engine)[kept].reset_index(drop=True)
 
 
+def _every_head_has_keys(frame: pd.DataFrame) -> pd.DataFrame:
+    """Encoders have as many heads of keys as of queries, and see their own tokens."""
+    return frame.assign(kv_heads=frame["heads"], seq_kv=frame["seq_q"])
+
+
+_ABSORBED = {"mla_gen_pre": (512, 128), "mla_gen_post": (128, 512)}
+"""n and k of MLA's products of a head: from 128 to the latent of 512, and back (DeepSeek-V2, arXiv 2405.04434)."""
+_MULTIPLIED = {"trtllm_fp8_block_scaling_bmm_out": "fp8_block", "trtllm_bmm_out_dequant_bf16": "bf16"}
+"""Kernels that take another type than the table says (trtllm/collect_mla_bmm.py)."""
+
+
+def _absorbed(frame: pd.DataFrame) -> pd.DataFrame:
+    """MLA's products of one head each, before and after its decode kernel."""
+    sizes = frame["op"].map(_ABSORBED)
+    dtype = frame["kernel"].map(_MULTIPLIED).fillna(frame["dtype"])
+    return frame.assign(op="bmm", dtype=dtype, n=sizes.str[0], k=sizes.str[1])
+
+
+def _as_collected(frame: pd.DataFrame) -> pd.DataFrame:
+    """vLLM's block-scaled rows have sources of their own, for it collects them in another way (`conditions_of`)."""
+    vllm = frame["source"].str.startswith(f"{SOURCE_PREFIX}vllm")
+    eager, one_copy = vllm & (frame["dtype"] == "fp8_block"), vllm & (frame["dtype"] == "nvfp4")
+    source = frame["source"].mask(eager, frame["source"] + EAGER).mask(one_copy, frame["source"] + ONE_COPY)
+    return frame.assign(source=source)
+
+
+_SPARSE_MODELS = {
+    "DeepseekV32ForCausalLM": {"hidden": 7168, "q_rank": 1536, "nope_dim": 128, "value_dim": 128, "index_heads": 64},
+    "GlmMoeDsaForCausalLM": {"hidden": 6144, "q_rank": 2048, "nope_dim": 192, "value_dim": 256, "index_heads": 32},
+}
+"""Sizes of models by architecture, from their public configurations."""
+
+
+def _sparse_modules(frame: pd.DataFrame) -> pd.DataFrame:
+    """Modules of a model's size; a layer that skips the indexer takes another layer's choice."""
+    sizes = pd.DataFrame([_SPARSE_MODELS[name] for name in frame["architecture"]], index=frame.index)
+    skips = frame["op"].str.endswith("skip_indexer")
+    sizes["index_heads"] = sizes["index_heads"].mask(skips, 0)
+    eager = frame["op"].str.contains("context") & ~frame["source"].str.startswith(f"{SOURCE_PREFIX}trtllm")
+    source = frame["source"].mask(eager, frame["source"] + EAGER)
+    return _add_earlier_tokens(frame.assign(**sizes, top_k=2048, op="sparse_attention", source=source))
+
+
+_SPARSE = {
+    "dtype": "gemm_type",
+    "kv_dtype": "kv_cache_dtype",
+    "architecture": "architecture",
+    "batch": "batch_size",
+    "heads": "num_heads",
+    "seq_q": "isl",
+    "seq_kv": "step",
+}
+_ENCODER = {
+    "dtype": "attn_dtype",
+    "batch": "batch_size",
+    "heads": "num_heads",
+    "head_dim": "head_dim",
+    "seq_q": "isl",
+}
 _ATTENTION = {
     "dtype": "attn_dtype",
     "kv_dtype": "kv_cache_dtype",
@@ -196,10 +292,24 @@ _ATTENTION = {
     "seq_kv": "step",
 }
 _TABLES = {
-    "gemm": (_Table("gemm_perf.parquet", "gemm", {"dtype": "gemm_dtype", "m": "m", "n": "n", "k": "k"}),),
+    "gemm": (
+        _Table("gemm_perf.parquet", "gemm", {"dtype": "gemm_dtype", "m": "m", "n": "n", "k": "k"}, _as_collected),
+    ),
     "attention": (
         _Table("context_attention_perf.parquet", "attention_prefill", _ATTENTION, _add_earlier_tokens),
         _Table("generation_attention_perf.parquet", "attention_decode", _ATTENTION, _add_earlier_tokens),
+    ),
+    "encoder_attention": (
+        _Table("encoder_attention_perf.parquet", "encoder_attention", _ENCODER, _every_head_has_keys),
+    ),
+    "sparse_attention": (
+        _Table("dsa_context_module_perf.parquet", None, _SPARSE, _sparse_modules),
+        _Table("dsa_generation_module_perf.parquet", None, _SPARSE, _sparse_modules),
+    ),
+    "mla_bmm": (
+        _Table(
+            "mla_bmm_perf.parquet", None, {"dtype": "bmm_dtype", "m": "num_tokens", "batch": "num_heads"}, _absorbed
+        ),
     ),
     "quantize": (
         _Table(

@@ -83,6 +83,19 @@ def _read_parquet(path: Path, prepare: Prepare) -> pd.DataFrame:
     return checked(prepare(parquet(path), place), str(path), place)
 
 
+def parquet_rows(path: Path) -> int:
+    """How many rows a Parquet file has, told by its footer. Raises SimexploreError as `parquet` does."""
+    try:
+        from pyarrow import ArrowInvalid
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise SimexploreError(f"{path}: reading Parquet needs pyarrow: {INSTALL}") from None
+    try:
+        return int(ParquetFile(path).metadata.num_rows)
+    except (OSError, ArrowInvalid) as error:
+        raise SimexploreError(f"{path}: expected a Parquet file, found: {error}") from None
+
+
 def parquet(path: Path) -> pd.DataFrame:
     """A Parquet file as it is. Raises SimexploreError where it can't be read, or where pyarrow is missing."""
     try:

@@ -86,7 +86,7 @@ class Comparison:
     total: Errors
     by_op: Mapping[str, Errors]
     by_dtype: Mapping[str, Errors]
-    """By operator and dtype, as `gemm bf16`."""
+    """By operator and dtype, as `gemm bf16`; a cache of another type apart, `attention_decode bf16, fp8 cache`."""
     by_size: tuple[SizeTable, ...]
     refused: Mapping[str, int]
     """Rows that can't be compared, by the reason why."""
@@ -265,8 +265,12 @@ def _comparison(gpu: Gpu, frame: pd.DataFrame, refused: Counter[str], fitted: in
 
 
 def _by_dtype(table: pd.DataFrame, op: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    for dtype, rows in table[table["op"] == op].groupby("dtype"):
-        yield str(dtype), rows
+    """Rows of one dtype; of attention also of one dtype of the cache, for its kernels are others."""
+    rows_of_op = table[table["op"] == op]
+    cached = rows_of_op.get("kv_dtype", pd.Series("", index=rows_of_op.index)).fillna("")
+    cached = cached.where(cached != rows_of_op["dtype"], "")
+    for (dtype, cache), rows in rows_of_op.groupby([rows_of_op["dtype"], cached.rename("cache")]):
+        yield f"{dtype}, {cache} cache" if cache else str(dtype), rows
 
 
 def _errors(rows: pd.DataFrame) -> Errors:

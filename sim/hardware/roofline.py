@@ -7,9 +7,18 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import CacheState
 from simexplore.sim.demand import FloatArray
-from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.dtypes import bytes_of, element_of
 from simexplore.workloads.operators.base import Amount
-from simexplore.workloads.ops import Attention, Gemm, GridEncoding, MlaDecode, Moe, Operator
+from simexplore.workloads.ops import (
+    Attention,
+    Bmm,
+    EncoderAttention,
+    Gemm,
+    GridEncoding,
+    MlaDecode,
+    Moe,
+    Operator,
+)
 
 
 def least_seconds(op: Operator, gpu: Gpu, cache: CacheState) -> FloatArray:
@@ -17,8 +26,9 @@ def least_seconds(op: Operator, gpu: Gpu, cache: CacheState) -> FloatArray:
 
     The bytes are those of operands that are surely not in L2: nothing of it was read before.
     """
-    rates = gpu.sm.tensor_ops_per_clk if op.dtype in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
-    ops_per_clk = next((rate for dtype, rate in rates.items() if dtype == op.dtype), np.inf)
+    element = element_of(op.dtype)
+    rates = gpu.sm.tensor_ops_per_clk if element in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
+    ops_per_clk = next((rate for dtype, rate in rates.items() if dtype == element), np.inf)
     products_s = op.matmul_flops / (gpu.sm.count * gpu.clock.boost_hz * ops_per_clk)
     weights, everything = np.isinf(cache.weight_copies), np.isinf(cache.activation_copies)
     read = np.where(weights & everything, _read_bytes(op), np.where(weights, _kept_bytes(op), 0.0))
@@ -33,6 +43,8 @@ def _read_bytes(op: Operator) -> Amount:
 
 def _kept_bytes(op: Operator) -> Amount:
     """The operand that a framework keeps: a GEMM's B, experts' weights, an attention's cache."""
+    if isinstance(op, Bmm | EncoderAttention):
+        return 0.0
     if isinstance(op, Gemm):
         return bytes_of(op.weight_dtype or op.dtype) * op.batch * op.k * op.n
     if isinstance(op, Moe):

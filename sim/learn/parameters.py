@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from simexplore.workloads.dtypes import SCALED
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -35,6 +37,8 @@ class Group:
 
     ops: tuple[str, ...]
     parameters: tuple[Parameter, ...]
+    dtype: str | None = None
+    """Fitted on rows of this type alone; None: of all but the block-scaled ones, which have groups of their own."""
     narrow: bool | None = None
     """Fitted on rows with operands of 8 bits and fewer (True), on the others (False), or on all."""
     share: float = 1.0
@@ -96,6 +100,25 @@ NARROW_GEMM = Group(
     parameters=(Parameter("library.gemm.tensor.quantize_kernels", 0.5, 6.0, least=2.0),),
 )
 
+
+def _of_scaled(dtype: str) -> Group:
+    """Kernels of one block-scaled type, and the one that narrows to it."""
+    path = f"library.gemm.scaled.{dtype}"
+    return Group(
+        ops=("gemm",),
+        dtype=dtype,
+        parameters=(
+            Parameter(f"{path}.quantize_instructions", 0.05, 8.0),
+            Parameter(f"{path}.setup_round_trips", 0.1, 6.0, starting=True),
+            Parameter(f"{path}.step", 0.02, 64.0),
+            Parameter(f"{path}.fill", 0.1, 10.0),
+            Parameter(f"{path}.efficiency", 0.3, 1.2, most=1.0),
+        ),
+    )
+
+
+SCALED_GEMMS = tuple(_of_scaled(dtype) for dtype in SCALED)
+
 PREFILL = Group(
     ops=("attention_prefill",),
     narrow=False,
@@ -110,6 +133,19 @@ PREFILL = Group(
         Parameter("library.attention.setup_round_trips", 0.1, 6.0),
         Parameter("library.attention.prefill.module_kernels", 0.3, 3.0),
         Parameter("library.attention.prefill.tensor_efficiency", 0.2, 1.2, most=1.0),
+    ),
+)
+
+_UNMASKED = "library.attention.unmasked"
+ENCODER = Group(
+    ops=("encoder_attention",),
+    parameters=(
+        Parameter(f"{_UNMASKED}.overlap_exponent", 0.6, 8.0, least=1.0),
+        Parameter(f"{_UNMASKED}.softmax_instructions", 0.1, 6.0),
+        Parameter(f"{_UNMASKED}.round_trips", 0.05, 10.0),
+        Parameter(f"{_UNMASKED}.step_round_trips", 0.02, 20.0),
+        Parameter(f"{_UNMASKED}.module_kernels", 0.1, 3.0),
+        Parameter(f"{_UNMASKED}.tensor_efficiency", 0.2, 1.2, most=1.0),
     ),
 )
 
@@ -260,5 +296,8 @@ CUSTOM = Group(
 )
 """Engines' own all-reduces: what one engine's rows don't see of another's stays."""
 
-GROUPS = (STREAMS, GEMM, ELEMENTWISE, NARROW_GEMM, PREFILL, DECODE, NARROW_DECODE, CONV, EXPERTS, *LATENT)
+GROUPS = (
+    *(STREAMS, GEMM, ELEMENTWISE, NARROW_GEMM, *SCALED_GEMMS, PREFILL, ENCODER, DECODE, NARROW_DECODE, CONV),
+    *(EXPERTS, *LATENT),
+)
 """In the order of fitting."""

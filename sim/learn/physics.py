@@ -23,7 +23,7 @@ from simexplore.sim.estimate.operators import physics
 from simexplore.sim.learn.groups import groups_of
 from simexplore.sim.learn.parameters import Group, Parameter
 from simexplore.sim.learn.spread import log_sizes, spread_rows
-from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.dtypes import SCALED, bytes_of
 from simexplore.workloads.operators.parameters import parameters_of
 
 Floats = npt.NDArray[np.float64]
@@ -93,7 +93,7 @@ def fit_physics(
 
 def _belongs(column: OperatorColumn, group: Group) -> bool:
     record = column.record
-    if record.op not in group.ops:
+    if record.op not in group.ops or group.dtype != (record.dtype if record.dtype in SCALED else None):
         return False
     kinds = [name for name, (_, parameter) in parameters_of(record).items() if parameter.kind == "dtype"]
     narrow = any(bytes_of(getattr(record, name) or "fp32") < 2 for name in kinds)

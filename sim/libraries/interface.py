@@ -11,7 +11,16 @@ from typing import Protocol
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import BoolArray, FloatArray
-from simexplore.workloads.ops import AttentionDecode, AttentionPrefill, Conv2d, Gemm, LayerNorm, RmsNorm, Softmax
+from simexplore.workloads.ops import (
+    AttentionDecode,
+    AttentionPrefill,
+    Conv2d,
+    EncoderAttention,
+    Gemm,
+    LayerNorm,
+    RmsNorm,
+    Softmax,
+)
 
 
 class GemmRules(Protocol):
@@ -51,10 +60,10 @@ class AttentionRules(Protocol):
     def head_splits(self, op: AttentionDecode, gpu: Gpu, threads: FloatArray, loop_keys: FloatArray) -> FloatArray:
         """CTAs that share the keys of a query head, each with loops of `loop_keys` keys."""
 
-    def prefill_tile(self, op: AttentionPrefill, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
+    def prefill_tile(self, op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
         """Query rows and keys of a step of the prefill kernel."""
 
-    def multiplies_narrow(self, op: AttentionPrefill, gpu: Gpu) -> BoolArray:
+    def multiplies_narrow(self, op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> BoolArray:
         """Rows whose operands are multiplied in the type that they have."""
 
 

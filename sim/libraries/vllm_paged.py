@@ -14,7 +14,7 @@ from simexplore.sim.demand import BoolArray, FloatArray
 from simexplore.sim.libraries.menus import of_head_dim
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
-from simexplore.workloads.ops import AttentionDecode, AttentionPrefill
+from simexplore.workloads.ops import AttentionDecode, AttentionPrefill, EncoderAttention
 
 NARROW_BYTES = 2.0
 """Elements of fewer bytes are converted as they are loaded."""
@@ -62,12 +62,12 @@ def head_splits(op: AttentionDecode, gpu: Gpu, threads: FloatArray, loop_keys: F
     return np.where(whole, 1.0, partitions)
 
 
-def prefill_tile(op: AttentionPrefill, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
+def prefill_tile(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     """Query rows and keys of a step: of the first kernel whose head dimension is wide enough, else of the widest."""
     return of_head_dim(column(op.head_dim), gpu.attention_kernels.prefill.tiles)
 
 
-def multiplies_narrow(op: AttentionPrefill, gpu: Gpu) -> BoolArray:
+def multiplies_narrow(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> BoolArray:
     """Rows whose operands are multiplied in the type they have: 8-bit ones only of some head dimensions."""
     narrow: BoolArray = np.isin(column(op.head_dim), gpu.attention_kernels.prefill.narrow.head_dims)
     return narrow | (bytes_of(op.dtype) >= NARROW_BYTES)

@@ -12,13 +12,14 @@ from simexplore.sim.demand import ANY_ROW, Algorithm, Demand
 from simexplore.sim.mapping.attention.decode import decode_algorithms
 from simexplore.sim.mapping.attention.latent_decode import mla_decode_demands
 from simexplore.sim.mapping.attention.latent_prefill import mla_prefill_demands
-from simexplore.sim.mapping.attention.prefill import prefill_demands
+from simexplore.sim.mapping.attention.prefill import encoder_demands, prefill_demands
+from simexplore.sim.mapping.attention.sparse import sparse_attention_demands
 from simexplore.sim.mapping.collective import collective_algorithms
 from simexplore.sim.mapping.conv.algorithms import conv_algorithms
 from simexplore.sim.mapping.experts.moe import moe_algorithms
 from simexplore.sim.mapping.host import called
 from simexplore.sim.mapping.matmul.gemm import gemm_candidates, gemm_demands
-from simexplore.sim.mapping.matmul.gemv import gemm_algorithms
+from simexplore.sim.mapping.matmul.gemv import bmm_algorithms, gemm_algorithms
 from simexplore.sim.mapping.matmul.naive import naive_gemm_demand
 from simexplore.sim.mapping.neural import (
     fused_mlp_demands,
@@ -26,7 +27,13 @@ from simexplore.sim.mapping.neural import (
     host_read_demands,
     ray_kernel_demands,
 )
-from simexplore.sim.mapping.rowwise import elementwise_demand, embedding_demand, quantize_demand, rowwise_demand
+from simexplore.sim.mapping.rowwise import (
+    elementwise_demand,
+    embedding_demand,
+    quantize_demand,
+    rope_demand,
+    rowwise_demand,
+)
 from simexplore.workloads import ops
 
 Mapping = Callable[[Any, Gpu, Conditions], tuple[Demand, ...]]
@@ -37,7 +44,10 @@ MAPPINGS: dict[type, Mapping] = {
     ops.AttentionPrefill: prefill_demands,
     ops.MlaPrefill: mla_prefill_demands,
     ops.MlaDecode: mla_decode_demands,
+    ops.EncoderAttention: encoder_demands,
+    ops.SparseAttention: sparse_attention_demands,
     ops.Quantize: quantize_demand,
+    ops.Rope: rope_demand,
     ops.Elementwise: elementwise_demand,
     ops.Softmax: rowwise_demand,
     ops.LayerNorm: rowwise_demand,
@@ -56,6 +66,7 @@ ALGORITHMS: dict[type, Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] 
     ops.Conv2d: conv_algorithms,
     ops.Gemm: gemm_algorithms,
     ops.Moe: moe_algorithms,
+    ops.Bmm: bmm_algorithms,
 }
 """Families for which the library has several algorithms, of different kernels."""
 
@@ -64,6 +75,7 @@ CHOICES: dict[type[ops.Operator], Callable[[Any, Gpu], int]] = {
     ops.Moe: lambda _op, gpu: len(gpu.expert_kernels.tiles),
     ops.Conv2d: gemm_candidates,
     ops.Gemm: gemm_candidates,
+    ops.Bmm: gemm_candidates,
 }
 """Families whose kernels come with many candidates, and how many at most."""
 

@@ -15,7 +15,7 @@ from simexplore.sim.mapping.streaming import REGISTERS, Stream, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
-from simexplore.workloads.ops import Elementwise, Embedding, LayerNorm, Operator, Quantize, RmsNorm, Softmax
+from simexplore.workloads.ops import Elementwise, Embedding, LayerNorm, Operator, Quantize, RmsNorm, Rope, Softmax
 
 REDUCTIONS = {"softmax": 2.0, "layernorm": 2.0, "rmsnorm": 1.0}
 """Block-wide reductions of a row: maximum and sum; mean and variance; mean square."""
@@ -29,6 +29,11 @@ CONVERSION_UNROLL = 4.0
 
 def elementwise_demand(op: Elementwise, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """A kernel that reads its inputs and writes its outputs once."""
+    return (stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu),)
+
+
+def rope_demand(op: Rope, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """One pass over queries and keys, which a kernel of its own turns in place."""
     return (stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu),)
 
 
@@ -63,6 +68,19 @@ def dynamic_quantize_demands(op: Quantize, gpu: Gpu, conditions: Conditions) -> 
         stream_demand("largest_value", largest, gpu).with_extra_launches(helpers),
         _conversion(op, convert, gpu),
     )
+
+
+def block_quantize_demands(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """A conversion with a scale for each block of a row: lanes that hold a block find its largest value by shuffles.
+
+    One kernel in one pass, for the block is still in registers when its scale is known. Sources: TensorRT-LLM,
+    cpp/tensorrt_llm/kernels/quantization.cuh; vLLM, csrc/quantization/w8a8/fp8/per_token_group_quant.cu.
+    """
+    stream = _stream(op, gpu, conditions.cache)
+    shuffles = np.log2(float(gpu.sm.warp_size)) * gpu.sm.latency.shared_cycles
+    demand = stream_demand(op.op, stream, gpu, chain_cycles=constant(shuffles))
+    instructions = gpu.scaled_gemm(op.dtype).quantize_instructions * column(op.rows) * column(op.cols)
+    return (demand.but(work={"fma_ops": 2.0 * instructions / demand.grid.ctas}),)
 
 
 def rowwise_demand(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:

@@ -61,6 +61,16 @@ def attention_decode(rng: random.Random) -> dict[str, int]:
     return {**attention(rng), "seq_kv": log_uniform(rng, 65536), "window": rng.choice((0, 0, 512))}
 
 
+def encoder_attention(rng: random.Random) -> dict[str, int]:
+    return {**attention(rng), "seq_q": log_uniform(rng, 8192), "seq_kv": log_uniform(rng, 8192)}
+
+
+def sparse_attention(rng: random.Random) -> dict[str, int]:
+    seq_q = log_uniform(rng, 4096)
+    sizes = of(batch=16, heads=128, hidden=8192, q_rank=2048, top_k=4096)(rng)
+    return {**sizes, "seq_q": seq_q, "seq_kv": seq_q + log_uniform(rng, 65536), "index_heads": rng.choice((0, 32, 64))}
+
+
 def gemm_naive_tiled(rng: random.Random) -> dict[str, int]:
     return {**of(m=8192, n=8192, k=8192)(rng), "tile": rng.choice((4, 8, 16, 32))}
 
@@ -85,6 +95,10 @@ def grid_encoding(rng: random.Random) -> dict[str, int]:
 
 DRAWS: dict[str, Draw] = {
     "gemm": gemm,
+    "bmm": gemm,
+    "encoder_attention": encoder_attention,
+    "sparse_attention": sparse_attention,
+    "rope": of(tokens=65536, heads=64, kv_heads=8, head_dim=256),
     "gemm_naive_tiled": gemm_naive_tiled,
     "conv2d": conv2d,
     "attention_prefill": attention_prefill,

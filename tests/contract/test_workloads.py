@@ -21,7 +21,7 @@ WORKLOADS = [name for name in catalog.list_workloads() if name.startswith("llm/"
 EVERY_WORKLOAD = catalog.list_workloads()
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTATION = (REPOSITORY / "docs" / "workloads.md").read_text(encoding="utf-8")
-OF_MODELS = (REPOSITORY / "docs" / "models.md").read_text(encoding="utf-8")
+OF_MODELS = (REPOSITORY / "docs" / "models" / "models.md").read_text(encoding="utf-8")
 SHAPES = [model for model in MODELS.values() if model.dense]
 
 

@@ -103,6 +103,7 @@ def operators() -> st.SearchStrategy[ops.Operator]:
     rows_and_columns = {"rows": ODD_SIZES, "cols": ODD_SIZES, "dtype": st.just("fp16")}
     families: list[st.SearchStrategy[Any]] = [
         st.builds(ops.Gemm, m=ODD_SIZES, n=ODD_SIZES, k=ODD_SIZES, dtype=st.sampled_from(["fp16", "fp32"])),
+        st.builds(ops.Bmm, m=ODD_SIZES, n=ODD_SIZES, k=ODD_SIZES, batch=st.integers(1, 32), dtype=st.just("fp16")),
         prefills(),
         expert_layers(),
         latent_prefills(),
@@ -111,6 +112,23 @@ def operators() -> st.SearchStrategy[ops.Operator]:
             batch=st.integers(1, 256),
             heads=st.integers(1, 128),
             seq_kv=ODD_SIZES,
+            dtype=st.just("fp16"),
+        ),
+        attention_heads().flatmap(
+            lambda heads: st.builds(
+                ops.EncoderAttention,
+                **{k: st.just(v) for k, v in heads.items()},
+                seq_q=st.integers(1, 4096),
+                seq_kv=st.integers(1, 4096),
+                dtype=st.just("fp16"),
+            )
+        ),
+        st.builds(
+            ops.Rope,
+            tokens=ODD_SIZES,
+            heads=st.integers(1, 64),
+            kv_heads=st.integers(1, 8),
+            head_dim=st.just(128),
             dtype=st.just("fp16"),
         ),
         attention_heads().flatmap(

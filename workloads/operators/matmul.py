@@ -59,6 +59,17 @@ class Gemm(Operator):
         return a_bytes + b_bytes + self.output_bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Bmm(Gemm):
+    """C[m,n] = A[m,k] B[k,n], `batch` independent ones, where other operators made both A and B.
+
+    As `gemm` but for B, which no framework keeps: scores of attention that is not fused, or products of one head each.
+    """
+
+    op: ClassVar[str] = "bmm"
+    example: ClassVar[str] = "bmm(m=128,n=512,k=128,batch=16,dtype=bf16)"
+
+
 def causal_pairs(seq_q: Count, seq_kv: Count, window: Count) -> Amount:
     """(query, key) pairs of causal attention whose queries are the last `seq_q` of `seq_kv` tokens.
 
@@ -210,3 +221,39 @@ class AttentionDecode(Attention):
     @property
     def output_bytes(self) -> Amount:
         return bytes_of(self.dtype) * self.batch * self.heads * self.head_dim
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderAttention(Attention):
+    """Attention without a mask: every query sees every key, softmax(Q K^T / sqrt(head_dim)) V.
+
+    Queries and keys may be those of one sequence (an encoder, a vision transformer, a diffusion model) or of two (cross
+    attention); nothing is cached.  pairs = seq_q seq_kv.  visible_tokens = seq_kv.
+    """
+
+    op: ClassVar[str] = "encoder_attention"
+    example: ClassVar[str] = (
+        "encoder_attention(batch=8,heads=16,kv_heads=16,head_dim=64,seq_q=1024,seq_kv=1024,dtype=bf16)"
+    )
+    window: ClassVar[Count] = 0  # type: ignore[misc]  # no query has one
+
+    batch: Count = field(metadata=count_of("sequences"))
+    heads: Count = field(metadata=count_of("query heads"))
+    kv_heads: Count = field(metadata=count_of("key and value heads; divides heads"))
+    head_dim: Count = field(metadata=count_of("width of one head"))
+    seq_q: Count = field(metadata=count_of("query tokens of a sequence"))
+    seq_kv: Count = field(metadata=count_of("tokens whose keys they see"))
+    dtype: str = field(default="bf16", metadata=dtype_of("type of queries, keys, values and output"))
+    kv_dtype: ClassVar[str | None] = None  # type: ignore[misc]  # keys come as the queries do
+
+    @property
+    def pairs(self) -> Amount:
+        return 1.0 * self.seq_q * self.seq_kv
+
+    @property
+    def visible_tokens(self) -> Amount:
+        return 1.0 * self.seq_kv
+
+    @property
+    def output_bytes(self) -> Amount:
+        return bytes_of(self.dtype) * self.batch * self.heads * self.seq_q * self.head_dim

@@ -312,6 +312,43 @@ class Quantize(Operator):
 
 
 @dataclass(frozen=True, slots=True)
+class Rope(Operator):
+    """Rotary embedding of queries and keys in place: pairs of elements turned by angles that the position tells.
+
+    flops = 3 elements: two products and an addition of each (Su et al., arXiv 2104.09864, eq. 34).
+    min_bytes = 2 elements b(dtype) + tokens (head_dim b(dtype) + 4 B): in and out, sines and cosines, a position.
+    elements = tokens (heads + kv_heads) head_dim.
+    """
+
+    op: ClassVar[str] = "rope"
+    example: ClassVar[str] = "rope(tokens=4096,heads=32,kv_heads=8,head_dim=128,dtype=bf16)"
+
+    tokens: Count = field(metadata=count_of("tokens of all sequences"))
+    heads: Count = field(metadata=count_of("query heads"))
+    kv_heads: Count = field(metadata=count_of("key heads"))
+    head_dim: Count = field(metadata=count_of("elements of a head that are turned"))
+    dtype: str = field(default="bf16", metadata=dtype_of("type of queries and keys"))
+
+    @property
+    def elements(self) -> Amount:
+        """Elements that are turned."""
+        return 1.0 * self.tokens * (self.heads + self.kv_heads) * self.head_dim
+
+    @property
+    def flops(self) -> Amount:
+        return 3.0 * self.elements
+
+    @property
+    def output_bytes(self) -> Amount:
+        return bytes_of(self.dtype) * self.elements
+
+    @property
+    def min_bytes(self) -> Amount:
+        angles = 1.0 * self.tokens * (self.head_dim * bytes_of(self.dtype) + INDEX_BYTES)
+        return 2.0 * self.output_bytes + angles
+
+
+@dataclass(frozen=True, slots=True)
 class Embedding(Operator):
     """Rows of a table gathered by token.
 

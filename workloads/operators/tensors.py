@@ -15,16 +15,18 @@ from simexplore.workloads.operators.collectives import AllGather, Collective, Re
 from simexplore.workloads.operators.conv import Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
-from simexplore.workloads.operators.matmul import Attention, AttentionPrefill, Gemm
+from simexplore.workloads.operators.matmul import Attention, AttentionPrefill, Bmm, EncoderAttention, Gemm
 from simexplore.workloads.operators.memory import (
     INDEX_BYTES,
     Elementwise,
     Embedding,
     Norm,
     Quantize,
+    Rope,
     Softmax,
     StreamFma,
 )
+from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding
 
@@ -69,6 +71,11 @@ def _(op: Gemm) -> Mapping[str, float]:
     return {"activations": float(op.min_bytes - op.output_bytes - weights), "weights": float(weights)}
 
 
+@operand_bytes.register
+def _(op: Bmm) -> Mapping[str, float]:
+    return {"inputs": float(op.min_bytes - op.output_bytes)}
+
+
 @elements_read.register
 def _(op: Gemm) -> Elements:
     return _numbers((op.batch * op.m * op.k, op.batch * op.k * op.n))
@@ -103,9 +110,21 @@ def _(op: Attention) -> Elements:
     return _numbers((of_token * tokens, new, new, *((every, every) if every != new else ())))
 
 
+@operand_bytes.register
+def _(op: EncoderAttention) -> Mapping[str, float]:
+    return {"queries": float(op.output_bytes), "keys_and_values": float(op.kv_bytes)}
+
+
+@elements_read.register
+def _(op: EncoderAttention) -> Elements:
+    per_token = op.batch * op.kv_heads * op.head_dim
+    keys = op.seq_kv * per_token
+    return _numbers((op.batch * op.heads * op.head_dim * op.seq_q, keys, keys))
+
+
 @elements_written.register
 def _(op: Attention) -> Elements:
-    tokens = op.seq_q if isinstance(op, AttentionPrefill) else 1
+    tokens = op.seq_q if isinstance(op, AttentionPrefill | EncoderAttention) else 1
     return _numbers((op.batch * op.heads * op.head_dim * tokens,))
 
 
@@ -158,6 +177,18 @@ def _(op: Moe) -> Elements:
 
 
 @operand_bytes.register
+def _(op: SparseAttention) -> Mapping[str, float]:
+    weights = float(bytes_of(op.dtype) * op.weights)
+    return {"activations": float(op.output_bytes), "weights": weights, "kv_cache": float(op.cache_bytes)}
+
+
+@elements_read.register
+@elements_written.register
+def _(op: SparseAttention) -> Elements:
+    return _numbers((op.tokens * op.hidden,))
+
+
+@operand_bytes.register
 def _(op: Conv2d) -> Mapping[str, float]:
     return {"images": float(op.image_bytes), "filters": float(op.filter_bytes)}
 
@@ -195,6 +226,13 @@ def _(op: Norm) -> Elements:
 @elements_written.register
 def _(op: Norm) -> Elements:
     return elements_read(op)
+
+
+@elements_read.register
+@elements_written.register
+def _(op: Rope) -> Elements:
+    """Queries and keys."""
+    return _numbers(op.tokens * heads * op.head_dim for heads in (op.heads, op.kv_heads))
 
 
 @elements_read.register(Softmax)

@@ -9,7 +9,7 @@ from simexplore.archs.schema.library.collectives import CollectiveLibrary, Colle
 from simexplore.archs.schema.library.conv import ConvLibrary
 from simexplore.archs.schema.library.elementwise import Conversion, ElementwiseLibrary
 from simexplore.archs.schema.library.experts import ExpertLibrary, ExpertType
-from simexplore.archs.schema.library.gemm import GemmLibrary
+from simexplore.archs.schema.library.gemm import GemmLibrary, ScaledGemm
 from simexplore.archs.schema.library.latent import LatentLibrary
 from simexplore.archs.schema.library.menus import Exponent, Patch, ShapeRange, Tile
 from simexplore.archs.schema.quantities import Cycles, Spec, about
@@ -28,6 +28,7 @@ __all__ = [
     "LatentLibrary",
     "Library",
     "Patch",
+    "ScaledGemm",
     "ShapeRange",
     "Tile",
 ]

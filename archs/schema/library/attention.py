@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from simexplore.archs.schema.library.menus import Exponent, Instructions, Rate, Splits, Tile, Trips
+from simexplore.archs.schema.library.menus import Exponent, HeadDims, Instructions, Rate, Splits, Tile, Trips
 from simexplore.archs.schema.quantities import Capacity, Count, Share, Spec, about
 
 
@@ -40,6 +40,21 @@ class Prefill(Spec):
     )
     fixed_over_width: Trips = about("the same of narrow and wide heads", "1")
     narrow: NarrowPrefill = about("8-bit operands", "mapping")
+
+
+class Unmasked(Spec):
+    """What differs in prefill kernels without a mask, which an engine compiles apart: encoders, cross attention."""
+
+    overlap_exponent: Exponent = about("overlap_exponent of prefill", "1")
+    tensor_efficiency: Share = about("tensor_efficiency of prefill", "1")
+    softmax_instructions: Trips = about("softmax_instructions of the library, without those of a mask", "1")
+    round_trips: Trips = about("round_trips of prefill", "1")
+    step_round_trips: Trips = about("step_round_trips of prefill", "1")
+    module_kernels: Trips = about("kernels of the engine's module, the attention kernel included", "1")
+    register_head_dims: HeadDims = about(
+        "head dimensions whose kernel is an older one that multiplies from registers (mma.sync)", "1", default=()
+    )
+    register_rate: Share = about("rate of such products over that of the tensor cores", "1", default=1.0)
 
 
 class Decode(Spec):
@@ -121,6 +136,7 @@ class AttentionLibrary(Spec):
     softmax_instructions: Trips = about("FMA-pipe instructions per score: scale, maximum, subtract, sum, convert", "1")
     setup_round_trips: Trips = about("dependent L2 round trips before the main loop", "1")
     prefill: Prefill = about("prefill kernels", "mapping")
+    unmasked: Unmasked | None = about("those without a mask; absent: as prefill's", "mapping", default=None)
     decode: Decode = about("what both kinds of decode kernel share", "mapping")
     grouped: Grouped = about("the decode kernel of all query heads of a KV head", "mapping")
     one_head: OneHead = about("the decode kernel of one query head", "mapping")

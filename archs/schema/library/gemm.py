@@ -21,6 +21,9 @@ from simexplore.archs.schema.library.menus import (
 )
 from simexplore.archs.schema.quantities import Capacity, Count, Cycles, Share, Spec, about
 
+Narrow = Literal["fp8", "int8", "int4", "fp4", "mxfp4", "nvfp4"]
+"""Types that weights alone are stored in."""
+
 
 class TensorGemm(Spec):
     """Kernels on the tensor cores."""
@@ -50,6 +53,19 @@ class TensorGemm(Spec):
     def reads_registers(self) -> bool:
         """Whether the instruction reads its operands from registers, which the warps fill from shared memory."""
         return self.instruction in ("mma_sync", "mfma")
+
+
+class UnalignedGemm(Spec):
+    """Kernels for rows of operands that are no multiples of 16 bytes, which bulk copies (TMA) cannot fetch.
+
+    They are of an elder generation: warps fetch with loads of their own, as wide as the rows allow, and multiply from
+    registers.
+    """
+
+    tiles: Tiles = about("CTA tiles", "rows x columns")
+    k_tile_bytes: Capacity = about("bytes of k that one stage holds for each row or column of the tile", "B")
+    max_stages: Count = about("most stages in shared memory", "1")
+    rate: Share = about("rate of their products over that of the tensor cores", "1")
 
 
 class SimtGemm(Spec):
@@ -114,6 +130,33 @@ class GemmMemory(Spec):
     )
 
 
+class ScaledGemm(Spec):
+    """Kernels for operands whose values along k share scales, and the one that narrows activations to them.
+
+    They never split k. A machine without tensor cores for the values has none of them.
+    """
+
+    quantize_instructions: Rate = about("instructions for each element that is given the scale of its block", "1")
+    step_cycles: Cycles = about("latency of a k-step beyond a plain kernel's: scales fetched, sums promoted", "clk")
+    tile_elements: Count = about("most elements of C of a CTA's tile: sums and promoted sums share registers", "1")
+    fill_cycles: Cycles = about(
+        "what a k-step of the last tile waits for each row that A does not have; 0: nothing", "clk", default=0.0
+    )
+    setup_round_trips: Trips = about("setup_round_trips of these kernels", "1")
+    efficiency: Share = about("share of the tensor cores' rate that main loops reach", "1")
+
+
+class ScaledGemms(Spec):
+    """Kernels by type; an absent one is a type that the library does not multiply."""
+
+    fp8_block: ScaledGemm | None = about(
+        "fp8, fp32 scales of 128 x 128 weights, 1 x 128 activations", "mapping", default=None
+    )
+    mxfp8: ScaledGemm | None = about("fp8, a power of two for every 32 values", "mapping", default=None)
+    mxfp4: ScaledGemm | None = about("fp4, a power of two for every 32 values", "mapping", default=None)
+    nvfp4: ScaledGemm | None = about("fp4, an fp8 scale for every 16 values", "mapping", default=None)
+
+
 NO_TENSOR_KERNELS = TensorGemm.model_construct(
     instruction="mma_sync",
     tiles=(Tile(16, 8),),
@@ -123,6 +166,7 @@ NO_TENSOR_KERNELS = TensorGemm.model_construct(
     efficiency=1.0,
     quantize_kernels=2.0,
 )
+NO_SCALED = ScaledGemms()
 NEVER_TWO_STAGES = TwoStageGemm.model_construct(sizes=(), overlap_exponent=1.0, setup_round_trips=0.0)
 NEVER_SPLIT = SplitGemm.model_construct(
     counts=(1,), reduction="in_place", reduction_round_trips=0.0, min_products=1, always_depth=1, reluctance_cycles=0.0
@@ -138,7 +182,18 @@ class GemmLibrary(Spec):
     )
     tensor: TensorGemm = about("kernels on tensor cores; absent: none", "mapping", default=NO_TENSOR_KERNELS)
     simt: SimtGemm = about("kernels on the FMA pipes", "mapping")
+    unaligned: UnalignedGemm | None = about(
+        "kernels for rows that are no multiples of 16 bytes; absent: the same, with narrower loads",
+        "mapping",
+        default=None,
+    )
     two_stage: TwoStageGemm = about("the library's older kernels; absent: none", "mapping", default=NEVER_TWO_STAGES)
+    scaled: ScaledGemms = about("kernels for block-scaled operands; absent: none", "mapping", default=NO_SCALED)
+    widening: dict[Narrow, Rate] = about(
+        "FMA-pipe instructions that widen an element of weights stored in fewer bits, by their type; absent: none",
+        "1",
+        default_factory=dict,
+    )
     split: SplitGemm = about("how k is split; absent: never", "mapping", default=NEVER_SPLIT)
     gemv: Gemv = about("the matrix-vector kernel; absent: none", "mapping", default=NO_GEMV)
     pipeline: Pipeline = about("how kernels fetch ahead along k", "mapping")

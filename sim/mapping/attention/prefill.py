@@ -12,7 +12,7 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.demand import Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
+from simexplore.sim.demand import BoolArray, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.libraries import attention_rules
 from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.matmul.tiles import (
@@ -27,7 +27,7 @@ from simexplore.sim.mapping.streaming import Stream, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
-from simexplore.workloads.ops import AttentionDecode, AttentionPrefill
+from simexplore.workloads.ops import AttentionDecode, AttentionPrefill, EncoderAttention
 
 OPS_OF_SCORE = 4.0
 """Of a query, a key and an element of the head: a multiply-add each for the score and for the weighted value."""
@@ -50,6 +50,36 @@ def prefill_demands(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> t
     return (rotate_and_append(op, column(op.seq_q), gpu, helpers), *kernels)
 
 
+def encoder_demands(op: EncoderAttention, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """The fused kernel of prefill without its mask, on a machine whose `library.attention` is that of such kernels.
+
+    An engine's module around it adds no rotation and no append: what is left of its kernels lays out operands.
+    """
+    gpu = _unmasked(gpu)
+    kernel = _prefill_kernel(op, gpu, conditions)
+    unmasked = gpu.attention_kernels.unmasked
+    if unmasked is not None and unmasked.register_head_dims:
+        slower = np.where(_multiplies_from_registers(column(op.head_dim), gpu), 1.0 / unmasked.register_rate, 1.0)
+        kernel = kernel.but(work={"tensor_ops": kernel.work.tensor_ops * slower})
+    if not conditions.attention_module:
+        return (kernel,)
+    return (kernel.with_extra_launches(np.maximum(gpu.attention_kernels.prefill.module_kernels - 1.0, 0.0)),)
+
+
+_OF_PREFILL = ("overlap_exponent", "tensor_efficiency", "round_trips", "step_round_trips", "module_kernels")
+
+
+def _unmasked(gpu: Gpu) -> Gpu:
+    """The machine with the numbers of kernels without a mask in the place of prefill's."""
+    attention = gpu.attention_kernels
+    if attention.unmasked is None:
+        return gpu
+    prefill = attention.prefill.model_copy(update={name: getattr(attention.unmasked, name) for name in _OF_PREFILL})
+    softmax = attention.unmasked.softmax_instructions
+    changed = attention.model_copy(update={"prefill": prefill, "softmax_instructions": softmax})
+    return gpu.model_copy(update={"library": gpu.library.model_copy(update={"attention": changed})})
+
+
 def rotate_and_append(
     op: AttentionPrefill | AttentionDecode, tokens: FloatArray, gpu: Gpu, helpers: float
 ) -> KernelDemand:
@@ -69,6 +99,9 @@ def rotate_and_append(
     )
     demand = stream_demand("rotate_append", stream, gpu)
     return demand.with_extra_launches(helpers)
+
+
+_Prefill = AttentionPrefill | EncoderAttention
 
 
 class _Cta(NamedTuple):
@@ -93,7 +126,7 @@ class _Cta(NamedTuple):
     """Shared-memory traffic."""
 
 
-def _cta(op: AttentionPrefill, gpu: Gpu) -> _Cta:
+def _cta(op: _Prefill, gpu: Gpu) -> _Cta:
     """Tiles of queries by tiles of keys, of which those at the diagonal, and at a window's far side, are half empty."""
     element = bytes_of(op.dtype)
     tile_q, tile_k = attention_rules(gpu).prefill_tile(op, gpu)
@@ -101,17 +134,20 @@ def _cta(op: AttentionPrefill, gpu: Gpu) -> _Cta:
     # The mask cuts through tiles at the diagonal, and at the far side of a window; those are computed whole.
     sides = 1.0 + ((window > 0.0) & (window < seq_kv))
     seen = column(op.pairs) / seq_q + (sides * np.minimum(tile_q, seq_q) + tile_k) / 2.0
-    keys = np.minimum(np.maximum(seen, tile_k), ceil_div(seq_kv, tile_k) * tile_k)
+    every = ceil_div(seq_kv, tile_k) * tile_k
+    masked = not isinstance(op, EncoderAttention)
+    keys = np.minimum(np.maximum(seen, tile_k), every) if masked else every
     longest = np.where(window > 0.0, np.minimum(window + tile_q, seq_kv), seq_kv) / keys
     wgmma = not gpu.library.gemm.tensor.reads_registers
     unit = WGMMA_ROWS if wgmma else MMA_ROWS
     rows = ceil_div(seq_q, unit) * unit / ceil_div(seq_q, tile_q)
     if wgmma:
+        width = width if masked else _unmasked_width(width, gpu)
         warps = WARP_GROUP * (np.maximum(tile_q / WGMMA_ROWS, 1.0) + 1.0)  # and a producer group
         held = tile_q + STAGES * 2.0 * tile_k
         traffic = rows / WGMMA_ROWS * (2.0 * keys + WGMMA_ROWS * keys / tile_k) * width
     else:
-        width = 2.0 ** np.ceil(np.log2(width))  # register-resident heads come in powers of two
+        width = _padded(width)  # register-resident heads come in powers of two
         warps = np.maximum(tile_q / MMA_ROWS, LEAST_WARPS)
         held = np.maximum(tile_q, 2.0 * tile_k) + 2.0 * tile_k  # queries go to registers, and keys into their room
         traffic = rows / MMA_ROWS * 2.0 * keys * width
@@ -119,7 +155,26 @@ def _cta(op: AttentionPrefill, gpu: Gpu) -> _Cta:
     return _Cta(tile_q, tile_k, keys, longest, rows, width, warps, held_bytes, traffic * element)
 
 
-def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> KernelDemand:
+def _unmasked_width(width: FloatArray, gpu: Gpu) -> FloatArray:
+    """Head dimension that kernels without a mask compute: tcgen05's go up in the instruction's own steps of k."""
+    if gpu.library.gemm.tensor.instruction != "tcgen05":
+        return _padded(width)
+    return np.where(_multiplies_from_registers(width, gpu), _padded(width), ceil_div(width, MMA_ROWS) * MMA_ROWS)
+
+
+def _multiplies_from_registers(width: FloatArray, gpu: Gpu) -> BoolArray:
+    """Rows whose kernel without a mask is an older one, whose products are mma.sync."""
+    unmasked = gpu.attention_kernels.unmasked
+    return np.isin(width, unmasked.register_head_dims if unmasked is not None else ())
+
+
+def _padded(width: FloatArray) -> FloatArray:
+    """The next power of two, to which kernels fill up heads (TensorRT-LLM, fmha_v2: D_PADDED)."""
+    padded: FloatArray = 2.0 ** np.ceil(np.log2(width))
+    return padded
+
+
+def _prefill_kernel(op: _Prefill, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     library, cta = gpu.attention_kernels.prefill, _cta(op, gpu)
     ctas = column(op.batch) * column(op.heads) * ceil_div(column(op.seq_q), cta.queries)
     return KernelDemand(
@@ -137,7 +192,7 @@ def _prefill_kernel(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> K
     )
 
 
-def _registers(op: AttentionPrefill, cta: _Cta, gpu: Gpu) -> FloatArray:
+def _registers(op: _Prefill, cta: _Cta, gpu: Gpu) -> FloatArray:
     """Registers of a thread: its share of the scores and of the result, and addresses; no more than it can have."""
     threads = np.maximum(cta.queries / MMA_ROWS, LEAST_WARPS) * gpu.sm.warp_size
     wanted = cta.queries * (column(op.head_dim) + cta.keys_at_once) / threads + ADDRESS_REGISTERS
@@ -146,7 +201,7 @@ def _registers(op: AttentionPrefill, cta: _Cta, gpu: Gpu) -> FloatArray:
     return registers
 
 
-def _work(op: AttentionPrefill, cta: _Cta, ctas: FloatArray, gpu: Gpu, conditions: Conditions) -> Work:
+def _work(op: _Prefill, cta: _Cta, ctas: FloatArray, gpu: Gpu, conditions: Conditions) -> Work:
     element, cached = bytes_of(op.dtype), bytes_of(op.kv_dtype or op.dtype)
     width, scores = column(op.head_dim), cta.rows * cta.keys
     slower, widened = _widening(op, gpu)
@@ -167,7 +222,7 @@ def _work(op: AttentionPrefill, cta: _Cta, ctas: FloatArray, gpu: Gpu, condition
     )
 
 
-def _latency(op: AttentionPrefill, cta: _Cta, gpu: Gpu) -> Latency:
+def _latency(op: _Prefill, cta: _Cta, gpu: Gpu) -> Latency:
     library, hit, width = gpu.attention_kernels.prefill, gpu.l2.mean_latency_cycles, column(op.head_dim)
     filled = np.minimum(cta.queries, column(op.seq_q)) / cta.queries
     trips = library.round_trips * grown(library.fixed_over_queries, filled)
@@ -182,7 +237,7 @@ def _latency(op: AttentionPrefill, cta: _Cta, gpu: Gpu) -> Latency:
     )
 
 
-def _widening(op: AttentionPrefill, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
+def _widening(op: _Prefill, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     """How much slower products are, and conversions for each element of a key, where 8-bit heads have no kernel.
 
     Such heads are widened, element by element as the one-head decode kernel does, and multiplied at the 16-bit rate.

@@ -15,7 +15,7 @@ from simexplore.archs.schema.library import ExpertType
 from simexplore.sim.demand import Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.hardware.cache import hit_share
 from simexplore.sim.mapping.columns import ceil_div, constant
-from simexplore.sim.mapping.matmul.gemm import fetched_width
+from simexplore.sim.mapping.matmul.gemm import fetched_bytes
 from simexplore.sim.mapping.matmul.tiles import Tiles, grouped_tiles
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
@@ -112,7 +112,9 @@ def _work(group: Group, tiles: Tiles, columns: FloatArray, ctas: FloatArray, gpu
     high, wide = group.pairs / group.tiles, group.n / columns
     cost = 1.0 if group.added_to is None else gpu.expert_kernels.sum_cost
     written = high * wide * bytes_of(group.output_dtype) * cost
-    fetched = fetched_width(tiles, (high, wide), (group.tiles / np.maximum(group.active, 1.0), columns), gpu)
+    fetched = fetched_bytes(
+        tiles, (high, wide), (group.tiles / np.maximum(group.active, 1.0), columns), (1.0, 1.0), gpu
+    )
     read, result = _dram_bytes(group, columns, gpu)
     operations, nothing = 2.0 * tiles.computed * k, constant(0.0)
     return Work(

@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import BoolArray, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
-from simexplore.sim.libraries import gemm_rules
+from simexplore.sim.libraries import deep_gemm, gemm_rules
 from simexplore.sim.mapping.columns import Pairs, Values, ceil_div, constant, row
 from simexplore.sim.mapping.matmul import operands
-from simexplore.sim.mapping.matmul.tiles import Tiles, tiles_of
-from simexplore.sim.mapping.rowwise import dynamic_quantize_demands
-from simexplore.workloads.dtypes import bytes_of
+from simexplore.sim.mapping.matmul.tiles import WARP_TILE_ROWS, Tiles, tiles_of
+from simexplore.sim.mapping.rowwise import block_quantize_demands, dynamic_quantize_demands
+from simexplore.workloads.dtypes import SCALED, bytes_of, element_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Conv2d, Gemm, Quantize
 
@@ -37,14 +38,15 @@ def gemm_demands(op: Gemm, gpu: Gpu, conditions: Conditions, *, two_stage: bool 
     if op.activation_dtype is not None and op.activation_dtype != op.dtype:
         rows: Any = np.multiply(op.batch, op.m, dtype=np.float64)  # products of integers overflow
         quantize = Quantize(rows=rows, cols=op.k, dtype=op.dtype, input_dtype=op.activation_dtype)
-        kernels = dynamic_quantize_demands(quantize, gpu, conditions)
+        narrowed = block_quantize_demands if op.dtype in SCALED else dynamic_quantize_demands
+        kernels = narrowed(quantize, gpu, conditions)
     return (*kernels, _gemm_kernel(op, gpu, conditions, two_stage))
 
 
 def gemm_candidates(op: Gemm | Conv2d, gpu: Gpu) -> int:
     """How many kernels the menu has for a row: tiles, both ways round for wgmma, times splits of k."""
     library = gpu.library.gemm
-    if op.dtype not in gpu.sm.tensor_ops_per_clk:
+    if element_of(op.dtype) not in gpu.sm.tensor_ops_per_clk:
         return len(library.simt.tiles) * len(library.split.counts)
     return len(library.tensor.tiles) * len(library.split.counts) * (1 if library.tensor.reads_registers else 2)
 
@@ -78,7 +80,11 @@ class _Candidates(NamedTuple):
 
 def _candidates(op: Gemm, gpu: Gpu, two_stage: bool) -> _Candidates:
     m, n = column(op.m), column(op.n)
-    tiles = tiles_of(m, n, op.dtype, gpu)
+    tiles = tiles_of(m, n, element_of(op.dtype), gpu)
+    if op.weight_dtype is not None:
+        k_of_step = gpu.library.gemm.pipeline.k_tile_bytes / bytes_of(element_of(op.dtype))
+        held = tiles.m * bytes_of(op.dtype) + tiles.n * bytes_of(op.weight_dtype)
+        tiles = replace(tiles, stage_bytes=held * k_of_step)
     if two_stage:  # one is computed on while the other fills
         tiles = replace(tiles, stages=constant(2.0))
     of_k = _splits(op, gpu)
@@ -102,8 +108,8 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
             shared_bytes_per_cta=tried.by_tile(tiles.stages * tiles.stage_bytes),
         ),
         work=_work(op, tried, traffic, ctas, gpu),
-        latency=_latency(tried, gpu, two_stage),
-        overlap=_overlap(tiles, gpu, two_stage),
+        latency=_latency(op, tried, gpu, two_stage),
+        overlap=_overlap(op, tiles, gpu, two_stage),
         choice=Choice(
             offered=_offered(op, tried, gpu),
             reckoned_read_bytes=traffic.unread / ctas,
@@ -117,30 +123,36 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
 def _offered(op: Gemm, tried: _Candidates, gpu: Gpu) -> BoolArray:
     """Which pairs are kernels that the library considers, and no repetition of one with a smaller split."""
     tiles = gemm_rules(gpu).offers_tiles(op, (tried.tiles.m, tried.tiles.n), gpu)
+    if op.dtype in SCALED:
+        scaled = gpu.scaled_gemm(op.dtype)
+        tiles = tiles & (tried.tiles.m * tried.tiles.n <= scaled.tile_elements)
+        tiles = tiles & deep_gemm.offers_tiles(op, (tried.tiles.m, tried.tiles.n)) if scaled.fill_cycles else tiles
     offered: BoolArray = tried.by_tile(tiles) & tried.by_split(tried.of_k.considered)
     return offered
 
 
 def _work(op: Gemm, tried: _Candidates, traffic: operands.DramTraffic, ctas: FloatArray, gpu: Gpu) -> Work:
     """What a CTA does: its tile of C over its share of k, and the tile written, or added up, once."""
-    tiles, of_k, element = tried.tiles, tried.of_k, bytes_of(op.dtype)
+    tiles, of_k, unit = tried.tiles, tried.of_k, element_of(op.dtype)
     m, n, k = (column(x) for x in (op.m, op.n, op.k))
-    k_of_step, steps = gpu.library.gemm.pipeline.k_tile_bytes / element, tried.by_split(of_k.steps)
+    k_of_step, steps = gpu.library.gemm.pipeline.k_tile_bytes / bytes_of(unit), tried.by_split(of_k.steps)
     operations = tried.by_tile(2.0 * tiles.computed * k_of_step) * steps
     covered = (m / tried.rows, n / tried.columns)
-    width = fetched_width(tiles, covered, (tried.rows, tried.columns), gpu)
+    element, stored = bytes_of(op.dtype), bytes_of(op.weight_dtype or op.dtype)
+    fetched = fetched_bytes(tiles, covered, (tried.rows, tried.columns), (element, stored), gpu)
+    widened = 2.0 * widening(op, gpu) * tried.by_tile(tiles.n * np.maximum(tiles.m / WARP_TILE_ROWS, 1.0) * k_of_step)
     results = tried.by_tile(m * n / (tried.rows * tried.columns))
     # A partial sum is written and read once more.
     written = tried.by_split(of_k.result_bytes + _of_splits(of_k, 2.0 * PARTIAL_SUM_BYTES))
     nothing = constant(0.0)
     return Work(
-        tensor_dtype=op.dtype,
+        tensor_dtype=unit,
         fma_dtype="fp32" if tiles.on_tensor_cores else op.dtype,
         tensor_ops=operations if tiles.on_tensor_cores else nothing,
         padding_ops=np.maximum(operations - _wanted(op, ctas), 0.0) if tiles.on_tensor_cores else nothing,
-        fma_ops=nothing if tiles.on_tensor_cores else operations,
+        fma_ops=operations * _promoted(op.dtype, gpu) + widened * steps if tiles.on_tensor_cores else operations,
         shared_bytes=tried.by_tile(tiles.shared_bytes_per_k * k_of_step) * steps,
-        l2_read_bytes=tried.by_tile(width) * tried.by_split(k / of_k.splits * element),
+        l2_read_bytes=tried.by_tile(fetched) * tried.by_split(k / of_k.splits),
         l2_write_bytes=results * written,
         dram_read_bytes=traffic.read / ctas,
         dram_write_bytes=traffic.write / ctas,
@@ -154,29 +166,45 @@ def _wanted(op: Gemm, ctas: FloatArray) -> FloatArray:
     return 2.0 * column(op.batch) * m * n * k / ctas
 
 
-def _latency(tried: _Candidates, gpu: Gpu, two_stage: bool) -> Latency:
+def _promoted(dtype: str, gpu: Gpu) -> float:
+    """FMA operations for each of the tensor cores': sums of a block of k are scaled and added to others in fp32.
+
+    One multiply-add for each element of C and block of k, where the tensor cores do `block` (DeepSeek-V3, arXiv
+    2412.19437, 3.3.2). tcgen05 takes scales itself, and DeepGEMM hands it those of fp8_block as powers of two.
+    """
+    scaled = SCALED.get(dtype)
+    if scaled is None or scaled.in_hardware or gpu.library.gemm.tensor.instruction == "tcgen05":
+        return 0.0
+    return 1.0 / scaled.block
+
+
+def _latency(op: Gemm, tried: _Candidates, gpu: Gpu, two_stage: bool) -> Latency:
     library, tiles, hit = gpu.library.gemm, tried.tiles, gpu.l2.mean_latency_cycles
-    round_trips = library.two_stage.setup_round_trips if two_stage else library.setup_round_trips
+    scaled = gpu.scaled_gemm(op.dtype) if op.dtype in SCALED else None
+    round_trips = (library.two_stage if two_stage else scaled or library).setup_round_trips
+    scale_cycles, fill_cycles = (scaled.step_cycles, scaled.fill_cycles) if scaled else (0.0, 0.0)
+    ragged = tried.by_split(fill_cycles * deep_gemm.missing_rows(op) * tried.of_k.steps) if fill_cycles else 0.0
     ahead = tiles.stages - 1.0  # the stage that is computed on is not in flight
+    requested = tiles.stage_bytes * _of_vector(op, tiles)
     return Latency(
-        bytes_in_flight=tried.by_tile(library.pipeline.flight_share * ahead * tiles.stage_bytes),
-        chain_cycles=tried.by_tile(tiles.chain_cycles) * tried.by_split(tried.of_k.steps),
+        bytes_in_flight=tried.by_tile(library.pipeline.flight_share * ahead * requested),
+        chain_cycles=tried.by_tile(tiles.chain_cycles + scale_cycles) * tried.by_split(tried.of_k.steps),
         exposed_cycles=constant(hit + gpu.library.barrier_cycles),
         helper_cycles=library.split.reduction_round_trips * hit,
         ramp_cycles=library.memory.cold_round_trips * gpu.dram.latency_cycles,
-        setup_cycles=constant(round_trips * hit),
+        setup_cycles=constant(round_trips * hit) + ragged,
         extra_launches=tried.if_split(float(library.split.reduction == "kernel")),
     )
 
 
-def _overlap(tiles: Tiles, gpu: Gpu, two_stage: bool) -> Overlap:
+def _overlap(op: Gemm, tiles: Tiles, gpu: Gpu, two_stage: bool) -> Overlap:
     library = gpu.library.gemm
     within = None if tiles.on_tensor_cores else library.simt.overlap_exponent
     return Overlap(
         within_sm=library.two_stage.overlap_exponent if two_stage else within,
         sm_l2=library.tensor.overlap_exponent if tiles.on_tensor_cores else None,
         dram=library.tensor.dram_overlap_exponent if tiles.on_tensor_cores else None,
-        tensor_efficiency=library.tensor.efficiency,
+        tensor_efficiency=gpu.scaled_gemm(op.dtype).efficiency if op.dtype in SCALED else library.tensor.efficiency,
         l2_rate=library.memory.l2_rate,
         dram_rate=library.memory.dram_rate,
         epilogue_efficiency=library.epilogue_efficiency,
@@ -200,11 +228,13 @@ def _splits(op: Gemm, gpu: Gpu) -> _Splits:
     library = gpu.library.gemm
     k = column(op.k)
     menu = row([float(split) for split in library.split.counts])
-    steps_of_k = ceil_div(k * bytes_of(op.dtype), library.pipeline.k_tile_bytes)
+    steps_of_k = ceil_div(k * bytes_of(element_of(op.dtype)), library.pipeline.k_tile_bytes)
     steps = ceil_div(steps_of_k, menu)
     splits = ceil_div(steps_of_k, steps)  # CTAs that have a step at all: 5 steps among 4 are 2, 2 and 1
     new = splits == np.minimum(menu, steps_of_k)
-    considered = new & ((splits == 1.0) | gemm_rules(gpu).splits_k(op, gpu))
+    never = op.dtype in SCALED or stores_narrow(op)  # kernels of engines, which the vendor's library does not have
+    splitting = np.zeros((1, 1), dtype=np.bool_) if never else gemm_rules(gpu).splits_k(op, gpu)
+    considered = new & ((splits == 1.0) | splitting)
     return _Splits(splits, steps, considered, np.where(splits > 1.0, PARTIAL_SUM_BYTES, bytes_of(op.output_dtype)))
 
 
@@ -213,15 +243,45 @@ def _of_splits(of_k: _Splits, value: float | FloatArray) -> FloatArray:
     return np.where(of_k.splits > 1.0, value, 0.0)
 
 
-def fetched_width(
-    tiles: Tiles, covered: tuple[FloatArray, FloatArray], grid: tuple[FloatArray, FloatArray], gpu: Gpu
+def fetched_bytes(
+    tiles: Tiles,
+    covered: tuple[FloatArray, FloatArray],
+    grid: tuple[FloatArray, FloatArray],
+    elements: tuple[float, float],
+    gpu: Gpu,
 ) -> FloatArray:
-    """Rows of A and columns of B that a CTA draws from L2: those that exist, the longer side shared in a cluster.
+    """Bytes of A and of B that a CTA draws from L2 for each element of k: of rows and columns that exist.
 
-    `covered` are the rows and columns of C that a tile has on average; what lies outside C is not fetched.
+    `covered` are the rows and columns of C that a tile has on average; what lies outside C is not fetched. `elements`
+    are the bytes of an element of either operand. The longer side is shared in a cluster.
     """
     cluster = float(gpu.library.gemm.memory.multicast)
     high, wide = covered
     share_b = np.where((tiles.n >= tiles.m) & (grid[0] >= cluster), cluster, 1.0)
     share_a = np.where((tiles.n < tiles.m) & (grid[1] >= cluster), cluster, 1.0)
-    return high / share_a + wide / share_b
+    return elements[0] * high / share_a + elements[1] * wide / share_b
+
+
+def _of_vector(op: Gemm, tiles: Tiles) -> FloatArray:
+    """Loads of unaligned rows over those of 16 bytes: a thread has as many of them in flight, whatever their width."""
+    return operands.load_bytes(op) / operands.VECTOR_BYTES if tiles.on_tensor_cores else constant(1.0)
+
+
+def stores_narrow(op: Gemm) -> bool:
+    """Whether B is stored in fewer bits than it is multiplied in, and widened on its way to the tensor cores."""
+    return op.weight_dtype is not None and bytes_of(op.weight_dtype) < bytes_of(op.dtype)
+
+
+def widening(op: Gemm, gpu: Gpu) -> float:
+    """FMA-pipe instructions for each element of B that is stored in fewer bits than it is multiplied in.
+
+    Every warp widens the columns that it multiplies, so that those of a tile are widened once for each of the warps
+    above one another (CUTLASS, mixed-input GEMM).
+    """
+    if op.weight_dtype is None or not stores_narrow(op):
+        return 0.0
+    known = gpu.library.gemm.widening
+    if op.weight_dtype not in known:
+        offered = ", ".join(sorted(known)) or "none"
+        raise SimexploreError(f"{gpu.name} has no kernel that widens {op.weight_dtype} weights; it widens {offered}")
+    return known[op.weight_dtype]

@@ -7,18 +7,20 @@ no tiles, no barriers in the loop, and little code to fetch before it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.demand import ANY_ROW, Algorithm, Choice, Grid, KernelDemand, Latency, Overlap, Work
+from simexplore.sim.demand import ANY_ROW, Algorithm, BoolArray, Choice, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.libraries import gemm_rules
 from simexplore.sim.mapping.columns import Pairs, constant
 from simexplore.sim.mapping.matmul import operands
-from simexplore.sim.mapping.matmul.gemm import gemm_demands
-from simexplore.workloads.dtypes import bytes_of
+from simexplore.sim.mapping.matmul.gemm import gemm_demands, stores_narrow
+from simexplore.workloads.dtypes import bytes_of, element_of
 from simexplore.workloads.operators.columns import column
-from simexplore.workloads.ops import Gemm
+from simexplore.workloads.ops import Bmm, Gemm
 
 THREADS = 128.0
 REGISTERS = 64.0
@@ -31,17 +33,49 @@ BYTES_OF_LOAD = 16.0
 
 
 def gemm_algorithms(op: Gemm, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:
-    """The tiled kernels, of as many stages as the library takes, and for rows with m = 1 the matrix-vector kernel."""
+    """The tiled kernels, of as many stages as the library takes, those for rows of operands that are not aligned, and
+    for rows with m = 1 the matrix-vector kernel."""
     rules = gemm_rules(gpu)
-    two_stage, single = rules.takes_two_stages(op, gpu), rules.takes_matrix_vector(op, gpu)
+    single = rules.takes_matrix_vector(op, gpu) & np.bool_(not stores_narrow(op))
+    odd = _left_to_elders(op, gpu)
+    two_stage = rules.takes_two_stages(op, gpu) & ~odd
+    others = ~(two_stage | odd)
     ways = []
-    if not np.all(two_stage):
-        ways.append(Algorithm(gemm_demands(op, gpu, conditions), ~two_stage if np.any(two_stage) else ANY_ROW))
+    if np.any(others):
+        ways.append(Algorithm(gemm_demands(op, gpu, conditions), ANY_ROW if np.all(others) else others))
     if np.any(two_stage):
         ways.append(Algorithm(gemm_demands(op, gpu, conditions, two_stage=True), two_stage))
+    if np.any(odd):
+        ways.append(Algorithm(_elder_demands(op, gpu, conditions), odd))
     if np.any(single):
         ways.append(Algorithm((_gemv(op, gpu, conditions),), single))
     return tuple(ways)
+
+
+def _left_to_elders(op: Gemm, gpu: Gpu) -> BoolArray:
+    """Rows whose operands bulk copies cannot fetch, on machines whose kernels fetch so; shape (rows,) or (1,)."""
+    unaligned = gpu.library.gemm.unaligned is not None and element_of(op.dtype) in gpu.sm.tensor_ops_per_clk
+    narrow: BoolArray = operands.load_bytes(op)[:, 0] < operands.VECTOR_BYTES
+    return narrow & np.bool_(unaligned)
+
+
+def _elder_demands(op: Gemm, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """The kernels of the generation before, at the rate that the tensor cores have for their instruction."""
+    library, elder = gpu.library.gemm, gpu.library.gemm.unaligned
+    assert elder is not None
+    tensor = library.tensor.model_copy(update={"instruction": "mma_sync", "tiles": elder.tiles})
+    pipeline = library.pipeline.model_copy(update={"k_tile_bytes": elder.k_tile_bytes, "max_stages": elder.max_stages})
+    memory = library.memory.model_copy(update={"multicast": 1})
+    gemm = library.model_copy(update={"tensor": tensor, "pipeline": pipeline, "memory": memory})
+    older = gpu.model_copy(update={"library": gpu.library.model_copy(update={"gemm": gemm})})
+    *before, kernel = gemm_demands(op, older, conditions)
+    return (*before, kernel.but(work={"tensor_ops": kernel.work.tensor_ops / elder.rate}))
+
+
+def bmm_algorithms(op: Bmm, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:
+    """The same kernels; B is as warm as what other operators made."""
+    cache = replace(conditions.cache, weight_copies=conditions.cache.activation_copies)
+    return gemm_algorithms(op, gpu, replace(conditions, cache=cache))
 
 
 def _gemv(op: Gemm, gpu: Gpu, conditions: Conditions) -> KernelDemand:

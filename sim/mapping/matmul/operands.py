@@ -12,9 +12,26 @@ from simexplore.sim.demand import FloatArray
 from simexplore.sim.hardware.cache import hit_share
 from simexplore.sim.mapping.columns import Pairs
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
-from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.dtypes import bytes_of, element_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Gemm
+
+VECTOR_BYTES = 16.0
+"""Of the widest load of a thread, which rows of operands must be aligned to; so must they for bulk copies (TMA)."""
+
+
+def load_bytes(op: Gemm) -> FloatArray:
+    """Bytes of the widest loads that rows of all operands allow, at most 16; shape (rows, 1).
+
+    Rows of A have k elements, those of B and of C n (cuBLAS documentation, tensor core usage: strides in multiples of
+    16 bytes). A row of an odd number of 16-bit elements leaves two bytes; one column is as contiguous as its k is.
+    """
+    k, n = (np.asarray(column(size), dtype=np.int64) for size in (op.k, op.n))
+    element = bytes_of(element_of(op.dtype))
+    rows = (np.maximum(element * size, 1.0).astype(np.int64) for size in (k, np.where(n == 1, k, n)))
+    both = np.gcd(*rows)
+    aligned: FloatArray = np.minimum(both & -both, int(VECTOR_BYTES)).astype(np.float64)
+    return aligned
 
 
 class DramTraffic(NamedTuple):

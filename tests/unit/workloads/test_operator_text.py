@@ -58,7 +58,7 @@ def test_parameters_at_their_default_are_left_out() -> None:
         ("gemm(m=1,m=2)", "expected each parameter once at column 10, found 'm' again"),
         ("gemm(" + "m" * 3000, "expected the end of the text at column 2001, found 1005 more characters"),
         ("gem(m=1,n=1,k=1)", "found 'gem'; did you mean 'gemm'?"),
-        ("zzz(m=1)", "expected one of the families gemm, gemm_naive_tiled, conv2d, "),
+        ("zzz(m=1)", "expected one of the families gemm, bmm, gemm_naive_tiled, conv2d, "),
         ("gemm()", "gemm: m: expected a positive integer, rows of A and C: tokens (example: gemm(m=4096,"),
         ("gemm(m=1,n=1)", "gemm: k: expected a positive integer"),
         ("gemm(m=1,n=1,k=1,batchs=2)", "found 'batchs'; did you mean 'batch'?"),

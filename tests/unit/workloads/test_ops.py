@@ -45,7 +45,8 @@ AMOUNTS = ("flops", "min_bytes", "output_bytes", "matmul_flops", "special_ops")
 
 def test_bytes_of_every_dtype() -> None:
     wide = {"fp64": 8, "fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "fp8_block": 1, "int8": 1}
-    expected = {**wide, "int4": 0.5, "fp4": 0.5}
+    scaled = {"mxfp8": 1 + 1 / 32, "mxfp4": 0.5 + 1 / 32, "nvfp4": 0.5 + 1 / 16}
+    expected = {**wide, "int4": 0.5, "fp4": 0.5, **scaled}
     assert {name: dtypes.bytes_of(name) for name in dtypes.DTYPES} == expected
 
 

@@ -205,7 +205,7 @@ def test_graphs_survive_plain_data_and_are_shared(models: dict[str, Decoder], gp
 
 
 def test_the_documentation_has_every_model() -> None:
-    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "models" / "models.md").read_text(encoding="utf-8")
     for family, models in FAMILIES.items():
         for name, model in models.items():
             kept = f"{2 * model.kv_elements():,}"
