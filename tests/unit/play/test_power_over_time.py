@@ -141,6 +141,15 @@ def test_the_same_gemm_for_ever_stays_within_the_limit(gpu: Gpu) -> None:
         assert len(run.ops) == runs
 
 
+@settings(max_examples=40)
+@given(graphs(), powered(), st.sampled_from(STATES), st.floats(0.1, 1.0))
+def test_a_lower_limit_is_never_faster(work: Graph, gpu: Gpu, state: PowerState, share: float) -> None:
+    lower_w = gpu.power.idle_w + 1.0 + share * (gpu.power.tdp_w - gpu.power.idle_w - 1.0)
+    lower = with_values(gpu, power__tdp_w=lower_w)
+    high, low = (estimate_graph(work, machine, power=state) for machine in (gpu, lower))
+    assert low.time_s >= high.time_s * (1.0 - 1e-7)
+
+
 def test_the_clock_of_an_operator_is_the_mean_of_all_its_time_waits_included() -> None:
     """A kernel that is short beside its launch, held by a low limit: events and the closed form tell the same."""
     gpu = with_values(GPUS[-1], power__tdp_w=GPUS[-1].power.idle_w + 5.0, launch__graph_s=1e-3)
