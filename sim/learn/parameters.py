@@ -84,8 +84,6 @@ GEMM = Group(
         Parameter("library.gemm.memory.dirty_share", 0.1, 1.25),
         Parameter("library.gemm.tensor.overlap_exponent", 0.4, 3.0, least=1.0, most=12.0),
         Parameter("library.gemm.tensor.dram_overlap_exponent", 0.3, 3.0, least=1.0, most=12.0),
-        Parameter("power.burst_headroom", 0.1, 8.0),
-        Parameter("power.burst", 0.1, 10.0),
     ),
 )
 
