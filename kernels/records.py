@@ -108,7 +108,7 @@ def _unknown(op: str, dtypes: dict[str, str]) -> str | None:
     for name, (_, parameter) in parameters_of(FAMILIES[op]).items():
         dtype = dtypes.get(name, "") if parameter.kind == "dtype" else ""
         named = name == "dtype" and op == "gemm" and dtype in {**WEIGHT_ONLY, **SMOOTHED}
-        if dtype and dtype not in DTYPES and not named:
+        if dtype and dtype not in getattr(FAMILIES[op], "types", DTYPES) and not named:
             return f"{op} with {name} {dtype} is not modelled"
     return None
 

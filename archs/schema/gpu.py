@@ -220,9 +220,7 @@ class Power(Spec):
         "power beyond the limit that a full energy budget allows, over the limit less idle", "1"
     )
     burst_s: Seconds = about("time constant with which that budget drains", "s")
-    time_constant_s: Seconds = about(
-        "time constant that the limit is meant over: the mean power over ten of them never passes it", "s"
-    )
+    time_constant_s: Seconds = about("over ten of them the mean power never passes the limit", "s")
 
     @model_validator(mode="after")
     def _idle_is_least(self) -> Self:

@@ -2,7 +2,7 @@
 
 And watts that nobody read: FP32 loops of rising intensity on a board of known energies, by the equation written out,
 
-    P = idle (1 - c + c f^x) + ((fma flops + l2 bytes) f^(x-1) + dram bytes) / t
+    P = idle (1 - c + c f^x) + ((fma flops + (l2 + l1) bytes) f^(x-1) + dram bytes) / t
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def loops(gpu: Gpu, truth: Truth, rows: int = 40, noise: float = 0.0, device: st
     clock = np.ones(rows)
     for _ in range(200):
         seconds = np.maximum(memory_s, pipes_s / clock)
-        on_clock = truth.fma_j_per_flop * flops * ELEMENTS + gpu.energy.l2_j_per_byte * moved
+        caches = gpu.energy.l2_j_per_byte + gpu.energy.shared_j_per_byte  # L1 and shared memory are one array
+        on_clock = truth.fma_j_per_flop * flops * ELEMENTS + caches * moved
         static = truth.idle_w * (1.0 - truth.share + truth.share * clock**3)
         watts = static + (on_clock * clock**2 + truth.dram_j_per_byte * moved) / seconds
         clock = np.minimum(1.0, clock * np.where(watts > truth.limit_w, (truth.limit_w / watts) ** 0.3, 1.0))

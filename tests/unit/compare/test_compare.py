@@ -92,7 +92,7 @@ def test_predictions_stand_beside_their_own_rows(tmp_path: Path, gpu: Gpu) -> No
         "a,H200,gemm,bf16,4096,4096,4096,,,,100",
     ]
     table = compare(tmp_path, gpu, rows).table
-    warm = comparing.Conditions(cache=comparing.CacheState(1.0, 1.0), launch="stream")
+    warm = comparing.Conditions(comparing.CacheState(1.0, 1.0), "stream", runs_before=5.0, runs=30.0)
     texts = [
         "softmax(rows=4096,cols=4096,dtype=fp16)",
         "gemm(m=64,n=4096,k=4096,dtype=bf16)",

@@ -176,8 +176,9 @@ def test_latent_attention(package: Path) -> None:
 
 def test_blank_weights_are_those_of_collectors_that_fill_none() -> None:
     found = {source: aiconfigurator.conditions_of(f"aic/{source}", "moe").activity for source in SOURCES}
-    assert found == {"trtllm1.3.0rc20": 0.0, "vllm0.24.0": 0.0, "sglang0.5.14": 1.0}
-    assert aiconfigurator.conditions_of("aic/trtllm1.3.0rc20", "gemm").activity == 1.0
+    assert found == {"trtllm1.3.0rc20": 0.0, "vllm0.24.0": 0.0, "sglang0.5.14": None}
+    assert aiconfigurator.conditions_of("aic/trtllm1.3.0rc20", "gemm").activity is None
+    assert aiconfigurator.conditions_of("aic/vllm0.22.0", "gemm").activity == 1.0
     assert aiconfigurator.conditions_of("aic/trtllm1.3.0rc20", "mla_decode").attention_module
     assert not aiconfigurator.conditions_of("aic/sglang0.5.14", "mla_decode").attention_module
 

@@ -28,6 +28,9 @@ class Moe(Operator):
     op: ClassVar[str] = "moe"
     example: ClassVar[str] = "moe(num_tokens=256,hidden_size=4096,inter_size=14336,topk=2,num_experts=8,dtype=bf16)"
 
+    types: ClassVar[tuple[str, ...]] = ("bf16", "fp16", "fp8", "fp8_block")
+    """Types of weights whose kernels are modelled; tables have more."""
+
     num_tokens: Count = field(metadata=count_of("tokens, of all GPUs that share the experts"))
     hidden_size: Count = field(metadata=count_of("features of a token"))
     inter_size: Count = field(metadata=count_of("inner features of an expert; moe_tp_size divides it"))

@@ -46,7 +46,7 @@ def test_rows_are_counted_and_what_is_refused_is_named(package: Path) -> None:
     assert told == {
         ("gemm", "vllm"): (3, 2, {"gemm with dtype int7 is not modelled": 1}),
         ("gemm", "trtllm"): (3, 2, {"gemm with dtype int7 is not modelled": 1}),
-        ("moe", "sglang"): (2, 0, {"moe (mixtures of experts) is not modelled": 2}),
+        ("moe", "sglang"): (2, 0, {"expected a column 'moe_dtype', found device, num_tokens, latency": 2}),
         ("comm", "sglang"): (1, 0, {"wideep_deepep_ll (experts spread over many nodes) is not modelled": 1}),
         ("encoder_attention", "vllm"): (1, 1, {}),
         ("mla_bmm", "trtllm"): (3, 3, {}),
