@@ -52,9 +52,9 @@ def check(folder: Path, machine: str, path: str, factor: float, work: str, fidel
     times = chunk.values[[column.name for column in spec.problem.columns].index("time_s")]
     run = simexplore.estimate if fidelity == "estimate" else simexplore.simulate
     if 0 not in chunk.failures:
-        assert times[0] == pytest.approx(run(work, gpu).time_s, rel=1e-3)
+        assert times[0] == pytest.approx(run(work, gpu).time_s, rel=1e-2)
     if 1 not in chunk.failures:
-        assert times[1] == pytest.approx(run(work, load_arch(machine, {path: texts[1]})).time_s, rel=1e-3)
+        assert times[1] == pytest.approx(run(work, load_arch(machine, {path: texts[1]})).time_s, rel=1e-2)
     return int(np.isfinite(times).sum())
 
 
