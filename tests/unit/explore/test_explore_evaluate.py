@@ -67,7 +67,7 @@ def test_a_point_is_what_run_gives(tmp_path: Path, fidelity: str) -> None:
         assert row["feasible"] == (area <= 800)
         if isinstance(first, simexplore.sim.play.result.Run):
             assert row["decode.peak_memory_bytes"] == first.peak_memory_bytes
-            assert row["decode.utilization.dram"] == pytest.approx(first.utilization["dram"], rel=1e-9)
+            assert row["decode.utilization.dram"] == pytest.approx(first.utilization["dram"], rel=near)
 
 
 def test_what_is_the_same_is_computed_once(tmp_path: Path) -> None:
