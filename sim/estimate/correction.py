@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from itertools import combinations
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +62,7 @@ def group_of(op: Operator, conditions: Conditions) -> str:
     names = [field.name for field in fields(conditions) if field.name not in NOT_OF_A_GROUP]
     states = {name: getattr(conditions, name) for name in names}
     words += [value if isinstance(value, str) else name for name, value in states.items() if value]
+    words += ["sustained"] if conditions.runs_before == inf else []  # clocks that no short run has shown
     return " ".join(words)
 
 

@@ -42,6 +42,7 @@ class Rows:
     """Rows of a family; arrays of shape (rows,)."""
 
     op: str
+    dtype: str
     measured_s: Floats
     measured_w: Floats
     time_s: Floats
@@ -95,6 +96,7 @@ def rows_of(gpu: Gpu, measured: Path) -> list[Rows]:
         families.append(
             Rows(
                 part.record.op,
+                part.record.dtype,
                 time_us[part.rows] * 1e-6,
                 power_w[part.rows],
                 prediction.time_s,
@@ -114,7 +116,7 @@ def figures(families: list[Rows]) -> dict[str, float]:
     Raises:
         SimexploreError: too few rows at the limit or under it, or scikit-learn is missing.
     """
-    gemm = [rows for rows in families if rows.op == "gemm"]
+    gemm = [rows for rows in families if (rows.op, rows.dtype) == ("gemm", "bf16")]
     time_s, measured_s = (np.concatenate([getattr(rows, name) for rows in gemm]) for name in ("time_s", "measured_s"))
     power_w, measured_w, clock = (
         np.concatenate([getattr(rows, name) for rows in families]) for name in ("power_w", "measured_w", "clock")

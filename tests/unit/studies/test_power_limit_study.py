@@ -20,7 +20,7 @@ def rows(op: str, count: int, measured_w: np.ndarray, **changed: object) -> Rows
         "clock": np.full(count, 0.9),
         "sizes": np.log2(np.arange(1, 3 * count + 1, dtype=np.float64)).reshape(count, 3),
     }
-    return Rows(op, **(columns | changed))  # type: ignore[arg-type]
+    return Rows(op, "bf16", **(columns | changed))  # type: ignore[arg-type]
 
 
 def test_figures_by_hand() -> None:
