@@ -14,7 +14,7 @@ from random_machines import any_operators, operators
 from simexplore.archs.load import load_arch
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.estimate.operators import physics, predict
+from simexplore.sim.estimate.operators import at_boost, predict
 from simexplore.workloads.operators.columns import even
 from simexplore.workloads.ops import FAMILIES, Gemm, Operator, parse_operator
 
@@ -63,7 +63,7 @@ def test_of_no_rows_there_are_no_predictions(text: str, gpu: Any) -> None:
             found.time_s.shape == found.energy_j.shape == found.interval_ratio.shape == found.bound_code.shape == (0,)
         )
         assert found.bound == []
-        assert physics(empty, gpu, Conditions(), with_traits=True).traits is not None
+        assert at_boost(empty, gpu, Conditions(), with_traits=True).traits is not None
 
 
 @pytest.mark.parametrize(

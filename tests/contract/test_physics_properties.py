@@ -43,6 +43,10 @@ def seconds(op: ops.Operator, gpu: Gpu, cache: CacheState) -> float:
     return float(predict(op, gpu, Conditions(cache=cache)).time_s[0])
 
 
+HUNGRIER = 0.01
+"""What another choice may cost at the power limit."""
+
+
 @settings(max_examples=400)
 @given(machines(), operators())
 def test_never_below_the_roofline(gpu: Gpu, op: ops.Operator) -> None:
@@ -60,7 +64,8 @@ def test_more_bandwidth_is_never_slower(
 ) -> None:
     part, field = path.split("__")
     faster = with_values(gpu, **{path: getattr(getattr(gpu, part), field) * factor})
-    assert seconds(op, faster, cache) <= seconds(op, gpu, cache) * (1.0 + slack_of(op, cache))
+    # A library that does not know how warm a board is may choose a kernel that is faster at boost and hungrier.
+    assert seconds(op, faster, cache) <= seconds(op, gpu, cache) * (1.0 + HUNGRIER + slack_of(op, cache))
 
 
 @settings(max_examples=400)

@@ -80,8 +80,8 @@ def clock_of(beyond: Callable[[float], float]) -> float:
     low = FIRST_TRY
     while (below := beyond(low)) > 0.0:
         if low <= LOWEST:
-            return exp(low)
-        high, above, low = low, below, 2.0 * low
+            return exp(LOWEST)
+        high, above, low = low, below, max(2.0 * low, LOWEST)
     for _ in range(MOST_TRIES):
         middle = low - below * (high - low) / (above - below)
         found = beyond(middle)

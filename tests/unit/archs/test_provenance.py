@@ -49,7 +49,7 @@ def test_an_override_without_a_source_is_ones_own(tmp_path: Path) -> None:
     told = warnings(resolve(path))
     assert told == [
         "sm.count is your own, and what depends on it is as in rtx-4090.yaml: l2.bandwidth, power.tdp",
-        "dram.technology is your own, and what depends on it is as in calibrated.yaml and rtx-4090.yaml: "
+        "dram.technology is your own, and what depends on it is as in facts.yaml and rtx-4090.yaml: "
         "energy.dram, dram.latency, dram.efficiency",
     ]
 

@@ -72,14 +72,18 @@ def test_a_reading_counts_if_the_board_was_neither_at_rest_nor_anothers() -> Non
 def test_naive_watts_are_judged_on_long_runs() -> None:
     sides, tiles = np.full(3, 8192), np.array([1, 8, 1])
     told = predict(
-        NaiveTiledGemm(sides, sides, sides, tiles), GPU, Conditions(cache=COLD, launch="stream", sustained=True)
+        NaiveTiledGemm(sides, sides, sides, tiles),
+        GPU,
+        Conditions(cache=COLD, launch="stream", runs_before=float("inf")),
     )
     watts = np.asarray(told.energy_j / told.time_s)
     rows = {"m": 8192, "n": 8192, "k": 8192, "tile": tiles, "time_us": 10e6, "power_w": watts / [1.0, 1.5, 1.1]}
     frame = pd.concat([pd.DataFrame(rows), long_runs()[lambda run: run["tile"] == 4]])
     found = gpperf_power.naive_figures(frame, GPU, CUBE)
     assert found["naive_power_error"] == pytest.approx(20.0)  # the mean of 0, 50 and 10; the short run counts not
-    cube = predict(NaiveTiledGemm(CUBE, CUBE, CUBE, 4), GPU, Conditions(cache=COLD, launch="stream", sustained=True))
+    cube = predict(
+        NaiveTiledGemm(CUBE, CUBE, CUBE, 4), GPU, Conditions(cache=COLD, launch="stream", runs_before=float("inf"))
+    )
     assert found["naive_power_4"] == pytest.approx(float(np.asarray(cube.energy_j / cube.time_s).item()))
 
 

@@ -48,7 +48,7 @@ def twin(folder: Path) -> None:
     side = np.repeat([8192, 16384], 10)
     op, gpu = NaiveTiledGemm(side, side, side, tile), load_arch("nvidia/rtx-4070")
     naive = predict(op, gpu, Conditions(launch="stream"))
-    settled = predict(op, gpu, Conditions(launch="stream", sustained=True))
+    settled = predict(op, gpu, Conditions(launch="stream", runs_before=float("inf")))
     rows = {"source": "gpperf/twin", "device": "RTX4070", "op": "gemm_naive_tiled", "dtype": "fp32"}
     rows |= {"m": side, "n": side, "k": side, "tile": tile, "time_us": naive.time_s * 1e6}
     rows |= {"power_w": settled.energy_j / settled.time_s / 1.1}

@@ -302,20 +302,6 @@ def test_conversion_by_a_scale_from_the_data(kernels: int, helpers: int) -> None
 # --- links and host ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("family", "size", "steps"), [(ops.AllReduce, 3000, 6), (ops.AllGather, 1500, 3), (ops.ReduceScatter, 1500, 3)]
-)
-def test_rings_of_four(family: type[ops.Collective], size: float, steps: float) -> None:
-    """Each sends three quarters of 2000 B, three messages one after another; an all-reduce goes round twice."""
-    op = family(elements=1000, num_gpus=4, dtype="bf16")
-    demand = only(op)
-    assert (demand.kernel, demand.link) == (op.op, "nvlink")
-    assert (demand.bytes.tolist(), demand.steps.tolist()) == ([size], [steps])
-    gpu = round_gpu()
-    alone = gpu.model_copy(update={"links": gpu.links.model_copy(update={"nvlink": None})})
-    assert only(op, alone).link == "pcie"
-
-
 def test_a_host_read_is_a_copy_and_an_answer() -> None:
     demand = only(ops.HostRead(words=5, dtype="fp32"))
     assert (demand.kernel, demand.link) == ("host_read", "pcie")
