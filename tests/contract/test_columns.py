@@ -14,7 +14,7 @@ from random_machines import any_operators, operators
 from simexplore.archs.load import load_arch
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.estimate.operators import at_boost, predict
+from simexplore.sim.estimate.operators import at_boost, physics, predict
 from simexplore.workloads.operators.columns import even
 from simexplore.workloads.ops import FAMILIES, Gemm, Operator, parse_operator
 

@@ -15,15 +15,15 @@ import simexplore
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "measured"
 
 FILES = [
-    ("nvidia/h200-sxm", "aic_h200_sxm_gemm.csv", "gemm", "bf16", 0.20),
-    ("nvidia/a100-sxm-80gb", "aic_a100_sxm_gemm.csv", "gemm", "bf16", 0.20),
-    ("nvidia/l40s", "aic_l40s_gemm.csv", "gemm", "bf16", 0.20),
+    ("nvidia/h200-sxm", "aic_h200_sxm_gemm.csv", "gemm", "bf16", 0.22),
+    ("nvidia/a100-sxm-80gb", "aic_a100_sxm_gemm.csv", "gemm", "bf16", 0.22),
+    ("nvidia/l40s", "aic_l40s_gemm.csv", "gemm", "bf16", 0.22),
     ("nvidia/h200-sxm", "aic_h200_sxm_attention_prefill.csv", "attention_prefill", "bf16", 0.40),
     ("nvidia/h200-sxm", "aic_h200_sxm_attention_decode.csv", "attention_decode", "bf16", 0.40),
     ("nvidia/h200-sxm", "aic_h200_sxm_quantize.csv", "quant_scale_matrix", "fp8", 0.15),
 ]
 PACKAGE = [
-    ("nvidia/h200-sxm", "aiconfigurator:h200_sxm/gemm/trtllm", "gemm", "bf16", 0.20),
+    ("nvidia/h200-sxm", "aiconfigurator:h200_sxm/gemm/trtllm", "gemm", "bf16", 0.22),
     ("nvidia/h200-sxm", "aiconfigurator:h200_sxm/attention/trtllm", "attention_prefill", "bf16", 0.40),
     ("nvidia/h200-sxm", "aiconfigurator:h200_sxm/attention/trtllm", "attention_decode", "bf16", 0.40),
     ("nvidia/h200-sxm", "aiconfigurator:h200_sxm/quantize/trtllm", "quant_scale_matrix", "fp8", 0.15),

@@ -175,11 +175,12 @@ def test_an_overlay_of_watts_alone(gpu: Gpu, tmp_path: Path) -> None:
     assert machine.calibration is not None
     assert machine.calibration.watts is not None
     assert (machine.calibration.watts.fitted, machine.calibration.watts.rows) == (20, 20)
+    real = 8  # of its loops the H200 was fitted on some of the same sizes, and remembers them
     source = machine.source_of("energy.dram")
     assert source is not None
     assert source.startswith("calibrated: gpu-benches, watts of 20 rows, seed 0, 2030-01-02; ± ")
     compared = simexplore.compare(machine, rows)
-    assert (compared.fitted_rows, compared.total.rows) == (20, 20)
+    assert (compared.fitted_rows, compared.total.rows) == (20 + real, 20 - real)
 
 
 def test_a_family_has_energies_and_no_boards_idle_power(gpu: Gpu, tmp_path: Path) -> None:

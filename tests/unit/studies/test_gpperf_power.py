@@ -14,6 +14,7 @@ from simexplore.sim.studies import gpperf, gpperf_power
 from simexplore.workloads.ops import Gemm, NaiveTiledGemm
 
 GPU = load_arch("nvidia/rtx-4070").physics_only()
+SETTLED = Conditions(cache=COLD, launch="stream", runs_before=float("inf"))
 CUBE = 512
 """Small: its matrices would fit L2, so that cold ones are told from warm ones."""
 
@@ -74,16 +75,14 @@ def test_naive_watts_are_judged_on_long_runs() -> None:
     told = predict(
         NaiveTiledGemm(sides, sides, sides, tiles),
         GPU,
-        Conditions(cache=COLD, launch="stream", runs_before=float("inf")),
+        SETTLED,
     )
     watts = np.asarray(told.energy_j / told.time_s)
     rows = {"m": 8192, "n": 8192, "k": 8192, "tile": tiles, "time_us": 10e6, "power_w": watts / [1.0, 1.5, 1.1]}
     frame = pd.concat([pd.DataFrame(rows), long_runs()[lambda run: run["tile"] == 4]])
     found = gpperf_power.naive_figures(frame, GPU, CUBE)
     assert found["naive_power_error"] == pytest.approx(20.0)  # the mean of 0, 50 and 10; the short run counts not
-    cube = predict(
-        NaiveTiledGemm(CUBE, CUBE, CUBE, 4), GPU, Conditions(cache=COLD, launch="stream", runs_before=float("inf"))
-    )
+    cube = predict(NaiveTiledGemm(CUBE, CUBE, CUBE, 4), GPU, SETTLED)
     assert found["naive_power_4"] == pytest.approx(float(np.asarray(cube.energy_j / cube.time_s).item()))
 
 
