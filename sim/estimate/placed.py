@@ -19,6 +19,7 @@ from simexplore.sim.estimate.op_run import UNCALIBRATED_RATIO
 from simexplore.sim.estimate.operators import check_told, kernels_of, learned_cost
 from simexplore.sim.estimate.row_costs import costs_of_phases
 from simexplore.sim.estimate.traits import BOUNDS
+from simexplore.sim.hardware.power import added
 from simexplore.workloads.graph import Node
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.ops import Copy
@@ -111,7 +112,7 @@ def priced(op: Operator, place: Place, conditions: Conditions) -> Priced:
 
 def _predicted(op: Operator, gpu: Gpu, conditions: Conditions) -> Priced:
     cost, factor, spread = learned_cost(op, gpu, conditions)
-    check_told(op, gpu, cost.time_s)
+    check_told(op, gpu, cost.time_s, added(cost.energies_j))
     correction = conditions.pace * float(factor[0])
     return Priced(
         text=op.describe(),

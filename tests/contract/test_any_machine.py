@@ -59,7 +59,7 @@ def told(op: Operator, gpu: Gpu, play: bool) -> Estimate | None:
         line = str(error)
         return None if len(line.splitlines()) == 1 and "nan" not in line else pytest.fail(line)
     if run is not None:
-        assert run.time_s == pytest.approx(found.time_s, rel=0.01, abs=1e-14)
+        assert run.time_s == pytest.approx(found.time_s, rel=0.03, abs=1e-14)
         assert 0.0 <= run.energy_j < 1e19
     return found
 
