@@ -28,7 +28,7 @@ MACHINES = (
 )
 ROWS = 1000
 TOLERANCE, SEVERAL = 0.015, 0.03
-"""Both play the same demands; they differ by how an energy budget drains, most where a hungry kernel follows another."""
+"""Both play the same demands; they differ by how a budget drains, most where a hungry kernel follows another."""
 
 Draw = Callable[[random.Random], dict[str, int]]
 

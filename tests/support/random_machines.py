@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from types import NoneType
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from hypothesis import reject
 from hypothesis import strategies as st
@@ -163,13 +163,23 @@ def _shipped(name: str) -> tuple[Layer, Gpu, dict[str, Field]]:
 def bounds_of(field: Field) -> tuple[float, float]:
     """The least and the most that the schema takes for a number without a unit."""
     record: Any = Gpu
-    for step in field.steps[:-1]:
-        inner = record.model_fields[step].annotation
-        record = next(part for part in (*get_args(inner), inner) if isinstance(part, type) and part is not NoneType)
-    told = record.model_fields[field.steps[-1]].metadata
+    told: Any = ()
+    for step in field.steps:
+        if hasattr(record, "model_fields"):
+            told, record = record.model_fields[step].metadata, _without_none(record.model_fields[step].annotation)
+        else:  # a mapping: its values are records, or numbers with bounds of their own
+            record = _without_none(get_args(record)[1])
+            told = getattr(record, "__metadata__", ())
     least = [getattr(each, "ge", getattr(each, "gt", None)) for each in _flat(told)]
     most = [getattr(each, "le", None) for each in _flat(told)]
     return max((x for x in least if x is not None), default=0.0), min((x for x in most if x is not None), default=1e9)
+
+
+def _without_none(annotation: Any) -> Any:
+    """What a field holds where it is there."""
+    if get_origin(annotation) in (Union, UnionType):
+        return next(part for part in get_args(annotation) if part is not NoneType)
+    return annotation
 
 
 def _flat(metadata: Iterable[Any]) -> Iterator[Any]:

