@@ -48,9 +48,9 @@ def seconds(op: Operator, gpu: Gpu, cache: CacheState) -> float:
 @pytest.mark.parametrize("path", ["dram__bandwidth_bytes_per_s", "l2__bandwidth_bytes_per_clk"])
 def test_more_bandwidth_is_never_slower(path: str, gpu: Gpu, op: Operator, factor: float, cache: CacheState) -> None:
     part, field = path.split("__")
+    gpu = with_values(gpu, power__tdp_w=1e9)  # where the limit holds, another kernel may be hungrier
     faster = with_values(gpu, **{path: getattr(getattr(gpu, part), field) * factor})
-    # Another kernel, faster at boost and hungrier, may cost a per cent at the power limit.
-    assert seconds(op, faster, cache) <= seconds(op, gpu, cache) * 1.03
+    assert seconds(op, faster, cache) <= seconds(op, gpu, cache) * (1.0 + ROUNDING)
 
 
 @settings(max_examples=100)

@@ -43,8 +43,8 @@ def seconds(op: ops.Operator, gpu: Gpu, cache: CacheState) -> float:
     return float(predict(op, gpu, Conditions(cache=cache)).time_s[0])
 
 
-HUNGRIER = 0.01
-"""What another choice may cost at the power limit."""
+UNLIMITED_W = 1e9
+"""A power limit that holds no kernel back; `test_power.py` has what the limit does to one and the same kernel."""
 
 
 @settings(max_examples=400)
@@ -63,9 +63,10 @@ def test_more_bandwidth_is_never_slower(
     path: str, gpu: Gpu, op: ops.Operator, factor: float, cache: CacheState
 ) -> None:
     part, field = path.split("__")
+    # At a power limit the library, which knows none, may choose a kernel that is faster at boost and hungrier.
+    gpu = with_values(gpu, power__tdp_w=UNLIMITED_W)
     faster = with_values(gpu, **{path: getattr(getattr(gpu, part), field) * factor})
-    # A library that does not know how warm a board is may choose a kernel that is faster at boost and hungrier.
-    assert seconds(op, faster, cache) <= seconds(op, gpu, cache) * (1.0 + HUNGRIER + slack_of(op, cache))
+    assert seconds(op, faster, cache) <= seconds(op, gpu, cache) * (1.0 + slack_of(op, cache))
 
 
 @settings(max_examples=400)
