@@ -137,7 +137,9 @@ def _nvls_line(op: str, gpus: FloatArray, nvls: Nvls | None) -> tuple[FloatArray
     others = np.maximum(gpus - 1.0, 1.0) / gpus
     heads = gpus * _head_bandwidth(gpus, nvls) * nvls.efficiency * others
     bandwidth = heads / others if op == "all_reduce" else heads * others
-    return np.where(gpus > 1.0, _NVLS_S, np.inf), 1.0 / bandwidth
+    # With many GPUs a port's share falls below the least bandwidth that the search tries, and it finds no such way.
+    runs = (gpus > 1.0) & (heads > 0.0)
+    return np.where(runs, _NVLS_S, np.inf), np.divide(1.0, bandwidth, out=np.zeros(gpus.shape), where=runs)
 
 
 def _head_bandwidth(gpus: FloatArray, nvls: Nvls) -> FloatArray:

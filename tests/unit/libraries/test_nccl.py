@@ -74,6 +74,12 @@ def test_links_that_reorder_lines_have_no_ll128_and_pcie_no_switch() -> None:
     assert not np.any(begins[[nccl.LL128, nccl.NVLS]] < ends[[nccl.LL128, nccl.NVLS]])
 
 
+@pytest.mark.filterwarnings("error")
+def test_switches_do_not_reduce_for_more_gpus_than_the_least_step_serves() -> None:
+    begins, ends = nccl.spans("all_reduce", np.array([8.0, 64.0]), library("h200-sxm"), nvlink=True)
+    assert (begins < ends)[nccl.NVLS].tolist() == [True, False]
+
+
 def test_one_gpu_alone_has_one_way() -> None:
     begins, ends = nccl.spans("all_reduce", np.array([1.0]), library("h200-sxm"), nvlink=True)
     assert np.flatnonzero(begins < ends).tolist() == [nccl.LL]
