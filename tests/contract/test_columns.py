@@ -105,4 +105,4 @@ def test_a_column_of_the_largest_counts_does_not_overflow(op: Operator) -> None:
                 predict(column, gpu)
             continue
         np.testing.assert_allclose(predict(column, gpu).time_s, alone.time_s[0], rtol=1e-9)
-        assert alone.time_s[0] > 0.0 or op.op.startswith("all") or op.op == "reduce_scatter"
+        assert alone.time_s[0] > 0.0 or "num_gpus" in counts  # one GPU alone moves nothing

@@ -70,7 +70,7 @@ class MlaPrefill(Operator):
     @property
     def kv_bytes(self) -> Amount:
         """Bytes of the expanded keys and values, the rotated part of the keys once for all heads [B]."""
-        of_token = self.heads * (self.nope_dim + self.v_dim) + self.rope_dim
+        of_token = 1.0 * self.heads * (self.nope_dim + self.v_dim) + self.rope_dim
         return 1.0 * bytes_of(self.dtype) * self.batch * self.seq_kv * of_token
 
     @property

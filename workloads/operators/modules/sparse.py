@@ -68,11 +68,11 @@ class SparseAttention(Operator):
     def weights(self) -> Amount:
         """Elements of all projections."""
         heads, into = 1.0 * self.heads, 1.0 * self.hidden * (self.q_rank + LATENT + ROTATED)
-        of_heads = heads * (self.q_rank * (self.nope_dim + ROTATED) + LATENT * (self.nope_dim + self.value_dim))
+        of_head = 1.0 * self.q_rank * (self.nope_dim + ROTATED) + 1.0 * LATENT * (self.nope_dim + self.value_dim)
         indexed = np.minimum(self.index_heads, 1)
         of_indexer = 1.0 * self.index_heads * (self.q_rank * INDEX_WIDTH + self.hidden)
         out = heads * self.value_dim * self.hidden
-        return into + of_heads + out + of_indexer + indexed * (1.0 * self.hidden * INDEX_WIDTH)
+        return into + heads * of_head + out + of_indexer + indexed * (1.0 * self.hidden * INDEX_WIDTH)
 
     @property
     def flops(self) -> Amount:
