@@ -122,11 +122,6 @@ def causal() -> Built:
     return Causal(100, 64, 4, 128, 3), torch.zeros(2, 16, dtype=torch.long)
 
 
-def seven_billion() -> Built:
-    """As wide and deep as Llama 2 7B, its feed-forward as large as that of one with a gate."""
-    return Causal(32000, 4096, 32, 16512, 32).to(torch.bfloat16), torch.zeros(1, 2048, dtype=torch.long)
-
-
 def joined() -> Built:
     return Joining(), (torch.empty(4, 8), torch.empty(4, 16))
 

@@ -18,6 +18,7 @@ from simexplore.workloads.ops import AttentionPrefill, Conv2d, Copy, Gemm, Mul, 
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 NETS = Path(__file__).with_name("nets.py")
+EXAMPLE = Path(__file__).parents[4] / "examples" / "causal_lm.py"
 MODELS = (
     *("perceptron", "convolutions", "patches", "encoder", "encoder_decoder", "decoder", "attention", "recurrent"),
     *("gated", "einsum", "one_pixel", "grouped", "causal"),
@@ -168,9 +169,9 @@ def test_another_type_is_that_of_weights_inputs_and_memory() -> None:
 
 
 def test_a_module_of_seven_billion_parameters_needs_no_memory() -> None:
-    found = imported("seven_billion")
-    assert found.graph.resident_bytes["weights"] == pytest.approx(2 * 6.75e9, rel=0.01)
-    assert len(found.graph.nodes) == 1 + 32 * 11 + 2
+    found = import_model("torch", f"{EXAMPLE}:build", {})
+    of_layer = 2 * 4096 + 4 * 4096 * 4096 + 3 * 4096 * 11008
+    assert found.graph.resident_bytes["weights"] == 2 * (2 * 32000 * 4096 + 32 * of_layer + 4096)
     assert Counter(node.op.op for node in found.graph.nodes)["attention_prefill"] == 32
 
 
