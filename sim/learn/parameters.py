@@ -95,7 +95,13 @@ NARROW_GEMM = Group(
     ops=("gemm",),
     narrow=True,
     share=0.1,
-    parameters=(Parameter("library.gemm.tensor.quantize_kernels", 0.5, 6.0, least=2.0),),
+    parameters=(
+        Parameter("library.gemm.tensor.quantize_kernels", 0.5, 6.0, least=2.0),
+        Parameter("library.gemm.scaled.rows.quantize_instructions", 0.05, 8.0),
+        Parameter("library.gemm.scaled.rows.setup_round_trips", 0.1, 6.0, starting=True),
+        Parameter("library.gemm.scaled.rows.step", 0.02, 64.0),
+        Parameter("library.gemm.scaled.rows.efficiency", 0.3, 1.2, most=1.0),
+    ),
 )
 
 
