@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from simexplore.archs.schema.library.menus import Exponent, HeadDims, Instructions, Rate, Splits, Tile, Trips
+from simexplore.archs.schema.library.menus import (
+    Exponent,
+    HeadDims,
+    Instructions,
+    Portion,
+    Rate,
+    Splits,
+    Tile,
+    Trips,
+)
 from simexplore.archs.schema.quantities import Capacity, Count, Share, Spec, about
 
 
@@ -147,6 +156,10 @@ class Tiled(Spec):
     most_splits: Count = about("most CTAs among which keys are split", "1")
     narrow_products: bool = about("whether an 8-bit KV cache is multiplied in 8 bits, queries converted", "text")
     narrow_kernels: Trips = about("kernels that convert queries and new keys where the KV cache has 8 bits", "1")
+    narrow_efficiency: Share = about("tensor_efficiency of prefill whose products are of 8-bit operands", "1")
+    wave_exposure: Portion = about(
+        "share of a wave's latency that its neighbours do not hide; small where CTAs take tile after tile", "1"
+    )
 
 
 class AttentionLibrary(Spec):

@@ -221,12 +221,21 @@ def _prefill_kernel(op: _Prefill, gpu: Gpu, conditions: Conditions) -> KernelDem
         latency=_latency(op, cta, gpu),
         overlap=Overlap(
             within_sm=library.overlap_exponent,
-            tensor_efficiency=library.tensor_efficiency,
+            tensor_efficiency=_efficiency(op, gpu),
             l2_rate=library.l2_rate,
             dram_rate=library.dram_rate,
         ),
         choice=Choice(label=(cta.queries, cta.keys_at_once)),
     )
+
+
+def _efficiency(op: _Prefill, gpu: Gpu) -> float:
+    """Share of the tensor cores' rate; engines that decode by tiles have one of their own for 8-bit products."""
+    attention = gpu.attention_kernels
+    narrow = bytes_of(product_dtype(op, gpu)) < bytes_of("bf16")
+    if attention.tiled is not None and narrow:
+        return attention.tiled.narrow_efficiency
+    return attention.prefill.tensor_efficiency
 
 
 def _registers(op: _Prefill, cta: _Cta, gpu: Gpu) -> FloatArray:

@@ -73,6 +73,7 @@ def _attention(op: AttentionDecode, plan: Plan, gpu: Gpu, conditions: Conditions
             tensor_efficiency=library.prefill.tensor_efficiency,
             l2_rate=library.decode.l2_rate,
             dram_rate=library.decode.dram_rate,
+            wave_exposure=tiled_kernels(gpu).wave_exposure,
         ),
         choice=Choice(label=(plan.splits,)),
     )
