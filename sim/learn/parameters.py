@@ -145,10 +145,7 @@ NARROW_PREFILL = Group(
     ops=("attention_prefill",),
     narrow=True,
     share=0.15,
-    parameters=(
-        Parameter("library.attention.tiled.narrow_efficiency", 0.2, 1.2, most=1.0),
-        Parameter("library.attention.tiled.narrow_kernels", 0.1, 4.0),
-    ),
+    parameters=(Parameter("library.attention.tiled.narrow_efficiency", 0.2, 1.2, most=1.0),),
 )
 """Of engines that decode by tiles; the others' narrow prefill is told by what their wide one is."""
 
@@ -170,6 +167,7 @@ NARROW_DECODE = Group(
     narrow=True,
     share=0.25,
     parameters=(
+        Parameter("library.attention.tiled.narrow_kernels", 0.1, 4.0),
         Parameter("library.attention.grouped.narrow.round_trips", 0.1, 10.0),
         Parameter("library.attention.grouped.narrow.step_round_trips", 0.1, 10.0),
         Parameter("library.attention.grouped.narrow.merge_round_trips", 0.1, 10.0),

@@ -111,19 +111,22 @@ def append_apart(
 
     vLLM: reshape_and_cache_flash; SGLang: store_cache. A narrow cache has more kernels that convert.
     """
-    cached = bytes_of(op.kv_dtype or op.dtype)
-    keys = 2.0 * column(op.batch) * tokens * column(op.kv_heads) * column(op.head_dim)
-    read, write = keys * bytes_of(op.dtype), keys * cached
+    element, cached, kernels = bytes_of(op.dtype), bytes_of(op.kv_dtype or op.dtype), tiled_kernels(gpu)
+    written = column(op.batch) * tokens
+    keys = 2.0 * written * column(op.kv_heads) * column(op.head_dim)
+    read, write = keys * element, keys * cached
+    between = column(op.kv_bytes) + 2.0 * column(op.output_bytes)  # what the attention touches until the next run
     stream = Stream(
         read_bytes=read,
         write_bytes=write,
         flops=constant(0.0),
         special_ops=constant(0.0),
-        warm_share=warm_share(read, 1.0, write, gpu),
+        warm_share=warm_share(read, conditions.cache.activation_copies, between, gpu),
         written_back_share=written_back_share(read + write, gpu),
     )
-    extra = helpers + (tiled_kernels(gpu).narrow_kernels if narrow_cache(op) else 0.0)
-    append = stream_demand("append", stream, gpu).with_extra_launches(extra)
+    extra = helpers + (kernels.narrow_kernels if narrow_cache(op) else 0.0)
+    ctas = ceil_div(written, float(kernels.append_tokens))
+    append = stream_demand("append", stream, gpu, ctas=ctas).with_extra_launches(extra)
     if not conditions.rotation:
         return (append,)
     return (rotate_and_append(op, tokens, gpu, 0.0), append)

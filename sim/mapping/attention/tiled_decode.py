@@ -107,8 +107,13 @@ def _warps(plan: Plan, gpu: Gpu) -> FloatArray:
 
 
 def _registers(op: AttentionDecode, plan: Plan, warps: FloatArray, gpu: Gpu) -> FloatArray:
-    """Registers of a thread: its share of scores and results, and addresses; no more than it can have."""
+    """Registers of a thread: its share of scores and results, and addresses; no more than it can have.
+
+    Kernels with wgmma share out all that there are among the CTAs that they are built for (setmaxnreg).
+    """
     threads = warps * gpu.sm.warp_size
+    if not gpu.library.gemm.tensor.reads_registers:
+        return np.minimum(gpu.sm.registers / (threads * tiled_kernels(gpu).ctas_per_sm), MOST_REGISTERS)
     wanted = plan.rows * (column(op.head_dim) + plan.keys) / threads + ADDRESS_REGISTERS
     registers: FloatArray = np.minimum(wanted, np.minimum(MOST_REGISTERS, gpu.sm.registers / threads))
     return registers
@@ -158,16 +163,19 @@ def _latency(op: AttentionDecode, plan: Plan, steps: FloatArray, ctas: FloatArra
     """Round trips of a CTA before and after its loop, of each step, and what its stages keep in flight."""
     library, kernels, hit = gpu.attention_kernels, tiled_kernels(gpu), gpu.l2.mean_latency_cycles
     narrow = narrow_cache(op)
-    own = library.grouped.narrow if narrow else library.grouped
     handed_on = np.where(plan.splits > 1.0, library.grouped.partial_round_trips, 0.0)
-    trips = own.round_trips * grown(library.grouped.fixed_over_width, column(op.head_dim) / REFERENCE_HEAD) + handed_on
+    growth = grown(library.grouped.fixed_over_width, column(op.head_dim) / REFERENCE_HEAD)
+    trips = library.grouped.round_trips * growth + handed_on
     queued = library.decode.queued_share
     busy = 1.0 - queued + queued * np.minimum(ctas / gpu.sm.count, 1.0)
+    # Conversions of a narrow cache, and its values turned in shared memory, make its steps longer than its loads wait.
+    flight = 1.0 if narrow else library.grouped.flight_share
+    step_trips = library.grouped.narrow.step_round_trips if narrow else library.grouped.step_round_trips
     tiles_ahead = 2.0 * kernels.stages - 1.0  # the one that is computed on is not in flight
     tile_bytes = plan.keys * column(op.head_dim) * bytes_of(op.kv_dtype or op.dtype)
     return Latency(
-        bytes_in_flight=library.grouped.flight_share * tiles_ahead * tile_bytes,
-        chain_cycles=steps * own.step_round_trips * hit,
+        bytes_in_flight=flight * tiles_ahead * tile_bytes,
+        chain_cycles=steps * step_trips * hit,
         exposed_cycles=trips * hit * busy,
         setup_cycles=constant(library.setup_round_trips * hit),
     )
