@@ -60,6 +60,8 @@ class Conditions:
     """Type in which activations reach a GEMM on narrower types, quantising them being timed too. None: it is not."""
     attention_module: bool = False
     """Attention rows are the module around the kernel: they include RoPE and the append to the KV cache."""
+    rotation: bool = True
+    """RoPE is among what they include; False: where an engine has a kernel of its own for it, that was left out."""
     runs_before: float = 0.0
     """Runs of a kernel before those that were timed; inf: so many that clocks and power had settled."""
     runs: float = 1.0

@@ -55,6 +55,8 @@ class Conditions:
     launch: Launch = "graph"
     attention_module: bool = False
     """True: attention includes RoPE, the append to the KV cache and merging partial results, as engines time it."""
+    rotation: bool = True
+    """False: where the engine rotates in a kernel of its own, that kernel is not in the module's time."""
     runs_before: float = 0.0
     """Runs of the same work before those that are timed; infinitely many have spent the energy budget of the board."""
     runs: float = 1.0

@@ -31,6 +31,8 @@ EXAMPLE = "aiconfigurator:h200_sxm/gemm/trtllm"
 EAGER, ONE_COPY = "/eager", "/one_copy"
 """Ends of the sources of rows that a collector runs without a graph, or on one copy of the weights."""
 
+_WITH_APPEND = ("attention_prefill", "attention_decode")
+"""Operators whose rows hold the append to the KV cache in every engine."""
 ENGINES = ("trtllm", "vllm", "sglang")
 """Those of its frameworks whose kernels machines here tell of."""
 
@@ -43,7 +45,8 @@ def conditions_of(source: str, op: str) -> Conditions:
 
     Kernels were replayed as a CUDA graph, three times to warm up and six to time. Activations reach narrow GEMMs as
     bf16 and are quantised within the time; vLLM's 128 x 128 block-scaled ones are eager calls. Attention re-reads one
-    KV cache, quantisation one input. TensorRT-LLM's attention rows are its whole attention module. Rows with watts were
+    KV cache, quantisation one input. TensorRT-LLM's attention rows are its whole attention module; those of vLLM and
+    SGLang hold the append to the cache and no rotation (collect_attn.py of each). Rows with watts were
     repeated for 0.3 to 1 s, at settled clocks. Collectives are from nccl-tests, which launches on a stream, but
     engines' own were replayed too.
     """
@@ -67,8 +70,9 @@ def _conditions_of(source: str, op: str) -> Conditions:
         copies = _copies_of(source) if op == "gemm" else Conditions()
         copies = replace(copies, runs_before=runs_before, runs=RUNS, activity=operands_of(source))
         return replace(copies, launch=launch, eager=eager, activation_dtype="bf16")
-    module = source.startswith(f"{SOURCE_PREFIX}trtllm") and not eager
-    return replace(repeats, launch=launch, eager=eager, attention_module=module)
+    module = not eager and (op in _WITH_APPEND or source.startswith(f"{SOURCE_PREFIX}trtllm"))
+    rotation = source.startswith(f"{SOURCE_PREFIX}trtllm")
+    return replace(repeats, launch=launch, eager=eager, attention_module=module, rotation=rotation)
 
 
 def operands_of(source: str) -> float | None:

@@ -235,6 +235,7 @@ def conditions_in(column: OperatorColumn, gpu: Gpu) -> Conditions:
         cache=cache,
         launch=given.launch,
         attention_module=given.attention_module,
+        rotation=given.rotation,
         runs_before=given.runs_before,
         runs=given.runs,
         eager=given.eager,

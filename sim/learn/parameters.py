@@ -95,7 +95,13 @@ NARROW_GEMM = Group(
     ops=("gemm",),
     narrow=True,
     share=0.1,
-    parameters=(Parameter("library.gemm.tensor.quantize_kernels", 0.5, 6.0, least=2.0),),
+    parameters=(
+        Parameter("library.gemm.tensor.quantize_kernels", 0.5, 6.0, least=2.0),
+        Parameter("library.gemm.scaled.rows.quantize_instructions", 0.05, 8.0),
+        Parameter("library.gemm.scaled.rows.setup_round_trips", 0.1, 6.0, starting=True),
+        Parameter("library.gemm.scaled.rows.step", 0.02, 64.0),
+        Parameter("library.gemm.scaled.rows.efficiency", 0.3, 1.2, most=1.0),
+    ),
 )
 
 
@@ -120,6 +126,7 @@ SCALED_GEMMS = tuple(_of_scaled(dtype) for dtype in SCALED)
 PREFILL = Group(
     ops=("attention_prefill",),
     narrow=False,
+    share=0.85,
     parameters=(
         Parameter("library.attention.prefill.overlap_exponent", 0.8, 8.0, least=1.0),
         Parameter("library.attention.prefill.l2_rate", 0.2, 3.0),
@@ -133,6 +140,14 @@ PREFILL = Group(
         Parameter("library.attention.prefill.tensor_efficiency", 0.2, 1.2, most=1.0),
     ),
 )
+
+NARROW_PREFILL = Group(
+    ops=("attention_prefill",),
+    narrow=True,
+    share=0.15,
+    parameters=(Parameter("library.attention.tiled.narrow_efficiency", 0.2, 1.2, most=1.0),),
+)
+"""Of engines that decode by tiles; the others' narrow prefill is told by what their wide one is."""
 
 _UNMASKED = "library.attention.unmasked"
 ENCODER = Group(
@@ -152,6 +167,7 @@ NARROW_DECODE = Group(
     narrow=True,
     share=0.25,
     parameters=(
+        Parameter("library.attention.tiled.narrow_kernels", 0.1, 4.0),
         Parameter("library.attention.grouped.narrow.round_trips", 0.1, 10.0),
         Parameter("library.attention.grouped.narrow.step_round_trips", 0.1, 10.0),
         Parameter("library.attention.grouped.narrow.merge_round_trips", 0.1, 10.0),
@@ -177,6 +193,7 @@ DECODE = Group(
         Parameter("library.attention.grouped.partial_round_trips", 0.1, 10.0),
         Parameter("library.attention.grouped.merge_step_round_trips", 0.1, 10.0),
         Parameter("library.attention.one_head.merge_round_trips", 0.1, 10.0),
+        Parameter("library.attention.tiled.wave_exposure", 0.02, 2.0, most=1.0),
         Parameter("library.attention.decode.overlap_exponent", 0.5, 4.0, least=1.0),
         Parameter("library.attention.decode.queued_share", 0.03, 3.0, most=1.0),
         Parameter("library.attention.decode.l2_rate", 0.4, 3.0),
@@ -295,7 +312,19 @@ CUSTOM = Group(
 """Engines' own all-reduces: what one engine's rows don't see of another's stays."""
 
 GROUPS = (
-    *(STREAMS, GEMM, ELEMENTWISE, NARROW_GEMM, *SCALED_GEMMS, PREFILL, ENCODER, DECODE, NARROW_DECODE, CONV),
+    *(
+        STREAMS,
+        GEMM,
+        ELEMENTWISE,
+        NARROW_GEMM,
+        *SCALED_GEMMS,
+        PREFILL,
+        NARROW_PREFILL,
+        ENCODER,
+        DECODE,
+        NARROW_DECODE,
+        CONV,
+    ),
     *(EXPERTS, *LATENT),
 )
 """In the order of fitting."""

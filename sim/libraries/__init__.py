@@ -10,7 +10,9 @@ from collections.abc import Mapping
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.libraries import cublas, cudnn, plain, tensorrt_llm, torch_, vllm_paged
-from simexplore.sim.libraries.interface import AttentionRules, ConvRules, GemmRules, RowRules
+from simexplore.sim.libraries.interface import AttentionRules, ConvRules, GemmRules, PrefillRules, RowRules
+from simexplore.sim.libraries.tiled import TILED
+from simexplore.sim.libraries.tiled.interface import TiledRules
 
 GEMM: Mapping[str, GemmRules] = {"cublas": cublas, "plain": plain}
 ATTENTION: Mapping[str, AttentionRules] = {"tensorrt_llm": tensorrt_llm, "vllm_paged": vllm_paged}
@@ -25,8 +27,18 @@ def gemm_rules(gpu: Gpu) -> GemmRules:
 
 
 def attention_rules(gpu: Gpu) -> AttentionRules:
-    """The rules of the machine's attention kernels."""
+    """The rules of the machine's attention kernels, which decode by groups and single heads."""
     return ATTENTION[gpu.attention_kernels.rules]
+
+
+def tiled_rules(gpu: Gpu) -> TiledRules | None:
+    """The rules of the machine's attention kernels where they decode by tiles; None where they do not."""
+    return TILED.get(gpu.attention_kernels.rules)
+
+
+def prefill_rules(gpu: Gpu) -> PrefillRules:
+    """The rules of the machine's prefill kernels, whichever way it decodes."""
+    return tiled_rules(gpu) or attention_rules(gpu)
 
 
 def conv_rules(gpu: Gpu) -> ConvRules:

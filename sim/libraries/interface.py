@@ -39,8 +39,18 @@ class GemmRules(Protocol):
         """Rows for which splitting k is considered."""
 
 
-class AttentionRules(Protocol):
-    """What an engine's attention decides."""
+class PrefillRules(Protocol):
+    """What an engine's prefill decides."""
+
+    def prefill_tile(self, op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
+        """Query rows and keys of a step of the prefill kernel."""
+
+    def multiplies_narrow(self, op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> BoolArray:
+        """Rows whose operands are multiplied in the type that they have."""
+
+
+class AttentionRules(PrefillRules, Protocol):
+    """What an engine's attention decides that decodes by groups and single heads."""
 
     def takes_groups(self, op: AttentionDecode, gpu: Gpu) -> BoolArray:
         """Rows whose query heads of a KV head one CTA computes together."""
@@ -59,12 +69,6 @@ class AttentionRules(Protocol):
 
     def head_splits(self, op: AttentionDecode, gpu: Gpu, threads: FloatArray, loop_keys: FloatArray) -> FloatArray:
         """CTAs that share the keys of a query head, each with loops of `loop_keys` keys."""
-
-    def prefill_tile(self, op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
-        """Query rows and keys of a step of the prefill kernel."""
-
-    def multiplies_narrow(self, op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> BoolArray:
-        """Rows whose operands are multiplied in the type that they have."""
 
 
 class ConvRules(Protocol):

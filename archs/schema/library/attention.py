@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from simexplore.archs.schema.library.menus import Exponent, HeadDims, Instructions, Rate, Splits, Tile, Trips
+from simexplore.archs.schema.library.menus import (
+    Exponent,
+    HeadDims,
+    Instructions,
+    Portion,
+    Rate,
+    Splits,
+    Tile,
+    Trips,
+)
 from simexplore.archs.schema.quantities import Capacity, Count, Share, Spec, about
 
 
@@ -40,6 +49,9 @@ class Prefill(Spec):
     )
     fixed_over_width: Trips = about("the same of narrow and wide heads", "1")
     narrow: NarrowPrefill = about("8-bit operands", "mapping")
+    packs_heads: bool = about(
+        "whether a tile's rows are the query heads of a KV head, token after token", "text", default=False
+    )
 
 
 class Unmasked(Spec):
@@ -127,12 +139,36 @@ class OneHead(Spec):
     narrow: NarrowOneHead = about("an 8-bit KV cache", "mapping")
 
 
+class Tiled(Spec):
+    """Decode kernels that work by tiles of query rows and keys as prefill does: FlashAttention's, FlashInfer's."""
+
+    tiles: dict[str, Tile] = about(
+        "query rows x keys of a step of decode kernels, by the largest head dimension served, quoted: '128'",
+        "rows x keys",
+    )
+    other_tiles: dict[str, Tile] = about(
+        "tiles of rows that those do not serve: keys that are not split, windows, more query heads than rows",
+        "rows x keys",
+    )
+    narrow_tiles: dict[str, Tile] = about("tiles where an 8-bit KV cache is multiplied in 8 bits", "rows x keys")
+    stages: Count = about("tiles of keys, and of values, that a CTA holds", "1")
+    ctas_per_sm: Count = about("CTAs an SM that the rule reckons with which splits keys", "1")
+    most_splits: Count = about("most CTAs among which keys are split", "1")
+    narrow_products: bool = about("whether an 8-bit KV cache is multiplied in 8 bits, queries converted", "text")
+    append_tokens: Count = about("new tokens whose keys and values a CTA of the append writes", "1")
+    narrow_kernels: Trips = about("kernels that convert queries and new keys where the KV cache has 8 bits", "1")
+    narrow_efficiency: Share = about("tensor_efficiency of prefill whose products are of 8-bit operands", "1")
+    wave_exposure: Portion = about(
+        "share of a wave's latency that its neighbours do not hide; small where CTAs take tile after tile", "1"
+    )
+
+
 class AttentionLibrary(Spec):
     """The fused attention kernels of the serving engine."""
 
-    rules: Literal["tensorrt_llm", "vllm_paged"] = about(
-        "engine whose rules say which kernel serves a row and how its grid is laid out", "text"
-    )
+    rules: Literal[
+        "tensorrt_llm", "vllm_paged", "flash_attention_2", "flash_attention_3", "flashinfer", "trtllm_gen"
+    ] = about("engine whose rules say which kernel serves a row and how its grid is laid out", "text")
     softmax_instructions: Trips = about("FMA-pipe instructions per score: scale, maximum, subtract, sum, convert", "1")
     setup_round_trips: Trips = about("dependent L2 round trips before the main loop", "1")
     prefill: Prefill = about("prefill kernels", "mapping")
@@ -140,3 +176,4 @@ class AttentionLibrary(Spec):
     decode: Decode = about("what both kinds of decode kernel share", "mapping")
     grouped: Grouped = about("the decode kernel of all query heads of a KV head", "mapping")
     one_head: OneHead = about("the decode kernel of one query head", "mapping")
+    tiled: Tiled | None = about("decode by tiles as prefill; absent: grouped and one_head", "mapping", default=None)

@@ -149,6 +149,12 @@ class ScaledGemm(Spec):
 class ScaledGemms(Spec):
     """Kernels by type; an absent one is a type that the library does not multiply."""
 
+    rows: ScaledGemm | None = about(
+        "8-bit operands, an fp32 scale of each row of A and column of B, quantised by one kernel; absent: one scale of "
+        "all, found and applied by library.gemm.tensor.quantize_kernels",
+        "mapping",
+        default=None,
+    )
     fp8_block: ScaledGemm | None = about(
         "fp8, fp32 scales of 128 x 128 weights, 1 x 128 activations", "mapping", default=None
     )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import Algorithm, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
-from simexplore.sim.libraries import attention_rules
+from simexplore.sim.libraries import attention_rules, tiled_rules
 from simexplore.sim.libraries.tensorrt_llm import LARGEST_CTA, SCORE_BYTES
 from simexplore.sim.mapping.attention.prefill import (
     OPS_OF_SCORE,
@@ -25,10 +25,10 @@ from simexplore.sim.mapping.attention.prefill import (
     rotate_and_append,
     tensor_dtype,
 )
+from simexplore.sim.mapping.attention.tiled_decode import missing_bytes, tiled_algorithms
 from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.matmul.gemm import PARTIAL_SUM_BYTES
 from simexplore.sim.mapping.matmul.tiles import MMA_ROWS, MOST_REGISTERS
-from simexplore.sim.mapping.traffic import warm_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import AttentionDecode
@@ -62,9 +62,13 @@ SHARED_PASSES = 2.0
 def decode_algorithms(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:
     """The grouped kernel and the one-head kernel; which of them serves a row, the engine decides by its shape.
 
+    Engines that decode by tiles have one kernel for all rows (`tiled_decode`).
+
     With `attention_module` the grouped kernel comes after a kernel that rotates and appends; the other one does that
     itself.
     """
+    if tiled_rules(gpu) is not None:
+        return tiled_algorithms(op, gpu, conditions)
     rules = attention_rules(gpu)
     grouped = rules.takes_groups(op, gpu)[:, 0]
     fused = grouped & (rules.rotates_itself(op, gpu)[:, 0] | (not conditions.attention_module))
@@ -194,7 +198,7 @@ def _grouped_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Ke
             shared_bytes=2.0 * SHARED_PASSES * keys * width * cached,
             l2_read_bytes=2.0 * reach.tokens / reach.splits * column(op.head_dim) * cached + partial,
             l2_write_bytes=partial,
-            dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
+            dram_read_bytes=missing_bytes(op, gpu, conditions) / ctas,
             epilogue_bytes=partial,
         ),
         latency=Latency(
@@ -255,7 +259,7 @@ def _head_kernel(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> Kerne
             special_ops=keys + (2.0 * library.one_head.narrow.conversions * done * width if cached < 2.0 else 0.0),
             l2_read_bytes=2.0 * keys * column(op.head_dim) * cached + partial,
             l2_write_bytes=partial,
-            dram_read_bytes=_missing_bytes(op, gpu, conditions) / ctas,
+            dram_read_bytes=missing_bytes(op, gpu, conditions) / ctas,
             epilogue_bytes=partial,
         ),
         latency=Latency(
@@ -302,18 +306,3 @@ def _padded(width: FloatArray) -> FloatArray:
 
 def _cache_bytes(op: AttentionDecode) -> float:
     return bytes_of(op.kv_dtype or op.dtype)
-
-
-def _missing_bytes(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> FloatArray:
-    """Bytes that DRAM brings: the KV cache as a weight, re-read as often as `weight_copies` says, and the queries.
-
-    Between two reads of a line lie all bytes that a run touches: cache, queries and result, and in a module also the
-    queries, keys and values that come in.
-    """
-    state = conditions.cache
-    kv, queries = column(op.kv_bytes), column(op.output_bytes)
-    others = 2.0 * queries
-    if conditions.attention_module:
-        others = others + queries * (1.0 + 2.0 * column(op.kv_heads) / column(op.heads))
-    missing: FloatArray = kv * (1.0 - warm_share(kv, state.weight_copies, others, gpu))
-    return missing + queries * (1.0 - warm_share(queries, state.activation_copies, kv, gpu))

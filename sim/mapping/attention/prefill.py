@@ -13,7 +13,8 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import BoolArray, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
-from simexplore.sim.libraries import attention_rules
+from simexplore.sim.libraries import prefill_rules, tiled_rules
+from simexplore.sim.libraries.tiled.interface import narrow_cache, product_dtype, tiled_kernels
 from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.matmul.tiles import (
     ADDRESS_REGISTERS,
@@ -47,6 +48,8 @@ def prefill_demands(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> t
     if not conditions.attention_module:
         return kernels
     helpers = np.maximum(gpu.attention_kernels.prefill.module_kernels - 2.0, 0.0)
+    if tiled_rules(gpu) is not None:
+        return (*append_apart(op, column(op.seq_q), gpu, helpers, conditions), *kernels)
     return (rotate_and_append(op, column(op.seq_q), gpu, helpers), *kernels)
 
 
@@ -101,6 +104,34 @@ def rotate_and_append(
     return demand.with_extra_launches(helpers)
 
 
+def append_apart(
+    op: AttentionPrefill | AttentionDecode, tokens: FloatArray, gpu: Gpu, helpers: float, conditions: Conditions
+) -> tuple[KernelDemand, ...]:
+    """New keys and values written to the cache by a kernel of its own, and another that rotates where it is asked for.
+
+    vLLM: reshape_and_cache_flash; SGLang: store_cache. A narrow cache has more kernels that convert.
+    """
+    element, cached, kernels = bytes_of(op.dtype), bytes_of(op.kv_dtype or op.dtype), tiled_kernels(gpu)
+    written = column(op.batch) * tokens
+    keys = 2.0 * written * column(op.kv_heads) * column(op.head_dim)
+    read, write = keys * element, keys * cached
+    between = column(op.kv_bytes) + 2.0 * column(op.output_bytes)  # what the attention touches until the next run
+    stream = Stream(
+        read_bytes=read,
+        write_bytes=write,
+        flops=constant(0.0),
+        special_ops=constant(0.0),
+        warm_share=warm_share(read, conditions.cache.activation_copies, between, gpu),
+        written_back_share=written_back_share(read + write, gpu),
+    )
+    extra = helpers + (kernels.narrow_kernels if narrow_cache(op) else 0.0)
+    ctas = ceil_div(written, float(kernels.append_tokens))
+    append = stream_demand("append", stream, gpu, ctas=ctas).with_extra_launches(extra)
+    if not conditions.rotation:
+        return (append,)
+    return (rotate_and_append(op, tokens, gpu, 0.0), append)
+
+
 _Prefill = AttentionPrefill | EncoderAttention
 
 
@@ -128,16 +159,18 @@ class _Cta(NamedTuple):
 
 def _cta(op: _Prefill, gpu: Gpu) -> _Cta:
     """Tiles of queries by tiles of keys, of which those at the diagonal, and at a window's far side, are half empty."""
-    element = bytes_of(op.dtype)
-    tile_q, tile_k = attention_rules(gpu).prefill_tile(op, gpu)
-    width, seq_q, seq_kv, window = (column(x) for x in (op.head_dim, op.seq_q, op.seq_kv, op.window))
+    element = bytes_of(product_dtype(op, gpu))
+    tile_q, tile_k = prefill_rules(gpu).prefill_tile(op, gpu)
+    width, seq_kv, window = (column(x) for x in (op.head_dim, op.seq_kv, op.window))
+    heads = _heads_of_tile(op, gpu)
+    seq_q = column(op.seq_q) * heads  # rows, of which a token has one for each head of the tile
     # The mask cuts through tiles at the diagonal, and at the far side of a window; those are computed whole.
     sides = 1.0 + ((window > 0.0) & (window < seq_kv))
-    seen = column(op.pairs) / seq_q + (sides * np.minimum(tile_q, seq_q) + tile_k) / 2.0
+    seen = column(op.pairs) / column(op.seq_q) + (sides * np.minimum(tile_q, seq_q) / heads + tile_k) / 2.0
     every = ceil_div(seq_kv, tile_k) * tile_k
     masked = not isinstance(op, EncoderAttention)
     keys = np.minimum(np.maximum(seen, tile_k), every) if masked else every
-    longest = np.where(window > 0.0, np.minimum(window + tile_q, seq_kv), seq_kv) / keys
+    longest = np.where(window > 0.0, np.minimum(window + tile_q / heads, seq_kv), seq_kv) / keys
     wgmma = not gpu.library.gemm.tensor.reads_registers
     unit = WGMMA_ROWS if wgmma else MMA_ROWS
     rows = ceil_div(seq_q, unit) * unit / ceil_div(seq_q, tile_q)
@@ -153,6 +186,12 @@ def _cta(op: _Prefill, gpu: Gpu) -> _Cta:
         traffic = rows / MMA_ROWS * 2.0 * keys * width
     held_bytes = np.minimum(held * column(op.head_dim) * element, gpu.sm.shared_memory_per_cta_bytes)
     return _Cta(tile_q, tile_k, keys, longest, rows, width, warps, held_bytes, traffic * element)
+
+
+def _heads_of_tile(op: _Prefill, gpu: Gpu) -> FloatArray:
+    """Query heads whose rows a tile holds: one, or where the engine packs them all of a KV head."""
+    packs = gpu.attention_kernels.prefill.packs_heads
+    return column(op.heads) / column(op.kv_heads) if packs else constant(1.0)
 
 
 def _unmasked_width(width: FloatArray, gpu: Gpu) -> FloatArray:
@@ -176,7 +215,8 @@ def _padded(width: FloatArray) -> FloatArray:
 
 def _prefill_kernel(op: _Prefill, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     library, cta = gpu.attention_kernels.prefill, _cta(op, gpu)
-    ctas = column(op.batch) * column(op.heads) * ceil_div(column(op.seq_q), cta.queries)
+    heads = _heads_of_tile(op, gpu)
+    ctas = column(op.batch) * column(op.heads) / heads * ceil_div(column(op.seq_q) * heads, cta.queries)
     return KernelDemand(
         kernel="attention",
         grid=Grid(ctas, cta.warps, _registers(op, cta, gpu), cta.held_bytes),
@@ -184,12 +224,21 @@ def _prefill_kernel(op: _Prefill, gpu: Gpu, conditions: Conditions) -> KernelDem
         latency=_latency(op, cta, gpu),
         overlap=Overlap(
             within_sm=library.overlap_exponent,
-            tensor_efficiency=library.tensor_efficiency,
+            tensor_efficiency=_efficiency(op, gpu),
             l2_rate=library.l2_rate,
             dram_rate=library.dram_rate,
         ),
         choice=Choice(label=(cta.queries, cta.keys_at_once)),
     )
+
+
+def _efficiency(op: _Prefill, gpu: Gpu) -> float:
+    """Share of the tensor cores' rate; engines that decode by tiles have one of their own for 8-bit products."""
+    attention = gpu.attention_kernels
+    narrow = bytes_of(product_dtype(op, gpu)) < bytes_of("bf16")
+    if attention.tiled is not None and narrow:
+        return attention.tiled.narrow_efficiency
+    return attention.prefill.tensor_efficiency
 
 
 def _registers(op: _Prefill, cta: _Cta, gpu: Gpu) -> FloatArray:
@@ -205,11 +254,11 @@ def _work(op: _Prefill, cta: _Cta, ctas: FloatArray, gpu: Gpu, conditions: Condi
     element, cached = bytes_of(op.dtype), bytes_of(op.kv_dtype or op.dtype)
     width, scores = column(op.head_dim), cta.rows * cta.keys
     slower, widened = _widening(op, gpu)
-    result = np.minimum(cta.queries, column(op.seq_q)) * width * element
+    result = np.minimum(cta.queries, column(op.seq_q) * _heads_of_tile(op, gpu)) * width * element
     kv, queries = column(op.kv_bytes), column(op.output_bytes)
     warm = warm_share(kv + queries, conditions.cache.activation_copies, queries, gpu)
     return Work(
-        tensor_dtype=tensor_dtype(op.dtype, gpu),
+        tensor_dtype=tensor_dtype(product_dtype(op, gpu), gpu),
         tensor_ops=OPS_OF_SCORE * scores * cta.width * slower,
         fma_ops=2.0 * gpu.attention_kernels.softmax_instructions * scores,
         special_ops=scores + 2.0 * widened * cta.keys * cta.width,
@@ -224,7 +273,7 @@ def _work(op: _Prefill, cta: _Cta, ctas: FloatArray, gpu: Gpu, conditions: Condi
 
 def _latency(op: _Prefill, cta: _Cta, gpu: Gpu) -> Latency:
     library, hit, width = gpu.attention_kernels.prefill, gpu.l2.mean_latency_cycles, column(op.head_dim)
-    filled = np.minimum(cta.queries, column(op.seq_q)) / cta.queries
+    filled = np.minimum(cta.queries, column(op.seq_q) * _heads_of_tile(op, gpu)) / cta.queries
     trips = library.round_trips * grown(library.fixed_over_queries, filled)
     trips = trips * grown(library.fixed_over_width, cta.width / REFERENCE_HEAD)
     return Latency(
@@ -243,7 +292,7 @@ def _widening(op: _Prefill, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     Such heads are widened, element by element as the one-head decode kernel does, and multiplied at the 16-bit rate.
     """
     library, rates = gpu.attention_kernels, gpu.sm.tensor_ops_per_clk
-    alike = attention_rules(gpu).multiplies_narrow(op, gpu)
+    alike = prefill_rules(gpu).multiplies_narrow(op, gpu)
     ratio = rates.get(op.dtype, 1.0) / rates.get("bf16", rates.get("fp16", 1.0))  # type: ignore[call-overload]
     return np.where(alike, 1.0, ratio), np.where(alike, 0.0, library.one_head.narrow.conversions)
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.library import ScaledGemm
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import BoolArray, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
@@ -19,7 +20,7 @@ from simexplore.sim.libraries import deep_gemm, gemm_rules
 from simexplore.sim.mapping.columns import Pairs, Values, ceil_div, constant, row
 from simexplore.sim.mapping.matmul import operands
 from simexplore.sim.mapping.matmul.tiles import WARP_TILE_ROWS, Tiles, tiles_of
-from simexplore.sim.mapping.rowwise import block_quantize_demands, dynamic_quantize_demands
+from simexplore.sim.mapping.rowwise import block_quantize_demands, dynamic_quantize_demands, row_quantize_demands
 from simexplore.workloads.dtypes import SCALED, bytes_of, element_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Conv2d, Gemm, Quantize
@@ -38,9 +39,22 @@ def gemm_demands(op: Gemm, gpu: Gpu, conditions: Conditions, *, two_stage: bool 
     if op.activation_dtype is not None and op.activation_dtype != op.dtype:
         rows: Any = np.multiply(op.batch, op.m, dtype=np.float64)  # products of integers overflow
         quantize = Quantize(rows=rows, cols=op.k, dtype=op.dtype, input_dtype=op.activation_dtype)
-        narrowed = block_quantize_demands if op.dtype in SCALED else dynamic_quantize_demands
-        kernels = narrowed(quantize, gpu, conditions)
+        kernels = _quantized(quantize, scaled_kernels(op, gpu), gpu, conditions)
     return (*kernels, _gemm_kernel(op, gpu, conditions, two_stage))
+
+
+def _quantized(op: Quantize, scaled: ScaledGemm | None, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    if op.dtype in SCALED:
+        return block_quantize_demands(op, gpu, conditions)
+    return dynamic_quantize_demands(op, gpu, conditions) if scaled is None else row_quantize_demands(op, scaled, gpu)
+
+
+def scaled_kernels(op: Gemm | Conv2d, gpu: Gpu) -> ScaledGemm | None:
+    """Kernels for operands with several scales: by blocks as the type says, else by rows where the engine has them."""
+    if op.dtype in SCALED:
+        return gpu.scaled_gemm(op.dtype)
+    narrow = isinstance(op, Gemm) and bytes_of(op.dtype) == 1.0 and op.weight_dtype is None
+    return gpu.library.gemm.scaled.rows if narrow else None
 
 
 def gemm_candidates(op: Gemm | Conv2d, gpu: Gpu) -> int:
@@ -123,8 +137,8 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
 def _offered(op: Gemm, tried: _Candidates, gpu: Gpu) -> BoolArray:
     """Which pairs are kernels that the library considers, and no repetition of one with a smaller split."""
     tiles = gemm_rules(gpu).offers_tiles(op, (tried.tiles.m, tried.tiles.n), gpu)
-    if op.dtype in SCALED:
-        scaled = gpu.scaled_gemm(op.dtype)
+    scaled = scaled_kernels(op, gpu)
+    if scaled is not None:
         tiles = tiles & (tried.tiles.m * tried.tiles.n <= scaled.tile_elements)
         tiles = tiles & deep_gemm.offers_tiles(op, (tried.tiles.m, tried.tiles.n)) if scaled.fill_cycles else tiles
     offered: BoolArray = tried.by_tile(tiles) & tried.by_split(tried.of_k.considered)
@@ -180,7 +194,7 @@ def _promoted(dtype: str, gpu: Gpu) -> float:
 
 def _latency(op: Gemm, tried: _Candidates, gpu: Gpu, two_stage: bool) -> Latency:
     library, tiles, hit = gpu.library.gemm, tried.tiles, gpu.l2.mean_latency_cycles
-    scaled = gpu.scaled_gemm(op.dtype) if op.dtype in SCALED else None
+    scaled = scaled_kernels(op, gpu)
     round_trips = (library.two_stage if two_stage else scaled or library).setup_round_trips
     scale_cycles, fill_cycles = (scaled.step_cycles, scaled.fill_cycles) if scaled else (0.0, 0.0)
     ragged = tried.by_split(fill_cycles * deep_gemm.missing_rows(op) * tried.of_k.steps) if fill_cycles else 0.0
@@ -198,13 +212,13 @@ def _latency(op: Gemm, tried: _Candidates, gpu: Gpu, two_stage: bool) -> Latency
 
 
 def _overlap(op: Gemm, tiles: Tiles, gpu: Gpu, two_stage: bool) -> Overlap:
-    library = gpu.library.gemm
+    library, scaled = gpu.library.gemm, scaled_kernels(op, gpu)
     within = None if tiles.on_tensor_cores else library.simt.overlap_exponent
     return Overlap(
         within_sm=library.two_stage.overlap_exponent if two_stage else within,
         sm_l2=library.tensor.overlap_exponent if tiles.on_tensor_cores else None,
         dram=library.tensor.dram_overlap_exponent if tiles.on_tensor_cores else None,
-        tensor_efficiency=gpu.scaled_gemm(op.dtype).efficiency if op.dtype in SCALED else library.tensor.efficiency,
+        tensor_efficiency=(scaled or library.tensor).efficiency,
         l2_rate=library.memory.l2_rate,
         dram_rate=library.memory.dram_rate,
         epilogue_efficiency=library.epilogue_efficiency,
@@ -232,7 +246,9 @@ def _splits(op: Gemm, gpu: Gpu) -> _Splits:
     steps = ceil_div(steps_of_k, menu)
     splits = ceil_div(steps_of_k, steps)  # CTAs that have a step at all: 5 steps among 4 are 2, 2 and 1
     new = splits == np.minimum(menu, steps_of_k)
-    never = op.dtype in SCALED or stores_narrow(op)  # kernels of engines, which the vendor's library does not have
+    never = scaled_kernels(op, gpu) is not None or stores_narrow(
+        op
+    )  # kernels of engines, which the vendor's library does not have
     splitting = np.zeros((1, 1), dtype=np.bool_) if never else gemm_rules(gpu).splits_k(op, gpu)
     considered = new & ((splits == 1.0) | splitting)
     return _Splits(splits, steps, considered, np.where(splits > 1.0, PARTIAL_SUM_BYTES, bytes_of(op.output_dtype)))
