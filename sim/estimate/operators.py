@@ -27,7 +27,7 @@ from simexplore.sim.estimate.cost import (
     no_rows,
     one_after_another,
 )
-from simexplore.sim.estimate.learned.passed_on import Lent, Lesson, lent_to
+from simexplore.sim.estimate.learned.passed_on import ANOTHER_BOARD, Lent, Lesson, lent_to
 from simexplore.sim.estimate.row_costs import row_costs
 from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.hardware.occupancy import no_room
@@ -153,7 +153,8 @@ def lesson_of(lent: Lent, op: Operator, conditions: Conditions, cost: Cost | Non
             return None  # kernels that the variant has and the lender has not
     assert cost.traits is not None
     columns = feature_columns(op, gpu, cost.traits)
-    return Lesson(cost.time_s, *corrected(lent.correction, columns, half_width(op, gpu, conditions)))
+    shift, spread = corrected(lent.correction, columns, half_width(op, gpu, conditions))
+    return Lesson(cost.time_s, shift, np.hypot(spread, ANOTHER_BOARD) if lent.to_kin else spread)
 
 
 def energy_ratio(time_ratio: FloatArray | float, gpu: Gpu) -> FloatArray:
