@@ -355,7 +355,7 @@ def machine_of(layer: Layer) -> Gpu:
     if is_as_calibrated(gpu):
         return gpu if kin is None else gpu.lent_by(None, kin)
     place = layer.place(("calibration", "residual")).rpartition(":")[0]
-    reference = _lender(place, place) if _corrects(gpu) and place.endswith(SUFFIXES) else None
+    reference = _lender(place, place) if lends(gpu) and place.endswith(SUFFIXES) else None
     return (gpu.physics_only() if reference is None else gpu).lent_by(reference, kin)
 
 
@@ -380,10 +380,11 @@ def _lender(name_or_path: str, place: str) -> Gpu | None:
         gpu = _as_told(resolve(name_or_path))
     except SimexploreError as error:
         raise SimexploreError(f"{place}: {error}") from None
-    return gpu if _corrects(gpu) and is_as_calibrated(gpu) else None
+    return gpu if lends(gpu) and is_as_calibrated(gpu) else None
 
 
-def _corrects(gpu: Gpu) -> bool:
+def lends(gpu: Gpu) -> bool:
+    """Whether a machine has a learned correction of its own."""
     residual = gpu.calibration.residual if gpu.calibration is not None else None
     return residual is not None and bool(residual.corrections)
 

@@ -50,7 +50,7 @@ Section = TypeVar("Section", bound=Spec)
 DType = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8", "int4"]
 
 
-NOT_OF_THE_KERNELS = ("abstract", "name", "description", "datasheet", "sources", "calibration", "kin", "ngpc", "silicon")
+NOT_OF_THE_KERNELS = ("abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc", "silicon")
 """What a machine tells that changes none of its kernels."""
 _BETWEEN_GPUS: dict[str, Any] = {"links": {"node_gpus"}, "library": {"collectives"}}
 """Of its parts, what tells of several GPUs together, not of what one of them takes."""

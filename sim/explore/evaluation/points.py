@@ -54,7 +54,7 @@ class Evaluator:
 
     def __post_init__(self) -> None:
         self._grouping = Grouping(self.problem)
-        self._lessons = Lessons(self.problem.machine)
+        self._lessons = Lessons(cast(Gpu, self.problem.machine))
 
     def evaluate(self, first: int, u: FloatArray) -> Chunk:
         """Points first … with coordinates u of shape (points, free axes)."""
@@ -148,8 +148,8 @@ class Evaluator:
         wanted = np.unique(np.concatenate(pairs), axis=0)
         self.rows += len(wanted)
         cost = costs if self.problem.fidelity == "estimate" else self.player.costs
-        machines = Machines(group.base, group.columns, self._lessons)
-        found, half_width, mistakes = evaluate(machines, tuple(index), wanted, cost)
+        every = Machines(group.base, group.columns, self._lessons)
+        found, half_width, mistakes = evaluate(every, tuple(index), wanted, cost)
         span = int(group.machine_of.max()) + 1
         keys = wanted[:, 0] * span + wanted[:, 1]
         for variant, inside in variants:
