@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import yaml
 from pydantic import ValidationError
 
-from simexplore.archs.engines import of_engine
+from simexplore.archs.engines import engines_of, of_engine
 from simexplore.archs.explain import at, explain
 from simexplore.archs.files import MIB, file_bytes
 from simexplore.archs.merge import KeyPath, Layer, dotted, overlay, override
@@ -33,6 +33,7 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _MAX_DIGITS = 18
 _MAX_DEPTH = 40
+SUFFIXES = (".yaml", ".yml")
 MOST_FILE_BYTES = 16 * MIB
 MOST_GENERATIONS = 32
 """Files that extend each other in a row. Shipped ones do so four deep."""
@@ -251,10 +252,8 @@ class _Inheritance:
             raise SimexploreError(f"{at(layer, ())}: expected a mapping such as 'kind: gpu', found {show(layer.data)}")
         parents = _parents(layer, path)
         _check(layer, parents, chain)
-        if not self._calibrated and any(True for _ in _calibrations(layer)):
-            layer = Layer(
-                {key: value for key, value in layer.data.items() if key == "abstract"}, layer.places, layer.files
-            )
+        if not self._calibrated:
+            layer = Layer(_facts(layer), layer.places, layer.files)
         if not parents:
             return layer
         merged = Layer({}, {})
@@ -270,6 +269,12 @@ class _Inheritance:
         if "abstract" not in layer.data:  # a family is abstract, its members are not
             merged.data.pop("abstract", None)
         return merged
+
+
+def _facts(layer: Layer) -> dict[str, Any]:
+    """What a file says that is not fitted: nothing, where it is an overlay that calibrating wrote."""
+    fitted = layer.data.keys() - {"abstract"} if any(True for _ in _calibrations(layer)) else {"kin"}
+    return {key: value for key, value in layer.data.items() if key not in fitted}
 
 
 def _check(layer: Layer, parents: list[Path], chain: tuple[Path, ...]) -> None:
@@ -294,7 +299,10 @@ def _real(path: Path) -> Path:
 
 
 def _anchored(layer: Layer, path: Path) -> Layer:
-    """The layer with the names of files that lie beside it, `calibration.residual`, made paths."""
+    """The layer with the names of files that lie beside it, `calibration.residual` and `kin`, made paths."""
+    data = layer.data if isinstance(layer.data, dict) else {}
+    if isinstance(kin := data.get("kin"), str) and kin.endswith(SUFFIXES):
+        data["kin"] = str(path.parent / kin)
     for calibration in _calibrations(layer):
         if isinstance(calibration, dict) and isinstance(name := calibration.get("residual"), str):
             calibration["residual"] = str(path.parent / name)
@@ -358,6 +366,18 @@ def machine_of(layer: Layer) -> Gpu:
     Raises:
         SimexploreError: as `load_arch`.
     """
+    gpu = _as_told(layer)
+    engine = gpu.engine if gpu.is_of_other_engine else None
+    kin = None if gpu.kin is None else _lender(gpu.kin, at(layer, ("kin",)), engine)
+    if is_as_calibrated(gpu):
+        return gpu if kin is None else gpu.lent_by(None, kin)
+    place = layer.place(("calibration", "residual")).rpartition(":")[0]
+    reference = _lender(place, place, engine) if lends(gpu) and place.endswith(SUFFIXES) else None
+    return (gpu.physics_only() if reference is None else gpu).lent_by(reference, kin)
+
+
+def _as_told(layer: Layer) -> Gpu:
+    """The machine of the data alone, without those that lend it what was learned of them."""
     if layer.data.get("abstract") is True:
         raise SimexploreError(
             f"{at(layer, ('abstract',))}: expected a machine, found a family that machines extend; "
@@ -369,8 +389,26 @@ def machine_of(layer: Layer) -> Gpu:
         raise explain(error, layer, Gpu) from None
     for engine in gpu.engines:
         _check_engine(layer, engine)
-    gpu = gpu.model_copy(update={"sources": told(layer)})
-    return gpu if is_as_calibrated(gpu) else gpu.physics_only()
+    return gpu.model_copy(update={"sources": told(layer)})
+
+
+def _lender(name_or_path: str, place: str, engine: str | None) -> Gpu | None:
+    """A machine as its file is, nothing laid over it; None where it is not as it was calibrated: what was learned of
+    it then is of no machine that there is. Nor does it lend where it has not the engine's kernels."""
+    try:
+        layer = resolve(name_or_path)
+        if engine is not None and engine not in engines_of(layer):
+            return None
+        gpu = _as_told(layer if engine is None else of_engine(layer, engine))
+    except SimexploreError as error:
+        raise SimexploreError(f"{place}: {error}") from None
+    return gpu if lends(gpu) and is_as_calibrated(gpu) else None
+
+
+def lends(gpu: Gpu) -> bool:
+    """Whether a machine has a learned correction of its own."""
+    residual = gpu.calibration.residual if gpu.calibration is not None else None
+    return residual is not None and bool(residual.corrections)
 
 
 def _check_engine(layer: Layer, engine: str) -> None:
@@ -384,5 +422,5 @@ def _check_engine(layer: Layer, engine: str) -> None:
 
 
 def is_as_calibrated(gpu: Gpu) -> bool:
-    """Whether a machine's values are those that its learned correction was fitted with: it fits no others."""
+    """Whether a machine's values are those that its learned correction was fitted with: others get it faded."""
     return gpu.calibration is None or gpu.calibration.machine in ("", gpu.digest())

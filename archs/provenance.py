@@ -22,6 +22,7 @@ WORDS = frozenset(
         "generation",
         "chip",
         "compute_capability",
+        "kin",
         "engine",
         "sources",
     )

@@ -23,7 +23,7 @@ class Loaded:
 
     @property
     def why_uncorrected(self) -> str:
-        """Why the machine's learned correction, if it has one, is left out; nothing where no value was changed."""
+        """Why a learned correction fades or is left out; nothing where no value was changed."""
         changed = ", ".join(self.own[:3]) + (f" and {len(self.own) - 3} more" if len(self.own) > 3 else "")
         return f"the machine is not the one that it was learned on: {changed}" if self.own else ""
 

@@ -20,8 +20,6 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
-import simexplore
-from simexplore.sim.explore.learned import left_out, told
 from simexplore.sim.studies import Record, reproduce
 from simexplore.sim.studies.ngpc import APPLICATIONS, SCALES, Frames
 
@@ -45,12 +43,6 @@ def _part(kind: str, asked: str) -> str:
 @cache
 def _records(study: str) -> Mapping[str, Record]:
     return {record["quantity"]: record for record in reproduce(study, None)}
-
-
-def correction_of_the_example() -> str:
-    """What the command says of `examples/hopper-memory.yaml`: its learned correction, workload by workload."""
-    sweep = simexplore.Sweep.from_yaml(ROOT / "examples" / "hopper-memory.yaml")
-    return told(left_out(sweep.spec.machine.gpu, sweep.spec.problem))
 
 
 def duty_cycle() -> str:
@@ -100,7 +92,6 @@ def die_areas() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "correction of the example": correction_of_the_example,
     "duty cycle": duty_cycle,
     "die areas": die_areas,
     "ngpc frames": ngpc_frames,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, PrivateAttr
 
 from simexplore.archs.renamed import expected_name
 from simexplore.archs.schema.calibration import Calibration
@@ -34,13 +34,32 @@ class Machine(Spec):
     sources: dict[CurrentKey, str] = about(
         "dotted key prefix -> where its numbers come from", "text", default_factory=dict
     )
+    _reference: Self | None = PrivateAttr(None)
+    _kin: Self | None = PrivateAttr(None)
+
+    @property
+    def lenders(self) -> tuple[Self, ...]:
+        """The machines whose learned corrections serve this one, the nearest first.
+
+        The first is the one whose values its own correction was learned with: itself, or the one that it is a variant
+        of. The second, if there is one, is its kin.
+        """
+        own = self if self._reference is None else self._reference
+        return (own,) if self._kin is None else (own, self._kin)
+
+    def lent_by(self, reference: Self | None, kin: Self | None = None) -> Self:
+        """The same machine as a variant of `reference` (None: of none), to which its `kin` lends what it learned."""
+        lent = self.model_copy()
+        lent._reference, lent._kin = reference, kin
+        return lent
 
     def physics_only(self) -> Self:
-        """The machine without its learned correction; it still knows which rows it was fitted on."""
+        """The machine without a learned correction; it still knows which rows it was fitted on."""
+        alone = self if self._reference is None and self._kin is None else self.lent_by(None)
         if self.calibration is None or self.calibration.residual is None:
-            return self
+            return alone
         residual = self.calibration.residual.without_corrections()
-        return self.model_copy(update={"calibration": self.calibration.model_copy(update={"residual": residual})})
+        return alone.model_copy(update={"calibration": self.calibration.model_copy(update={"residual": residual})})
 
     def source_of(self, key: str) -> str | None:
         """The citation that covers a dotted YAML key: that of its longest prefix in `sources`, or None."""

@@ -122,4 +122,10 @@ class Chip(Machine):
 
     generation: str = about("architecture generation", "text")
     chip: str = about("die", "text")
+    kin: str | None = about(
+        "machine of the same die, whose learned correction serves where this one has none",
+        "text",
+        default=None,
+        exclude=True,
+    )
     silicon: Silicon | None = about("parts, process and prices of the die; absent: unknown", "mapping", default=None)

@@ -23,7 +23,6 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.explore.evaluation import executor as executors
 from simexplore.sim.explore.evaluation.dask import on_dask
 from simexplore.sim.explore.evaluation.executor import Pool
-from simexplore.sim.explore.learned import told
 from simexplore.sim.explore.pareto import choose_objectives
 from simexplore.sim.explore.sampler import KINDS
 from simexplore.sim.explore.spec.file import FIDELITIES, Options
@@ -143,8 +142,6 @@ def _print(store: Store, table: Path) -> None:
     results, failed = store.results(), store.failures()
     print_front(store, results, choose_objectives(store), limit=10)
     click.echo()
-    if factors := store.left_out:
-        click.echo(f"physics alone; on the unchanged machine `run` adds a learned correction: {told(factors)}")
     if len(failed):
         kinds = failed["error"].nunique()
         click.echo(f"{len(failed):,} points failed ({kinds} causes); the first: {one_line(failed['error'].iloc[0])}")

@@ -13,7 +13,7 @@ from simexplore.cli.machines import Loaded, load
 from simexplore.cli.model.repetition import Repetition, repetition_options
 from simexplore.cli.model.run_table import Told
 from simexplore.cli.options import arch_option, engine_option, json_option, param_option, set_option
-from simexplore.cli.output import note, print_json, progress
+from simexplore.cli.output import note, percent, print_json, progress
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions, Launch
 from simexplore.sim.estimate.graphs import Estimate, paused_w
@@ -127,12 +127,16 @@ def _played(
 def _learned(
     graph: Graph, gpu: Gpu, machine: Loaded, cache: CacheState | None, launch: Launch, physics_only: bool
 ) -> Learned:
-    """What the machine's correction does for the work; where it is left out because of what was changed, a note."""
+    """What learned corrections do for the work; where they fade because of what was changed, a note."""
     conditions = None if cache is None else Conditions(cache=cache, launch=launch)
     why = "--physics-only" if physics_only else machine.why_uncorrected
     learned = learned_of(graph, gpu, conditions, launch, why)
     if why in learned.left_out and not physics_only:
         note(f"the learned correction is left out, since {why}")
+    elif machine.own and learned.lenders:
+        note(
+            f"the learned correction of {' and '.join(learned.lenders)} fades by {percent(learned.faded)}, since {why}"
+        )
     return learned
 
 

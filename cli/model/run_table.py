@@ -95,6 +95,10 @@ class Told:
             rows += [[f"{name} in use", percent(share), ""] for name, share in result.utilization.items() if share > 0]
         if self.learned.applied or self.learned.left_out:
             rows.append(["learned correction", f"{self.learned.applied} of {self.learned.operators} operators", ""])
+        if self.learned.lenders:
+            rows.append(
+                ["learned on", f"{' and '.join(self.learned.lenders)}, faded by {percent(self.learned.faded)}", ""]
+            )
         return rows
 
     def _power_rows(self) -> list[list[str]]:

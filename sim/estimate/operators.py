@@ -16,7 +16,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand, FloatArray
-from simexplore.sim.estimate.correction import NORMAL_80, corrected, correction_of, feature_columns, half_width
+from simexplore.sim.estimate.correction import NORMAL_80, corrected, feature_columns, half_width
 from simexplore.sim.estimate.cost import (
     Cost,
     Held,
@@ -27,6 +27,7 @@ from simexplore.sim.estimate.cost import (
     no_rows,
     one_after_another,
 )
+from simexplore.sim.estimate.learned.passed_on import ANOTHER_BOARD, Lent, Lesson, lent_to
 from simexplore.sim.estimate.row_costs import row_costs
 from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.hardware.occupancy import no_room
@@ -120,15 +121,40 @@ def learned_cost(op: Operator, gpu: Gpu, conditions: Conditions) -> tuple[Cost, 
     Raises:
         SimexploreError: as `predict`.
     """
-    correction = correction_of(op, gpu, conditions)
-    cost = at_boost(op, gpu, conditions, with_traits=correction is not None)
+    lent = lent_to(op, gpu, conditions)
+    cost = at_boost(op, gpu, conditions, with_traits=lent is not None and lent.lender is gpu)
     rows, half = len(cost.time_s), half_width(op, gpu, conditions)
-    if correction is None or cost.traits is None or not rows:
+    lesson = lesson_of(lent, op, conditions, cost) if lent is not None and rows else None
+    if lesson is None:
         return cost, np.ones(rows), np.full(rows, half)
-    shift, spread = corrected(correction, feature_columns(op, gpu, cost.traits), half)
+    own = cost.traits is not None
+    shift, spread = (lesson.shift, lesson.spread) if own else lesson.passed_on(cost.time_s, half)
+    return cost, learned_factor(shift, cost.time_s, op, gpu, conditions), spread
+
+
+def learned_factor(shift: FloatArray, time_s: FloatArray, op: Operator, gpu: Gpu, conditions: Conditions) -> FloatArray:
+    """The factor on time of a learned shift of its logarithm: what was learned breaks no law, the roofline's."""
     with np.errstate(invalid="ignore"):  # rows that nothing can compute
-        least = least_seconds(op, gpu, conditions.cache) / cost.time_s  # what was learned breaks no law
-    return cost, np.maximum(np.exp(shift), np.minimum(least, 1.0)), spread
+        least = least_seconds(op, gpu, conditions.cache) / time_s
+    factor: FloatArray = np.maximum(np.exp(shift), np.minimum(least, 1.0))
+    return factor
+
+
+def lesson_of(lent: Lent, op: Operator, conditions: Conditions, cost: Cost | None = None) -> Lesson | None:
+    """What a correction says of rows on the machine that it was learned on; None where that cannot run them.
+
+    `cost` is what they cost there with traits, where it is known.
+    """
+    gpu = lent.lender
+    if cost is None or cost.traits is None:
+        try:
+            cost = at_boost(op, gpu, conditions, with_traits=True)
+        except SimexploreError:
+            return None  # kernels that the variant has and the lender has not
+    assert cost.traits is not None
+    columns = feature_columns(op, gpu, cost.traits)
+    shift, spread = corrected(lent.correction, columns, half_width(op, gpu, conditions))
+    return Lesson(cost.time_s, shift, np.hypot(spread, ANOTHER_BOARD) if lent.to_kin else spread)
 
 
 def energy_ratio(time_ratio: FloatArray | float, gpu: Gpu) -> FloatArray:

@@ -224,17 +224,6 @@ class Store:
         return self._header.metadata
 
     @property
-    def left_out(self) -> dict[str, float] | None:
-        """What `learned.left_out` says; None while it is not known."""
-        found = self._read_meta().get("left_out")
-        return None if found is None else dict(json.loads(found))
-
-    def keep_left_out(self, factors: Mapping[str, float]) -> None:
-        """Keep what `learned.left_out` says."""
-        with told(self.path), writing(self._connection):
-            keep(self._connection, "left_out", json.dumps(factors))
-
-    @property
     def finished(self) -> bool:
         """Whether all points are there; of a search, all that it will ask for."""
         return "finished" in self._read_meta()

@@ -19,7 +19,6 @@ from simexplore.sim.explore.evaluation import executor as executors
 from simexplore.sim.explore.evaluation.executor import FIRST_POINTS, Pool, evaluate_all
 from simexplore.sim.explore.evaluation.points import Evaluator
 from simexplore.sim.explore.evaluation.work import Workload
-from simexplore.sim.explore.learned import left_out
 from simexplore.sim.explore.sampler import BATCH, LIBRARIES, SEARCHES, Results, Sampler, make_sampler, population
 from simexplore.sim.explore.spec.file import Options, Spec, read_spec
 from simexplore.sim.explore.storage.header import Header
@@ -114,8 +113,6 @@ class Sweep:
                 return
             if store.count() < store.planned:
                 pool.start()  # workers come up meanwhile
-            if store.left_out is None:
-                store.keep_left_out(left_out(self.spec.machine.gpu, self.spec.problem))
             self._fill(store, pool, listener)
             store.finish()
 

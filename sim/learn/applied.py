@@ -1,43 +1,63 @@
-"""Which operators of a graph a machine's learned correction serves, and why not the others."""
+"""Which operators of a graph learned corrections serve, faded by how much, and why not the others."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from simexplore.archs.load import is_as_calibrated
+from simexplore.archs.load import is_as_calibrated, lends
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import Place, System, system_of
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions, Launch, conditions_of
-from simexplore.sim.estimate.correction import correction_of, feature_columns, group_of, octaves_outside, stacked
+from simexplore.sim.estimate.correction import feature_columns, group_of, octaves_outside, stacked
 from simexplore.sim.estimate.graphs import places_of
+from simexplore.sim.estimate.learned.passed_on import Lent, kept_share, lent_to
+from simexplore.sim.estimate.operators import at_boost, lesson_of
 from simexplore.sim.estimate.traits import NAMES
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.operators.base import Operator
 
 FAR_OCTAVES = 1.2
 """Beyond this distance from the measured rows less than half of a correction is left: exp(-d^2 / 2) < 0.5."""
+LEAST_KEPT = 0.5
+"""Share of a correction below which it is said to be left out."""
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What a learned correction did for a graph."""
+    """What learned corrections did for a graph."""
 
     applied: int
-    """Operators whose time it is in."""
+    """Operators whose time one is in."""
     operators: int
     """All of them."""
     left_out: Mapping[str, int]
-    """Why it does not serve the others -> how many those are; empty where the machine never had any."""
+    """Why none serves the others -> how many those are; empty where the machine never had any."""
+    lenders: tuple[str, ...] = ()
+    """Machines that they were learned on, where it is another one than this."""
+    faded: float = 0.0
+    """Share of them that is gone because those machines are others, mean over the operators that they serve."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data with stable keys."""
-        return {"applied": self.applied, "operators": self.operators, "left_out": dict(self.left_out)}
+        return {**asdict(self), "left_out": dict(self.left_out), "lenders": list(self.lenders)}
+
+
+class _Service(NamedTuple):
+    """What is learned of an operator at a place."""
+
+    reason: str | None = None
+    """Why no correction serves it; None where one does, nothing where there never was one."""
+    kept: float = 1.0
+    """Share of the correction that the fading between machines leaves."""
+    lender: str = ""
+    """Machine that lends it, if it is another one."""
 
 
 def learned_of(
@@ -50,38 +70,50 @@ def learned_of(
     """
     places = places_of(graph, system_of(machine))
     first = system_of(machine).first_gpu
-    reasons: Counter[str] = Counter()
-    known: dict[tuple[Any, ...], str | None] = {}
-    applied = 0
+    known: dict[tuple[Any, ...], _Service] = {}
+    found = []
     for node in graph.nodes:
         place, given = places[node.place or first], conditions or conditions_of(node, launch)
         key = (node.op, place.name, given)
         if key not in known:
-            known[key] = _missing(node.op, place, given, why)
-        reason = known[key]
-        applied += reason is None
-        if reason:
-            reasons[reason] += 1
-    return Learned(applied, len(graph.nodes), dict(reasons.most_common()))
+            known[key] = _service(node.op, place, given, why)
+        found.append(known[key])
+    served = [service for service in found if service.reason is None]
+    reasons = Counter(service.reason for service in found if service.reason)
+    return Learned(
+        applied=len(served),
+        operators=len(found),
+        left_out=dict(reasons.most_common()),
+        lenders=tuple(dict.fromkeys(service.lender for service in served if service.lender)),
+        faded=fmean([1.0 - service.kept for service in served] or [0.0]),
+    )
 
 
-def _missing(op: Operator, place: Place, conditions: Conditions, why: str) -> str | None:
-    """Why no correction serves an operator; None where one does, nothing where there never was one."""
+def _service(op: Operator, place: Place, conditions: Conditions, why: str) -> _Service:
     gpu = place.arch
-    residual = gpu.calibration.residual if isinstance(gpu, Gpu) and gpu.calibration is not None else None
-    if residual is None or not isinstance(gpu, Gpu):
-        return ""
-    if not residual.corrections:
-        if is_as_calibrated(gpu) and not why:
-            return ""  # energies alone were fitted
-        return why or f"the values of {gpu.name} are not those that it was learned with"
-    correction = correction_of(op, gpu, conditions)
-    if correction is None:
-        return f"nothing was learned of {group_of(op, conditions)}"
+    if not isinstance(gpu, Gpu):
+        return _Service("")
+    if not any(lends(lender) for lender in gpu.lenders):
+        residual = gpu.calibration.residual if gpu.calibration is not None else None
+        if residual is None or (is_as_calibrated(gpu) and not why):
+            return _Service("")  # nothing was ever learned, or energies alone
+        return _Service(why or f"the values of {gpu.name} are not those that it was learned with")
+    lent = lent_to(op, gpu, conditions)
+    if lent is None:
+        return _Service(f"nothing was learned of {group_of(op, conditions)}")
     try:
-        columns = feature_columns(op, gpu, np.zeros((1, len(NAMES))))
-        distance = float(octaves_outside(correction.hull, stacked(columns, correction.coordinates))[0])
+        columns = feature_columns(op, lent.lender, np.zeros((1, len(NAMES))))
+        distance = float(octaves_outside(lent.correction.hull, stacked(columns, lent.correction.coordinates))[0])
+        kept = 1.0 if lent.lender is gpu else _kept(lent, op, gpu, conditions)
     except SimexploreError as error:
-        return str(error)
-    far = f"sizes of {op.op} are more than {FAR_OCTAVES:g} octaves from measured ones, where it fades"
-    return far if distance > FAR_OCTAVES else None
+        return _Service(str(error))
+    if distance > FAR_OCTAVES:
+        return _Service(f"sizes of {op.op} are more than {FAR_OCTAVES:g} octaves from measured ones, where it fades")
+    if kept < LEAST_KEPT:
+        return _Service(f"{op.op} takes quite another time on {lent.lender.name}, where it was learned: it fades")
+    return _Service(None, kept, "" if lent.lender is gpu else lent.lender.name)
+
+
+def _kept(lent: Lent, op: Operator, gpu: Gpu, conditions: Conditions) -> float:
+    lesson = lesson_of(lent, op, conditions)
+    return 0.0 if lesson is None else float(kept_share(at_boost(op, gpu, conditions).time_s, lesson)[0])

@@ -13,7 +13,6 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.estimate.correction import NORMAL_80
 from simexplore.sim.explore.analysis import bottleneck_changes, sensitivity
 from simexplore.sim.explore.display import display_name, display_unit
-from simexplore.sim.explore.learned import told
 from simexplore.sim.explore.pareto import FRONT
 from simexplore.sim.explore.store import Store
 from simexplore.sim.explore.table import Column
@@ -219,11 +218,10 @@ def _machine(store: Store) -> str:
         [("name", arch["name"]), ("from", arch.get("from", "–")), ("description", data.get("description") or "–")]
     )
     body += _errors(data.get("calibration") or {})
-    if factors := store.left_out:
+    if data.get("kin") or (data.get("calibration") or {}).get("residual"):
         body += note(
-            "Points are variants: they keep the fitted physics and the interval that belongs to it. The learned "
-            "correction belongs to the unchanged machine, where simexplore run adds it to the time of the physics: "
-            f"{told(factors)}."
+            "Points are variants: they keep the fitted physics, and what was learned on top of it as far as an "
+            "operator's time stays near that on the machine that was measured. As that fades, intervals widen."
         )
     calibrated = arch.get("calibration") or {}
     if calibrated:

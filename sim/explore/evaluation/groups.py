@@ -35,9 +35,9 @@ class Group:
         return cast(Gpu, with_columns(self.base, columns))
 
     def machine(self, index: int) -> Gpu:
-        """One of the machines, its columns as numbers; what was learned of the base's residuals says nothing of it."""
+        """One of the machines, its columns as numbers."""
         values = {field: _plain(field, column[index]) for field, column in self.columns.items()}
-        return cast(Gpu, with_columns(self.base, values)).physics_only()
+        return cast(Gpu, with_columns(self.base, values))
 
 
 class Grouping:
@@ -75,7 +75,7 @@ class Grouping:
         key = tuple(texts.items())
         if key not in self._bases:
             try:
-                self._bases[key] = machine_of(overridden(self._layer, texts))
+                self._bases[key] = machine_of(overridden(self._layer, texts)).lent_by(*self._problem.lenders)
             except SimexploreError as error:
                 self._bases[key] = _without_set(error)
         return self._bases[key]

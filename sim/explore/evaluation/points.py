@@ -6,7 +6,6 @@ operator on each distinct machine is timed once in a chunk, however many points 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -17,14 +16,13 @@ from simexplore.archs.fields import with_columns
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import RESOURCES
-from simexplore.sim.estimate.correction import half_width
 from simexplore.sim.estimate.cost import Cost
 from simexplore.sim.estimate.op_run import time_interval
 from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.explore.evaluation.frames import add_frame
 from simexplore.sim.explore.evaluation.groups import Group, Grouping, distinct
 from simexplore.sim.explore.evaluation.replay import Player
-from simexplore.sim.explore.evaluation.rows import Machines, Work, costs, evaluate, signature
+from simexplore.sim.explore.evaluation.rows import Lessons, Machines, Work, costs, evaluate
 from simexplore.sim.explore.evaluation.totals import Totals, chain_totals, spreads, tabulate
 from simexplore.sim.explore.evaluation.work import Variant, Workload, variant_of
 from simexplore.sim.explore.spec.axes import Axis
@@ -53,10 +51,10 @@ class Evaluator:
     """Operators timed so far, each on one machine."""
     player: Player = field(default_factory=Player)
     _variants: dict[tuple[Any, ...], Variant | str] = field(default_factory=dict)
-    _ratios: dict[tuple[Any, ...], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._grouping = Grouping(self.problem)
+        self._lessons = Lessons(cast(Gpu, self.problem.machine))
 
     def evaluate(self, first: int, u: FloatArray) -> Chunk:
         """Points first … with coordinates u of shape (points, free axes)."""
@@ -150,7 +148,8 @@ class Evaluator:
         wanted = np.unique(np.concatenate(pairs), axis=0)
         self.rows += len(wanted)
         cost = costs if self.problem.fidelity == "estimate" else self.player.costs
-        found, mistakes = evaluate(Machines(group.base, group.columns), tuple(index), wanted, cost)
+        every = Machines(group.base, group.columns, self._lessons)
+        found, half_width, mistakes = evaluate(every, tuple(index), wanted, cost)
         span = int(group.machine_of.max()) + 1
         keys = wanted[:, 0] * span + wanted[:, 1]
         for variant, inside in variants:
@@ -161,7 +160,8 @@ class Evaluator:
                 errors.update(dict.fromkeys(points.tolist(), said))
                 continue
             asked = numbers[:, None] * span + group.machine_of[inside]
-            self._add_variant(group, variant, inside, found, np.searchsorted(keys, asked), totals, errors)
+            rows = np.searchsorted(keys, asked)
+            self._add_variant(group, variant, inside, found, np.exp(half_width[rows]), rows, totals, errors)
 
     def _variants_of(
         self, workload: Workload, group: Group, table: Mapping[str, FloatArray], errors: dict[int, str]
@@ -208,11 +208,12 @@ class Evaluator:
         variant: Variant,
         inside: Index,
         found: Cost,
+        ratios: FloatArray,
         rows: Index,
         totals: Totals,
         errors: dict[int, str],
     ) -> None:
-        """Put the times of a workload's operators together; `rows` has shape (works, points)."""
+        """Put the times of a workload's operators together; `rows` and the intervals' have shape (works, points)."""
         points = group.points[inside]
         totals.peak_bytes[points] = variant.peak_bytes
         totals.tokens[points] = variant.tokens
@@ -220,7 +221,6 @@ class Evaluator:
             self._play_graphs(group, variant, inside, totals, errors)
             return
         chain = chain_totals(variant, found, rows, board_of(group.machines(inside)))
-        ratios = [self._ratio(work, group.base) for work in variant.works]
         for family, ends in spreads(variant, ratios, chain.times_s, chain.time_s).items():
             totals.spread_s.setdefault(family, np.zeros((2, len(totals.time_s))))[:, points] = ends
         totals.time_s[points] = chain.time_s
@@ -241,16 +241,6 @@ class Evaluator:
                 add_frame(variant.frame, gpu, self.problem.launch, self.problem.fidelity, points, totals)
             except SimexploreError as error:
                 errors.update(dict.fromkeys(points.tolist(), str(error)))
-
-    def _ratio(self, work: Work, gpu: Gpu) -> float:
-        """Upper end of the 80 % interval of an operator's time, over the time: that of the physics alone.
-
-        What was learned of one machine's residuals says nothing of its variants.
-        """
-        key = (id(gpu), signature(work))
-        if key not in self._ratios:
-            self._ratios[key] = math.exp(half_width(work[0], gpu, work[1]))
-        return self._ratios[key]
 
     def _play_graphs(
         self, group: Group, variant: Variant, inside: Index, totals: Totals, errors: dict[int, str]

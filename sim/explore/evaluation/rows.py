@@ -7,10 +7,10 @@ only, are timed together: the operator's counts and the machine's values are arr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import singledispatch
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,10 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import Demand, KernelDemand
+from simexplore.sim.estimate.correction import half_width
 from simexplore.sim.estimate.cost import Cost, fastest, joined, no_rows, one_after_another
+from simexplore.sim.estimate.learned.passed_on import NOTHING, Lesson, lent_to
+from simexplore.sim.estimate.operators import learned_factor, lesson_of
 from simexplore.sim.estimate.row_costs import row_costs
 from simexplore.sim.explore.table import FloatArray
 from simexplore.sim.mapping import algorithms_of
@@ -29,6 +32,9 @@ from simexplore.workloads.operators.base import Operator
 
 BLOCK_ROWS = 128
 """Rows x candidates x 8 bytes should stay in a core's L2 cache."""
+
+_REMEMBERED = 200_000
+"""Works whose lessons are kept in mind."""
 
 Work = tuple[Operator, Conditions]
 
@@ -41,9 +47,35 @@ class Kernels:
     """Of each algorithm that the library has, its kernels in the order in which they run."""
     serves: tuple[NDArray[np.bool_], ...]
     """Which rows each algorithm can serve."""
+    op: Operator
+    """Its counts have shape (rows,), or (1,) where all rows are alike."""
     machine: Gpu
     """Its columns have shape (rows,)."""
     conditions: Conditions
+
+
+@dataclass
+class Lessons:
+    """What machines of a sweep inherit from the one that was measured: of each work one lesson, on whatever machine."""
+
+    machine: Gpu
+    """One that has the lenders of all of them."""
+    _known: dict[Work, tuple[float, float, float]] = field(default_factory=dict)
+
+    def of(self, works: Sequence[Work]) -> Lesson | None:
+        """Of different works of one `signature`, arrays of shape (works,); None where nothing was learned of them."""
+        op, conditions = works[0]
+        lent = lent_to(op, self.machine, conditions)
+        if lent is None:
+            return None
+        missing = [work for work in works if work not in self._known]
+        if missing:
+            found = lesson_of(lent, as_columns([op for op, _ in missing]), conditions) or NOTHING
+            columns = (np.broadcast_to(column, len(missing)).tolist() for column in found)
+            if len(self._known) >= _REMEMBERED:
+                self._known = {work: self._known[work] for work in works if work in self._known}
+            self._known |= dict(zip(missing, zip(*columns, strict=True), strict=True))
+        return Lesson(*np.array([self._known[work] for work in works]).T)
 
 
 @dataclass(frozen=True)
@@ -53,6 +85,8 @@ class Machines:
     base: Gpu
     columns: Mapping[Field, FloatArray]
     """Values of shape (machines,)."""
+    lessons: Lessons | None = None
+    """What they inherit; None: the physics alone."""
 
     def kernels(self, works: Sequence[Work], machines: NDArray[np.int64]) -> Kernels:
         """Kernels of works of one `signature`, each on the machine of that number.
@@ -73,7 +107,7 @@ class Machines:
             for algorithm in algorithms
         )
         serves = tuple(np.broadcast_to(algorithm.serves, (len(works),)) for algorithm in algorithms)
-        return Kernels(ways, serves, narrow, conditions)
+        return Kernels(ways, serves, op, narrow, conditions)
 
 
 def _once(values: FloatArray) -> FloatArray:
@@ -95,6 +129,10 @@ def as_columns(ops: Sequence[Operator]) -> Operator:
     columns = {name: np.array([getattr(op, name) for op in ops], dtype=np.int64) for name in counts}
     record: Operator = replace(first, **columns)
     return record
+
+
+BlockCosts = Callable[[Kernels, int], Cost]
+"""Costs of the kernels of a block of so many rows."""
 
 
 def costs(kernels: Kernels, rows: int) -> Cost:
@@ -158,20 +196,33 @@ def _worth_trying(demand: KernelDemand) -> KernelDemand:
     return demand.map(lambda array: array[:, kept] if array.shape[1] > 1 else array)
 
 
+class Evaluated(NamedTuple):
+    """Rows in the order of the pairs that were asked for."""
+
+    cost: Cost
+    half_width: FloatArray
+    """Of the 80 % interval of log time."""
+    errors: dict[int, str]
+    """What is wrong with a work, by its index."""
+
+
 def evaluate(
-    machines: Machines, works: Sequence[Work], pairs: NDArray[np.int64], cost: Any = costs
-) -> tuple[Cost, dict[int, str]]:
-    """Costs of pairs (index of a work, index of a machine), shape (rows, 2), and errors by work.
+    machines: Machines, works: Sequence[Work], pairs: NDArray[np.int64], cost: BlockCosts = costs
+) -> Evaluated:
+    """Costs of pairs (index of a work, index of a machine), shape (rows, 2), with what the machines inherit.
 
     `cost` turns the kernels of a block into costs: the closed form, or events.
     """
     parts: list[Cost] = []
     places: list[NDArray[np.int64]] = []
+    half = np.full(len(pairs), np.nan)
     errors: dict[int, str] = {}
     groups: dict[tuple[Any, ...], list[int]] = {}
     for index, work in enumerate(works):
         groups.setdefault(signature(work), []).append(index)
     for members in groups.values():
+        lesson = None if machines.lessons is None else machines.lessons.of([works[index] for index in members])
+        far = half_width(works[members[0]][0], machines.base, works[members[0]][1])
         chosen = np.flatnonzero(np.isin(pairs[:, 0], members))
         for start in range(0, len(chosen), BLOCK_ROWS):
             block = chosen[start : start + BLOCK_ROWS]
@@ -181,9 +232,22 @@ def evaluate(
             except SimexploreError as error:
                 errors.update(dict.fromkeys(members, str(error)))
                 break
-            parts.append(cost(kernels, BLOCK_ROWS).take(slice(len(block))))
+            rows = None if lesson is None else lesson.take(np.searchsorted(members, pairs[filled, 0]))
+            found, wide = _learned(kernels, rows, far, cost)
+            parts.append(found.take(slice(len(block))))
+            half[block] = wide[: len(block)]
             places.append(block)
-    return _in_order(parts, places, len(pairs)), errors
+    return Evaluated(_in_order(parts, places, len(pairs)), half, errors)
+
+
+def _learned(kernels: Kernels, lesson: Lesson | None, far: float, cost: BlockCosts) -> tuple[Cost, FloatArray]:
+    """What the kernels of a block cost, with what was learned of them, and the half-width of log time."""
+    found = cost(kernels, BLOCK_ROWS)
+    if lesson is None:
+        return found, np.full(BLOCK_ROWS, far)
+    at_boost_s = (found if cost is costs else costs(kernels, BLOCK_ROWS)).time_s
+    shift, half = lesson.passed_on(at_boost_s, far)
+    return found.times(learned_factor(shift, at_boost_s, kernels.op, kernels.machine, kernels.conditions)), half
 
 
 def _in_order(parts: Sequence[Cost], places: Sequence[NDArray[np.int64]], rows: int) -> Cost:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -91,13 +90,11 @@ def chain_totals(variant: Variant, found: Cost, rows: Index, board: Board) -> Ch
     return Chain(whole, dynamic_j + idle_j + board.idle_w * whole, bound, busy, times)
 
 
-def spreads(
-    variant: Variant, ratios: Sequence[float], times_s: FloatArray, time_s: FloatArray
-) -> dict[str, FloatArray]:
+def spreads(variant: Variant, ratios: FloatArray, times_s: FloatArray, time_s: FloatArray) -> dict[str, FloatArray]:
     """How far a variant's time may lie below and above by operator family; errors of one family add up.
 
-    `ratios` are the upper end of each work's interval over its time, `times_s` of shape (works, points). Where
-    operators overlap, the whole is as uncertain as their sum.
+    `ratios`, the upper ends of intervals over times, and `times_s` have shape (works, points). Where operators overlap,
+    the whole is as uncertain as their sum.
     """
     sums: dict[str, FloatArray] = {}
     total = np.zeros(times_s.shape[1])

@@ -24,16 +24,23 @@ class ReadMachine:
     """Its name, or the absolute path of its file."""
     gpu: Gpu
     layer: Layer
-    """Its data, all files merged, without the learned correction, which no variant keeps."""
+    """Its data, all files merged, without the learned correction and its kin's: those are in `gpu.lenders`."""
 
     def told(self) -> Mapping[str, Any]:
         """What a sweep's store keeps: the data itself, and of the learned correction its check sum."""
         data = copy.deepcopy(self.layer.data)
-        calibration = self.gpu.calibration
-        if calibration is not None and calibration.residual is not None:
-            data["calibration"]["residual"] = f"sha256:{calibration.residual.digest}"
+        if told := _check_sum(self.gpu):
+            data["calibration"]["residual"] = told
+        if self.gpu.kin is not None:
+            data["kin"] = " ".join([self.gpu.kin, *(_check_sum(kin) for kin in self.gpu.lenders[1:])])
         fitted = {key: source for key, source in data.get("sources", {}).items() if "calibrated" in str(source)}
         return {"name": data.get("name", self.written), "from": self.written, "data": data, "calibration": fitted}
+
+
+def _check_sum(gpu: Gpu) -> str:
+    """Of a machine's learned correction; nothing where it has none."""
+    residual = gpu.calibration.residual if gpu.calibration is not None else None
+    return "" if residual is None else f"sha256:{residual.digest}"
 
 
 def read_machine(written: str, source: str, engine: str | None = None) -> ReadMachine:
@@ -49,4 +56,5 @@ def read_machine(written: str, source: str, engine: str | None = None) -> ReadMa
     data = copy.deepcopy(layer.data)
     if isinstance(calibration := data.get("calibration"), dict):
         calibration.pop("residual", None)
+    data.pop("kin", None)
     return ReadMachine(written, source, gpu, Layer(data, layer.places))

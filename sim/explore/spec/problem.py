@@ -10,6 +10,7 @@ from typing import Any, Literal
 from simexplore.archs.fields import Machine, field_of
 from simexplore.archs.load import machine_of
 from simexplore.archs.merge import Layer
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Launch
 from simexplore.sim.demand import RESOURCES
 from simexplore.sim.estimate.traits import BOUNDS
@@ -48,7 +49,9 @@ class Problem:
     arch: str
     """A machine's name, or the absolute path of its file: where `layer` was read from, never read again."""
     layer: Layer
-    """The machine's data, all files merged, without the learned correction, which no variant keeps."""
+    """The machine's data, all files merged, without the learned correction, which its lenders have."""
+    lenders: tuple[Gpu, ...]
+    """The machines whose learned corrections serve the variants, as they were when their files were read."""
     workloads: tuple[Workload, ...]
     axes: tuple[Axis, ...]
     """Those that the sampler chooses first, then expressions, each behind those that it needs."""
@@ -69,7 +72,7 @@ class Problem:
     @cached_property
     def machine(self) -> Machine:
         """The machine that axes vary."""
-        return machine_of(self.layer)
+        return machine_of(self.layer).lent_by(*self.lenders)
 
     @property
     def free(self) -> tuple[Axis, ...]:

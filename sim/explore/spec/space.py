@@ -52,6 +52,7 @@ def read_problem(
     return Problem(
         arch=read.source,
         layer=read.layer,
+        lenders=read.gpu.lenders,
         workloads=workloads,
         axes=axes,
         definitions=definitions,

@@ -57,14 +57,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of some pages, with failures and what is kept beside the header."""
     folder = tmp_path_factory.mktemp("whole")
     with make_store(folder, 300) as store:
-        store.keep_left_out({"decode": 1.01})
         store.finish()
     return folder
 
 
 def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     with Store.open(folder) as store:
-        assert store.left_out is not None
         assert store.finished
         return store.results(), store.failures()
 

@@ -1,0 +1,1 @@
+"""What one machine's measurements teach of another."""
