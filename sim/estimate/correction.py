@@ -23,6 +23,7 @@ from math import inf
 import numpy as np
 import numpy.typing as npt
 
+from simexplore.archs.schema.calibration import Calibration
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.residual import Correction, Hull, Trees
 from simexplore.archs.units import show
@@ -77,16 +78,19 @@ def correction_of(op: Operator, gpu: Gpu, conditions: Conditions) -> Correction 
 
 
 def half_width(op: Operator, gpu: Gpu, conditions: Conditions) -> float:
-    """Half of the 80 % interval of log time of the physics alone.
+    """Half of the 80 % interval of log time of the physics alone, as `half_width_of_group` has it."""
+    return half_width_of_group(group_of(op, conditions), gpu)
+
+
+def half_width_of_group(group: str, gpu: Gpu) -> float:
+    """Half of the 80 % interval of log time of a group's rows by the physics alone.
 
     By the nearest group that the machine tells of, and no narrower than where that knowledge comes from allows.
     """
-    calibration = gpu.calibration
-    known: Mapping[str, float] = calibration.sigma_log if calibration is not None else {}
-    group = group_of(op, conditions)
-    sigma = next((known[name] for name in (*names_of(group), "default") if name in known), UNCALIBRATED_SIGMA_LOG)
-    spread: Mapping[str, float] = calibration.spread if calibration is not None else {}
-    return NORMAL_80 * sigma_at(standing_of(group, gpu), sigma, spread, op.op)
+    calibration = gpu.calibration or Calibration()
+    known, names = calibration.sigma_log, names_of(group)
+    sigma = next((known[name] for name in (*names, "default") if name in known), UNCALIBRATED_SIGMA_LOG)
+    return NORMAL_80 * sigma_at(standing_of(group, gpu), sigma, calibration.spread, names[-1])
 
 
 def corrected(

@@ -6,8 +6,8 @@ one that the rows cannot see keeps its sourced value. The loss is a soft absolut
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,8 @@ STEPS = (0.05, 0.02, 0.01)
 """Finite differences, coarse to fine: tile choice makes the predictions steppy."""
 EVALUATIONS = 15
 """Most Jacobians of each stage."""
+FOLDS = 3
+"""Parts that few rows are left out in, to see whether a fit of the others brings them nearer."""
 FEWEST_OF_COLUMN = 30
 """Rows that each source and set of dtypes has in a fit: enough to see its pace."""
 
@@ -61,6 +63,8 @@ class PhysicsFit:
     """Positions in the table of the rows that were used."""
     families: tuple[str, ...]
     """Operator families that were fitted."""
+    optimism: Mapping[str, float] = field(default_factory=dict)
+    """By family of few rows: its error on rows that a fit left out, over that on the rows that it was fitted on."""
 
 
 def fit_physics(
@@ -69,13 +73,15 @@ def fit_physics(
     """Fit each operator family's parameters to at most `rows` rows of it, spread over its sizes.
 
     Families are fitted in the order of `groups_of`; what an earlier one fixed, later ones take as given. None are
-    where no row can be predicted or no family has parameters.
+    where no row can be predicted or no family has parameters. Few rows (`ENOUGH`) move nothing unless that brings rows
+    nearer that a fit left out.
     """
     columns, _ = operator_columns(measurements)
     values: dict[str, float] = {}
     uncertainty: dict[str, float | None] = {}
     used: list[npt.NDArray[np.intp]] = []
     families: list[str] = []
+    optimism: dict[str, float] = {}
     for group in groups_of(gpu):
         mine = [column for column in columns if _belongs(column, group) and can_predict(column, gpu)]
         if not mine:
@@ -89,6 +95,12 @@ def fit_physics(
         if not fit.paths:
             continue
         found, errors = fit.run(progress, group.ops[0])
+        if fit.is_of_few:
+            left_out, start = fit.left_out()
+            if left_out >= start:  # what they move is chance
+                found, errors = np.zeros(len(found)), [None] * len(errors)
+            known_by = {op: max(optimism.get(op, 1.0), left_out / fit.error(found)) for op in group.ops}
+            optimism |= known_by if left_out < start else {}
         gpu = fit.machine(found)
         known = zip(fit.paths, errors, strict=True)
         uncertainty.update({path: error for path, error in known if error is not None or path not in values})
@@ -96,7 +108,7 @@ def fit_physics(
         used += [column.rows for column in sample]
         families += sorted({column.record.op for column in mine} - set(families))
     rows_used = np.unique(np.concatenate([np.zeros(0, dtype=np.intp), *used]))
-    return PhysicsFit(gpu, values, uncertainty, rows_used, tuple(families))
+    return PhysicsFit(gpu, values, uncertainty, rows_used, tuple(families), optimism)
 
 
 def _belongs(column: OperatorColumn, group: Group) -> bool:
@@ -139,6 +151,7 @@ class _Fit:
         # A factor moves no value that is 0: its source says that there is no such cost.
         present = [i for i, field in enumerate(fields) if isinstance(value := field.read(gpu), int | float) and value]
         self._gpu, self._sample = gpu, sample
+        self._parameters, self._times_s = parameters, times_s
         self._fields = [fields[i] for i in present]
         self._base = np.array([float(field.read(gpu)) for field in self._fields])
         least = np.array([parameters[i].least for i in present])
@@ -146,8 +159,38 @@ class _Fit:
         most = np.array([parameters[i].most for i in present])
         self._upper = np.log(np.minimum([parameters[i].upper for i in present], most / self._base))
         self._seen = np.array([parameters[i].seen for i in present])
-        self._measured = np.log(np.concatenate([times_s[column.rows] for column in sample]))
+        self._measured = np.log(np.concatenate([np.ones(0), *(times_s[column.rows] for column in sample)]))
         self._pull = pull(len(self._measured), len(present))
+
+    @property
+    def is_of_few(self) -> bool:
+        """Whether there are so few rows that what they move may be chance."""
+        return len(self._measured) < ENOUGH * len(self._base)
+
+    def left_out(self) -> tuple[float, float]:
+        """Mean absolute log error of rows that fits on the others left out, and that of the same rows at the start."""
+        fitted: list[Floats] = []
+        start: list[Floats] = []
+        for fold in range(FOLDS):
+            others, rest = (self._on(_of_fold(self._sample, fold, mine)) for mine in (False, True))
+            if not len(rest._measured) or not len(others._measured):
+                continue
+            found, _ = others.run(None, "")
+            fitted.append(rest._off(found))
+            start.append(rest._off(np.zeros(len(found))))
+        if not fitted:
+            return np.inf, 0.0
+        return float(np.mean(np.concatenate(fitted))), float(np.mean(np.concatenate(start)))
+
+    def error(self, x: Floats) -> float:
+        """Mean absolute log error of the fitted rows, at least a tiny one."""
+        return max(float(np.mean(self._off(x))), 1e-9)
+
+    def _on(self, sample: Sequence[OperatorColumn]) -> _Fit:
+        return _Fit(self._gpu, self._parameters, sample, self._times_s)
+
+    def _off(self, x: Floats) -> Floats:
+        return np.abs(self._log_times(self.machine(x)) - self._measured)
 
     @property
     def paths(self) -> list[str]:
@@ -215,6 +258,17 @@ class _Fit:
         curvature = jacobian.T @ jacobian / spread**2
         curvature[np.diag_indices(len(x))] += (self._pull / LOSS_SCALE) ** 2
         return np.sqrt(np.diag(np.linalg.pinv(curvature)))
+
+
+def _of_fold(sample: Sequence[OperatorColumn], fold: int, mine: bool) -> list[OperatorColumn]:
+    """Every `FOLDS`-th row, counted over all columns, or all the others."""
+    parts: list[OperatorColumn] = []
+    first = 0
+    for column in sample:
+        at = first + np.arange(len(column.rows))
+        parts.append(column.take(np.flatnonzero((at % FOLDS == fold) == mine)))
+        first += len(at)
+    return [part for part in parts if len(part.rows)]
 
 
 def pull(rows: int, parameters: int) -> float:

@@ -56,9 +56,7 @@ def names_of(group: str) -> list[str]:
 
 def standing_of(group: str, gpu: Gpu) -> Standing:
     """Where the rows of a group stand on a machine, whatever their sizes and kinds."""
-    calibration, family = gpu.calibration, group.split(" ", 1)[0]
-    if calibration is None:
-        return Standing.NOTHING
+    calibration, family = gpu.calibration or Calibration(), group.split(" ", 1)[0]
     own = [name for name, rows in calibration.rows.items() if rows]
     if group in own:
         return Standing.NEIGHBOUR
@@ -66,19 +64,25 @@ def standing_of(group: str, gpu: Gpu) -> Standing:
     if any(name.split(" ", 1)[0] == family for name in own) and taught != group:
         return Standing.OTHER_KIND
     if taught is None:
-        return _of_untold(group, calibration)
+        return _of_untold(group, gpu, calibration)
     nearest = min(distance(teacher, gpu) for teacher in calibration.teachers[taught])
     return nearest if taught == group else max(nearest, Standing.OTHER_KIND)
 
 
-def _of_untold(group: str, calibration: Calibration) -> Standing:
-    """Of a file that tells a spread but not whose rows it is of: another board's is the least that it can be."""
-    known = any(name in calibration.sigma_log for name in names_of(group))
-    return Standing.OTHER_BOARD if known else Standing.NOTHING
+def _of_untold(group: str, gpu: Gpu, calibration: Calibration) -> Standing:
+    """Of a file that does not tell whose rows it knows: another board's is the least that a spread alone can be of.
+
+    Of other kernels than those that a machine was fitted with, everything but the kernels may be fitted.
+    """
+    if any(name in calibration.sigma_log for name in names_of(group)):
+        return Standing.OTHER_BOARD
+    return Standing.OTHER_ENGINE if gpu.is_of_other_engine else Standing.NOTHING
 
 
 def distance(teacher: Teacher, gpu: Gpu) -> Standing:
     """How far a machine is from one whose rows taught it something."""
+    if teacher.engine and gpu.engine and teacher.engine != gpu.engine:
+        return Standing.OTHER_ENGINE
     if teacher.generation != gpu.generation:
         return Standing.OTHER_GENERATION
     return Standing.OTHER_BOARD if teacher.chip == gpu.chip else Standing.OTHER_DIE
@@ -94,6 +98,13 @@ def sigma_at(standing: Standing, known: float, spread: Mapping[str, float], fami
         family: the operator family, whose own entries come before those of all.
     """
     return max([known, *_told(_up_to(standing), spread, family)])
+
+
+def sigma_of_unseen(spread: Mapping[str, float], family: str, axis: str) -> float:
+    """Spread of rows whose kind on an axis was never seen, by the nearest that is told; 0 where nothing is."""
+    step = Standing.OTHER_KIND.key
+    names = (f"{family} {step} {axis}", f"{step} {axis}", f"{family} {step}", step)
+    return next((spread[name] for name in names if name in spread), 0.0)
 
 
 def _up_to(standing: Standing) -> list[Standing]:
