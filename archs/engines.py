@@ -22,7 +22,8 @@ def engines_of(layer: Layer) -> tuple[str, ...]:
 def of_engine(layer: Layer, engine: str) -> Layer:
     """The machine's plain data as it is with an engine's kernels, `sources` included.
 
-    What was learned of the kernels in `library` is left out with them: `calibration` is the engine's own.
+    What was learned of the kernels in `library` is left out with them: `calibration` is the engine's own, but for how
+    far off predictions are that stand on other rows than the machine's (`calibration.spread`).
 
     Raises:
         SimexploreError: the machine runs no such engine; names those that it does.
@@ -38,6 +39,9 @@ def of_engine(layer: Layer, engine: str) -> Layer:
             f"{nearest(engine, list(known))}"
         )
     base = {key: value for key, value in layer.data.items() if key != "calibration"}
+    learned = layer.data.get("calibration")
+    if isinstance(learned, dict) and "spread" in learned:
+        base["calibration"] = {"spread": learned["spread"]}
     return overlay(Layer(base, layer.places, layer.files), _own_part(layer, engine))
 
 

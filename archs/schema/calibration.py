@@ -23,6 +23,25 @@ class HeldOut(Spec):
     full_mape: float = about("mean absolute error with the learned correction", "1")
     coverage: float = about("share of the rows within their 80 % interval", "1")
     coverage_by_size: Shares = about("the same of each third by measured time, shortest first", "1", default=())
+    kind_mape: float | None = about(
+        "mean absolute error on training rows of a kind (a head dimension, a window…) that the correction left out",
+        "1",
+        default=None,
+    )
+    kind_coverage: float | None = about(
+        "share of those within the interval of unseen kinds, its width from the other kinds alone", "1", default=None
+    )
+
+
+class Teacher(Spec):
+    """Whose rows taught something: enough to say how far another machine is from it."""
+
+    chip: str = about("its die", "text")
+    generation: str = about("its architecture generation", "text")
+    engine: str = about("the serving engine that ran; absent: unknown", "text", default="")
+
+
+Teachers = Annotated[tuple[Teacher, ...], Field(strict=False)]
 
 
 class HeldOutWatts(Spec):
@@ -44,6 +63,17 @@ class Calibration(Spec):
     held_out: dict[str, HeldOut] = about("errors on the other rows, by group", "mapping", default_factory=dict)
     sigma_log: dict[str, Spread] = about(
         "spread of the log error of the physics, by group, operator family or `default`: its 80 % quantile over 1.28",
+        "1",
+        default_factory=dict,
+    )
+    teachers: dict[str, Teachers] = about(
+        "whose rows `sigma_log` and the fitted values come from, by group and family; absent: the machine's own",
+        "mapping",
+        default_factory=dict,
+    )
+    spread: dict[str, Spread] = about(
+        "spread of the log error by where a prediction stands: `other_kind`, `other_board`, `other_die`, "
+        "`other_generation`, `other_engine`, alone or after an operator family",
         "1",
         default_factory=dict,
     )

@@ -28,12 +28,15 @@ VERSION = 1
 MOST_FILE_BYTES = 32 * MIB
 _EXPECTED = "an .npz that simexplore calibrate wrote"
 _TREES = {"root": ("i4", 1), "feature": ("i2", 1), "value": ("f4", 1), "left": ("i2", 1), "start": ("f8", 1)}
+_KINDS = {"names": ("U", 1), "axis": ("i4", 1), "value": ("i8", 1), "half_width": ("f8", 1), "keep": ("f8", 1)}
+"""Files from before kinds were told of have none of these."""
 _ARRAYS = {
     "features": ("U", 1),
     "coordinates": ("U", 1),
     "half_width": ("f8", 1),
     "knots": ("f8", 1),
     **{f"{part}/{name}": kind for part in ("shift", "spread") for name, kind in _TREES.items()},
+    **{f"kinds/{name}": kind for name, kind in _KINDS.items()},
     "hull/directions": ("f4", 2),
     "hull/low": ("f4", 1),
     "hull/high": ("f4", 1),
@@ -70,6 +73,31 @@ class Hull:
     """Shape (directions,)."""
 
 
+@dataclass(frozen=True, eq=False)
+class Kinds:
+    """Which kinds the training rows were of, and what is known of others. A kind is a value on an axis.
+
+    Axes are what `sim.estimate.intervals.kinds` tells of an operator, such as the head dimension of an attention.
+    """
+
+    names: tuple[str, ...]
+    """Of the axes."""
+    axis: npt.NDArray[np.int32]
+    """Shape (kinds,): position in `names` of the axis that each kind lies on."""
+    value: npt.NDArray[np.int64]
+    """Shape (kinds,): where on it."""
+    half_width: npt.NDArray[np.float64]
+    """Shape (axes,): half of the 80 % interval of log time of rows whose kind on that axis was never seen."""
+    keep: npt.NDArray[np.float64]
+    """Shape (axes,): the share of the shift that such rows keep, 0 to 1."""
+
+
+def no_kinds() -> Kinds:
+    """Of a correction that no kinds were told of: every row is of a kind that it has seen."""
+    nothing = np.zeros(0)
+    return Kinds((), nothing.astype(np.int32), nothing.astype(np.int64), nothing, nothing)
+
+
 def _one_knot() -> npt.NDArray[np.float64]:
     return np.zeros(1)
 
@@ -92,6 +120,7 @@ class Correction:
     hull: Hull
     knots: npt.NDArray[np.float64] = field(default_factory=_one_knot)
     """log2 of times that the physics predicts [s], rising; between them `half_width` is linear, beyond them level."""
+    kinds: Kinds = field(default_factory=no_kinds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +177,8 @@ def from_bytes(data: bytes) -> Residual:
     groups = [str(group) for group in np.atleast_1d(arrays.get("groups", np.zeros(0)))]
     for i in range(len(groups)):
         arrays.setdefault(f"{i}/knots", _one_knot())  # intervals that know no sizes leave it out
+        for name, array in _of_kinds(no_kinds()).items():
+            arrays.setdefault(f"{i}/{name}", array)
     checked(arrays, _expected(len(groups)))
     if len(set(groups)) < len(groups):
         raise ValueError("a group told twice")
@@ -185,6 +216,7 @@ def _arrays(correction: Correction) -> dict[str, npt.NDArray[Any]]:
         "coordinates": np.array(correction.coordinates, dtype=np.str_),
         "half_width": correction.half_width,
         "knots": correction.knots,
+        **_of_kinds(correction.kinds),
     }
     for part in ("shift", "spread", "hull"):
         record = getattr(correction, part)
@@ -193,6 +225,11 @@ def _arrays(correction: Correction) -> dict[str, npt.NDArray[Any]]:
         left = arrays[f"{part}/left"]
         arrays[f"{part}/left"] = (left - np.arange(len(left))).astype(np.int16)
     return arrays
+
+
+def _of_kinds(kinds: Kinds) -> dict[str, npt.NDArray[Any]]:
+    arrays: dict[str, npt.NDArray[Any]] = {f"kinds/{name}": getattr(kinds, name) for name in _KINDS}
+    return {**arrays, "kinds/names": np.array(kinds.names, dtype=np.str_)}
 
 
 def _correction(group: str, prefix: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Correction:
@@ -217,7 +254,23 @@ def _correction(group: str, prefix: str, arrays: Mapping[str, npt.NDArray[Any]])
         coordinates=coordinates,
         hull=hull,
         knots=knots,
+        kinds=_kinds({name: arrays[f"{prefix}kinds/{name}"] for name in _KINDS}),
     )
+
+
+def _kinds(arrays: Mapping[str, npt.NDArray[Any]]) -> Kinds:
+    """Read kinds. Raises ValueError where they lie on axes that are none, or say nothing that can be used."""
+    names = tuple(str(name) for name in arrays["names"])
+    kinds = Kinds(names, *(arrays[name] for name in _KINDS if name != "names"))
+    if kinds.axis.shape != kinds.value.shape or np.any((kinds.axis < 0) | (kinds.axis >= len(names))):
+        raise ValueError("kinds on axes that are none")
+    if not (kinds.half_width.shape == kinds.keep.shape == (len(names),)):
+        raise ValueError("kinds of unequal arrays")
+    if not np.all((kinds.half_width > 0.0) & (kinds.half_width <= _MOST_LOG)):
+        raise ValueError("an interval without a width")
+    if not np.all((kinds.keep >= 0.0) & (kinds.keep <= 1.0)):
+        raise ValueError("kinds that keep less than nothing or more than all")
+    return kinds
 
 
 def _check(trees: Trees, features: int) -> None:

@@ -1,10 +1,11 @@
 """The learned correction of log time on top of the physics, and the 80 % interval of every prediction.
 
-    log t = log t_physics + w(d) shift(x)          half-width of log t = w(d) h(x) + (1 - w(d)) h_far (1 + d / 4)
+    log t = log t_physics + w(d) s shift(x)        half-width of log t = w(d) h(x) + (1 - w(d)) h_far (1 + d / 4)
 
 x are features of the row: logs of its sizes, their divisibility, flops and bytes, and what the physics says of it
 (`sim.traits`). d is the distance of its sizes from those of the training rows [octaves]; w(d) = exp(-d^2 / 2) is 1
-among them and fades to 0 outside, where the interval widens to that of the physics alone and beyond.
+among them and fades to 0 outside, where the interval widens to that of the physics alone and beyond. s is 1 for rows
+of a kind that was seen; others keep the share that left-out kinds told, and their interval is no narrower than those'.
 
 Shift and scale are sums of regression trees (Friedman, Annals of Statistics 29, 2001), walked level by level for all
 rows and trees at once. h is a local scale times a factor that makes 80 % of left-out training rows fall inside
@@ -22,12 +23,15 @@ from math import inf
 import numpy as np
 import numpy.typing as npt
 
+from simexplore.archs.schema.calibration import Calibration
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.residual import Correction, Hull, Trees
 from simexplore.archs.units import show
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import FloatArray
+from simexplore.sim.estimate.intervals.kinds import kind_columns, unseen
+from simexplore.sim.estimate.intervals.standing import names_of, sigma_at, standing_of
 from simexplore.sim.estimate.traits import NAMES
 from simexplore.workloads.operators.parameters import parameters_of
 from simexplore.workloads.ops import Gemm, Operator
@@ -74,12 +78,19 @@ def correction_of(op: Operator, gpu: Gpu, conditions: Conditions) -> Correction 
 
 
 def half_width(op: Operator, gpu: Gpu, conditions: Conditions) -> float:
-    """Half of the 80 % interval of log time of the physics alone, by the nearest group that the machine tells of."""
-    known: Mapping[str, float] = gpu.calibration.sigma_log if gpu.calibration is not None else {}
-    words = group_of(op, conditions).split(" ")
-    names = [" ".join(words[:length]) for length in range(len(words), 0, -1)]
+    """Half of the 80 % interval of log time of the physics alone, as `half_width_of_group` has it."""
+    return half_width_of_group(group_of(op, conditions), gpu)
+
+
+def half_width_of_group(group: str, gpu: Gpu) -> float:
+    """Half of the 80 % interval of log time of a group's rows by the physics alone.
+
+    By the nearest group that the machine tells of, and no narrower than where that knowledge comes from allows.
+    """
+    calibration = gpu.calibration or Calibration()
+    known, names = calibration.sigma_log, names_of(group)
     sigma = next((known[name] for name in (*names, "default") if name in known), UNCALIBRATED_SIGMA_LOG)
-    return NORMAL_80 * sigma
+    return NORMAL_80 * sigma_at(standing_of(group, gpu), sigma, calibration.spread, names[-1])
 
 
 def corrected(
@@ -95,9 +106,11 @@ def corrected(
     x = stacked(columns, correction.features)
     distance = octaves_outside(correction.hull, stacked(columns, correction.coordinates))
     near = np.exp(-0.5 * distance**2)
+    keep, least = unseen(correction.kinds, columns)
     local = np.exp(sum_of_trees(correction.spread, x)) * _over_scale(correction, columns)
     far = np.maximum(far_half_width, local) * (1.0 + 0.25 * distance)
-    return near * sum_of_trees(correction.shift, x), near * local + (1.0 - near) * far
+    width = np.maximum(near * local + (1.0 - near) * far, least * (1.0 + 0.25 * distance))
+    return near * keep * sum_of_trees(correction.shift, x), width
 
 
 def _over_scale(correction: Correction, columns: Mapping[str, FloatArray]) -> FloatArray:
@@ -125,7 +138,7 @@ def feature_columns(op: Operator, gpu: Gpu, traits: FloatArray) -> dict[str, Flo
     columns["flops"], columns["bytes"] = np.log2(np.maximum(flops, 1.0)), np.log2(np.maximum(size, 1.0))
     columns |= {f"physics {name}": traits[:, i] for i, name in enumerate(NAMES)}
     columns["physics reads"] = columns["physics dram_bytes"] - columns["bytes"]
-    return columns
+    return columns | kind_columns(op)
 
 
 def _of_pairs(columns: Mapping[str, FloatArray], names: list[str]) -> dict[str, FloatArray]:

@@ -23,10 +23,21 @@ from simexplore.kernels.measurement import TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
 from simexplore.sim.compare.comparison import conditions_in
 from simexplore.sim.demand import FloatArray
-from simexplore.sim.estimate.correction import NORMAL_80, by_thirds, corrected, feature_columns, group_of, size_names
+from simexplore.sim.estimate.correction import (
+    NORMAL_80,
+    by_thirds,
+    corrected,
+    feature_columns,
+    group_of,
+    half_width_of_group,
+    size_names,
+)
+from simexplore.sim.estimate.intervals.standing import sigma_of_unseen
 from simexplore.sim.estimate.operators import as_timed, at_boost
-from simexplore.sim.learn.correction import COVERAGE, TrainingRows, fit_correction
+from simexplore.sim.learn.correction import Before, TrainingRows, fit_correction
 from simexplore.sim.learn.energy import EnergyFit, fit_energy
+from simexplore.sim.learn.leaving.kinds import KindErrors, axes_of
+from simexplore.sim.learn.leaving.quantiles import covering, drawn_to
 from simexplore.sim.learn.physics import fit_physics
 
 Progress = Callable[[int, int], None]
@@ -106,6 +117,7 @@ def calibrate(
     measurements, of_others = _of_engine(measurements, base)
     values: dict[str, str] = {}
     uncertainty: dict[str, float | None] = {}
+    optimism: Mapping[str, float] = {}
     used: Positions = np.zeros(0, dtype=np.intp)
     watts = fit_energy(base, measurements, rows, seed) if rows else None
     if watts is not None:
@@ -117,7 +129,7 @@ def calibrate(
         if not len(fit.fitted_rows) and watts is None:
             raise SimexploreError(f"nothing to calibrate {base.name} on: {_NO_ROWS}")
         values |= _in_yaml(fit.values, base)
-        uncertainty, used = {**uncertainty, **fit.uncertainty}, fit.fitted_rows
+        uncertainty, used, optimism = {**uncertainty, **fit.uncertainty}, fit.fitted_rows, fit.optimism
     steps.next(0.5)
     gpu = load_arch(arch, values, engine).physics_only()
     groups, refused = _groups(gpu, measurements, used, np.random.default_rng(seed))
@@ -131,7 +143,8 @@ def calibrate(
         training = _chosen(group, used, residual_rows, random)
         told = ~np.isin(group.prints, np.concatenate([before, group.prints[training]]))
         correction_seed = seed if residual_rows else None
-        results[name] = _learn(group, training, told, correction_seed, steps.within(0.5 / len(groups)))
+        known = _before(group, base, optimism.get(group.op, 1.0))
+        results[name] = _learn(group, training, told, correction_seed, steps.within(0.5 / len(groups)), known)
         fitted.append(group.prints[training])
         steps.next(0.5 / len(groups))
     of_sources = {name: paces for name, paces in pace.items() if paces}
@@ -303,22 +316,41 @@ def _chosen(group: _Group, used: Positions, most: int, random: np.random.Generat
     return training
 
 
+def _before(group: _Group, base: Gpu, optimism: float) -> Before:
+    """What the machine that the fit began with knew of a group's rows."""
+    spread = base.calibration.spread if base.calibration is not None else {}
+    width = half_width_of_group(group.name, base)
+    of_kinds = {
+        axis: max(width, NORMAL_80 * sigma_of_unseen(spread, group.op, axis)) for axis in axes_of(group.columns)
+    }
+    return Before(width, of_kinds, optimism)
+
+
 def _learn(
     group: _Group,
     training: npt.NDArray[np.bool_],
     held_out: npt.NDArray[np.bool_],
     seed: int | None,
     progress: Progress,
+    before: Before,
 ) -> GroupResult:
     """What the training rows teach, and the errors on the held-out ones; without a seed there is no correction."""
     rows = group.take(training)
-    size = np.abs(rows.log_ratio)
-    sigma = float(np.quantile(size, COVERAGE)) / NORMAL_80 if len(size) >= FEWEST_FOR_SPREAD else None
-    correction = fit_correction(rows, seed, progress) if seed is not None else None
+    sigma = None
+    if len(rows.log_ratio) >= FEWEST_FOR_SPREAD:
+        width = before.optimism * covering(np.abs(rows.log_ratio))
+        sigma = drawn_to(width, before.half_width, len(rows.log_ratio)) / NORMAL_80
+    learned = fit_correction(rows, seed, progress, before) if seed is not None else None
+    correction, kinds = (None, None) if learned is None else (learned.correction, learned.kinds)
     errors = None
     if sigma is not None and held_out.any():
         errors = _errors(group.take(held_out), group.measured_s[held_out], correction, sigma)
+        errors = errors.model_copy(update=_of_kinds(kinds))
     return GroupResult(group.op, len(rows.log_ratio), sigma, correction, errors)
+
+
+def _of_kinds(errors: KindErrors | None) -> dict[str, float | None]:
+    return {} if errors is None else {"kind_mape": errors.mape, "kind_coverage": errors.coverage}
 
 
 def _errors(rows: TrainingRows, measured_s: FloatArray, correction: Correction | None, sigma_log: float) -> HeldOut:

@@ -1,13 +1,15 @@
 """Learning the correction: gradient-boosted trees on the log residual of the physics, group by group.
 
 Everything is chosen inside the training rows: the trees' depth by cross-validation, and from the same left-out
-residuals the local scale and the interval. Fitting needs scikit-learn (extra `calibrate`), what it gives does not.
+residuals the local scale and the interval. Then kinds of rows are left out whole: that tells how wide the interval is
+of rows of a kind that was never seen. Few rows get one shift instead of trees. Fitting needs scikit-learn (extra
+`calibrate`), what it gives does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -18,21 +20,28 @@ import numpy.typing as npt
 from simexplore.archs.schema.residual import Correction, Hull, Trees
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import FloatArray
-from simexplore.sim.estimate.correction import LENGTH, Floats32, stacked
+from simexplore.sim.estimate.correction import LENGTH, NORMAL_80, UNCALIBRATED_SIGMA_LOG, Floats32, stacked
+from simexplore.sim.estimate.intervals.kinds import KIND
+from simexplore.sim.learn.leaving.few import constant, half_width_of, shift_of
+from simexplore.sim.learn.leaving.kinds import KindErrors, LeaveOut, Mask, axes_of, fit_kinds
+from simexplore.sim.learn.leaving.quantiles import covering
 
 Indices = npt.NDArray[np.intp]
 Columns = dict[str, FloatArray]
 Progress = Callable[[int, int], None]
 
-COVERAGE = 0.8
 FOLDS = 10
 """Of cross-validation: many, so that a left-out row is predicted from nearly as many as a new one."""
 CHOOSING_FOLDS = 3
 """Of these, those that the setting is chosen on."""
 BAGS = 2
 """Boosters of different seeds whose mean is the correction."""
-FEWEST_ROWS = 60
+FEWEST_ROWS = 12
 """Groups with fewer training rows get no correction."""
+FEWEST_OF_TREES = 60
+"""Groups with fewer get one shift for all rows."""
+ENOUGH_ROWS = 300
+"""Groups with fewer choose among slower boosters too, whose shorter steps follow chance less, and average more."""
 SCALE_FLOOR = 0.1
 """Smallest residual that the local scale tells apart, over the median one."""
 LENGTHS = 5
@@ -53,6 +62,8 @@ class Setting(NamedTuple):
 
 
 SETTINGS = (Setting(3, 200, 0.1), Setting(6, 150, 0.07))
+SLOW_SETTINGS = (Setting(2, 60, 0.05), Setting(3, 100, 0.05))
+BAGS_OF_FEW = 5
 SCALE = Setting(2, 40, 0.1)
 
 
@@ -62,48 +73,114 @@ class TrainingRows:
 
     group: str
     columns: Columns
-    """Features of each row (`residual.feature_columns`)."""
+    """Features of each row (`residual.feature_columns`), kinds among them."""
     sizes: tuple[str, ...]
     """Names of the columns that the hull is made of."""
     log_ratio: FloatArray
     """log(measured / physics)."""
 
 
-def fit_correction(rows: TrainingRows, seed: int, progress: Progress | None = None) -> Correction | None:
+@dataclass(frozen=True)
+class Before:
+    """What was known of a group's rows before any of them."""
+
+    half_width: float = NORMAL_80 * UNCALIBRATED_SIGMA_LOG
+    """Half of the 80 % interval of log time, where the machine that the fit began with stood."""
+    of_kinds: Mapping[str, float] = field(default_factory=dict)
+    """The same of rows of an unseen kind, by axis, where no kind can be left out; absent: `half_width`."""
+    optimism: float = 1.0
+    """How much less the physics errs on the rows, having been fitted on them, than on others."""
+
+
+class Learned(NamedTuple):
+    """A correction, and what leaving kinds out told of it."""
+
+    correction: Correction
+    kinds: KindErrors | None
+
+
+def fit_correction(
+    rows: TrainingRows, seed: int, progress: Progress | None = None, before: Before | None = None
+) -> Learned | None:
     """The correction of one group; None where there are too few rows to learn from.
 
     Raises SimexploreError where scikit-learn is not installed.
     """
-    y = rows.log_ratio
-    if len(y) < FEWEST_ROWS:
+    before = before or Before()
+    if len(rows.log_ratio) < FEWEST_ROWS:
         return None
-    names = tuple(name for name, column in rows.columns.items() if np.ptp(column) > 0.0) or (LENGTH,)
+    if len(rows.log_ratio) < FEWEST_OF_TREES:
+        return _of_few(rows, before)
+    return _of_trees(rows, seed, progress or (lambda _done, _total: None), before)
+
+
+def _of_few(rows: TrainingRows, before: Before) -> Learned:
+    """One shift for all rows, as much of it as leaving rows out bears."""
+    shift, left_out = shift_of(rows.log_ratio)
+    width = half_width_of(left_out, before.half_width / before.optimism) * before.optimism
+    return _learned(rows, (LENGTH,), constant(shift), constant(0.0), np.zeros(1), np.array([width]), before, _no_other)
+
+
+def _no_other(out: Mask) -> FloatArray:
+    """What few rows say of others than themselves."""
+    return np.zeros(int(out.sum()))
+
+
+def _of_trees(rows: TrainingRows, seed: int, progress: Progress, before: Before) -> Learned:
+    y = rows.log_ratio
+    names = tuple(
+        name for name, column in rows.columns.items() if np.ptp(column) > 0.0 and not name.startswith(KIND)
+    ) or (LENGTH,)
     x = stacked(rows.columns, names)
     random = np.random.default_rng(seed)
     folds = random.permutation(len(y)) % FOLDS
     seeds = [int(s) for s in random.integers(2**31, size=2)]
-    steps = CHOOSING_FOLDS * len(SETTINGS) + FOLDS * BAGS + 2
+    few = len(y) < ENOUGH_ROWS
+    settings, bags = (SLOW_SETTINGS + SETTINGS, BAGS_OF_FEW) if few else (SETTINGS, BAGS)
+    steps = CHOOSING_FOLDS * len(settings) + FOLDS * bags + 2
     errors = []
-    for i, setting in enumerate(SETTINGS):
+    for i, setting in enumerate(settings):
         guessed = _left_out(x, y, folds, partial(booster, setting, seeds[0]), range(CHOOSING_FOLDS))
         errors.append(float(np.nanmean(np.abs(y - guessed))))
-        if progress is not None:
-            progress(CHOOSING_FOLDS * (i + 1), steps)
-    best = SETTINGS[int(np.argmin(errors))]
-    makers = [partial(booster, best, seeds[0] + bag) for bag in range(BAGS)]
+        progress(CHOOSING_FOLDS * (i + 1), steps)
+    best = settings[int(np.argmin(errors))]
+    makers = [partial(booster, best, seeds[0] + bag) for bag in range(bags)]
     guesses, poorer = [], []
     for bag, make in enumerate(makers):
         guesses.append(_left_out(x, y, folds, make, range(FOLDS)))
         poorer.append(_left_out(x, y, folds % FEW_FOLDS, make, range(FEW_FOLDS)))
-        if progress is not None:
-            progress(CHOOSING_FOLDS * len(SETTINGS) + FOLDS * (bag + 1), steps)
+        progress(CHOOSING_FOLDS * len(settings) + FOLDS * (bag + 1), steps)
     shift = trees_of([make().fit(x, y) for make in makers], x)
     left_out = y - np.mean(guesses, axis=0)
     spread, knots, widths = _interval(x, left_out, rows.columns[LENGTH], folds, seeds[1])
-    widths = widths * _with_all_rows(np.abs(left_out), np.abs(y - np.mean(poorer, axis=0)))
-    if progress is not None:
-        progress(steps, steps)
-    return Correction(
+    widths = widths * _with_all_rows(np.abs(left_out), np.abs(y - np.mean(poorer, axis=0))) * before.optimism
+
+    def without(out: Mask) -> FloatArray:
+        guess: FloatArray = makers[0]().fit(x[~out], y[~out]).predict(x[out])
+        return guess
+
+    least = covering(np.abs(left_out)) * before.optimism
+    learned = _learned(rows, names, shift, spread, knots, widths, before, without, least)
+    progress(steps, steps)
+    return learned
+
+
+def _learned(
+    rows: TrainingRows,
+    names: tuple[str, ...],
+    shift: Trees,
+    spread: Trees,
+    knots: FloatArray,
+    widths: FloatArray,
+    before: Before,
+    leave_out: LeaveOut,
+    least: float | None = None,
+) -> Learned:
+    """The record of a correction, with the kinds of its rows; `least` is the half-width of rows of those kinds."""
+    least = float(widths.min()) if least is None else least
+    assumed = {axis: before.of_kinds.get(axis, before.half_width) for axis in axes_of(rows.columns)}
+    kinds, errors = fit_kinds(rows.columns, rows.log_ratio, leave_out, assumed, least)
+    correction = Correction(
         group=rows.group,
         features=names,
         shift=shift,
@@ -112,7 +189,9 @@ def fit_correction(rows: TrainingRows, seed: int, progress: Progress | None = No
         knots=knots,
         coordinates=rows.sizes,
         hull=hull_of(stacked(rows.columns, rows.sizes)),
+        kinds=kinds,
     )
+    return Learned(correction, errors)
 
 
 def booster(setting: Setting, seed: int, loss: str = "huber") -> Any:
@@ -167,18 +246,12 @@ def _by_length(scores: FloatArray, length: FloatArray) -> tuple[FloatArray, Floa
     """
     parts = np.array_split(np.argsort(length, kind="stable"), LENGTHS)
     knots = np.array([np.median(length[part]) for part in parts])
-    common = _covering(scores)
+    common = covering(scores)
     if np.any(np.diff(knots) <= 0.0):
         return np.zeros(1), np.array([common])
-    own = np.array([_covering(scores[part]) for part in parts])
+    own = np.array([covering(scores[part]) for part in parts])
     weight = np.array([len(part) / (len(part) + COMMON_ROWS) for part in parts])
     return knots, np.asarray(common * (own / common) ** weight)
-
-
-def _covering(scores: FloatArray) -> float:
-    """The score that 80 % of new ones do not exceed, with the (n + 1) / n of conformal prediction."""
-    level = min(COVERAGE * (1.0 + 1.0 / len(scores)), 1.0)
-    return max(float(np.quantile(scores, level, method="higher")), 1e-9)
 
 
 def _with_all_rows(left_out: FloatArray, poorer: FloatArray) -> float:

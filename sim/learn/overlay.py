@@ -135,7 +135,9 @@ def _calibration(residual_name: str, calibrated: Calibrated, provenance: Provena
         "rows": {name: str(group.rows) for name, group in groups.items() if group.rows},
         "held_out": {
             name: "{"
-            + ", ".join(f"{key}: {_figure(value)}" for key, value in group.held_out.model_dump().items())
+            + ", ".join(
+                f"{key}: {_figure(value)}" for key, value in group.held_out.model_dump(exclude_none=True).items()
+            )
             + "}"
             for name, group in groups.items()
             if group.held_out is not None

@@ -1,0 +1,1 @@
+"""How far a prediction is from what was measured, and how wide its interval is for that."""
