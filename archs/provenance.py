@@ -31,7 +31,7 @@ WORDS = frozenset(
 
 DEPENDENTS: Mapping[str, tuple[str, ...]] = {
     "dram.technology": ("energy.dram", "dram.latency", "dram.efficiency"),
-    "clock.boost": ("dram.latency", "l2.bandwidth"),
+    "clock.boost": ("clock.max", "l2.bandwidth"),
     "sm.count": ("l2.bandwidth", "power.tdp"),
     "l2.capacity": ("l2.near_latency", "l2.far_latency"),
     "l2.partitions": ("l2.far_latency",),

@@ -65,6 +65,11 @@ class Clock(Spec):
 
     base_hz: Hertz | None = about("guaranteed clock", "Hz", default=None)
     boost_hz: Hertz = about("highest clock that the vendor specifies", "Hz")
+    max_hz: Hertz | None = about(
+        "clock that the board reaches by itself where neither power nor heat holds it back; absent: boost",
+        "Hz",
+        default=None,
+    )
     tensor_spec_hz: Hertz | None = about(
         "clock at which the datasheet's tensor peaks hold; absent: boost", "Hz", default=None
     )
@@ -74,7 +79,15 @@ class Clock(Spec):
         if self.base_hz is not None and self.base_hz > self.boost_hz:
             boost, base = (units.format(hz, units.HERTZ) for hz in (self.boost_hz, self.base_hz))
             raise mistake(f"at most clock.boost, {boost!r}", repr(base), key="base")
+        if self.max_hz is not None and self.max_hz < self.boost_hz:
+            boost, most = (units.format(hz, units.HERTZ) for hz in (self.boost_hz, self.max_hz))
+            raise mistake(f"at least clock.boost, {boost!r}", repr(most), key="max")
         return self
+
+    @property
+    def top_hz(self) -> float:
+        """The clock at which kernels run that nothing holds back [Hz]."""
+        return self.boost_hz if self.max_hz is None else self.max_hz
 
 
 class SmLatency(Spec):
@@ -174,7 +187,7 @@ class Dram(Spec):
     capacity_bytes: Capacity = about("capacity", "B")
     bandwidth_bytes_per_s: BytesPerSecond = about("peak bandwidth, reads and writes together", "B/s")
     efficiency: Share = about("share of the peak that streaming kernels reach", "1")
-    latency_cycles: Cycles = about("whole latency of a load that misses L2, in SM clocks", "clk")
+    latency_s: Seconds = about("whole latency of a load that misses L2", "s")
 
 
 class Launch(Spec):
@@ -292,10 +305,9 @@ class Gpu(Chip):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        if self.dram.latency_cycles < self.l2.near_latency_cycles:
-            l2, dram = (
-                units.format(clk, units.CYCLES) for clk in (self.l2.near_latency_cycles, self.dram.latency_cycles)
-            )
+        hit_s = self.l2.near_latency_cycles / self.clock.top_hz
+        if self.dram.latency_s < hit_s:
+            l2, dram = (units.format(seconds, units.SECONDS) for seconds in (hit_s, self.dram.latency_s))
             raise mistake(f"at least l2.near_latency, {l2!r}", repr(dram), key="dram.latency")
         for part, rates, energies in (
             ("tensor", self.sm.tensor_ops_per_clk, self.energy.tensor_j_per_op),
@@ -307,6 +319,11 @@ class Gpu(Chip):
         if self.sm.tensor_ops_per_clk and "tensor" not in self.library.gemm.model_fields_set:
             raise mistake("kernels, since sm.tensor has rates", "nothing", key="library.gemm.tensor")
         return self
+
+    @property
+    def dram_latency_cycles(self) -> float:
+        """Latency of a load that misses L2, in clocks of unthrottled SMs [clk]: memory does not follow their clock."""
+        return self.dram.latency_s * self.clock.top_hz
 
     def tensor_peak_ops_per_s(self, dtype: str) -> float:
         """Dense tensor peak [op/s] = SMs x rate x the clock that the datasheet's peaks hold at."""

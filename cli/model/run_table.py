@@ -113,7 +113,7 @@ class Told:
         rows.append(self._shared("power limit", self.gpu.power.tdp_w, "W"))
         clock = mean_clock(result.ops)
         if clock < HELD:
-            held = quantity(clock * self.gpu.clock.boost_hz, "Hz")
+            held = quantity(clock * self.gpu.clock.top_hz, "Hz")
             rows.append(["clock", f"{held}, {percent(clock)} of boost: the power limit holds it", ""])
         return rows
 

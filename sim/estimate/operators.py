@@ -216,7 +216,7 @@ def as_run(gpu: Gpu, conditions: Conditions) -> Gpu:
         return gpu
     if gpu.clock.base_hz is None:
         raise SimexploreError(f"rows at base clocks need clock.base, and {gpu.name} has none (--set clock.base=…)")
-    clock = gpu.clock.model_copy(update={"boost_hz": gpu.clock.base_hz})
+    clock = gpu.clock.model_copy(update={"boost_hz": gpu.clock.base_hz, "max_hz": None})
     return gpu.model_copy(update={"power": gpu.power.model_copy(update={"tdp_w": NO_LIMIT_W}), "clock": clock})
 
 

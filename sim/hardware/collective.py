@@ -44,7 +44,7 @@ def collective_timing(demand: CollectiveDemand, gpu: Gpu, launch: Launch) -> Col
     longer, shorter = np.maximum(link_s, copy_s), np.minimum(link_s, copy_s)
     ratio = shorter / np.where(longer > 0.0, longer, 1.0)
     run_s = longer * (1.0 + ratio**OVERLAP) ** (1.0 / OVERLAP)
-    clock_hz = gpu.clock.boost_hz
+    clock_hz = gpu.clock.top_hz
     l2_s = demand.local_bytes / (gpu.l2.bandwidth_bytes_per_clk * clock_hz)
     dram_s = demand.local_bytes / (gpu.dram.bandwidth_bytes_per_s * gpu.dram.efficiency)
     moved = (demand.steps > 0.0) | (demand.simple_steps > 0.0)

@@ -137,9 +137,11 @@ def board_of(gpu: Gpu, beside_w: float = 0.0) -> Board:
 
 
 def kernel_energies(demand: KernelDemand, gpu: Gpu) -> dict[str, FloatArray]:
-    """Dynamic energy at the boost clock by component [J]: all CTAs' work times energy per unit of work (`energy`).
+    """Dynamic energy at the top clock by component [J]: all CTAs' work times energy per unit of work (`energy`).
 
         E = E_random (1 - s (1 - activity))        s: energy.operand_share
+
+    Energies of a machine are those at boost; a board that runs above it has its core at a higher voltage (`overdrive`).
 
     Instructions, clocks and addresses switch whatever the data are. The part s that follows the data is known from
     GEMMs whose operands alone were changed (Gregersen, Patel and Choukse, 2024, arXiv 2409.18324). What SMs load and
@@ -147,15 +149,22 @@ def kernel_energies(demand: KernelDemand, gpu: Gpu) -> dict[str, FloatArray]:
     """
     energy, work, ctas = gpu.energy, demand.work, demand.grid.ctas
     busy, still = 1.0 - energy.operand_share * (1.0 - work.activity), 1.0 - energy.operand_share
+    drive = overdrive(gpu)
     products = busy * (work.tensor_ops - work.padding_ops) + still * work.padding_ops
     return {
-        "tensor": ctas * products * _of_dtype(energy.tensor_j_per_op, work.tensor_dtype),
-        "fma": busy * ctas * work.fma_ops * _of_dtype(energy.fma_j_per_op, work.fma_dtype),
-        "special": busy * ctas * work.special_ops * energy.special_function_j_per_op,
-        "shared": busy * ctas * np.maximum(work.shared_bytes, work.l2_bytes) * energy.shared_j_per_byte,
-        "l2": busy * ctas * work.l2_bytes * energy.l2_j_per_byte,
+        "tensor": drive * ctas * products * _of_dtype(energy.tensor_j_per_op, work.tensor_dtype),
+        "fma": drive * busy * ctas * work.fma_ops * _of_dtype(energy.fma_j_per_op, work.fma_dtype),
+        "special": drive * busy * ctas * work.special_ops * energy.special_function_j_per_op,
+        "shared": drive * busy * ctas * np.maximum(work.shared_bytes, work.l2_bytes) * energy.shared_j_per_byte,
+        "l2": drive * busy * ctas * work.l2_bytes * energy.l2_j_per_byte,
         "dram": busy * ctas * work.dram_bytes * energy.dram_j_per_byte,
     }
+
+
+def overdrive(gpu: Gpu) -> float:
+    """Energy of the core at its top clock over that at boost: (top / boost)^(x-1), x `power.clock_exponent`."""
+    over_boost = gpu.clock.top_hz / gpu.clock.boost_hz
+    return over_boost ** (gpu.power.clock_exponent - 1.0)
 
 
 def _of_dtype(energies: Mapping[Any, float], dtype: str) -> float:

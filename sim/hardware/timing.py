@@ -100,7 +100,7 @@ def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray
     """What the host takes before the launch, the kernel's launch latency, and launch and latency of its helpers [s]."""
     each_s = {"graph": gpu.launch.graph_s, "stream": gpu.launch.stream_s, "profiled": 0.0}[launch]
     latency = demand.latency
-    return latency.host_s + each_s + latency.extra_launches * (each_s + latency.helper_cycles / gpu.clock.boost_hz)
+    return latency.host_s + each_s + latency.extra_launches * (each_s + latency.helper_cycles / gpu.clock.top_hz)
 
 
 def kernel_timing(demand: KernelDemand, gpu: Gpu, sms: float | None = None) -> KernelTiming:
@@ -160,7 +160,7 @@ def _dram_exponent(demand: KernelDemand, gpu: Gpu) -> float:
 def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
     work, latency, exposure = demand.work, demand.latency, demand.overlap.wave_exposure
     p, within = _machine_exponent(demand, gpu), _within_exponent(demand, gpu)
-    clk_s = 1.0 / gpu.clock.boost_hz
+    clk_s = 1.0 / gpu.clock.top_hz
     waves = _waves(demand, gpu, sms)
     # A load that misses L2 waits for both, so latency follows from what misses, not from the kernel.
     load = load_latency_cycles(demand, gpu)
@@ -237,7 +237,7 @@ def load_latency_cycles(demand: KernelDemand, gpu: Gpu) -> FloatArray:
     """Latency of a CTA's loads: between an L2 hit and a DRAM access, by the share of its bytes that miss [clk]."""
     hit = gpu.l2.mean_latency_cycles
     missing = demand.latency.miss_share * _miss_share(demand)
-    latency: FloatArray = hit + missing * np.maximum(gpu.dram.latency_cycles - hit, 0.0)
+    latency: FloatArray = hit + missing * np.maximum(gpu.dram_latency_cycles - hit, 0.0)
     return latency
 
 
@@ -275,11 +275,11 @@ def _machine_seconds(demand: KernelDemand, gpu: Gpu) -> dict[str, FloatArray]:
     """Seconds at boost for which the kernel's whole work keeps every SM's unit, or the L2, busy."""
     tensor, fma, special, shared, _ = _cycles_per_cta(demand, gpu)
     ctas = demand.grid.ctas
-    sm_clk_s = 1.0 / (gpu.sm.count * gpu.clock.boost_hz)
+    sm_clk_s = 1.0 / (gpu.sm.count * gpu.clock.top_hz)
     return {
         "tensor": ctas * tensor * sm_clk_s,
         "fma": ctas * fma * sm_clk_s,
         "special": ctas * special * sm_clk_s,
         "shared": ctas * shared * sm_clk_s,
-        "l2": ctas * _l2_cycles(demand, gpu) / gpu.clock.boost_hz,
+        "l2": ctas * _l2_cycles(demand, gpu) / gpu.clock.top_hz,
     }

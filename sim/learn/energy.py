@@ -168,7 +168,7 @@ def watts_of(gpu: Gpu, measurements: Measurements) -> Watts | None:
     with np.errstate(invalid="ignore"):
         free = (power < AT_THE_LIMIT * gpu.power.tdp_w) | ~np.isnan(clock)
         usable = (power > 0.0) & (time >= LONG_US) & free & measured_here(gpu, frame)
-    over_boost = np.where(np.isnan(clock), gpu.clock.boost_hz, clock) / gpu.clock.boost_hz
+    over_boost = np.where(np.isnan(clock), gpu.clock.top_hz, clock) / gpu.clock.top_hz
     columns = [column.take(np.flatnonzero(usable[column.rows])) for column in operator_columns(measurements)[0]]
     columns = [column for column in columns if len(column.rows) and can_predict(column, gpu)]
     if not columns:

@@ -1,7 +1,8 @@
 """Fitting the physics: a few bounded parameters of a machine, moved until its predictions meet measured rows.
 
 A parameter's value is its sourced value times exp(x); x is held within the parameter's bounds and drawn towards 0, so
-one that the rows cannot see keeps its sourced value. The loss is a soft absolute error of log time.
+one that the rows cannot see keeps its sourced value, as does one that they drive to a bound. The loss is a soft
+absolute error of log time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simexplore.archs.fields import field_of, with_columns
+from simexplore.archs.fields import Field, field_of, with_columns
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels.measurement import TIME, Measurements
@@ -46,6 +47,10 @@ EVALUATIONS = 15
 """Most Jacobians of each stage."""
 FOLDS = 3
 """Parts that few rows are left out in, to see whether a fit of the others brings them nearer."""
+REFITS = 2
+"""Most times that a fit is repeated without the parameters that the rows do not tell."""
+AT_BOUND = 2e-3
+"""Distance in log from a bound at which a parameter counts as being there."""
 FEWEST_OF_COLUMN = 30
 """Rows that each source and set of dtypes has in a fit: enough to see its pace."""
 
@@ -56,9 +61,9 @@ class PhysicsFit:
 
     gpu: Gpu
     values: dict[str, float]
-    """Fitted values [SI] by dotted path; parameters that the rows cannot see are left out."""
+    """Fitted values [SI] by dotted path; parameters that the rows cannot see or drive to a bound are left out."""
     uncertainty: dict[str, float | None]
-    """Relative standard error of each parameter; None where the rows cannot see it."""
+    """Relative standard error of each parameter; None where the rows cannot see it or drive it to a bound."""
     fitted_rows: npt.NDArray[np.intp]
     """Positions in the table of the rows that were used."""
     families: tuple[str, ...]
@@ -77,21 +82,18 @@ def fit_physics(
     nearer that a fit left out.
     """
     columns, _ = operator_columns(measurements)
+    times_s = measured_s(measurements)
     values: dict[str, float] = {}
     uncertainty: dict[str, float | None] = {}
     used: list[npt.NDArray[np.intp]] = []
     families: list[str] = []
     optimism: dict[str, float] = {}
     for group in groups_of(gpu):
-        mine = [column for column in columns if _belongs(column, group) and can_predict(column, gpu)]
+        mine = columns_of(columns, group, gpu)
         if not mine:
             continue
-        sample = _sample(mine, round(rows * group.share), np.random.default_rng(seed))
-        profiled = all(column.conditions.launch == "profiled" for column in mine)
-        parameters = [parameter for parameter in group.parameters if not (profiled and parameter.starting)]
-        if gpu.is_of_other_engine:  # what is not the engine's own, its rows shall not move
-            parameters = [parameter for parameter in parameters if parameter.path.startswith("library.")]
-        fit = _Fit(gpu, parameters, sample, measurements.frame[TIME].to_numpy(dtype=np.float64) * 1e-6)
+        member = Member(gpu, sample_of(mine, round(rows * group.share), np.random.default_rng(seed)), times_s)
+        fit = Fit([member], parameters_of_group(group, mine, gpu))
         if not fit.paths:
             continue
         found, errors = fit.run(progress, group.ops[0])
@@ -105,10 +107,31 @@ def fit_physics(
         known = zip(fit.paths, errors, strict=True)
         uncertainty.update({path: error for path, error in known if error is not None or path not in values})
         values.update(fit.values(found, errors))
-        used += [column.rows for column in sample]
+        used += [column.rows for column in member.sample]
         families += sorted({column.record.op for column in mine} - set(families))
     rows_used = np.unique(np.concatenate([np.zeros(0, dtype=np.intp), *used]))
     return PhysicsFit(gpu, values, uncertainty, rows_used, tuple(families), optimism)
+
+
+def measured_s(measurements: Measurements) -> Floats:
+    """Measured times of all rows [s]."""
+    times: Floats = measurements.frame[TIME].to_numpy(dtype=np.float64) * 1e-6
+    return times
+
+
+def columns_of(columns: Sequence[OperatorColumn], group: Group, gpu: Gpu) -> list[OperatorColumn]:
+    """The columns that a group is fitted on and the machine runs."""
+    return [column for column in columns if _belongs(column, group) and can_predict(column, gpu)]
+
+
+def parameters_of_group(group: Group, columns: Sequence[OperatorColumn], gpu: Gpu) -> list[Parameter]:
+    """The group's parameters that such rows can tell of: a profiler's durations hold no start of a kernel.
+
+    Rows of another engine than the machine's first move what is that engine's alone.
+    """
+    profiled = all(column.conditions.launch == "profiled" for column in columns)
+    told = [parameter for parameter in group.parameters if not (profiled and parameter.starting)]
+    return [parameter for parameter in told if not gpu.is_of_other_engine or parameter.path.startswith("library.")]
 
 
 def _belongs(column: OperatorColumn, group: Group) -> bool:
@@ -129,7 +152,7 @@ def can_predict(column: OperatorColumn, gpu: Gpu) -> bool:
     return True
 
 
-def _sample(columns: Sequence[OperatorColumn], rows: int, random: np.random.Generator) -> list[OperatorColumn]:
+def sample_of(columns: Sequence[OperatorColumn], rows: int, random: np.random.Generator) -> list[OperatorColumn]:
     """At most `rows` rows: of each column (one a source and set of dtypes) its share, spread over its sizes."""
     sample: list[OperatorColumn] = []
     left, rest = rows, sum(len(column.rows) for column in columns)
@@ -141,38 +164,56 @@ def _sample(columns: Sequence[OperatorColumn], rows: int, random: np.random.Gene
     return [column for column in sample if len(column.rows)]
 
 
-class _Fit:
-    """One group's least squares over x, the logs of the factors on its parameters' sourced values."""
+@dataclass(frozen=True)
+class Member:
+    """A machine that is fitted, and its rows."""
 
-    def __init__(
-        self, gpu: Gpu, parameters: Sequence[Parameter], sample: Sequence[OperatorColumn], times_s: Floats
-    ) -> None:
-        fields = [field_of(parameter.path, gpu) for parameter in parameters]
+    gpu: Gpu
+    sample: Sequence[OperatorColumn]
+    times_s: Floats
+    """Measured times of all rows of its table [s]."""
+
+    def log_times(self, gpu: Gpu) -> Floats:
+        """Logs of the predicted times of the sample on a variant of the machine."""
+        parts = [physics(column.record, gpu, conditions_in(column, self.gpu)).time_s for column in self.sample]
+        return np.log(np.concatenate([np.zeros(0), *parts]))
+
+    def measured(self) -> Floats:
+        """Logs of the measured times of the sample."""
+        return np.log(np.concatenate([np.zeros(0), *(self.times_s[column.rows] for column in self.sample)]))
+
+
+class Fit:
+    """One group's least squares over x, the logs of the factors on its parameters' sourced values.
+
+    Several members share x: each has its own sourced values, and the factors are those of their kernels.
+    """
+
+    def __init__(self, members: Sequence[Member], parameters: Sequence[Parameter]) -> None:
+        known = [(parameter, field_of(parameter.path, members[0].gpu)) for parameter in parameters]
         # A factor moves no value that is 0: its source says that there is no such cost.
-        present = [i for i, field in enumerate(fields) if isinstance(value := field.read(gpu), int | float) and value]
-        self._gpu, self._sample = gpu, sample
-        self._parameters, self._times_s = parameters, times_s
-        self._fields = [fields[i] for i in present]
-        self._base = np.array([float(field.read(gpu)) for field in self._fields])
-        least = np.array([parameters[i].least for i in present])
-        self._lower = np.log(np.maximum([parameters[i].lower for i in present], least / self._base))
-        most = np.array([parameters[i].most for i in present])
-        self._upper = np.log(np.minimum([parameters[i].upper for i in present], most / self._base))
-        self._seen = np.array([parameters[i].seen for i in present])
-        self._measured = np.log(np.concatenate([np.ones(0), *(times_s[column.rows] for column in sample)]))
-        self._pull = pull(len(self._measured), len(present))
+        known = [(parameter, field) for parameter, field in known if all(_moves(field, m.gpu) for m in members)]
+        self._members = members
+        self._fields = [field for _, field in known]
+        self._bases = [self._read(member.gpu) for member in members]
+        self._lower = np.max([_logs(known, base, "lower", "least") for base in self._bases], axis=0)
+        self._upper = np.min([_logs(known, base, "upper", "most") for base in self._bases], axis=0)
+        self._seen = np.array([parameter.seen for parameter, _ in known])
+        self._measured = np.concatenate([member.measured() for member in members])
+        self._parameters = parameters
+        self._pull = pull(len(self._measured), len(known))
 
     @property
     def is_of_few(self) -> bool:
         """Whether there are so few rows that what they move may be chance."""
-        return len(self._measured) < ENOUGH * len(self._base)
+        return len(self._measured) < ENOUGH * len(self._fields)
 
     def left_out(self) -> tuple[float, float]:
         """Mean absolute log error of rows that fits on the others left out, and that of the same rows at the start."""
         fitted: list[Floats] = []
         start: list[Floats] = []
         for fold in range(FOLDS):
-            others, rest = (self._on(_of_fold(self._sample, fold, mine)) for mine in (False, True))
+            others, rest = (self._on(fold, mine) for mine in (False, True))
             if not len(rest._measured) or not len(others._measured):
                 continue
             found, _ = others.run(None, "")
@@ -186,43 +227,62 @@ class _Fit:
         """Mean absolute log error of the fitted rows, at least a tiny one."""
         return max(float(np.mean(self._off(x))), 1e-9)
 
-    def _on(self, sample: Sequence[OperatorColumn]) -> _Fit:
-        return _Fit(self._gpu, self._parameters, sample, self._times_s)
+    def _on(self, fold: int, mine: bool) -> Fit:
+        members = [replace(member, sample=_of_fold(member.sample, fold, mine)) for member in self._members]
+        return Fit(members, self._parameters)
 
     def _off(self, x: Floats) -> Floats:
-        return np.abs(self._log_times(self.machine(x)) - self._measured)
+        return np.abs(self._predicted(x) - self._measured)
 
     @property
     def paths(self) -> list[str]:
         return [field.path for field in self._fields]
 
-    def machine(self, x: Floats) -> Gpu:
-        """The machine with the parameters at x."""
-        values = [float(value) for value in self._base * np.exp(x)]
-        changed = with_columns(self._gpu, dict(zip(self._fields, values, strict=True)))
+    def _read(self, gpu: Gpu) -> Floats:
+        return np.array([float(field.read(gpu)) for field in self._fields])
+
+    def machine(self, x: Floats, gpu: Gpu | None = None) -> Gpu:
+        """A machine, the first member unless told, with its own values times exp(x)."""
+        gpu = self._members[0].gpu if gpu is None else gpu
+        values = [float(value) for value in self._read(gpu) * np.exp(x)]
+        changed = with_columns(gpu, dict(zip(self._fields, values, strict=True)))
         assert isinstance(changed, Gpu)
         return changed
 
-    def values(self, x: Floats, errors: Sequence[float | None]) -> dict[str, float]:
-        """Fitted values of the parameters that the rows can see."""
-        fitted = zip(self.paths, self._base * np.exp(x), errors, strict=True)
+    def values(self, x: Floats, errors: Sequence[float | None], gpu: Gpu | None = None) -> dict[str, float]:
+        """Fitted values of the parameters that the rows tell, for the first member or another machine."""
+        base = self._read(self._members[0].gpu if gpu is None else gpu)
+        fitted = zip(self.paths, base * np.exp(x), errors, strict=True)
         return {path: float(value) for path, value, error in fitted if error is not None}
 
     def run(self, progress: Progress | None, family: str) -> tuple[Floats, list[float | None]]:
-        """The best x, and the relative standard error of each parameter (None: not seen, x put back to 0)."""
-        x, jacobian = self._descend(np.ones(len(self._base), dtype=bool), progress, family)
-        errors = self._errors(x, jacobian)
-        seen = errors < self._seen
-        x, jacobian = self._descend(seen, progress, family, start=np.where(seen, x, 0.0))
-        errors = np.where(seen, self._errors(x, jacobian), np.inf)
-        return x, [float(error) if known else None for error, known in zip(errors, seen, strict=True)]
+        """The best x, and the relative standard error of each parameter (None: not told, x put back to 0).
+
+        What the rows cannot see, or drive to a bound, keeps its sourced value, and the others are fitted anew.
+        """
+        told = np.ones(len(self._lower), dtype=bool)
+        x, jacobian = self._descend(told, progress, family)
+        for _ in range(REFITS):
+            told = told & (self._errors(x, jacobian) < self._seen) & ~self._at_bound(x)
+            x, jacobian = self._descend(told, progress, family, start=np.where(told, x, 0.0))
+            if not np.any(told & self._at_bound(x)):
+                break
+        told = told & ~self._at_bound(x)
+        x = np.where(told, x, 0.0)
+        errors = np.where(told, self._errors(x, jacobian), np.inf)
+        return x, [float(error) if known else None for error, known in zip(errors, told, strict=True)]
+
+    def _at_bound(self, x: Floats) -> npt.NDArray[np.bool_]:
+        """Where a parameter ends at the least or the most that it may be: the rows ask for another mechanism."""
+        near: npt.NDArray[np.bool_] = (x - self._lower < AT_BOUND) | (self._upper - x < AT_BOUND)
+        return near
 
     def _descend(
         self, free: npt.NDArray[np.bool_], progress: Progress | None, family: str, start: Floats | None = None
     ) -> tuple[Floats, Floats]:
         least_squares = require_scipy()
         inside = (np.maximum(self._lower + 1e-3, -2.0), np.minimum(self._upper - 1e-3, 2.0))
-        x = np.clip(np.zeros(len(self._base)) if start is None else start, *inside)
+        x = np.clip(np.zeros(len(self._lower)) if start is None else start, *inside)
         stages = STEPS if start is None else STEPS[1:]
         jacobian = np.zeros((len(self._measured), len(x)))
         for done, step in enumerate(stages):
@@ -246,11 +306,10 @@ class _Fit:
         return x, jacobian
 
     def _residuals(self, x: Floats) -> Floats:
-        return np.concatenate([self._log_times(self.machine(x)) - self._measured, self._pull * x])
+        return np.concatenate([self._predicted(x) - self._measured, self._pull * x])
 
-    def _log_times(self, gpu: Gpu) -> Floats:
-        parts = [physics(column.record, gpu, conditions_in(column, self._gpu)).time_s for column in self._sample]
-        return np.log(np.concatenate(parts))
+    def _predicted(self, x: Floats) -> Floats:
+        return np.concatenate([member.log_times(self.machine(x, member.gpu)) for member in self._members])
 
     def _errors(self, x: Floats, jacobian: Floats) -> Floats:
         """Standard errors of x from the curvature of the loss, the spread of the residuals taken robustly."""
@@ -275,6 +334,21 @@ def pull(rows: int, parameters: int) -> float:
     """How strongly a fit is drawn to its start: the weight of each parameter's x among the rows' log errors."""
     few = ENOUGH * max(parameters, 1) / max(rows, 1)
     return float(PULL * np.sqrt(rows / 100.0) * max(few, 1.0) ** FEW_POWER)
+
+
+def _moves(field: Field, gpu: Gpu) -> bool:
+    value = field.read(gpu)
+    return isinstance(value, int | float) and bool(value)
+
+
+def _logs(known: Sequence[tuple[Parameter, Field]], base: Floats, factor: str, value: str) -> Floats:
+    """Logs of the bounds on one side: of the factor, and of the value over the sourced one."""
+    nearer = np.maximum if factor == "lower" else np.minimum
+    factors = np.array([getattr(parameter, factor) for parameter, _ in known])
+    values = np.array([getattr(parameter, value) for parameter, _ in known])
+    with np.errstate(divide="ignore"):
+        logs: Floats = np.log(nearer(factors, values / base))
+    return logs
 
 
 def require_scipy() -> Callable[..., Any]:

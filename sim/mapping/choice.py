@@ -49,4 +49,4 @@ def reckoned_seconds(demand: KernelDemand, gpu: Gpu, conditions: Conditions) -> 
         latency=replace(demand.latency, miss_share=choice.reckoned_miss_share),
     )
     seconds = kernel_seconds(reckoned, gpu) + launch_seconds(demand, gpu, conditions.launch)
-    return seconds + choice.reckoned_cycles / gpu.clock.boost_hz
+    return seconds + choice.reckoned_cycles / gpu.clock.top_hz

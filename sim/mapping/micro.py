@@ -113,7 +113,7 @@ def chase_latency_cycles(gpu: Gpu, footprint_bytes: FloatArray, home: str = "any
     near_share = {"near": 1.0, "far": 0.0}.get(home, 1.0 / gpu.l2.partitions)
     near, far = gpu.l2.near_latency_cycles, gpu.l2.far_latency_cycles
     hit = near_share * near + (1.0 - near_share) * far
-    miss = gpu.dram.latency_cycles + hit - (near + (gpu.l2.partitions - 1.0) * far) / gpu.l2.partitions
+    miss = gpu.dram_latency_cycles + hit - (near + (gpu.l2.partitions - 1.0) * far) / gpu.l2.partitions
     copied = hit_share(footprint_bytes * gpu.l2.partitions, gpu)
     held = hit_share(footprint_bytes, gpu)
     latency: FloatArray = copied * near + (held - copied) * hit + (1.0 - held) * miss
@@ -135,7 +135,7 @@ def bulk_copy_loop(gpu: Gpu, load_bytes: int, ctas_per_sm: int, rank: int = 1) -
     engine = instructions_of(gpu).bulk_copy
     if engine is None:
         raise SimexploreError(f"{gpu.name} has no bulk copies (instructions.bulk_copy)")
-    trip = gpu.dram.latency_cycles + engine.latency_cycles + load_bytes / gpu.sm.l2_port_bytes_per_clk
+    trip = gpu.dram_latency_cycles + engine.latency_cycles + load_bytes / gpu.sm.l2_port_bytes_per_clk
     tensor_map = gpu.l2.near_latency_cycles if rank > 1 else 0.0
     return _loop(
         gpu,

@@ -184,7 +184,7 @@ class _Playback:
     def _on_boards(self, drawn: Mapping[str, tuple[float, float]]) -> None:
         places = {name: self._places[name] for name in drawn}
         boards = {
-            places[name].prefix: BoardState(power_w, places[name].gpu.clock.boost_hz * clock)
+            places[name].prefix: BoardState(power_w, places[name].gpu.clock.top_hz * clock)
             for name, (power_w, clock) in drawn.items()
         }
         self._probes.on_boards(self._clock.now_fs, {**boards, **self._beside})

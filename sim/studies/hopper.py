@@ -64,21 +64,23 @@ def on_tensor_clock(gpu: Gpu, data: str) -> Gpu:
             "shared_j_per_byte": share * gpu.energy.shared_j_per_byte,
         }
     )
-    return gpu.model_copy(update={"clock": gpu.clock.model_copy(update={"boost_hz": hz}), "energy": energy})
+    return gpu.model_copy(
+        update={"clock": gpu.clock.model_copy(update={"boost_hz": hz, "max_hz": None}), "energy": energy}
+    )
 
 
 def mma_per_clock(gpu: Gpu, m: int, n: int, k: int, dtype: str) -> float:
     """FMAs per clock and SM of mma.sync in four chains of each of an SM's warps, one warp a sub-core."""
     warps, ilp = gpu.sm.schedulers, 4
     gpu = on_tensor_clock(gpu, "zeros")
-    clocks = loop_seconds(micro.mma_sync_loop(gpu, (m, n, k), dtype, warps, ilp), gpu) * gpu.clock.boost_hz
+    clocks = loop_seconds(micro.mma_sync_loop(gpu, (m, n, k), dtype, warps, ilp), gpu) * gpu.clock.top_hz
     return warps * ilp * m * n * k / clocks
 
 
 def mma_latency(gpu: Gpu, m: int, n: int, k: int, dtype: str) -> float:
     """Clocks of one mma.sync after another: one warp, one chain."""
     gpu = on_tensor_clock(gpu, "zeros")
-    return loop_seconds(micro.mma_sync_loop(gpu, (m, n, k), dtype, warps=1, ilp=1), gpu) * gpu.clock.boost_hz
+    return loop_seconds(micro.mma_sync_loop(gpu, (m, n, k), dtype, warps=1, ilp=1), gpu) * gpu.clock.top_hz
 
 
 def mma_rate(gpu: Gpu, m: int, n: int, k: int, dtype: str, sparse: bool = False) -> float:
@@ -92,7 +94,7 @@ def mma_rate(gpu: Gpu, m: int, n: int, k: int, dtype: str, sparse: bool = False)
 def wgmma_interval(gpu: Gpu, n: int, dtype: str, operands: micro.Operands, sparse: bool = False) -> float:
     """Clocks from one wgmma m64nNk to the next of a long chain."""
     gpu = on_tensor_clock(gpu, "zeros")
-    return loop_seconds(micro.wgmma_loop(gpu, n, dtype, operands, sparse), gpu) * gpu.clock.boost_hz
+    return loop_seconds(micro.wgmma_loop(gpu, n, dtype, operands, sparse), gpu) * gpu.clock.top_hz
 
 
 def wgmma_rate(
@@ -107,7 +109,7 @@ def wgmma_rate(
 
 def dpx(gpu: Gpu, function: str) -> float:
     """Calls per clock of one SM that runs one CTA of 1024 threads."""
-    clocks = loop_seconds(micro.dpx_loop(gpu, function, warps=32), gpu) * gpu.clock.boost_hz
+    clocks = loop_seconds(micro.dpx_loop(gpu, function, warps=32), gpu) * gpu.clock.top_hz
     return 32 * gpu.sm.warp_size / clocks
 
 
@@ -115,7 +117,7 @@ def chase(gpu: Gpu, mib: float, home: str = "any", engine: str = "load") -> floa
     """Clocks of a load in a chase over `mib` MiB, by ordinary loads or bulk copies."""
     copies = micro.instructions_of(gpu).bulk_copy
     added = copies.latency_cycles if engine == "bulk_copy" and copies is not None else 0.0
-    return loop_seconds(micro.pointer_chase(gpu, mib * MiB, home, added), gpu) * gpu.clock.boost_hz
+    return loop_seconds(micro.pointer_chase(gpu, mib * MiB, home, added), gpu) * gpu.clock.top_hz
 
 
 def chase_knee(gpu: Gpu, level: str) -> float:
@@ -124,7 +126,7 @@ def chase_knee(gpu: Gpu, level: str) -> float:
     latency = micro.chase_latency_cycles(gpu, sizes)
     near, far = gpu.l2.near_latency_cycles, gpu.l2.far_latency_cycles
     mean = near + (far - near) * (1.0 - 1.0 / gpu.l2.partitions)
-    half_way = 0.5 * ((near + mean) if level == "near" else (mean + gpu.dram.latency_cycles))
+    half_way = 0.5 * ((near + mean) if level == "near" else (mean + gpu.dram_latency_cycles))
     return float(sizes[np.argmax(latency >= half_way)]) / 1e6
 
 

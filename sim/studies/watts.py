@@ -178,7 +178,7 @@ def _clock(device: Device, gpu: Gpu, rows: Watts) -> Figure:
     held = rows.take((rows.power_w >= AT_THE_LIMIT * gpu.power.tdp_w) & (rows.clock < HELD_BACK))
     found = held_clock(gpu, held)
     error = _mean_error(found, held.clock)
-    mhz = gpu.clock.boost_hz * 1e-6
+    mhz = gpu.clock.top_hz * 1e-6
     what = f"mean clock at the power limit, rows not fitted (mean error {error:.2g} %)"
     return _figure(device, "clock", what, "MHz", mhz * float(held.clock.mean()), mhz * float(found.mean()), error)
 

@@ -148,7 +148,7 @@ def test_energies_and_latencies_are_in_the_range_of_silicon(name: str) -> None:
     gpu = load_arch(name)
     assert all(0.05e-12 < joules < 5e-12 for joules in gpu.energy.tensor_j_per_op.values())
     assert gpu.energy.shared_j_per_byte < gpu.energy.l2_j_per_byte < gpu.energy.dram_j_per_byte
-    assert gpu.sm.latency.shared_cycles < gpu.l2.near_latency_cycles < gpu.dram.latency_cycles
+    assert gpu.sm.latency.shared_cycles < gpu.l2.near_latency_cycles < gpu.dram_latency_cycles
     achieved = gpu.dram.bandwidth_bytes_per_s * gpu.dram.efficiency
     busy_w = gpu.power.idle_w + achieved * gpu.energy.dram_j_per_byte
     assert busy_w < gpu.power.tdp_w

@@ -70,9 +70,9 @@ def batch_timing(asked: FieldQueries, gpu: Gpu, ngpc: Ngpc) -> BatchTiming:
     engines_s = steady_s + rate.fill_cycles / ngpc.clock_hz
     spilled = asked.spill_bytes_per_query(gpu.l2.sector_bytes)
     moved = ngpc.batch.queries * (asked.input_bytes + spilled + gpu.l2.write_cost * asked.result_bytes)
-    l2_s = moved / (gpu.l2.bandwidth_bytes_per_clk * gpu.clock.boost_hz)
+    l2_s = moved / (gpu.l2.bandwidth_bytes_per_clk * gpu.clock.top_hz)
     port_s = ngpc.batch.queries * (asked.input_bytes + spilled + asked.result_bytes)
-    port_s /= ngpc.nfps * ngpc.port_bytes_per_clk * gpu.clock.boost_hz
+    port_s /= ngpc.nfps * ngpc.port_bytes_per_clk * gpu.clock.top_hz
     dram_s = _missed_bytes(asked, spilled, gpu, ngpc) / (gpu.dram.bandwidth_bytes_per_s * gpu.dram.efficiency)
     time_s = max(engines_s, l2_s, port_s, dram_s)
     busy = {"ngpc": time_s, "ngpc_banks": rate.bank_share * steady_s, "ngpc_mlp": rate.mlp_share * steady_s}
@@ -118,4 +118,4 @@ def batch_energies(asked: FieldQueries, gpu: Gpu, ngpc: Ngpc) -> dict[str, float
 
 def doorbell_seconds(gpu: Gpu, ngpc: Ngpc) -> float:
     """From the last byte of a batch until the other side uses the first [s]: round trips to the L2."""
-    return ngpc.batch.doorbell_round_trips * gpu.l2.mean_latency_cycles / gpu.clock.boost_hz
+    return ngpc.batch.doorbell_round_trips * gpu.l2.mean_latency_cycles / gpu.clock.top_hz

@@ -160,6 +160,6 @@ def _latency(group: Group, tiles: Tiles, gpu: Gpu) -> Latency:
         bytes_in_flight=library.pipeline.flight_share * ahead * tiles.stage_bytes,
         chain_cycles=tiles.chain_cycles * _steps(group, gpu),
         exposed_cycles=constant(hit + gpu.library.barrier_cycles),
-        ramp_cycles=library.memory.cold_round_trips * gpu.dram.latency_cycles,
+        ramp_cycles=library.memory.cold_round_trips * gpu.dram_latency_cycles,
         setup_cycles=constant(gpu.expert_kernels.setup_round_trips * hit),
     )

@@ -205,7 +205,7 @@ def _latency(op: Gemm, tried: _Candidates, gpu: Gpu, two_stage: bool) -> Latency
         chain_cycles=tried.by_tile(tiles.chain_cycles + scale_cycles) * tried.by_split(tried.of_k.steps),
         exposed_cycles=constant(hit + gpu.library.barrier_cycles),
         helper_cycles=library.split.reduction_round_trips * hit,
-        ramp_cycles=library.memory.cold_round_trips * gpu.dram.latency_cycles,
+        ramp_cycles=library.memory.cold_round_trips * gpu.dram_latency_cycles,
         setup_cycles=constant(round_trips * hit) + ragged,
         extra_launches=tried.if_split(float(library.split.reduction == "kernel")),
     )

@@ -95,7 +95,7 @@ def _waiting_cycles(op: NaiveTiledGemm, gpu: Gpu) -> FloatArray:
     """Latency of a step beyond that of L2 [clk]: neighbouring CTAs walk in step and wait for the same lines of B, so
     where B is too large for L2 all of them wait for DRAM, though few of their bytes come from there."""
     b = column(op.k) * column(op.n) * bytes_of(op.dtype)
-    return (1.0 - cache.hit_share(b, gpu)) * (gpu.dram.latency_cycles - gpu.l2.mean_latency_cycles)
+    return (1.0 - cache.hit_share(b, gpu)) * (gpu.dram_latency_cycles - gpu.l2.mean_latency_cycles)
 
 
 def _dram_bytes(

@@ -73,7 +73,7 @@ CASES: dict[str, tuple[str, int, str, str]] = {
     "odd warps": ("sm:\n  max_warps: 63", 4, "sm.max_warps", "a multiple of sm.schedulers, 4, found 63"),
     "graph above stream": ("launch: {graph: 1 ms}", 3, "launch.graph", "at most launch.stream, '"),
     "idle above limit": ("power: {idle: 1 kW}", 3, "power.idle", "at most power.tdp, '700 W'"),
-    "DRAM before L2": ("dram: {latency: 1 clk}", 3, "dram.latency", "at least l2.near_latency, '"),
+    "DRAM before L2": ("dram: {latency: 1 ns}", 3, "dram.latency", "at least l2.near_latency, '"),
     "rate without energy": ("sm:\n  tensor:\n    fp4: 9 op/clk", 0, "energy.tensor.fp4", "an energy, since sm.tenso"),
     "link in part": ("links: {nvlink: {bandwidth: null}}", 3, "links.nvlink.bandwidth", "a bandwidth such as"),
     "source not text": ("sources: {sm: [a]}", 3, "sources.sm", "text"),

@@ -23,7 +23,7 @@ NS = 1e-9
 
 
 def changed(gpu: Gpu, **changes: Any) -> Gpu:
-    """The GPU with some values replaced, named as in `dram__latency_cycles`."""
+    """The GPU with some values replaced, named as in `dram__latency_s`."""
     for path, value in changes.items():
         part, field = path.split("__")
         gpu = gpu.model_copy(update={part: getattr(gpu, part).model_copy(update={field: value})})
@@ -52,7 +52,7 @@ def gpu() -> Gpu:
         l2__far_latency_cycles=300.0,
         l2__bandwidth_bytes_per_clk=200.0,
         l2__write_cost=2.0,
-        dram__latency_cycles=650.0,
+        dram__latency_s=650e-9,
         dram__bandwidth_bytes_per_s=100e9,
         dram__efficiency=0.5,
         launch__stream_s=5e-6,
@@ -281,7 +281,7 @@ def test_latency_of_loads_by_how_much_misses(
 
 def test_a_miss_is_never_nearer_than_a_hit(gpu: Gpu) -> None:
     demand = kernel(work={"l2_read_bytes": 10, "dram_read_bytes": 10})
-    assert load_latency_cycles(demand, changed(gpu, dram__latency_cycles=200.0)).item() == pytest.approx(250)
+    assert load_latency_cycles(demand, changed(gpu, dram__latency_s=200e-9)).item() == pytest.approx(250)
 
 
 def test_hits_are_near_for_one_partitions_share(gpu: Gpu) -> None:

@@ -55,7 +55,7 @@ def test_a_chase_gets_slower_with_its_footprint(gpu: Gpu) -> None:
     latency = micro.chase_latency_cycles(gpu, np.geomspace(1e3, 1e9, 200))
     assert np.all(np.diff(latency) >= 0.0)
     assert latency[0] == pytest.approx(gpu.l2.near_latency_cycles)
-    assert latency[-1] == pytest.approx(gpu.dram.latency_cycles)
+    assert latency[-1] == pytest.approx(gpu.dram_latency_cycles)
 
 
 def test_knees_follow_the_capacity() -> None:

@@ -120,7 +120,7 @@ def test_dram_serves_a_cold_kernel_after_its_first_accesses() -> None:
     cold, warm = (
         [float(predict(op, one, Conditions(cache=cache)).time_s[0]) for one in (gpu, slower)] for cache in (COLD, WARM)
     )
-    most_s = 10 * gpu.dram.latency_cycles / gpu.clock.boost_hz
+    most_s = 10 * gpu.dram_latency_cycles / gpu.clock.boost_hz
     assert 0.5 * most_s < cold[1] - cold[0] <= 1.001 * most_s
     assert warm[1] - warm[0] < 0.2 * most_s
 

@@ -1,0 +1,101 @@
+"""What other machines teach one that was never measured: factors on its own sourced values that all teachers share.
+
+Each teacher is predicted with its own facts times exp(x), and one x is fitted to the rows of all. So x is what their
+kernels have in common, not what one board has of its own; the pupil's values are its own facts times exp(x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.errors import SimexploreError
+from simexplore.kernels.measurement import Measurements
+from simexplore.kernels.records import OperatorColumn, operator_columns
+from simexplore.sim.learn.groups import groups_of
+from simexplore.sim.learn.parameters import Group
+from simexplore.sim.learn.physics import (
+    Fit,
+    Floats,
+    Member,
+    Progress,
+    columns_of,
+    measured_s,
+    parameters_of_group,
+    sample_of,
+)
+
+OF_THE_BOARD = ("dram.", "launch.", "clock.", "power.", "energy.")
+"""Beginnings of values that a board's memory, host, cooling and regulators set, not its generation."""
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What teachers say of a pupil's kernels."""
+
+    gpu: Gpu
+    """The pupil with the taught values."""
+    values: dict[str, float]
+    """Taught values [SI] by dotted path."""
+    uncertainty: dict[str, float | None]
+    """Relative standard error of each; None where the teachers' rows do not tell it."""
+
+
+@dataclass(frozen=True)
+class _Teacher:
+    gpu: Gpu
+    columns: Sequence[OperatorColumn]
+    times_s: Floats
+
+    def member(self, group: Group, rows: int, seed: int) -> Member | None:
+        """The teacher's part in a fit; None where it has no rows of the group."""
+        mine = columns_of(self.columns, group, self.gpu)
+        sample = sample_of(mine, rows, np.random.default_rng(seed)) if mine else []
+        return Member(self.gpu, sample, self.times_s) if sample else None
+
+
+def teach(
+    pupil: Gpu,
+    teachers: Sequence[tuple[Gpu, Measurements]],
+    rows: int = 400,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Taught:
+    """Fit the factors that teachers share, and give them to a pupil.
+
+    Args:
+        pupil: the machine that was never measured, with its facts.
+        teachers: other machines with their facts, and rows of each.
+        rows: most rows of an operator family that a fit uses, of all teachers together.
+        seed: chooses them.
+        progress: told of each family's steps.
+
+    Raises:
+        SimexploreError: no teacher has a row of a family that has parameters, or scipy is not installed.
+    """
+    known = [_Teacher(gpu, operator_columns(table)[0], measured_s(table)) for gpu, table in teachers]
+    values: dict[str, float] = {}
+    uncertainty: dict[str, float | None] = {}
+    for group in groups_of(pupil):
+        share = round(rows * group.share / max(len(known), 1))
+        members = [teacher.member(group, share, seed) for teacher in known]
+        present = [member for member in members if member is not None]
+        if not present:
+            continue
+        columns = [column for member in present for column in member.sample]
+        shared = [p for p in parameters_of_group(group, columns, pupil) if not p.path.startswith(OF_THE_BOARD)]
+        fit = Fit([Member(pupil, [], np.zeros(0)), *present], shared)
+        if not fit.paths:
+            continue
+        x, errors = fit.run(progress, group.ops[0])
+        values.update(fit.values(x, errors, pupil))
+        told = zip(fit.paths, errors, strict=True)
+        uncertainty.update({path: error for path, error in told if error is not None or path not in values})
+        known = [_Teacher(fit.machine(x, old.gpu), old.columns, old.times_s) for old in known]
+        pupil = fit.machine(x, pupil)
+    if not values:
+        raise SimexploreError(f"nothing to teach {pupil.name}: no teacher has rows of a family that has parameters")
+    return Taught(pupil, values, uncertainty)
