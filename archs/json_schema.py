@@ -26,6 +26,7 @@ def json_schema() -> dict[str, Any]:
     }
     several = {"type": "array", "items": name, "minItems": 1, "description": "later ones override earlier ones"}
     schema["properties"]["extends"] = {"anyOf": [name, several]}
+    schema["properties"]["sources"]["additionalProperties"] = {"type": ["string", "null"]}  # null takes one away
     partial = [{"required": ["extends"]}, {"required": ["abstract"]}]
     schema["if"], schema["else"] = {"anyOf": partial}, {"required": required}
     return schema
