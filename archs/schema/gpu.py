@@ -52,8 +52,9 @@ DType = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8", "i
 
 NOT_OF_THE_KERNELS = ("abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc", "silicon")
 """What a machine tells that changes none of its kernels."""
-_BETWEEN_GPUS: dict[str, Any] = {"links": {"node_gpus"}, "library": {"collectives"}}
-"""Of its parts, what tells of several GPUs together, not of what one of them takes."""
+_UNMEASURED: Any = {"collectives": True, "gemm": {"tensor": {"fp16_accumulate_rate"}}}
+_BETWEEN_GPUS: dict[str, Any] = {"links": {"node_gpus"}, "library": _UNMEASURED}
+"""Of its parts, what tells of several GPUs together, or of sums in a type that no measured row has."""
 
 
 class Clock(Spec):

@@ -207,6 +207,7 @@ def test_latent_attention_and_experts_run(tmp_path: Path) -> None:
     families = {node.op.op for node in build(f"hf:{file}/decode", {}).nodes}
     assert {"mla_decode", "moe"} <= families
 
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
