@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import singledispatch
 
+import numpy as np
+
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.conditions import NORMAL_ACTIVITY, Conditions
+from simexplore.sim.conditions import NORMAL_ACTIVITY, NOTHING, Conditions
 from simexplore.sim.demand import Algorithm, Demand, FloatArray, KernelDemand
 from simexplore.sim.libraries import conv_rules
 from simexplore.sim.mapping.columns import constant
+from simexplore.sim.mapping.traffic import warm_share
 from simexplore.workloads.ops import Conv, Conv2d, Operator
 
 
@@ -19,6 +22,9 @@ def called(algorithm: Algorithm, op: Operator, gpu: Gpu, conditions: Conditions)
     if activity is None:
         activity = NORMAL_ACTIVITY.get(op.dtype, 1.0)
     algorithm = algorithm._replace(kernels=tuple(_on_operands(demand, activity) for demand in algorithm.kernels))
+    if conditions.beside != NOTHING:
+        *before, last = algorithm.kernels
+        algorithm = algorithm._replace(kernels=(*before, _with_more(last, conditions, gpu)))
     if not conditions.eager:
         return algorithm
     first, *others = algorithm.kernels
@@ -33,6 +39,27 @@ def _on_operands(demand: Demand, activity: float) -> Demand:  # noqa: ARG001 - l
 @_on_operands.register
 def _(demand: KernelDemand, activity: float) -> KernelDemand:
     return replace(demand, work=replace(demand.work, activity=activity))
+
+
+@singledispatch
+def _with_more(demand: Demand, conditions: Conditions, gpu: Gpu) -> Demand:  # noqa: ARG001 - links merge nothing
+    return demand
+
+
+@_with_more.register
+def _(demand: KernelDemand, conditions: Conditions, gpu: Gpu) -> KernelDemand:
+    """The kernel with the work of merged operators, spread over its CTAs; what they read is as warm as activations."""
+    flops, special, moved = (np.full((1, 1), amount) for amount in conditions.beside)
+    ctas, work = demand.grid.ctas, demand.work
+    cold = 1.0 - warm_share(moved, conditions.cache.activation_copies, moved, gpu)
+    return demand.but(
+        work={
+            "fma_ops": work.fma_ops + flops / ctas,
+            "special_ops": work.special_ops + special / ctas,
+            "l2_read_bytes": work.l2_read_bytes + moved / ctas,
+            "dram_read_bytes": work.dram_read_bytes + moved * cold / ctas,
+        }
+    )
 
 
 @singledispatch
