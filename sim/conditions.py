@@ -56,10 +56,6 @@ class Beside(NamedTuple):
     """What it moves for them beside its own operands, made by nodes before [B]."""
 
 
-NOTHING = Beside()
-"""No operator was merged."""
-
-
 @dataclass(frozen=True)
 class Conditions:
     """How a kernel is run: what is warm, how it is launched, and whether attention is the serving module around it."""
@@ -81,7 +77,7 @@ class Conditions:
     values in a normal distribution, as networks and most benchmarks have them (`NORMAL_ACTIVITY`)."""
     pace: float = 1.0
     """Time of these runs over that of most: a measured GPU of its own, whose clock settles elsewhere."""
-    beside: Beside = NOTHING
+    beside: Beside | None = None
     """What else its last kernel does."""
 
 

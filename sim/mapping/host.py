@@ -8,7 +8,7 @@ from functools import singledispatch
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.conditions import NORMAL_ACTIVITY, NOTHING, Conditions
+from simexplore.sim.conditions import NORMAL_ACTIVITY, Beside, Conditions
 from simexplore.sim.demand import Algorithm, Demand, FloatArray, KernelDemand
 from simexplore.sim.libraries import conv_rules
 from simexplore.sim.mapping.columns import constant
@@ -22,9 +22,9 @@ def called(algorithm: Algorithm, op: Operator, gpu: Gpu, conditions: Conditions)
     if activity is None:
         activity = NORMAL_ACTIVITY.get(op.dtype, 1.0)
     algorithm = algorithm._replace(kernels=tuple(_on_operands(demand, activity) for demand in algorithm.kernels))
-    if conditions.beside != NOTHING:
+    if conditions.beside is not None:
         *before, last = algorithm.kernels
-        algorithm = algorithm._replace(kernels=(*before, _with_more(last, conditions, gpu)))
+        algorithm = algorithm._replace(kernels=(*before, _with_more(last, conditions.beside, conditions, gpu)))
     if not conditions.eager:
         return algorithm
     first, *others = algorithm.kernels
@@ -42,14 +42,14 @@ def _(demand: KernelDemand, activity: float) -> KernelDemand:
 
 
 @singledispatch
-def _with_more(demand: Demand, conditions: Conditions, gpu: Gpu) -> Demand:  # noqa: ARG001 - links merge nothing
+def _with_more(demand: Demand, beside: Beside, conditions: Conditions, gpu: Gpu) -> Demand:  # noqa: ARG001 - links do no work
     return demand
 
 
 @_with_more.register
-def _(demand: KernelDemand, conditions: Conditions, gpu: Gpu) -> KernelDemand:
+def _(demand: KernelDemand, beside: Beside, conditions: Conditions, gpu: Gpu) -> KernelDemand:
     """The kernel with the work of merged operators, spread over its CTAs; what they read is as warm as activations."""
-    flops, special, moved = (np.full((1, 1), amount) for amount in conditions.beside)
+    flops, special, moved = (np.full((1, 1), amount) for amount in beside)
     ctas, work = demand.grid.ctas, demand.work
     cold = 1.0 - warm_share(moved, conditions.cache.activation_copies, moved, gpu)
     return demand.but(

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 import simexplore
 from simexplore.archs.load import load_arch
-from simexplore.sim.conditions import NOTHING, Beside, conditions_of
+from simexplore.sim.conditions import Beside, conditions_of
 from simexplore.sim.demand import KernelDemand
+from simexplore.sim.estimate.correction import correction_of
 from simexplore.sim.estimate.graphs import estimate_graph
 from simexplore.sim.estimate.operators import kernels_of
 from simexplore.workloads import catalog
@@ -149,8 +150,8 @@ def test_a_merged_operator_costs_its_work_and_its_operands() -> None:
     node = COMPILERS["tensorrt"].compiled(BLOCK).nodes[2]  # a norm with two merged
     conditions = conditions_of(node)
     assert conditions.beside == Beside(GELU.flops + ADD.flops, GELU.special_ops + ADD.special_ops, BYTES)
-    assert conditions_of(BLOCK.nodes[0]).beside == NOTHING
-    (plain,) = kernels_of(node.op, gpu, replace(conditions, beside=NOTHING))
+    assert conditions_of(BLOCK.nodes[0]).beside is None
+    (plain,) = kernels_of(node.op, gpu, replace(conditions, beside=None))
     (merged,) = kernels_of(node.op, gpu, conditions)
     assert isinstance(plain, KernelDemand)
     assert isinstance(merged, KernelDemand)
@@ -158,6 +159,14 @@ def test_a_merged_operator_costs_its_work_and_its_operands() -> None:
     assert more.item() == pytest.approx(GELU.flops + ADD.flops)
     read = merged.grid.ctas * (merged.work.l2_read_bytes - plain.work.l2_read_bytes)
     assert read.item() == pytest.approx(BYTES)
+
+
+def test_a_merged_operator_leaves_what_was_learned_of_its_kernel() -> None:
+    gpu = load_arch("nvidia/h200-sxm")
+    node = Node.of("gemm", Gemm(64, 64, 64))
+    assert correction_of(node.op, gpu, conditions_of(node)) is not None
+    merged = replace(node, merged=(Relu(E),))
+    assert correction_of(node.op, gpu, conditions_of(merged)) is correction_of(node.op, gpu, conditions_of(node))
 
 
 def test_fewer_kernels_take_less_time() -> None:
