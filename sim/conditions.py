@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -47,6 +47,15 @@ NORMAL_ACTIVITY = {"fp64": 0.887, "fp32": 0.851, "tf32": 0.851, "fp16": 0.857, "
 what random bits have: exponents differ little. Types that are not named count as random."""
 
 
+class Beside(NamedTuple):
+    """What an operator's last kernel does beside it, on values that it has in registers: merged operators."""
+
+    flops: float = 0.0
+    special_ops: float = 0.0
+    bytes: float = 0.0
+    """What it moves for them beside its own operands, made by nodes before [B]."""
+
+
 @dataclass(frozen=True)
 class Conditions:
     """How a kernel is run: what is warm, how it is launched, and whether attention is the serving module around it."""
@@ -70,6 +79,8 @@ class Conditions:
     values in a normal distribution, as networks and most benchmarks have them (`NORMAL_ACTIVITY`)."""
     pace: float = 1.0
     """Time of these runs over that of most: a measured GPU of its own, whose clock settles elsewhere."""
+    beside: Beside | None = None
+    """What else its last kernel does."""
 
 
 def conditions_of(node: Node, launch: Launch = "graph", given: Conditions | None = None) -> Conditions:
@@ -81,4 +92,7 @@ def conditions_of(node: Node, launch: Launch = "graph", given: Conditions | None
         given: conditions of all nodes in their place; what a node itself says of its attention holds with these too.
     """
     chosen = Conditions(cache=SERVING if node.reads else COLD, launch=launch) if given is None else given
+    if node.merged or node.merged_bytes:
+        flops, special = (sum(float(getattr(op, name)) for op in node.merged) for name in ("flops", "special_ops"))
+        chosen = replace(chosen, beside=Beside(flops, special, node.merged_bytes))
     return replace(chosen, attention_module=True) if node.module else chosen

@@ -19,7 +19,7 @@ from simexplore.kernels.measuring import measure_suite
 from simexplore.sim.compare import comparison as comparing
 from simexplore.sim.compare.machines import WithEngine
 from simexplore.sim.conditions import CacheState, Conditions, Launch, PowerState
-from simexplore.sim.estimate.graphs import Estimate, estimate_graph, paused_w
+from simexplore.sim.estimate.graphs import Estimate, called_by_host, estimate_graph, paused_w
 from simexplore.sim.hardware.duty import Period
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.probes import Probe
@@ -131,10 +131,16 @@ def estimate(
     launch: Launch = "graph",
     power: PowerState | Period = "serving",
     repeat: int = 1,
+    call_s: float = 0.0,
 ) -> Estimate:
-    """A workload in closed form: faster than `simulate`, without contention or memory. Arguments as there."""
+    """A workload in closed form: faster than `simulate`, without contention or memory. Arguments as there.
+
+    `call_s` is what a host takes to hand over each operator while the machine runs, one stream for all of them [s].
+    """
     graph = load_workload(work, params)
-    return estimate_graph(graph, _system(arch), _conditions(cache, launch), launch, power, repeat)
+    machine = _system(arch)
+    told = estimate_graph(graph, machine, _conditions(cache, launch), launch, power, repeat)
+    return called_by_host(told, call_s, paused_w(graph, machine)) if call_s else told
 
 
 def duty_cycle(

@@ -30,6 +30,9 @@ class Node:
         module: True: attention as a serving engine's module, which also rotates queries and keys and appends to the
             KV cache.
         fresh: True: it waits for the nodes of `after` and reads nothing of theirs, as the work of a new request does.
+        merged: operators that its last kernel does beside, on values that it has in registers, as a compiler merges
+            them (`workloads.compilers`).
+        merged_bytes: what that kernel reads and writes for them beside its own operands [B].
     """
 
     name: str
@@ -40,6 +43,8 @@ class Node:
     place: str | None = None
     module: bool = False
     fresh: bool = False
+    merged: tuple[Operator, ...] = ()
+    merged_bytes: float = 0.0
 
     @classmethod
     def of(cls, name: str, op: Operator, after: Iterable[str] = (), group: str = "", place: str | None = None) -> Node:
@@ -50,6 +55,16 @@ class Node:
     def reads(self) -> tuple[str, ...]:
         """Names of the nodes whose results it reads."""
         return () if self.fresh else self.after
+
+    @property
+    def flops(self) -> float:
+        """Arithmetic operations of all that its kernels do."""
+        return float(self.op.flops) + sum(float(each.flops) for each in self.merged)
+
+    @property
+    def min_bytes(self) -> float:
+        """Compulsory memory traffic of its kernels [B]."""
+        return float(self.op.min_bytes) + self.merged_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +122,12 @@ class Graph:
     @property
     def flops(self) -> float:
         """Arithmetic operations of all nodes."""
-        return float(sum(node.op.flops for node in self.nodes))
+        return float(sum(node.flops for node in self.nodes))
 
     @property
     def min_bytes(self) -> float:
         """Compulsory memory traffic of all nodes [B], each result written and read again."""
-        return float(sum(node.op.min_bytes for node in self.nodes))
+        return float(sum(node.min_bytes for node in self.nodes))
 
     def critical_path(self, durations: Mapping[str, float]) -> tuple[float, tuple[str, ...]]:
         """The longest chain of nodes that wait for each other: its length and its names.

@@ -17,7 +17,8 @@ MAX_OPERATORS = 100_000
 """Most operators in a user's graph, repeats included."""
 
 _GRAPH_KEYS = ("name", "operators", "repeat", "resident_bytes")
-_NODE_KEYS = ("name", "op", "after", "any_size", "repeat", "output_bytes", "group", "place", "module")
+_OF_NODES = ("output_bytes", "group", "place", "module", "merged", "merged_bytes")
+_NODE_KEYS = ("name", "op", "after", "any_size", "repeat", *_OF_NODES)
 _OPERATOR_FORM = f"an operator such as 'gemm(m=16,n=4096,k=4096)' or the name of a family ({', '.join(FAMILIES)})"
 
 KeyPath = tuple[str | int, ...]
@@ -54,6 +55,8 @@ def to_data(graph: Graph) -> dict[str, Any]:
                 **({} if all(fit(ops[name], node.op) for name in node.after) else {"any_size": True}),
                 **({} if node.place is None else {"place": node.place}),
                 **({"module": True} if node.module else {}),
+                **({"merged": [op.describe() for op in node.merged]} if node.merged else {}),
+                **({"merged_bytes": node.merged_bytes} if node.merged_bytes else {}),
             }
             for node in graph.nodes
         ],
@@ -67,8 +70,9 @@ def from_data(data: object, name: str = "graph") -> Graph:
         data: a mapping with `operators` (a list) and optionally `name`, `repeat` and `resident_bytes`, or only the
             list. An operator is its text, or a mapping with `op` (its text, or the family with the parameters as
             keys beside it) and optionally `name`, `after` (default: the operator before), `any_size` (true: what it
-            reads of these need not be all of it), `repeat`, `output_bytes`, `group`, `place` and `module` (true:
-            attention rotates and appends to its cache). A pass of a repeated graph begins when that before has ended.
+            reads of these need not be all of it), `repeat`, `output_bytes`, `group`, `place`, `module` (true:
+            attention rotates and appends to its cache), `merged` and `merged_bytes` (what
+            a compiler merged into it). A pass of a repeated graph begins when that before has ended.
         name: used when the data names none.
 
     Raises:
@@ -124,7 +128,9 @@ def _read_entry(path: KeyPath, data: object, previous: str | None) -> _Entry:
         node = replace(node, place=_read_word((*path, "place"), fields["place"]))
     if "output_bytes" in fields:
         node = replace(node, output_bytes=_read_bytes((*path, "output_bytes"), fields["output_bytes"]))
-    node = replace(node, module=_read_flag(path, fields, "module"))
+    node = replace(node, module=_read_flag(path, fields, "module"), merged=_read_merged(path, fields))
+    if "merged_bytes" in fields:
+        node = replace(node, merged_bytes=_read_bytes((*path, "merged_bytes"), fields["merged_bytes"]))
     return _Entry(node, _read_repeat(path, fields), path, _read_flag(path, fields, "any_size"))
 
 
@@ -146,6 +152,14 @@ def _read_operator(path: KeyPath, op_path: KeyPath, fields: Mapping[str, object]
         if as_keys:
             raise GraphDataError((*path, error.parameter), error.expected, error.found) from None
         raise GraphDataError(op_path, f"{in_words(error.parameter)} = {error.expected}", error.found) from None
+
+
+def _read_merged(path: KeyPath, fields: Mapping[str, object]) -> tuple[Operator, ...]:
+    texts = fields.get("merged", [])
+    if not isinstance(texts, list):
+        raise GraphDataError((*path, "merged"), "a list of operators", found(texts))
+    at = (*path, "merged")
+    return tuple(_read_operator((*at, index), (*at, index), {"op": text}) for index, text in enumerate(texts))
 
 
 def _read_after(path: KeyPath, fields: Mapping[str, object], previous: str | None) -> tuple[str, ...]:

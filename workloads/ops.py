@@ -20,7 +20,7 @@ from simexplore.workloads.operators.collectives import (
     CustomAllReduce,
     ReduceScatter,
 )
-from simexplore.workloads.operators.conv import Conv2d
+from simexplore.workloads.operators.conv import Conv, Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import (
@@ -68,6 +68,7 @@ __all__ = [
     "AttentionPrefill",
     "Bmm",
     "Collective",
+    "Conv",
     "Conv2d",
     "Copy",
     "Count",
@@ -109,6 +110,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Bmm,
     NaiveTiledGemm,
     Conv2d,
+    Conv,
     AttentionPrefill,
     AttentionDecode,
     MlaPrefill,

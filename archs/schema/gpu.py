@@ -56,8 +56,9 @@ NOT_OF_THE_KERNELS = (
     *("engine", "engines"),
 )
 """What a machine tells that changes none of its kernels."""
-_BETWEEN_GPUS: dict[str, Any] = {"links": {"node_gpus"}, "library": {"collectives"}}
-"""Of its parts, what tells of several GPUs together, not of what one of them takes."""
+_UNMEASURED: Any = {"collectives": True, "gemm": {"tensor": {"fp16_accumulate_rate"}}}
+_BETWEEN_GPUS: dict[str, Any] = {"links": {"node_gpus"}, "library": _UNMEASURED}
+"""Of its parts, what tells of several GPUs together, or of sums in a type that no measured row has."""
 
 
 class Clock(Spec):

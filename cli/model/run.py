@@ -22,6 +22,7 @@ from simexplore.sim.learn.applied import Learned, learned_of
 from simexplore.sim.play.probes import Activity, Probe
 from simexplore.sim.play.result import Run
 from simexplore.sim.play.trace import Trace
+from simexplore.workloads.compilers import COMPILERS
 from simexplore.workloads.graph import Graph
 
 CACHES = {"cold": COLD, "warm": WARM}
@@ -46,6 +47,11 @@ CACHES = {"cold": COLD, "warm": WARM}
     type=click.Choice(list(CACHES)),
     help="What every kernel finds in L2. By default: what the operators before it have written.",
 )
+@click.option(
+    "--compiler",
+    type=click.Choice(list(COMPILERS)),
+    help="Merge kernels as it does, launched its way. eager: the host calls each operator (in closed form).",
+)
 @repetition_options()
 @click.option(
     "--estimate", "in_closed_form", is_flag=True, help="Closed form instead of events: no contention, no memory."
@@ -62,6 +68,7 @@ def run(
     trace_file: Path | None,
     launch: Launch,
     cache: str | None,
+    compiler: str | None,
     repetition: Repetition,
     in_closed_form: bool,
     physics_only: bool,
@@ -74,16 +81,21 @@ def run(
 
     The machine has been serving this work for a while, unless --burst, --sustained or --every say otherwise.
     """
-    if in_closed_form and trace_file is not None:
-        raise click.UsageError("--trace needs events: leave out --estimate")
+    chosen = None if compiler is None else COMPILERS[compiler]
+    called = chosen is not None and chosen.called
+    if (in_closed_form or called) and trace_file is not None:
+        raise click.UsageError(f"--trace needs events: leave out {'--compiler eager' if called else '--estimate'}")
     machine = load(arch, overrides, engine)
     gpu = machine.gpu.physics_only() if physics_only else machine.gpu
     graph = simexplore.load_workload(work, params)
+    if chosen is not None:
+        graph, launch = chosen.compiled(graph), chosen.launch
     state = None if cache is None else CACHES[cache]
     result: Run | Estimate
-    if in_closed_form:
+    if in_closed_form or called:
+        call_s = gpu.launch.eager_s if called else 0.0
         result = simexplore.estimate(
-            graph, gpu, cache=state, launch=launch, power=repetition.power, repeat=repetition.runs
+            graph, gpu, cache=state, launch=launch, power=repetition.power, repeat=repetition.runs, call_s=call_s
         )
     else:
         result = _played(graph, gpu, state, launch, repetition, allow_overflow, trace_file)

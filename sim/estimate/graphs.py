@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import inf
 from typing import Any, Literal, NamedTuple
@@ -106,6 +106,27 @@ def paused_w(graph: Graph, machine: Gpu | System) -> float:
     """Power of all that a graph runs on, with nothing to do [W]."""
     system = system_of(machine)
     return sum(idle_w(place.arch) for place in places_of(prepared(graph, system), system).values())
+
+
+def called_by_host(told: Estimate, call_s: float, idle_w: float) -> Estimate:
+    """The estimate of a graph on one stream, each operator of which the host hands over `call_s` after the one before.
+
+    An operator starts when the one before has ended and its own call is done: start_i = max(end_(i-1), (i + 1) t_call).
+    The GPU idles while it waits.
+
+    Args:
+        told: the graph's estimate, with operators in the order in which they are called.
+        call_s: time of the host for a call [s].
+        idle_w: power of the idle machine [W].
+    """
+    end_s, ops = 0.0, []
+    for index, op in enumerate(told.ops):
+        start_s = max(end_s, (index + 1) * call_s)
+        ops.append(replace(op, start_s=start_s))
+        end_s = start_s + op.time_s
+    time_s = max(end_s, told.time_s)
+    energies = {**told.energies_j, "idle": told.energies_j["idle"] + (time_s - told.time_s) * idle_w}
+    return Estimate(time_s, energies, tuple(ops))
 
 
 def spread_at(place: Place) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import CacheState
 from simexplore.sim.demand import FloatArray
+from simexplore.sim.hardware.accumulate import accumulate_rate
 from simexplore.workloads.dtypes import bytes_of, element_of
 from simexplore.workloads.operators.base import Amount
 from simexplore.workloads.ops import (
@@ -29,7 +30,8 @@ def least_seconds(op: Operator, gpu: Gpu, cache: CacheState) -> FloatArray:
     element = element_of(op.dtype)
     rates = gpu.sm.tensor_ops_per_clk if element in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
     ops_per_clk = next((rate for dtype, rate in rates.items() if dtype == element), np.inf)
-    products_s = op.matmul_flops / (gpu.sm.count * gpu.clock.top_hz * ops_per_clk)
+    rate = ops_per_clk * accumulate_rate(op, gpu)
+    products_s = op.matmul_flops / (gpu.sm.count * gpu.clock.top_hz * rate)
     weights, everything = np.isinf(cache.weight_copies), np.isinf(cache.activation_copies)
     read = np.where(weights & everything, _read_bytes(op), np.where(weights, _kept_bytes(op), 0.0))
     least: FloatArray = np.maximum(products_s, read / gpu.dram.bandwidth_bytes_per_s)

@@ -8,7 +8,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import BoolArray, FloatArray
 from simexplore.workloads.operators.columns import column
-from simexplore.workloads.ops import Conv2d
+from simexplore.workloads.ops import Conv, Conv2d
 
 TAPS = 3.0
 """Rows and columns of the filters that its Winograd kernels take."""
@@ -16,9 +16,9 @@ FFT_POINTS: tuple[int, ...] = (16, 32)
 """Pixels along a side of the tiles of its Fourier transforms."""
 
 
-def transforms(op: Conv2d, gpu: Gpu) -> bool:
-    """Whether it has Winograd's and Fourier's algorithms for the operator's type: on the FMA pipes alone."""
-    return op.dtype not in gpu.sm.tensor_ops_per_clk
+def transforms(op: Conv2d | Conv, gpu: Gpu) -> bool:
+    """Whether it has Winograd's and Fourier's algorithms for an operator: square images on the FMA pipes."""
+    return isinstance(op, Conv2d) and op.dtype not in gpu.sm.tensor_ops_per_clk
 
 
 def serves_winograd(op: Conv2d) -> BoolArray:

@@ -14,6 +14,7 @@ from simexplore.sim.demand import BoolArray, FloatArray
 from simexplore.workloads.ops import (
     AttentionDecode,
     AttentionPrefill,
+    Conv,
     Conv2d,
     EncoderAttention,
     Gemm,
@@ -77,7 +78,7 @@ class ConvRules(Protocol):
     FFT_POINTS: tuple[int, ...]
     """Pixels along a side of the tiles of its Fourier transforms."""
 
-    def transforms(self, op: Conv2d, gpu: Gpu) -> bool:
+    def transforms(self, op: Conv2d | Conv, gpu: Gpu) -> bool:
         """Whether it has Winograd's and Fourier's algorithms for the operator's type."""
 
     def serves_winograd(self, op: Conv2d) -> BoolArray:

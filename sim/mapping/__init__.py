@@ -64,6 +64,7 @@ ALGORITHMS: dict[type, Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] 
     ops.AttentionDecode: decode_algorithms,
     ops.Collective: collective_algorithms,
     ops.Conv2d: conv_algorithms,
+    ops.Conv: conv_algorithms,
     ops.Gemm: gemm_algorithms,
     ops.Moe: moe_algorithms,
     ops.Bmm: bmm_algorithms,
@@ -74,6 +75,7 @@ ALGORITHMS: dict[type, Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] 
 CHOICES: dict[type[ops.Operator], Callable[[Any, Gpu], int]] = {
     ops.Moe: lambda _op, gpu: len(gpu.expert_kernels.tiles),
     ops.Conv2d: gemm_candidates,
+    ops.Conv: gemm_candidates,
     ops.Gemm: gemm_candidates,
     ops.Bmm: gemm_candidates,
 }

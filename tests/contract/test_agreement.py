@@ -92,6 +92,24 @@ def conv2d(rng: random.Random) -> dict[str, int]:
     return {**of(batch=64, cin=512, cout=512)(rng), **shape}
 
 
+def conv(rng: random.Random) -> dict[str, int]:
+    """Volumes, images and signals; dense, in groups, and depthwise."""
+    groups, taps = rng.choice((1, 2, 32)), rng.choice((1, 3, 5))
+    axes = rng.randint(1, 3)
+    shape = {
+        name: value
+        for size, filters, pad in (
+            ("width", "cols", "pad_cols"),
+            ("height", "rows", "pad_rows"),
+            ("depth", "layers", "pad_layers"),
+        )[:axes]
+        for name, value in ((size, rng.randint(5, 64)), (filters, taps), (pad, taps // 2))
+    }
+    channels = {"cin": groups * log_uniform(rng, 64), "cout": groups * log_uniform(rng, 64)}
+    depthwise = {"cin": groups, "cout": groups} if rng.random() < 0.3 else channels
+    return {**of(batch=16)(rng), **shape, **depthwise, "groups": groups, "stride": rng.choice((1, 2))}
+
+
 ELEMENTWISE = of(elements=2**30)
 ROW_WISE = of(rows=65536, cols=16384)
 COLLECTIVE = of(elements=2**30, num_gpus=64)
@@ -112,6 +130,7 @@ DRAWS: dict[str, Draw] = {
     "rope": of(tokens=65536, heads=64, kv_heads=8, head_dim=256),
     "gemm_naive_tiled": gemm_naive_tiled,
     "conv2d": conv2d,
+    "conv": conv,
     "attention_prefill": attention_prefill,
     "attention_decode": attention_decode,
     **dict.fromkeys(("pointwise", "add", "mul", "relu", "gelu", "silu_mul", "copy"), ELEMENTWISE),

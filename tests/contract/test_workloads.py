@@ -10,7 +10,7 @@ import yaml
 
 from simexplore.errors import SimexploreError
 from simexplore.workloads import catalog
-from simexplore.workloads.families.decoder.shape import Decoder, Grouped
+from simexplore.workloads.families.decoder.shape import Decoder, Grouped, Latent
 from simexplore.workloads.families.llm import MODELS
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.graph_data import from_data, to_data
@@ -22,13 +22,15 @@ EVERY_WORKLOAD = catalog.list_workloads()
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTATION = (REPOSITORY / "docs" / "workloads.md").read_text(encoding="utf-8")
 OF_MODELS = (REPOSITORY / "docs" / "models" / "models.md").read_text(encoding="utf-8")
-SHAPES = [model for model in MODELS.values() if model.dense]
+SHAPES = list(MODELS.values())
 
 
 def divides(name: str, gpus: int) -> bool:
-    """Whether a model's heads, key-value heads and feed-forward are multiples of so many GPUs."""
-    layer = MODELS[name.split("/")[1]].layers[0]
-    assert isinstance(layer.attention, Grouped)
+    """Whether a dense model's heads, key-value heads and feed-forward are multiples of so many GPUs."""
+    model = MODELS[name.split("/")[1]]
+    layer = model.layers[0]
+    if not isinstance(layer.attention, Grouped) or model.active_parameters < model.parameters:
+        return False
     return not any(size % gpus for size in (layer.attention.heads, layer.attention.kv_heads, layer.feed_forward.width))
 
 
@@ -72,18 +74,23 @@ def test_the_weights_are_its_parameters(shape: Decoder) -> None:
     assert weights == 2 * shape.parameters
 
 
-def attention_flops(shape: Decoder, pairs: float) -> float:
-    """Of one sequence whose heads have that many pairs each, in all layers."""
-    heads = (layer.attention for layer in shape.layers)
-    return sum(4.0 * kind.head_dim * kind.heads * pairs for kind in heads if isinstance(kind, Grouped))
+def attention_flops(shape: Decoder, pairs: float, *, absorbed: bool) -> float:
+    """Of one sequence whose heads have that many pairs each, in all layers; `absorbed`: latent attention in decode."""
+
+    def features(kind: Grouped | Latent) -> int:
+        if isinstance(kind, Grouped):
+            return 2 * kind.head_dim
+        return 2 * kind.kv_rank + kind.rope if absorbed else kind.nope + kind.rope + kind.value
+
+    return sum(2.0 * features(layer.attention) * layer.attention.heads * pairs for layer in shape.layers)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 def test_decode_multiplies_every_weight_once_for_each_sequence(shape: Decoder) -> None:
     batch, context = 4, 500  # no window is shorter
     graph = catalog.build(f"llm/{shape.name}/decode", {"batch": batch, "context": context})
-    multiplied = shape.parameters - (0 if shape.tied_head else shape.hidden * shape.vocabulary)
-    attention = batch * attention_flops(shape, context)
+    multiplied = shape.active_parameters - (0 if shape.tied_head else shape.hidden * shape.vocabulary)
+    attention = batch * attention_flops(shape, context, absorbed=True)
     assert graph.flops == pytest.approx(2 * multiplied * batch + attention, rel=0.03)
 
 
@@ -93,8 +100,9 @@ def test_prefill_multiplies_every_layer_weight_once_for_each_token(shape: Decode
     graph = catalog.build(f"llm/{shape.name}/prefill", {"batch": batch, "prompt": prompt})
     matmul = sum(float(node.op.matmul_flops) for node in graph.nodes)
     head = 2 * batch * shape.hidden * shape.vocabulary
-    attention = batch * attention_flops(shape, prompt * (prompt + 1) / 2)
-    assert matmul == pytest.approx(2 * shape.layer_parameters * batch * prompt + attention + head, rel=0.005)
+    attention = batch * attention_flops(shape, prompt * (prompt + 1) / 2, absorbed=False)
+    layers = shape.layer_parameters - (shape.parameters - shape.active_parameters)
+    assert matmul == pytest.approx(2 * layers * batch * prompt + attention + head, rel=0.005)
     assert gemm_named(graph, "lm_head").m == batch
 
 
@@ -164,6 +172,12 @@ def test_the_kv_cache_has_its_own_type() -> None:
         ("llm/llama-3-8b/prefill", {"dtype": "fp9"}, "dtype: expected a dtype .*did you mean 'fp8'"),
         ("llm/llama-3-8b/decode", {"tensor_parallel": "3"}, "tensor_parallel=3 must divide heads=32 and ffn=14336"),
         ("llm/llama-3-70b/decode", {"tensor_parallel": "128"}, "must divide heads=64"),
+        ("llm/mixtral-8x7b/decode", {"tensor_parallel": "8", "expert_parallel": "3"}, "expert_parallel=3 must divide"),
+        ("llm/mixtral-8x7b/decode", {"expert_parallel": "2"}, "must divide tensor_parallel=1"),
+        ("llm/gpt-oss-20b/decode", {"tensor_parallel": "64", "expert_parallel": "64"}, "=64 must divide 32 experts"),
+        ("llm/mixtral-8x7b/decode", {"weight_dtype": "int4"}, "in the type that they are stored in"),
+        ("llm/llama-3-8b/decode", {"tensor_parallel": "2", "expert_parallel": "2"}, "has none: leave them out"),
+        ("llm/llama-3-8b/decode", {"skew": "120"}, "has none: leave them out"),
         ("llm/llama-3-8b/decode", {"layers": "33"}, "layers=33 must be at most 32"),
     ],
 )

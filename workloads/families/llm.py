@@ -59,6 +59,5 @@ WORKLOADS = tuple(
     workload(model, f"llm/{model.name}/{phase}", phase, f"{phase} of {model.name}: {model.source}")
     for model in MODELS.values()
     for phase in PHASES
-    if model.dense
 )
-"""A prefill and a decode step of every model whose layers all have operators."""
+"""A prefill and a decode step of every model."""

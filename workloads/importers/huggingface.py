@@ -60,8 +60,7 @@ def build(source: str, params: Mapping[str, object]) -> Graph:
     """The graph of a source; parameters as of the catalogue's language models.
 
     Raises:
-        SimexploreError: as `find`; an unknown parameter or a bad value; a model that does not divide as asked, or that
-            has layers without operators here.
+        SimexploreError: as `find`; an unknown parameter or a bad value; a model that does not divide as asked.
     """
     entry = find(source)
     return entry.builder(from_values(entry.options, entry.name, params, "--param batch=16 --param context=8192"))

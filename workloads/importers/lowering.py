@@ -16,6 +16,7 @@ from simexplore.workloads.ops import (
     Add,
     AttentionDecode,
     AttentionPrefill,
+    Conv,
     Conv2d,
     Copy,
     Embedding,
@@ -36,6 +37,8 @@ Lowered = tuple[Operator, ...] | str
 NOT_CAUSAL = "attention that is not causal is written as two GEMMs and a softmax, its mask left out"
 """For people: no fused operator stands for it."""
 NO_FLOATS = "no floating-point type"
+AXES = 3
+"""Most axes of an image."""
 NAMED: Mapping[tuple[str, int], type[NamedElementwise]] = MappingProxyType(
     {("add", 2): Add, ("mul", 2): Mul, ("relu", 1): Relu, ("gelu", 1): Gelu}
 )
@@ -115,27 +118,61 @@ class Sliding:
 
 
 def convolution(image: Value, filters: Value, out: Value, sliding: Sliding) -> Lowered:
-    """A convolution: of square images as it is; where filters don't overlap, or cover one pixel, the GEMM that it is.
+    """A convolution: of square images `conv2d`, of others `conv`; where filters don't overlap, the GEMM that it is.
 
-    Shapes: image (batch, cin, …), filters (cout, cin / groups, …), out (batch, cout, …).
+    Shapes: image (batch, cin, …), filters (cout, cin / groups, …), out (batch, cout, …); filters of a transposed one
+    (cin, cout / groups, …).
     """
     dtype = dtype_of(image)
     if dtype is None:
         return NO_FLOATS
-    if sliding.transposed:
-        return "transposed"
-    if sliding.groups > 1:
-        return "depthwise" if sliding.groups == image.shape[1] else "grouped"
     kernel, size = filters.shape[2:], image.shape[2:]
+    apart = kernel == sliding.stride and not any(sliding.begin + sliding.end) and sliding.groups == 1
+    if sliding.transposed:
+        scattered = apart and out.shape[2:] == tuple(n * step for n, step in zip(size, sliding.stride, strict=True))
+        batch, cin = image.shape[:2]
+        gemm = Gemm(m=batch * prod(size), n=filters.shape[1] * prod(kernel), k=cin, dtype=dtype)
+        return (gemm,) if scattered else "transposed"
     if any(step > 1 and width > 1 for step, width in zip(sliding.dilation, kernel, strict=True)):
         return "dilated"
-    uniform = all(len(set(each)) == 1 for each in (kernel, size, sliding.stride, sliding.begin + sliding.end))
+    if sliding.begin != sliding.end:
+        return "padded unevenly"
+    uniform = all(len(set(each)) == 1 for each in (kernel, size, sliding.stride, sliding.begin))
     batch, cin, cout = image.shape[0], image.shape[1], filters.shape[0]
-    if len(size) == 2 and uniform:
+    if len(size) == 2 and uniform and sliding.groups == 1:
         return (Conv2d(batch, cin, cout, kernel[0], size[0], sliding.stride[0], sliding.begin[0], dtype),)
-    if kernel == sliding.stride and not any(sliding.begin + sliding.end):
+    if apart:
         return (Gemm(m=batch * prod(out.shape[2:]), n=cout, k=cin * prod(kernel), dtype=dtype),)
-    return f"{len(size)}d" if len(size) != 2 else "not square"
+    return _general_convolution(image, filters, sliding, dtype)
+
+
+def _general_convolution(image: Value, filters: Value, sliding: Sliding, dtype: str) -> Lowered:
+    """A convolution along one to three axes, of which those that it lacks are of size 1."""
+    strides = {step for step, n in zip(sliding.stride, image.shape[2:], strict=True) if n > 1}
+    if len(strides) > 1 or len(sliding.stride) > AXES:
+        return "strides of several sizes" if len(strides) > 1 else f"{len(sliding.stride)}d"
+    lacking = (1,) * (AXES - len(sliding.stride))
+    depth, height, width = lacking + image.shape[2:]
+    layers, rows, cols = lacking + filters.shape[2:]
+    pads = (0,) * len(lacking) + sliding.begin
+    conv = Conv(
+        batch=image.shape[0],
+        cin=image.shape[1],
+        cout=filters.shape[0],
+        width=width,
+        height=height,
+        depth=depth,
+        cols=cols,
+        rows=rows,
+        layers=layers,
+        pad_layers=pads[0],
+        pad_rows=pads[1],
+        pad_cols=pads[2],
+        stride=strides.pop() if strides else 1,
+        groups=sliding.groups,
+        dtype=dtype,
+    )
+    return (conv,)
 
 
 def attention(q: Value, k: Value, v: Value, causal: bool, masked: bool) -> Lowered:

@@ -9,7 +9,13 @@ import numpy as np
 
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.base import Amount, Count, Operator
-from simexplore.workloads.operators.parameters import ParameterError, count_of, dtype_of
+from simexplore.workloads.operators.parameters import (
+    ParameterError,
+    accumulate_of,
+    check_accumulate,
+    count_of,
+    dtype_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class Conv2d(Operator):
     stride: Count = field(default=1, metadata=count_of("pixels from one position of the filter to the next"))
     pad: Count = field(default=0, metadata=count_of("zeros around the image, on each side", minimum=0))
     dtype: str = field(default="bf16", metadata=dtype_of("type of images, filters and result"))
+    accumulate: str | None = field(default=None, metadata=accumulate_of())
 
     @property
     def out(self) -> Count:
@@ -63,7 +70,121 @@ class Conv2d(Operator):
     def min_bytes(self) -> Amount:
         return self.image_bytes + self.filter_bytes + self.output_bytes
 
+    @property
+    def general(self) -> Conv:
+        """The same as a convolution of any shape."""
+        return Conv(
+            self.batch,
+            self.cin,
+            self.cout,
+            height=self.hw,
+            width=self.hw,
+            rows=self.ksize,
+            cols=self.ksize,
+            pad_rows=self.pad,
+            pad_cols=self.pad,
+            stride=self.stride,
+            dtype=self.dtype,
+            accumulate=self.accumulate,
+        )
+
     def check_relations(self) -> None:
         if np.any(np.greater(self.ksize, self.hw + 2 * self.pad)):
             most = f"at most hw + 2 pad = {self.hw + 2 * self.pad}"
             raise ParameterError(self.op, "ksize", most, str(self.ksize))
+        check_accumulate(self.op, self.dtype, self.accumulate)
+
+
+@dataclass(frozen=True, slots=True)
+class Conv(Operator):
+    """Convolution of images of any shape: depth x height x width voxels, filters of layers x rows x cols, in groups.
+
+    A signal has height 1, an image depth 1. Each of `groups` parts of the channels has cout / groups filters of
+    cin / groups channels; as many groups as channels are a depthwise convolution. An axis's positions are
+    floor((size + 2 pad - filter) / stride) + 1, P of all three.
+    flops = 2 batch P cout (cin / groups) layers rows cols.
+    min_bytes = (batch cin depth height width + cout (cin / groups) layers rows cols + batch cout P) b.
+    """
+
+    op: ClassVar[str] = "conv"
+    example: ClassVar[str] = (
+        "conv(batch=1,cin=64,cout=64,width=80,height=48,cols=3,rows=3,pad_cols=1,pad_rows=1,dtype=bf16)"
+    )
+
+    batch: Count = field(metadata=count_of("images"))
+    cin: Count = field(metadata=count_of("channels of an image; groups divides it"))
+    cout: Count = field(metadata=count_of("filters: channels of the result; groups divides it"))
+    width: Count = field(metadata=count_of("voxels of an image along a row"))
+    height: Count = field(default=1, metadata=count_of("rows of an image"))
+    depth: Count = field(default=1, metadata=count_of("layers of an image"))
+    cols: Count = field(default=1, metadata=count_of("voxels of a filter along a row"))
+    rows: Count = field(default=1, metadata=count_of("rows of a filter"))
+    layers: Count = field(default=1, metadata=count_of("layers of a filter"))
+    pad_cols: Count = field(default=0, metadata=count_of("zeros at each end of a row", minimum=0))
+    pad_rows: Count = field(default=0, metadata=count_of("rows of zeros on each side", minimum=0))
+    pad_layers: Count = field(default=0, metadata=count_of("layers of zeros on each side", minimum=0))
+    stride: Count = field(default=1, metadata=count_of("voxels from one position of the filter to the next"))
+    groups: Count = field(default=1, metadata=count_of("parts of the channels that are convolved by themselves"))
+    dtype: str = field(default="bf16", metadata=dtype_of("type of images, filters and result"))
+    accumulate: str | None = field(default=None, metadata=accumulate_of())
+
+    @property
+    def axes(self) -> tuple[tuple[Count, Count, Count], ...]:
+        """Size of the image, of the filter, and of the padding along layers, rows and columns."""
+        return (
+            (self.depth, self.layers, self.pad_layers),
+            (self.height, self.rows, self.pad_rows),
+            (self.width, self.cols, self.pad_cols),
+        )
+
+    @property
+    def out(self) -> tuple[Count, Count, Count]:
+        """Layers, rows and columns of the result."""
+        layers, rows, cols = ((size + 2 * pad - taps) // self.stride + 1 for size, taps, pad in self.axes)
+        return layers, rows, cols
+
+    @property
+    def positions(self) -> Amount:
+        """Voxels of a result."""
+        layers, rows, cols = self.out
+        return 1.0 * layers * rows * cols
+
+    @property
+    def taps(self) -> Amount:
+        """Voxels of a filter."""
+        return 1.0 * self.layers * self.rows * self.cols
+
+    @property
+    def flops(self) -> Amount:
+        return 2.0 * self.batch * self.positions * self.cout * self.cin * self.taps / self.groups
+
+    @property
+    def matmul_flops(self) -> Amount:
+        return self.flops
+
+    @property
+    def image_bytes(self) -> Amount:
+        """Bytes of the images [B]."""
+        return 1.0 * bytes_of(self.dtype) * self.batch * self.cin * self.depth * self.height * self.width
+
+    @property
+    def filter_bytes(self) -> Amount:
+        """Bytes of the filters, which are weights [B]."""
+        return bytes_of(self.dtype) * self.cout * self.cin * self.taps / self.groups
+
+    @property
+    def output_bytes(self) -> Amount:
+        return bytes_of(self.dtype) * self.batch * self.cout * self.positions
+
+    @property
+    def min_bytes(self) -> Amount:
+        return self.image_bytes + self.filter_bytes + self.output_bytes
+
+    def check_relations(self) -> None:
+        for name, (size, taps, pad) in zip(("layers", "rows", "cols"), self.axes, strict=True):
+            if np.any(np.greater(taps, size + 2 * pad)):
+                raise ParameterError(self.op, name, f"at most the padded image's {size + 2 * pad}", str(taps))
+        for name, channels in (("cin", self.cin), ("cout", self.cout)):
+            if np.any(np.remainder(channels, self.groups)):
+                raise ParameterError(self.op, "groups", f"a divisor of {name} = {channels}", str(self.groups))
+        check_accumulate(self.op, self.dtype, self.accumulate)

@@ -10,7 +10,13 @@ import numpy as np
 
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.base import Amount, Count, Operator
-from simexplore.workloads.operators.parameters import ParameterError, count_of, dtype_of
+from simexplore.workloads.operators.parameters import (
+    ParameterError,
+    accumulate_of,
+    check_accumulate,
+    count_of,
+    dtype_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class Gemm(Operator):
     activation_dtype: str | None = field(
         default=None, metadata=dtype_of("type A arrives in, quantised to dtype by a kernel of its own; none: dtype")
     )
+    accumulate: str | None = field(default=None, metadata=accumulate_of())
 
     @property
     def flops(self) -> Amount:
@@ -57,6 +64,9 @@ class Gemm(Operator):
         a_bytes = bytes_of(self.activation_dtype or self.dtype) * self.batch * self.m * self.k
         b_bytes = bytes_of(self.weight_dtype or self.dtype) * self.batch * self.k * self.n
         return a_bytes + b_bytes + self.output_bytes
+
+    def check_relations(self) -> None:
+        check_accumulate(self.op, self.dtype, self.accumulate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,23 @@ def dtype_of(description: str) -> dict[str, Parameter]:
     return {"parameter": Parameter(description, "dtype")}
 
 
+def accumulate_of() -> dict[str, Parameter]:
+    """Field metadata of the type in which products are summed."""
+    return dtype_of("type that products are summed in: fp16 or fp32; none: the tensor cores' widest, fp32")
+
+
+def check_accumulate(owner: str, dtype: str, accumulate: str | None) -> None:
+    """Check that tensor cores sum products of `dtype` in `accumulate` (PTX ISA, mma: f16 sums of f16 and fp8 only).
+
+    Raises:
+        ParameterError: another type of sums than fp16 and fp32, or sums of fp16 of a type that has none.
+    """
+    if accumulate not in (None, "fp16", "fp32"):
+        raise ParameterError(owner, "accumulate", "fp16, fp32 or none", found(accumulate))
+    if accumulate == "fp16" and dtype not in ("fp16", "fp8"):
+        raise ParameterError(owner, "accumulate", f"fp32 or none, since dtype is {dtype}", found(accumulate))
+
+
 def label_of(description: str) -> dict[str, Parameter]:
     """Field metadata of a word that is shown to people and changes no number."""
     return {"parameter": Parameter(description, "label")}

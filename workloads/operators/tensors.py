@@ -12,7 +12,7 @@ from itertools import combinations
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.collectives import AllGather, Collective, ReduceScatter
-from simexplore.workloads.operators.conv import Conv2d
+from simexplore.workloads.operators.conv import Conv, Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import Attention, AttentionPrefill, Bmm, EncoderAttention, Gemm
@@ -189,7 +189,7 @@ def _(op: SparseAttention) -> Elements:
 
 
 @operand_bytes.register
-def _(op: Conv2d) -> Mapping[str, float]:
+def _(op: Conv2d | Conv) -> Mapping[str, float]:
     return {"images": float(op.image_bytes), "filters": float(op.filter_bytes)}
 
 
@@ -201,6 +201,17 @@ def _(op: Conv2d) -> Elements:
 @elements_written.register
 def _(op: Conv2d) -> Elements:
     return _numbers((op.batch * op.cout * op.out**2,))
+
+
+@elements_read.register
+def _(op: Conv) -> Elements:
+    voxels = op.depth * op.height * op.width
+    return _numbers((op.batch * op.cin * voxels, op.cout * op.cin * op.taps / op.groups))
+
+
+@elements_written.register
+def _(op: Conv) -> Elements:
+    return _numbers((op.batch * op.cout * op.positions,))
 
 
 @elements_read.register

@@ -45,6 +45,9 @@ class TensorGemm(Spec):
         "how well their DRAM traffic overlaps their other work, as overlap_exponent does", "1"
     )
     efficiency: Share = about("share of the tensor cores' rate that main loops reach", "1")
+    fp16_accumulate_rate: Annotated[float, Field(ge=1, le=4)] = about(
+        "tensor cores' rate where fp16 or fp8 products are summed in fp16, over that of sums in fp32", "1", default=1.0
+    )
     quantize_kernels: Annotated[float, Field(ge=2, le=100)] = about(
         "kernels that quantise the activations of a narrow GEMM: largest value, scale, conversion, …", "1"
     )

@@ -16,6 +16,7 @@ from simexplore.archs.schema.library import ScaledGemm
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import BoolArray, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
+from simexplore.sim.hardware.accumulate import accumulate_rate
 from simexplore.sim.libraries import deep_gemm, gemm_rules
 from simexplore.sim.mapping.columns import Pairs, Values, ceil_div, constant, row
 from simexplore.sim.mapping.matmul import operands
@@ -23,7 +24,7 @@ from simexplore.sim.mapping.matmul.tiles import WARP_TILE_ROWS, Tiles, tiles_of
 from simexplore.sim.mapping.rowwise import block_quantize_demands, dynamic_quantize_demands, row_quantize_demands
 from simexplore.workloads.dtypes import SCALED, bytes_of, element_of
 from simexplore.workloads.operators.columns import column
-from simexplore.workloads.ops import Conv2d, Gemm, Quantize
+from simexplore.workloads.ops import Conv, Conv2d, Gemm, Quantize
 
 PARTIAL_SUM_BYTES = 4.0
 """Split-K partial sums are FP32."""
@@ -49,7 +50,7 @@ def _quantized(op: Quantize, scaled: ScaledGemm | None, gpu: Gpu, conditions: Co
     return dynamic_quantize_demands(op, gpu, conditions) if scaled is None else row_quantize_demands(op, scaled, gpu)
 
 
-def scaled_kernels(op: Gemm | Conv2d, gpu: Gpu) -> ScaledGemm | None:
+def scaled_kernels(op: Gemm | Conv2d | Conv, gpu: Gpu) -> ScaledGemm | None:
     """Kernels for operands with several scales: by blocks as the type says, else by rows where the engine has them."""
     if op.dtype in SCALED:
         return gpu.scaled_gemm(op.dtype)
@@ -57,7 +58,7 @@ def scaled_kernels(op: Gemm | Conv2d, gpu: Gpu) -> ScaledGemm | None:
     return gpu.library.gemm.scaled.rows if narrow else None
 
 
-def gemm_candidates(op: Gemm | Conv2d, gpu: Gpu) -> int:
+def gemm_candidates(op: Gemm | Conv2d | Conv, gpu: Gpu) -> int:
     """How many kernels the menu has for a row: tiles, both ways round for wgmma, times splits of k."""
     library = gpu.library.gemm
     if element_of(op.dtype) not in gpu.sm.tensor_ops_per_clk:
@@ -218,7 +219,7 @@ def _overlap(op: Gemm, tiles: Tiles, gpu: Gpu, two_stage: bool) -> Overlap:
         within_sm=library.two_stage.overlap_exponent if two_stage else within,
         sm_l2=library.tensor.overlap_exponent if tiles.on_tensor_cores else None,
         dram=library.tensor.dram_overlap_exponent if tiles.on_tensor_cores else None,
-        tensor_efficiency=(scaled or library.tensor).efficiency,
+        tensor_efficiency=(scaled or library.tensor).efficiency * accumulate_rate(op, gpu),
         l2_rate=library.memory.l2_rate,
         dram_rate=library.memory.dram_rate,
         epilogue_efficiency=library.epilogue_efficiency,

@@ -23,7 +23,7 @@ from simexplore.sim.estimate.graphs import estimate_graph
 from simexplore.sim.estimate.operators import kernels_of, predict
 from simexplore.sim.mapping import algorithms_of
 from simexplore.sim.mapping.choice import choose_kernel
-from simexplore.sim.mapping.conv.algorithms import implicit_gemm
+from simexplore.sim.mapping.conv.implicit import on_fma_pipes
 from simexplore.sim.play.execute import execute
 from simexplore.workloads.ops import Conv2d, Gemm, parse_operator
 
@@ -60,7 +60,7 @@ def test_a_filter_larger_than_the_image_is_a_mistake() -> None:
 
 def test_dram_brings_the_image_and_not_its_patches(gpu: Gpu) -> None:
     op = Conv2d(batch=8, cin=64, cout=64, ksize=3, hw=56, pad=1, dtype="fp32")  # 6.4 MB each: fits L2
-    demand = implicit_gemm(op, gpu, COLD)
+    demand = on_fma_pipes(op.general, gpu, COLD)
     read = demand.grid.ctas * demand.work.dram_read_bytes
     np.testing.assert_allclose(read, op.image_bytes + op.filter_bytes, rtol=1e-3)
     patches = op.image_bytes * op.ksize**2
@@ -69,7 +69,7 @@ def test_dram_brings_the_image_and_not_its_patches(gpu: Gpu) -> None:
 
 def test_k_is_filled_up_to_the_step_of_the_main_loop(gpu: Gpu) -> None:
     ops = [replace(VGG, cin=cin, ksize=1, pad=0) for cin in (1, 8, 9, 16)]
-    work = [implicit_gemm(op, gpu, COLD).work.fma_ops for op in ops]
+    work = [on_fma_pipes(op.general, gpu, COLD).work.fma_ops for op in ops]
     np.testing.assert_array_equal(work[0], work[1])
     np.testing.assert_array_equal(work[2], work[3])
     assert np.all(work[2] == 2 * work[1])

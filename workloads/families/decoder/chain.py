@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from simexplore.workloads.families.decoder.options import Options
 from simexplore.workloads.families.decoder.shape import Decoder
 from simexplore.workloads.graph import Node
-from simexplore.workloads.ops import AllReduce, Attention, Gemm, Operator
+from simexplore.workloads.ops import AllReduce, Attention, Gemm, MlaDecode, MlaPrefill, Operator
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,9 @@ class Parts:
     options: Options
     tokens: int
 
-    def gemm(self, out_features: int, in_features: int, *, wide: bool = False) -> Gemm:
-        """A layer's GEMM; what it reads is narrow already, where a norm or an activation wrote it so, unless `wide`."""
+    def gemm(self, out_features: int, in_features: int, *, wide: bool = False, heads: int = 1) -> Gemm:
+        """A layer's GEMM, or one a head; what it reads is narrow already, where a norm or an activation wrote it so,
+        unless `wide`."""
         dtype, activation = self.options.dtype, self.options.activation_dtype
         narrow = activation == dtype or (self.options.written_dtype is not None and not wide)
         quantised = None if narrow else activation
@@ -27,6 +28,7 @@ class Parts:
             m=self.tokens,
             n=out_features,
             k=in_features,
+            batch=heads,
             dtype=dtype,
             weight_dtype=self.options.weight_dtype,
             activation_dtype=quantised,
@@ -51,6 +53,6 @@ class Chain:
         """A node, and its name."""
         after = tuple(dict.fromkeys((*self.last, *(other for other in also_after if other is not None))))
         node = Node.of(name, op, after, group)
-        self.nodes.append(replace(node, module=isinstance(op, Attention)))
+        self.nodes.append(replace(node, module=isinstance(op, Attention | MlaPrefill | MlaDecode)))
         self.last = (name,)
         return name

@@ -10,16 +10,18 @@ Scaling of the embedding and soft caps of logits are left out.
 Tensor parallelism (Shoeybi et al. 2019, "Megatron-LM", arXiv:1909.08053): the graph is one GPU's share. Heads and the
 feed-forward width are divided, with an all-reduce after attention and after the feed-forward. The embedding table is
 held whole by every GPU; the output head is divided by columns, the vocabulary rounded up, and its logits gathered.
+Latent attention and experts have modules of their own beside this one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from simexplore.errors import SimexploreError
 from simexplore.workloads.families.decoder.chain import Chain, Parts
+from simexplore.workloads.families.decoder.feed_forward import add_feed_forward
+from simexplore.workloads.families.decoder.latent import add_latent_attention
 from simexplore.workloads.families.decoder.options import DecodeOptions, Options, PrefillOptions
-from simexplore.workloads.families.decoder.shape import Decoder, Experts, Grouped, Latent, Layer, Mlp
+from simexplore.workloads.families.decoder.shape import Decoder, Grouped, Layer, Mlp
 from simexplore.workloads.families.decoder.share import resident_bytes, shard
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.ops import (
@@ -28,18 +30,12 @@ from simexplore.workloads.ops import (
     AttentionDecode,
     AttentionPrefill,
     Embedding,
-    Gelu,
     Gemm,
     LayerNorm,
     Operator,
     Pointwise,
-    Relu,
     RmsNorm,
-    SiluMul,
 )
-
-GATED_FLOPS = {"gelu": 9, "relu": 2}
-"""Of a gate's function and its product with the value; SwiGLU has an operator of its own."""
 
 AttentionOf = Callable[[Grouped], Operator]
 
@@ -48,7 +44,7 @@ def build_prefill(model: Decoder, name: str, options: PrefillOptions) -> Graph:
     """The graph of one prefill of `batch` prompts on one of `tensor_parallel` GPUs.
 
     Raises:
-        SimexploreError: the model does not divide evenly among the GPUs, or has layers without operators here.
+        SimexploreError: the model does not divide evenly among the GPUs.
     """
 
     def attention(kind: Grouped) -> Operator:
@@ -71,7 +67,7 @@ def build_decode(model: Decoder, name: str, options: DecodeOptions) -> Graph:
     """The graph of one decode step of `batch` sequences on one of `tensor_parallel` GPUs.
 
     Raises:
-        SimexploreError: the model does not divide evenly among the GPUs, or has layers without operators here.
+        SimexploreError: the model does not divide evenly among the GPUs.
     """
 
     def attention(kind: Grouped) -> Operator:
@@ -96,7 +92,6 @@ def _window(kind: Grouped, tokens: int) -> int:
 
 def _graph(model: Decoder, name: str, options: Options, length: int, tokens: int, attention: AttentionOf) -> Graph:
     share = shard(model, name, options)
-    _refuse_without_operators(share.layers, name)
     parts = Parts(share, options, tokens)
     chain = Chain()
     _add_embedding(chain, parts)
@@ -104,20 +99,6 @@ def _graph(model: Decoder, name: str, options: Options, length: int, tokens: int
         _add_layer(chain, parts, f"layer{index}", layer, attention, first=index == 0)
     _add_head(chain, parts)
     return Graph(name, tuple(chain.nodes), resident_bytes(share, options, length))
-
-
-def _refuse_without_operators(layers: tuple[Layer, ...], name: str) -> None:
-    """Raise for kinds of layers that no operator stands for yet."""
-    kinds = {
-        "multi-head latent attention": any(isinstance(layer.attention, Latent) for layer in layers),
-        "a mixture of experts": any(isinstance(layer.feed_forward, Experts) for layer in layers),
-    }
-    missing = [kind for kind, there in kinds.items() if there]
-    if missing:
-        raise SimexploreError(
-            f"{name}: expected layers of grouped-query attention and dense feed-forward, found "
-            f"{' and '.join(missing)}: there is no operator for that yet, run a dense model"
-        )
 
 
 def _add_embedding(chain: Chain, parts: Parts) -> None:
@@ -135,15 +116,15 @@ def _add_layer(chain: Chain, parts: Parts, group: str, layer: Layer, attention: 
     if parts.share.placement in ("parallel", "shared"):
         _add_parallel_layer(chain, parts, group, layer, attention)
         return
-    around = parts.share.placement == "around"
+    around, narrow = parts.share.placement == "around", isinstance(layer.feed_forward, Mlp)
     # The first norm adds no residual: its input, the embedding, is the residual of the second.
     norm = chain.add(f"{group}.attention_norm", _norm(parts, 0 if first else 1), group, chain.residual)
     residual = chain.residual if first else norm
     _add_attention(chain, parts, group, layer, attention)
     if around:
         chain.add(f"{group}.attention_post_norm", _norm(parts, 0, narrow=False), group)
-    chain.residual = chain.add(f"{group}.ffn_norm", _norm(parts, 1), group, residual)
-    _add_feed_forward(chain, parts, group, layer.feed_forward)
+    chain.residual = chain.add(f"{group}.ffn_norm", _norm(parts, 1, narrow=narrow), group, residual)
+    add_feed_forward(chain, parts, group, layer.feed_forward)
     if around:
         chain.add(f"{group}.ffn_post_norm", _norm(parts, 0, narrow=False), group)
 
@@ -156,51 +137,34 @@ def _add_parallel_layer(chain: Chain, parts: Parts, group: str, layer: Layer, at
     attended = chain.last[0]
     if parts.share.placement == "parallel":
         chain.add(f"{group}.ffn_norm", _norm(parts, 0), group, before)
-    _add_feed_forward(chain, parts, group, layer.feed_forward, norm if parts.share.placement == "shared" else None)
+    add_feed_forward(chain, parts, group, layer.feed_forward, norm if parts.share.placement == "shared" else None)
     elements = parts.tokens * parts.share.hidden
     total = Pointwise(elements, 3, 1, 2, parts.options.activation_dtype, "add_residual")
     chain.residual = chain.add(f"{group}.residual", total, group, attended, before)
 
 
 def _add_attention(chain: Chain, parts: Parts, group: str, layer: Layer, attention: AttentionOf) -> None:
-    kind, dtype = layer.attention, parts.options.activation_dtype
-    assert isinstance(kind, Grouped)  # others were refused
+    kind = layer.attention
+    if isinstance(kind, Grouped):
+        _add_grouped(chain, parts, group, kind, attention)
+    else:
+        add_latent_attention(chain, parts, group, kind)
+    if parts.options.tensor_parallel > 1:
+        chain.add(f"{group}.attention_all_reduce", parts.all_reduce(), group)
+
+
+def _add_grouped(chain: Chain, parts: Parts, group: str, kind: Grouped, attention: AttentionOf) -> None:
+    dtype = parts.options.activation_dtype
     projected = chain.add(f"{group}.qkv", parts.gemm(kind.qkv_features, parts.share.hidden), group)
     if kind.head_norm:
         chain.add(f"{group}.query_norm", RmsNorm(parts.tokens * kind.heads, kind.head_dim, dtype), group)
         chain.add(f"{group}.key_norm", RmsNorm(parts.tokens * kind.kv_heads, kind.head_dim, dtype), group, projected)
     chain.add(f"{group}.attention", attention(kind), group, projected)
     chain.add(f"{group}.projection", parts.gemm(parts.share.hidden, kind.heads * kind.head_dim, wide=True), group)
-    if parts.options.tensor_parallel > 1:
-        chain.add(f"{group}.attention_all_reduce", parts.all_reduce(), group)
-
-
-def _add_feed_forward(
-    chain: Chain, parts: Parts, group: str, kind: Mlp | Experts, also_after: str | None = None
-) -> None:
-    assert isinstance(kind, Mlp)  # others were refused
-    hidden = parts.share.hidden
-    chain.add(
-        f"{group}.gate_up" if kind.gated else f"{group}.up", parts.gemm(kind.up_features, hidden), group, also_after
-    )
-    activation = _activation(parts, kind)
-    chain.add(f"{group}.activation", activation, group)
-    # The general elementwise operator writes the type that it reads.
-    chain.add(f"{group}.down", parts.gemm(hidden, kind.width, wide=isinstance(activation, Pointwise)), group)
-    if parts.options.tensor_parallel > 1:
-        chain.add(f"{group}.ffn_all_reduce", parts.all_reduce(), group)
-
-
-def _activation(parts: Parts, kind: Mlp) -> Operator:
-    elements, dtype = parts.tokens * kind.width, parts.options.activation_dtype
-    if kind.gated and kind.activation != "silu":
-        return Pointwise(elements, 2, 1, GATED_FLOPS[kind.activation], dtype, f"{kind.activation}_mul")
-    family = SiluMul if kind.gated else {"gelu": Gelu, "relu": Relu}[kind.activation]
-    return family(elements, dtype, parts.options.written_dtype)
 
 
 def _norm(parts: Parts, residual: int, *, narrow: bool = True) -> Operator:
-    """A norm; one whose result no layer's GEMM reads writes no narrow type."""
+    """A norm; one whose result no layer's GEMM reads writes no narrow type, nor one before experts."""
     family = RmsNorm if parts.share.norm == "rms" else LayerNorm
     written = parts.options.written_dtype if narrow else None
     return family(parts.tokens, parts.share.hidden, parts.options.activation_dtype, residual, written)

@@ -31,6 +31,13 @@ class Options:
         ),
     )
     tensor_parallel: int = field(default=1, metadata=count_of("GPUs that share every layer"))
+    expert_parallel: int = field(
+        default=1, metadata=count_of("groups of these GPUs among which a layer's experts are divided; dense models: 1")
+    )
+    skew: int = field(
+        default=0,
+        metadata=count_of("exponent of the power law of tokens over experts, in hundredths; 0: balanced", minimum=0),
+    )
     layers: int = field(default=0, metadata=count_of("layers, for a quick run; 0: all of the model's", minimum=0))
 
     @property

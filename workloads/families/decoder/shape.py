@@ -124,16 +124,18 @@ class Mlp:
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """A mixture of gated experts of which a router chooses some for each token.
+    """A mixture of gated experts of which a router chooses some for each token, or one GPU's part of it.
 
     Args:
         count: experts that the router chooses among.
         chosen: experts that a token goes through.
         width: features between an expert's two projections.
-        shared: width of the experts that every token goes through, side by side; 0: none.
+        shared: width of the experts that every token goes through, side by side; 0: none. One GPU's part of it.
         shared_gate: a vector that weighs the shared experts.
         bias: whether the experts' projections and the router have biases.
         router_correction: a number for each expert that balances the load.
+        groups: groups of GPUs among which experts are divided.
+        slices: GPUs of a group, which divide each expert.
     """
 
     count: int
@@ -143,16 +145,25 @@ class Experts:
     shared_gate: bool = False
     bias: bool = False
     router_correction: bool = False
+    groups: int = 1
+    slices: int = 1
 
     def parameters(self, hidden: int) -> int:
-        """Weights and biases of all experts and of the router."""
-        experts = self.count * Mlp(self.width, bias=self.bias).parameters(hidden)
-        router = self.count * (hidden + self.bias + self.router_correction)
-        return experts + router + Mlp(self.shared).parameters(hidden) + hidden * self.shared_gate
+        """Weights and biases of the experts held here and of the router."""
+        return self._parameters(hidden, self.count // self.groups)
 
-    def share(self, gpus: int) -> Experts:
-        """One GPU's part of it: a part of each expert."""
-        return replace(self, width=self.width // gpus, shared=self.shared // gpus)
+    def active_parameters(self, hidden: int) -> int:
+        """Of those, what one token is multiplied by, where all experts are held here."""
+        return self._parameters(hidden, self.chosen)
+
+    def _parameters(self, hidden: int, experts: int) -> int:
+        of_experts = experts * Mlp(self.width // self.slices, bias=self.bias).parameters(hidden)
+        router = self.count * (hidden + self.bias + self.router_correction)
+        return of_experts + router + Mlp(self.shared).parameters(hidden) + hidden * self.shared_gate
+
+    def share(self, gpus: int, groups: int) -> Experts:
+        """One GPU's part of it: a part of the experts, of each a part, and a part of the shared ones."""
+        return replace(self, shared=self.shared // gpus, groups=groups, slices=gpus // groups)
 
 
 Attention = Grouped | Latent
@@ -166,18 +177,20 @@ class Layer:
     attention: Attention
     feed_forward: FeedForward
 
-    @property
-    def dense(self) -> bool:
-        """Whether there is an operator for each of its parts."""
-        return isinstance(self.attention, Grouped) and isinstance(self.feed_forward, Mlp)
-
     def parameters(self, hidden: int) -> int:
         """All but the norms before and after its parts."""
         return self.attention.parameters(hidden) + self.feed_forward.parameters(hidden)
 
-    def share(self, gpus: int) -> Layer:
-        """One GPU's part of it."""
-        return Layer(self.attention.share(gpus), self.feed_forward.share(gpus))
+    def idle_parameters(self, hidden: int) -> int:
+        """Those of experts that a token does not go through."""
+        kind = self.feed_forward
+        return kind.parameters(hidden) - kind.active_parameters(hidden) if isinstance(kind, Experts) else 0
+
+    def share(self, gpus: int, groups: int = 1) -> Layer:
+        """One GPU's part of it; of experts, `groups` groups of GPUs have a part each."""
+        kind = self.feed_forward
+        part = kind.share(gpus, groups) if isinstance(kind, Experts) else kind.share(gpus)
+        return Layer(self.attention.share(gpus), part)
 
 
 NORMS_OF_A_LAYER: dict[Placement, int] = {"before": 2, "around": 4, "parallel": 2, "shared": 1}
@@ -217,11 +230,6 @@ class Decoder:
     source: str = ""
 
     @property
-    def dense(self) -> bool:
-        """Whether there is an operator for each part of each layer."""
-        return all(layer.dense for layer in self.layers)
-
-    @property
     def norm_parameters(self) -> int:
         """Elements of one norm's vectors."""
         return self.hidden * (1 if self.norm == "rms" else 2)
@@ -243,6 +251,11 @@ class Decoder:
     def parameters(self) -> int:
         """All parameters."""
         return self.layer_parameters + self.outer_parameters
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token goes through: all but those of experts that are not chosen for it."""
+        return self.parameters - self._sum(lambda layer: layer.idle_parameters(self.hidden))
 
     def kv_elements(self, tokens: int = 1) -> int:
         """Elements of the KV cache of one sequence of `tokens`; a layer with a window keeps no more than that."""

@@ -79,7 +79,7 @@ def one_pixel() -> Built:
 def grouped() -> Built:
     """What no operator stands for yet."""
     layers = [nn.Conv2d(8, 8, 3, groups=8), nn.BatchNorm2d(8), nn.Conv2d(8, 16, 3, groups=2), nn.MaxPool2d(2)]
-    return nn.Sequential(*layers, nn.ConvTranspose2d(16, 4, 2, stride=2), nn.Conv2d(4, 4, 3)), torch.empty(1, 8, 20, 20)
+    return nn.Sequential(*layers, nn.ConvTranspose2d(16, 4, 3, stride=2), nn.Conv2d(4, 4, 3)), torch.empty(1, 8, 20, 20)
 
 
 class Block(nn.Module):

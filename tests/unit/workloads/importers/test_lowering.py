@@ -16,6 +16,7 @@ from simexplore.workloads.ops import (
     Add,
     AttentionDecode,
     AttentionPrefill,
+    Conv,
     Conv2d,
     Copy,
     Gemm,
@@ -72,19 +73,42 @@ def test_filters_that_do_not_overlap_are_a_gemm() -> None:
     assert convolved(value(2, 8, 12), value(16, 8, 3), (2, 16, 4), stride=(3,)) == (Gemm(8, 16, 24),)
 
 
+WIDE = {"begin": (1, 0), "end": (1, 0)}
+
+
+@pytest.mark.parametrize(
+    ("image", "filters", "more", "conv"),
+    [
+        (SQUARE, value(16, 4, 3, 3), {"groups": 2}, Conv(2, 8, 16, 10, 10, cols=3, rows=3, groups=2)),
+        (SQUARE, value(8, 1, 3, 3), {"groups": 8}, Conv(2, 8, 8, 10, 10, cols=3, rows=3, groups=8)),
+        (value(2, 8, 10, 12), FILTERS, WIDE, Conv(2, 8, 16, 12, 10, cols=3, rows=3, pad_rows=1)),
+        (SQUARE, value(16, 8, 3, 5), {"stride": (2, 2)}, Conv(2, 8, 16, 10, 10, cols=5, rows=3, stride=2)),
+        (value(2, 8, 10), value(16, 8, 3), {"stride": (2,)}, Conv(2, 8, 16, 10, cols=3, stride=2)),
+        (value(2, 8, 4, 5, 6), value(16, 8, 3, 2, 1), {}, Conv(2, 8, 16, 6, 5, 4, cols=1, rows=2, layers=3)),
+    ],
+)
+def test_convolutions_of_other_shapes_are_conv(
+    image: Value, filters: Value, more: dict[str, object], conv: Conv
+) -> None:
+    assert convolved(image, filters, (2, 16, 8, 8), **more) == (conv,)
+
+
+def test_a_transposed_convolution_whose_results_do_not_overlap_is_a_gemm() -> None:
+    apart = {"transposed": True, "stride": (2, 2)}
+    image, filters = value(2, 8, 10, 12), value(8, 5, 2, 2)
+    assert convolved(image, filters, (2, 5, 20, 24), **apart) == (Gemm(240, 20, 8),)
+    assert convolved(image, filters, (2, 5, 21, 24), **apart) == "transposed"  # with output padding
+    assert convolved(image, value(8, 5, 3, 3), (2, 5, 21, 25), **apart) == "transposed"
+
+
 @pytest.mark.parametrize(
     ("image", "filters", "more", "why"),
     [
-        (SQUARE, value(16, 4, 3, 3), {"groups": 2}, "grouped"),
-        (SQUARE, value(8, 1, 3, 3), {"groups": 8}, "depthwise"),
         (SQUARE, FILTERS, {"transposed": True}, "transposed"),
         (SQUARE, FILTERS, {"dilation": (2, 2)}, "dilated"),
-        (SQUARE, FILTERS, {"stride": (1, 2)}, "not square"),
-        (SQUARE, FILTERS, {"begin": (1, 1), "end": (0, 0)}, "not square"),
-        (value(2, 8, 10, 12), FILTERS, {}, "not square"),
-        (SQUARE, value(16, 8, 3, 5), {}, "not square"),
-        (value(2, 8, 10), value(16, 8, 3), {}, "1d"),
-        (value(2, 8, 4, 4, 4), value(16, 8, 3, 3, 3), {}, "3d"),
+        (SQUARE, FILTERS, {"stride": (1, 2)}, "strides of several sizes"),
+        (SQUARE, FILTERS, {"begin": (1, 1), "end": (0, 0)}, "padded unevenly"),
+        (value(2, 8, 4, 4, 4, 4), value(16, 8, 3, 3, 3, 3), {}, "4d"),
         (value(2, 8, 10, 10, dtype=None), FILTERS, {}, "no floating-point type"),
     ],
 )

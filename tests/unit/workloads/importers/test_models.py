@@ -6,7 +6,7 @@ import pytest
 from checkout import ROOT
 
 from simexplore.workloads import catalog
-from simexplore.workloads.families.decoder.shape import Decoder, Grouped
+from simexplore.workloads.families.decoder.shape import Decoder
 from simexplore.workloads.families.llm import FAMILIES, MODELS
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.graph_data import from_data, to_data
@@ -17,6 +17,8 @@ from simexplore.workloads.ops import (
     Gelu,
     Gemm,
     LayerNorm,
+    MlaDecode,
+    MlaPrefill,
     Norm,
     Pointwise,
     RmsNorm,
@@ -85,9 +87,8 @@ KV_BYTES = {
 def test_kv_bytes_of_a_token_are_exact(name: str, kv_bytes: int) -> None:
     model = MODELS[name]
     assert 2 * model.kv_elements() == kv_bytes
-    if model.dense:
-        graph = catalog.build(f"llm/{name}/decode", {"batch": 3, "context": 100})
-        assert graph.resident_bytes["kv_cache"] == 300 * kv_bytes
+    graph = catalog.build(f"llm/{name}/decode", {"batch": 3, "context": 100})
+    assert graph.resident_bytes["kv_cache"] == 300 * kv_bytes
 
 
 def test_layers_with_a_window_cache_no_more_than_it() -> None:
@@ -106,9 +107,26 @@ def test_a_window_that_sees_all_is_none() -> None:
         assert attention.window == window
 
 
-@pytest.mark.parametrize("name", [model.name for model in MODELS.values() if not model.dense])
-def test_models_with_layers_without_operators_are_refused_and_not_in_the_catalogue(name: str) -> None:
-    assert f"llm/{name}/decode" not in catalog.list_workloads()
+ACTIVE = {
+    "mixtral-8x7b": (12.9e9, 0.005),
+    "mixtral-8x22b": (39.1e9, 0.005),
+    "deepseek-v2": (21.4e9, 0.005),
+    "deepseek-v3": (37e9, 0.02),
+    "qwen3-30b-a3b": (3.3e9, 0.02),
+    "qwen3-235b-a22b": (22e9, 0.02),
+}
+"""Parameters that a token goes through, as the makers print them, and how far they round."""
+
+
+@pytest.mark.parametrize(("name", "published", "within"), [(name, *told) for name, told in ACTIVE.items()])
+def test_a_token_goes_through_as_many_parameters_as_published(name: str, published: float, within: float) -> None:
+    assert MODELS[name].active_parameters == pytest.approx(published, rel=within)
+
+
+def test_gpt_oss_counts_its_active_parameters_without_the_embedding() -> None:
+    for name, published in (("gpt-oss-20b", 3.61e9), ("gpt-oss-120b", 5.13e9)):  # table 1 of its model card
+        model = MODELS[name]
+        assert model.active_parameters - model.hidden * model.vocabulary == pytest.approx(published, rel=0.002)
 
 
 def names(graph: Graph, group: str = "layer1") -> list[str]:
@@ -189,16 +207,14 @@ def test_neox_runs_both_parts_on_one_sum_and_phi_on_one_norm() -> None:
 @pytest.mark.parametrize("gpus", [1, 2])
 def test_graphs_survive_plain_data_and_are_shared(models: dict[str, Decoder], gpus: int) -> None:
     model = next(iter(models.values()))
-    if not model.dense:
-        pytest.skip("its layers have no operators yet")
     layer = model.layers[0].attention
-    assert isinstance(layer, Grouped)
     if layer.heads % gpus:
         pytest.skip(f"{layer.heads} heads can't be shared")
     for phase in ("prefill", "decode"):
         graph = catalog.build(f"llm/{model.name}/{phase}", {"layers": 3, "tensor_parallel": gpus})
         assert from_data(to_data(graph)) == graph
-        heads = [each.op.heads for each in graph.nodes if isinstance(each.op, Attention)]
+        kinds = Attention | MlaPrefill | MlaDecode
+        heads = [each.op.heads for each in graph.nodes if isinstance(each.op, kinds)]
         assert heads == [layer.heads // gpus] * 3
         for each in graph.nodes:
             each.op.validate()
@@ -209,6 +225,6 @@ def test_the_documentation_has_every_model() -> None:
     for family, models in FAMILIES.items():
         for name, model in models.items():
             kept = f"{2 * model.kv_elements():,}"
-            runs = "yes" if model.dense else "no"
-            row = f"| {family} | `{name}` | {model.parameters / 1e9:.3f} | {kept} | {runs} | {model.source} |"
+            billions = f"{model.parameters / 1e9:.3f} | {model.active_parameters / 1e9:.3f}"
+            row = f"| {family} | `{name}` | {billions} | {kept} | {model.source} |"
             assert row in text

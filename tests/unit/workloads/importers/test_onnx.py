@@ -180,14 +180,14 @@ def test_products_of_convolutions_that_are_left_out_are_exact(tmp_path: Path) ->
     nodes = [
         ("Relu", ["x"], {}),
         ("ConvTranspose", ["r0", "up"], {"strides": [2, 2]}),
-        ("Conv", ["r1", "by_two"], {"group": 2}),
+        ("Conv", ["r1", "by_two"], {"group": 2, "dilations": [2, 2]}),
     ]
     file = tmp_path / "m.onnx"
-    file.write_bytes(model(nodes, image, {"up": [8, 6, 2, 2], "by_two": [4, 3, 3, 3]}))
+    file.write_bytes(model(nodes, image, {"up": [8, 6, 3, 3], "by_two": [4, 3, 3, 3]}))
     flops = {one.name: one.flops for one in imported(file).unknown}
     assert flops == {
-        "ConvTranspose (transposed)": 2 * 8 * 5 * 5 * 6 * 2 * 2,
-        "Conv (grouped)": 2 * 4 * 8 * 8 * 3 * 3 * 3,
+        "ConvTranspose (transposed)": 2 * 8 * 5 * 5 * 6 * 3 * 3,
+        "Conv (dilated)": 2 * 4 * 7 * 7 * 3 * 3 * 3,
     }
 
 

@@ -129,20 +129,15 @@ def test_images_that_are_not_square_are_gemms_where_filters_do_not_overlap() -> 
 def test_what_no_operator_stands_for_is_listed_with_its_share() -> None:
     found = imported("grouped")
     names = {one.name: one.calls for one in found.unknown}
-    assert names == {
-        "aten.convolution (depthwise)": 1,
-        "aten.convolution (grouped)": 1,
-        "aten.convolution (transposed)": 1,
-        "aten.max_pool2d_with_indices": 1,
-    }
-    assert [node.op.op for node in found.graph.nodes] == ["pointwise", "conv2d"]
-    depthwise = 2 * 18 * 18 * 8 * 9
-    assert next(one.flops for one in found.unknown if "depthwise" in one.name) == depthwise
+    assert names == {"aten.convolution (transposed)": 1, "aten.max_pool2d_with_indices": 1}
+    assert [node.op.op for node in found.graph.nodes] == ["conv", "pointwise", "conv", "conv2d"]
+    transposed = 2 * 8 * 8 * 16 * 4 * 9
+    assert next(one.flops for one in found.unknown if "transposed" in one.name) == transposed
     whole = found.graph.flops + sum(one.flops for one in found.unknown)
     assert found.flops_share(found.unknown) == pytest.approx(1 - found.graph.flops / whole)
     assert sum(found.flops_share([one]) for one in found.unknown) == pytest.approx(found.flops_share(found.unknown))
     assert next(node.op for node in found.graph.nodes if isinstance(node.op, Conv2d)).cout == 4
-    assert found.graph.nodes[1].after == (found.graph.nodes[0].name,)  # through what is left out
+    assert found.graph.nodes[3].after == (found.graph.nodes[2].name,)  # through what is left out
 
 
 def test_copies_and_functions_one_by_one() -> None:
