@@ -10,7 +10,8 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from simexplore.archs.schema.gpu import Gpu, Link
+from simexplore.archs.schema.board import Link
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.archs.schema.quantities import Count, Spec, about, mistake
 from simexplore.errors import SimexploreError

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from simexplore.archs.schema.gpu import Gpu, Link
+from simexplore.archs.schema.board import Link
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import Place
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions

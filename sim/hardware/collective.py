@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simexplore.archs.schema.gpu import Gpu, Link
+from simexplore.archs.schema.board import Link
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import CollectiveLibrary, CustomAllReduce
 from simexplore.sim.conditions import Launch
 from simexplore.sim.demand import CollectiveDemand, FloatArray

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from simexplore.archs.schema.gpu import Gpu, Link
+from simexplore.archs.schema.board import Link
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import FloatArray, LinkDemand
 
 
