@@ -15,15 +15,18 @@ from typing import Any, NoReturn
 import yaml
 from pydantic import ValidationError
 
+from simexplore.archs.engines import engines_of, of_engine
 from simexplore.archs.explain import at, explain
 from simexplore.archs.files import MIB, file_bytes
 from simexplore.archs.merge import KeyPath, Layer, dotted, overlay, override
 from simexplore.archs.names import HERE as HERE
 from simexplore.archs.names import arch_path as arch_path
 from simexplore.archs.names import list_archs as list_archs
+from simexplore.archs.names import parents_of
 from simexplore.archs.provenance import told
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.archs.units import nearest, one_line, show
+from simexplore.archs.schema.library import HasLibrary
+from simexplore.archs.units import one_line, show
 from simexplore.errors import SimexploreError
 
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -201,16 +204,17 @@ class _Reader:
         raise SimexploreError(f"{where}: expected {expected}, found {found}")
 
 
-def resolve(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Layer:
+def resolve(name_or_path: str | Path, overrides: Mapping[str, str] | None = None, engine: str | None = None) -> Layer:
     """A machine's plain data with what it extends merged in and `overrides` laid over, and the place of each key.
 
-    `NAME@facts` leaves out every file with a `calibration:`, so that nothing in it was fitted to measured times.
+    `NAME@facts` leaves out every file with a `calibration:`, so that nothing in it was fitted to measured times. With
+    an `engine` its kernels are those of that one.
     """
     name, at_sign, variant = str(name_or_path).partition("@")
     if at_sign and variant != "facts":
         raise SimexploreError(f"expected a machine such as {name} or {name}@facts, found {show(str(name_or_path))}")
     layer = _Inheritance(calibrated=not at_sign).resolve(arch_path(name if at_sign else name_or_path), ())
-    return overridden(layer, overrides or {})
+    return overridden(layer if engine is None else of_engine(layer, engine), overrides or {})
 
 
 def overridden(layer: Layer, overrides: Mapping[str, str]) -> Layer:
@@ -220,9 +224,11 @@ def overridden(layer: Layer, overrides: Mapping[str, str]) -> Layer:
     return layer
 
 
-def resolved(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+def resolved(
+    name_or_path: str | Path, overrides: Mapping[str, str] | None = None, engine: str | None = None
+) -> dict[str, Any]:
     """The merged plain data of a machine, quantities as written, for people to read."""
-    data: dict[str, Any] = resolve(name_or_path, overrides).data
+    data: dict[str, Any] = resolve(name_or_path, overrides, engine).data
     return data
 
 
@@ -245,7 +251,7 @@ class _Inheritance:
         layer = _anchored(read_document(path).layer(), path)
         if not isinstance(layer.data, dict):
             raise SimexploreError(f"{at(layer, ())}: expected a mapping such as 'kind: gpu', found {show(layer.data)}")
-        parents = _parents(layer, path)
+        parents = parents_of(layer, path)
         _check(layer, parents, chain)
         if not self._calibrated:
             layer = Layer(_facts(layer.data), layer.places, layer.files)
@@ -295,53 +301,33 @@ def _real(path: Path) -> Path:
 
 def _anchored(layer: Layer, path: Path) -> Layer:
     """The layer with the names of files that lie beside it, `calibration.residual` and `kin`, made paths."""
-    data = layer.data if isinstance(layer.data, dict) else {}
-    if isinstance(kin := data.get("kin"), str) and kin.endswith(SUFFIXES):
-        data["kin"] = str(path.parent / kin)
-    calibration = data.get("calibration")
-    if isinstance(calibration, dict) and isinstance(name := calibration.get("residual"), str):
-        calibration["residual"] = str(path.parent / name)
+    for calibration in _calibrations(layer):
+        if isinstance(calibration, dict) and isinstance(name := calibration.get("residual"), str):
+            calibration["residual"] = str(path.parent / name)
+    kin = layer.data.get("kin") if isinstance(layer.data, dict) else None
+    if isinstance(kin, str) and kin.endswith(SUFFIXES):
+        layer.data["kin"] = str(path.parent / kin)
     return layer
 
 
-def _parents(layer: Layer, path: Path) -> list[Path]:
-    """The files that `extends` names, in order: a later one overrides an earlier one."""
-    if "extends" not in layer.data:
-        return []
-    names = layer.data["extends"]
-    if not isinstance(names, list):
-        return [_parent(layer, path, names, ("extends",))]
-    return [_parent(layer, path, name, ("extends", position)) for position, name in enumerate(names)]
+def _calibrations(layer: Layer) -> Iterator[Any]:
+    """What a file says of measurements: of the machine's own kernels, and of other engines'."""
+    data = layer.data if isinstance(layer.data, dict) else {}
+    engines = data.get("engines")
+    for holder in (data, *(engines.values() if isinstance(engines, dict) else ())):
+        if isinstance(holder, dict) and "calibration" in holder:
+            yield holder["calibration"]
 
 
-def _parent(layer: Layer, path: Path, name: object, key: KeyPath) -> Path:
-    if not isinstance(name, str):
-        raise SimexploreError(f"{at(layer, key)}: expected a name or path in one word, found {show(name)}")
-    try:
-        parent = arch_path(name, beside=path.parent)
-    except SimexploreError as error:
-        raise SimexploreError(f"{at(layer, key)}: {error}") from None
-    if not _is_file(parent):
-        files = sorted(file.name for file in path.parent.glob("*.yaml"))
-        hint = nearest(name, files)
-        raise SimexploreError(f"{at(layer, key)}: expected a file that exists, found {show(name)}{hint}")
-    return parent
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that is too long, or holds a null character
-        return False
-
-
-def load_arch(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Gpu:
+def load_arch(name_or_path: str | Path, overrides: Mapping[str, str] | None = None, engine: str | None = None) -> Gpu:
     """A machine by name (`nvidia/h200-sxm`) or from a file, with overrides such as `{'l2.capacity': '36 MiB'}`.
+
+    With an `engine` such as `vllm` its kernels are those of that one, else those of the first that its file tells of.
 
     Raises SimexploreError in one line, `file:line: key.path: expected …, found …`, or `--set key: expected …` for an
     override; keys that come from a parent name the parent's file and line.
     """
-    return machine_of(resolve(name_or_path, overrides))
+    return machine_of(resolve(name_or_path, overrides, engine))
 
 
 def machine_of(layer: Layer) -> Gpu:
@@ -351,11 +337,12 @@ def machine_of(layer: Layer) -> Gpu:
         SimexploreError: as `load_arch`.
     """
     gpu = _as_told(layer)
-    kin = None if gpu.kin is None else _lender(gpu.kin, at(layer, ("kin",)))
+    engine = layer.data.get("engine")
+    kin = None if gpu.kin is None else _lender(gpu.kin, engine, at(layer, ("kin",)))
     if is_as_calibrated(gpu):
         return gpu if kin is None else gpu.lent_by(None, kin)
     place = layer.place(("calibration", "residual")).rpartition(":")[0]
-    reference = _lender(place, place) if lends(gpu) and place.endswith(SUFFIXES) else None
+    reference = _lender(place, engine, place) if gpu.lends and place.endswith(SUFFIXES) else None
     return (gpu.physics_only() if reference is None else gpu).lent_by(reference, kin)
 
 
@@ -370,23 +357,32 @@ def _as_told(layer: Layer) -> Gpu:
         gpu = Gpu.model_validate(layer.data)
     except ValidationError as error:
         raise explain(error, layer, Gpu) from None
+    for engine in gpu.engines:
+        _check_engine(layer, engine)
     return gpu.model_copy(update={"sources": told(layer)})
 
 
-def _lender(name_or_path: str, place: str) -> Gpu | None:
-    """A machine as its file is, nothing laid over it; None where it is not as it was calibrated: what was learned of
-    it then is of no machine that there is."""
+def _lender(name_or_path: str, engine: str | None, place: str) -> Gpu | None:
+    """A machine as its file is, with an engine's kernels and nothing laid over them; None where it has none such, or
+    is not as it was calibrated: what was learned of it then is of no machine that there is."""
     try:
-        gpu = _as_told(resolve(name_or_path))
+        layer = resolve(name_or_path)
+        if engine not in (None, *engines_of(layer)):
+            return None
+        gpu = _as_told(layer if engine is None else of_engine(layer, engine))
     except SimexploreError as error:
         raise SimexploreError(f"{place}: {error}") from None
-    return gpu if lends(gpu) and is_as_calibrated(gpu) else None
+    return gpu if gpu.lends and is_as_calibrated(gpu) else None
 
 
-def lends(gpu: Gpu) -> bool:
-    """Whether a machine has a learned correction of its own."""
-    residual = gpu.calibration.residual if gpu.calibration is not None else None
-    return residual is not None and bool(residual.corrections)
+def _check_engine(layer: Layer, engine: str) -> None:
+    """Refuse a file whose kernels of another engine are none, before anybody asks for that engine."""
+    of_library = {key: layer.data[key] for key in ("name", "library", "engines")}
+    merged = of_engine(Layer(of_library, layer.places, layer.files), engine)
+    try:
+        HasLibrary.model_validate({"library": merged.data["library"]})
+    except ValidationError as error:
+        raise explain(error, merged, Gpu) from None
 
 
 def is_as_calibrated(gpu: Gpu) -> bool:

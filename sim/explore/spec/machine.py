@@ -43,13 +43,13 @@ def _check_sum(gpu: Gpu) -> str:
     return "" if residual is None else f"sha256:{residual.digest}"
 
 
-def read_machine(written: str, source: str) -> ReadMachine:
-    """The machine of a name or file.
+def read_machine(written: str, source: str, engine: str | None = None) -> ReadMachine:
+    """The machine of a name or file, with the kernels of an engine or those of its first.
 
     Raises:
         SimexploreError: as `load_arch`; it is no GPU.
     """
-    layer = resolve(source)
+    layer = resolve(source, engine=engine)
     gpu = machine_of(layer)
     if not isinstance(gpu, Gpu):
         raise SimexploreError(f"expected a GPU, found {show(written)}, which describes something else")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simexplore.archs.load import HERE, lends, load_arch, resolve
+from simexplore.archs.load import HERE, load_arch, resolve
 from simexplore.archs.provenance import own_keys
 from simexplore.errors import SimexploreError
 from simexplore.sim.compare.comparison import _calibration_warnings
@@ -25,7 +25,7 @@ def test_a_machine_as_calibrated_lends_to_itself() -> None:
     gpu = load_arch(H200)
     assert gpu.lenders == (gpu,)
     assert gpu.lenders[0] is gpu
-    assert lends(gpu)
+    assert gpu.lends
     assert not list(_calibration_warnings(gpu))
 
 
@@ -35,7 +35,7 @@ def test_a_value_set_or_written_makes_a_variant(tmp_path: Path) -> None:
         (lender,) = variant.lenders
         assert lender.name == "NVIDIA H200 SXM 141 GB"
         assert (lender.sm.count, lender.lenders) == (132, (lender,))
-        assert lends(lender)
+        assert lender.lends
         assert variant.digest() != lender.digest()
         (said,) = _calibration_warnings(variant)
         assert "fades as times move apart" in said
@@ -52,12 +52,12 @@ def test_an_edited_overlay_lends_nothing(tmp_path: Path) -> None:
     text = (HERE / "nvidia" / "hopper" / "h200-sxm.yaml").read_text(encoding="utf-8")
     text = text.replace('"parts/h200-sxm.yaml"', f'"{HERE}/nvidia/hopper/parts/h200-sxm.yaml"')
     good = load_arch(written(tmp_path, text, "h200-sxm.yaml"))
-    assert lends(good.lenders[0])
+    assert good.lenders[0].lends
     edited = text.replace("dram:\n  efficiency: 0.9369", "dram:\n  efficiency: 0.9")
     assert edited != text
     path = written(tmp_path, edited, "h200-sxm.yaml")
     for gpu in (load_arch(path), load_arch(path, {"sm.count": "100"})):
-        assert not any(lends(lender) for lender in gpu.lenders)
+        assert not any(lender.lends for lender in gpu.lenders)
         assert gpu.calibration is not None
         assert gpu.calibration.residual is not None
         assert len(gpu.calibration.residual.fingerprints) > 1000
@@ -87,7 +87,7 @@ def test_facts_have_no_kin_and_physics_alone_has_no_lender() -> None:
     for name in ("nvidia/h100-sxm", H200):
         alone = load_arch(name, {"sm.count": "100"}).physics_only()
         assert alone.lenders == (alone,)
-        assert not lends(alone)
+        assert not alone.lends
 
 
 def test_kin_that_is_no_machine_is_a_mistake_in_one_line(tmp_path: Path) -> None:
