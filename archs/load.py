@@ -254,7 +254,7 @@ class _Inheritance:
         parents = parents_of(layer, path)
         _check(layer, parents, chain)
         if not self._calibrated:
-            layer = Layer(_facts(layer.data), layer.places, layer.files)
+            layer = Layer(_facts(layer), layer.places, layer.files)
         if not parents:
             return layer
         merged = Layer({}, {})
@@ -272,10 +272,10 @@ class _Inheritance:
         return merged
 
 
-def _facts(data: dict[str, Any]) -> dict[str, Any]:
+def _facts(layer: Layer) -> dict[str, Any]:
     """What a file says that is not fitted: nothing, where it is an overlay that calibrating wrote."""
-    fitted = data.keys() - {"abstract"} if "calibration" in data else {"kin"}
-    return {key: value for key, value in data.items() if key not in fitted}
+    fitted = layer.data.keys() - {"abstract"} if any(True for _ in _calibrations(layer)) else {"kin"}
+    return {key: value for key, value in layer.data.items() if key not in fitted}
 
 
 def _check(layer: Layer, parents: list[Path], chain: tuple[Path, ...]) -> None:
