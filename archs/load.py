@@ -22,10 +22,11 @@ from simexplore.archs.merge import KeyPath, Layer, dotted, overlay, override
 from simexplore.archs.names import HERE as HERE
 from simexplore.archs.names import arch_path as arch_path
 from simexplore.archs.names import list_archs as list_archs
+from simexplore.archs.names import parents_of
 from simexplore.archs.provenance import told
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import HasLibrary
-from simexplore.archs.units import nearest, one_line, show
+from simexplore.archs.units import one_line, show
 from simexplore.errors import SimexploreError
 
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -250,7 +251,7 @@ class _Inheritance:
         layer = _anchored(read_document(path).layer(), path)
         if not isinstance(layer.data, dict):
             raise SimexploreError(f"{at(layer, ())}: expected a mapping such as 'kind: gpu', found {show(layer.data)}")
-        parents = _parents(layer, path)
+        parents = parents_of(layer, path)
         _check(layer, parents, chain)
         if not self._calibrated:
             layer = Layer(_facts(layer), layer.places, layer.files)
@@ -300,12 +301,12 @@ def _real(path: Path) -> Path:
 
 def _anchored(layer: Layer, path: Path) -> Layer:
     """The layer with the names of files that lie beside it, `calibration.residual` and `kin`, made paths."""
-    data = layer.data if isinstance(layer.data, dict) else {}
-    if isinstance(kin := data.get("kin"), str) and kin.endswith(SUFFIXES):
-        data["kin"] = str(path.parent / kin)
     for calibration in _calibrations(layer):
         if isinstance(calibration, dict) and isinstance(name := calibration.get("residual"), str):
             calibration["residual"] = str(path.parent / name)
+    kin = layer.data.get("kin") if isinstance(layer.data, dict) else None
+    if isinstance(kin, str) and kin.endswith(SUFFIXES):
+        layer.data["kin"] = str(path.parent / kin)
     return layer
 
 
@@ -316,37 +317,6 @@ def _calibrations(layer: Layer) -> Iterator[Any]:
     for holder in (data, *(engines.values() if isinstance(engines, dict) else ())):
         if isinstance(holder, dict) and "calibration" in holder:
             yield holder["calibration"]
-
-
-def _parents(layer: Layer, path: Path) -> list[Path]:
-    """The files that `extends` names, in order: a later one overrides an earlier one."""
-    if "extends" not in layer.data:
-        return []
-    names = layer.data["extends"]
-    if not isinstance(names, list):
-        return [_parent(layer, path, names, ("extends",))]
-    return [_parent(layer, path, name, ("extends", position)) for position, name in enumerate(names)]
-
-
-def _parent(layer: Layer, path: Path, name: object, key: KeyPath) -> Path:
-    if not isinstance(name, str):
-        raise SimexploreError(f"{at(layer, key)}: expected a name or path in one word, found {show(name)}")
-    try:
-        parent = arch_path(name, beside=path.parent)
-    except SimexploreError as error:
-        raise SimexploreError(f"{at(layer, key)}: {error}") from None
-    if not _is_file(parent):
-        files = sorted(file.name for file in path.parent.glob("*.yaml"))
-        hint = nearest(name, files)
-        raise SimexploreError(f"{at(layer, key)}: expected a file that exists, found {show(name)}{hint}")
-    return parent
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that is too long, or holds a null character
-        return False
 
 
 def load_arch(name_or_path: str | Path, overrides: Mapping[str, str] | None = None, engine: str | None = None) -> Gpu:
@@ -367,12 +337,12 @@ def machine_of(layer: Layer) -> Gpu:
         SimexploreError: as `load_arch`.
     """
     gpu = _as_told(layer)
-    engine = gpu.engine if gpu.is_of_other_engine else None
-    kin = None if gpu.kin is None else _lender(gpu.kin, at(layer, ("kin",)), engine)
+    engine = layer.data.get("engine")
+    kin = None if gpu.kin is None else _lender(gpu.kin, engine, at(layer, ("kin",)))
     if is_as_calibrated(gpu):
         return gpu if kin is None else gpu.lent_by(None, kin)
     place = layer.place(("calibration", "residual")).rpartition(":")[0]
-    reference = _lender(place, place, engine) if lends(gpu) and place.endswith(SUFFIXES) else None
+    reference = _lender(place, engine, place) if gpu.lends and place.endswith(SUFFIXES) else None
     return (gpu.physics_only() if reference is None else gpu).lent_by(reference, kin)
 
 
@@ -392,23 +362,17 @@ def _as_told(layer: Layer) -> Gpu:
     return gpu.model_copy(update={"sources": told(layer)})
 
 
-def _lender(name_or_path: str, place: str, engine: str | None) -> Gpu | None:
-    """A machine as its file is, nothing laid over it; None where it is not as it was calibrated: what was learned of
-    it then is of no machine that there is. Nor does it lend where it has not the engine's kernels."""
+def _lender(name_or_path: str, engine: str | None, place: str) -> Gpu | None:
+    """A machine as its file is, with an engine's kernels and nothing laid over them; None where it has none such, or
+    is not as it was calibrated: what was learned of it then is of no machine that there is."""
     try:
         layer = resolve(name_or_path)
-        if engine is not None and engine not in engines_of(layer):
+        if engine not in (None, *engines_of(layer)):
             return None
         gpu = _as_told(layer if engine is None else of_engine(layer, engine))
     except SimexploreError as error:
         raise SimexploreError(f"{place}: {error}") from None
-    return gpu if lends(gpu) and is_as_calibrated(gpu) else None
-
-
-def lends(gpu: Gpu) -> bool:
-    """Whether a machine has a learned correction of its own."""
-    residual = gpu.calibration.residual if gpu.calibration is not None else None
-    return residual is not None and bool(residual.corrections)
+    return gpu if gpu.lends and is_as_calibrated(gpu) else None
 
 
 def _check_engine(layer: Layer, engine: str) -> None:

@@ -1,9 +1,11 @@
-"""Machines by name: which ones come with simexplore, and what a name or path that is none may have meant."""
+"""Machines by name: which come with simexplore, which a file extends, and what a name that is none may have meant."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from simexplore.archs.explain import at
+from simexplore.archs.merge import KeyPath, Layer
 from simexplore.archs.units import nearest, show
 from simexplore.errors import SimexploreError
 
@@ -59,3 +61,34 @@ def _on_disk(path: Path) -> str:
         return f"the file {written}, whose name does not end in .yaml" if path.is_file() else ""
     except (OSError, ValueError):  # a name that no file can have
         return ""
+
+
+def parents_of(layer: Layer, path: Path) -> list[Path]:
+    """The files that `extends` names, in order: a later one overrides an earlier one."""
+    if "extends" not in layer.data:
+        return []
+    names = layer.data["extends"]
+    if not isinstance(names, list):
+        return [_parent(layer, path, names, ("extends",))]
+    return [_parent(layer, path, name, ("extends", position)) for position, name in enumerate(names)]
+
+
+def _parent(layer: Layer, path: Path, name: object, key: KeyPath) -> Path:
+    if not isinstance(name, str):
+        raise SimexploreError(f"{at(layer, key)}: expected a name or path in one word, found {show(name)}")
+    try:
+        parent = arch_path(name, beside=path.parent)
+    except SimexploreError as error:
+        raise SimexploreError(f"{at(layer, key)}: {error}") from None
+    if not _is_file(parent):
+        files = sorted(file.name for file in path.parent.glob("*.yaml"))
+        hint = nearest(name, files)
+        raise SimexploreError(f"{at(layer, key)}: expected a file that exists, found {show(name)}{hint}")
+    return parent
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a null character
+        return False

@@ -21,6 +21,7 @@ WORDS = frozenset(
         "vendor",
         "generation",
         "chip",
+        "kin",
         "compute_capability",
         "kin",
         "engine",

@@ -47,6 +47,12 @@ class Machine(Spec):
         own = self if self._reference is None else self._reference
         return (own,) if self._kin is None else (own, self._kin)
 
+    @property
+    def lends(self) -> bool:
+        """Whether it has a learned correction of its own."""
+        residual = self.calibration.residual if self.calibration is not None else None
+        return residual is not None and bool(residual.corrections)
+
     def lent_by(self, reference: Self | None, kin: Self | None = None) -> Self:
         """The same machine as a variant of `reference` (None: of none), to which its `kin` lends what it learned."""
         lent = self.model_copy()

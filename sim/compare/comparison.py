@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from simexplore.archs.load import is_as_calibrated, lends
+from simexplore.archs.load import is_as_calibrated
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels import measurement
@@ -362,7 +362,7 @@ def measured_here(gpu: Gpu, frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
 
 def _calibration_warnings(gpu: Gpu) -> Iterator[str]:
     lender = gpu.lenders[0]
-    if lender is not gpu and lends(lender):
+    if lender is not gpu and lender.lends:
         yield f"{gpu.name} has other values than its correction was learned with: it fades as times move apart"
     elif not is_as_calibrated(gpu):
         yield f"{gpu.name} has other values than its correction was learned with: physics alone"

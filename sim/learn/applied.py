@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simexplore.archs.load import is_as_calibrated, lends
+from simexplore.archs.load import is_as_calibrated
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import Place, System, system_of
 from simexplore.errors import SimexploreError
@@ -93,7 +93,7 @@ def _service(op: Operator, place: Place, conditions: Conditions, why: str) -> _S
     gpu = place.arch
     if not isinstance(gpu, Gpu):
         return _Service("")
-    if not any(lends(lender) for lender in gpu.lenders):
+    if not any(lender.lends for lender in gpu.lenders):
         residual = gpu.calibration.residual if gpu.calibration is not None else None
         if residual is None or (is_as_calibrated(gpu) and not why):
             return _Service("")  # nothing was ever learned, or energies alone

@@ -63,15 +63,28 @@ CHANGED = ("gemm(m=64,n=4096,k=4096)", "--arch", "nvidia/h200-sxm", "--set", "sm
 WHY = "the machine is not the one that it was learned on: sm.count"
 
 
-def test_a_correction_that_does_not_apply_says_so_and_why(command: Callable[..., Result]) -> None:
+def test_a_correction_that_fades_says_by_how_much_and_why(command: Callable[..., Result]) -> None:
     changed = command("run", *CHANGED)
-    assert f"simexplore: the learned correction is left out, since {WHY}\n" in changed.stderr
-    assert "0 of 1 operators" in changed.stdout
     told = json.loads(command("run", *CHANGED, "--json").stdout)
-    assert told["correction"] == {"applied": 0, "operators": 1, "left_out": {WHY: 1}}
+    faded = told["correction"].pop("faded")
+    assert 0.001 < faded < 0.1
+    assert told["correction"] == {"applied": 1, "operators": 1, "left_out": {}, "lenders": ["NVIDIA H200 SXM 141 GB"]}
+    by = f"fades by {faded:.1%}".replace("%", " %")
+    assert f"simexplore: the learned correction of NVIDIA H200 SXM 141 GB {by}, since {WHY}\n" in changed.stderr
+    assert "1 of 1 operators" in changed.stdout
+    assert f"NVIDIA H200 SXM 141 GB, faded by {faded:.1%}".replace("%", " %") in changed.stdout
     assert told["warnings"] == [
         "sm.count is your own, and what depends on it is as in h200-sxm.yaml: l2.bandwidth, power.tdp"
     ]
+
+
+def test_what_is_quite_another_machine_is_told_so(command: Callable[..., Result]) -> None:
+    run = command("run", *CHANGED[:3], "--set", "dram.bandwidth=0.3 TB/s", "--json")
+    told = json.loads(run.stdout)["correction"]
+    assert (told["applied"], told["faded"], told["lenders"]) == (0, 0.0, [])
+    assert told["left_out"] == {
+        "gemm takes quite another time on NVIDIA H200 SXM 141 GB, where it was learned: it fades": 1
+    }
 
 
 @pytest.mark.parametrize(
@@ -95,16 +108,25 @@ def test_each_operator_says_whether_it_was_learned_of(
 
 def test_a_machine_that_was_never_measured_has_nothing_to_say(command: Callable[..., Result]) -> None:
     run = command("run", "gemm(m=64,n=4096,k=4096)", "--arch", "nvidia/l4", "--json")
-    assert json.loads(run.stdout)["correction"] == {"applied": 0, "operators": 1, "left_out": {}}
+    told = {"applied": 0, "operators": 1, "left_out": {}, "lenders": [], "faded": 0.0}
+    assert json.loads(run.stdout)["correction"] == told
 
 
-def test_physics_only_is_what_a_changed_machine_gets(command: Callable[..., Result]) -> None:
+def test_what_changes_no_kernel_changes_no_time(command: Callable[..., Result]) -> None:
     work = CHANGED[:3]
     learned, physics = (json.loads(command("run", *work, *more, "--json").stdout) for more in ((), ("--physics-only",)))
     assert physics["correction"]["left_out"] == {"--physics-only": 1}
     assert physics["time_s"] != learned["time_s"]
     same = json.loads(command("run", *work, "--set", "links.pcie.latency=9 us", "--json").stdout)
-    assert same["time_s"] == physics["time_s"]
+    assert same["time_s"] == learned["time_s"]
+
+
+def test_a_lower_power_limit_makes_nothing_faster(command: Callable[..., Result]) -> None:
+    full, less, least = (
+        json.loads(command("run", *DECODE, "--set", f"power.tdp={watts} W", "--json").stdout)["time_s"]
+        for watts in (700, 600, 300)
+    )
+    assert full <= less < least
 
 
 PARALLEL = ("llm/llama-3-70b/decode", "--arch", "nvidia/h200-sxm", "--param", "layers=1", "--param")

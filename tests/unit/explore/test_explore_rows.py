@@ -52,7 +52,7 @@ def test_a_column_of_machines_is_each_machine(name: str) -> None:
     works = [(parse_operator(text), Conditions(cache=SERVING)) for text in OPERATORS]
     pairs = np.array([(work, machine) for work in range(len(works)) for machine in range(MACHINES)])
     with np.errstate(all="ignore"):
-        found, errors = evaluate(Machines(gpu, columns), works, pairs)
+        found, _, errors = evaluate(Machines(gpu, columns), works, pairs)
         for row, (work, machine) in enumerate(pairs):
             numbers = {
                 field: round(values[machine]) if field.kind == "int" else float(values[machine])
@@ -82,9 +82,9 @@ def test_rows_do_not_depend_on_their_company() -> None:
     machines = Machines(gpu, {field: np.linspace(1e12, 9e12, 300)})
     works = [(parse_operator(f"gemm(m={m},n=1024,k=512)"), Conditions(cache=COLD)) for m in (16, 100, 2048)]
     pairs = np.array([(work, machine) for work in range(3) for machine in range(300)])
-    together, _ = evaluate(machines, works, pairs)
+    together, *_ = evaluate(machines, works, pairs)
     chosen = np.random.default_rng(0).permutation(len(pairs))[: BLOCK_ROWS + 7]
-    apart, _ = evaluate(machines, works, pairs[chosen])
+    apart, *_ = evaluate(machines, works, pairs[chosen])
     np.testing.assert_array_equal(apart.time_s, together.time_s[chosen])
     np.testing.assert_array_equal(apart.busy_s, together.busy_s[:, chosen])
 
@@ -92,7 +92,7 @@ def test_rows_do_not_depend_on_their_company() -> None:
 def test_an_operator_that_the_machine_lacks_is_an_error_of_its_own() -> None:
     gpu = load_arch("nvidia/v100-sxm")
     works = [(parse_operator(f"gemm(m=64,n=64,k=64,dtype={dtype})"), Conditions()) for dtype in ("fp16", "fp8")]
-    found, errors = evaluate(Machines(gpu, {}), works, np.array([(0, 0), (1, 0)]))
+    found, _, errors = evaluate(Machines(gpu, {}), works, np.array([(0, 0), (1, 0)]))
     assert list(errors) == [1]
     assert "fp8" in errors[1]
     assert found.time_s[0] > 0
