@@ -11,10 +11,13 @@ from simexplore.archs.schema.library.attention import Tiled
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import BoolArray, FloatArray
 from simexplore.sim.libraries.interface import PrefillRules
-from simexplore.sim.libraries.menus import of_head_dim
+from simexplore.sim.libraries.menus import of_largest
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import AttentionDecode, AttentionPrefill, EncoderAttention
+
+NEVER: BoolArray = np.zeros((1, 1), dtype=np.bool_)
+"""Of no row."""
 
 
 class Plan(NamedTuple):
@@ -30,6 +33,8 @@ class Plan(NamedTuple):
     """CTAs among which the keys are split."""
     merged: BoolArray
     """Whether a kernel that merges partial results follows."""
+    scalar: BoolArray = NEVER
+    """Whether products are of the FMA pipes, a head's worth of threads for each query."""
 
 
 class TiledRules(PrefillRules, Protocol):
@@ -37,6 +42,9 @@ class TiledRules(PrefillRules, Protocol):
 
     def decode_plan(self, op: AttentionDecode, gpu: Gpu) -> Plan:
         """The grid of the decode kernel."""
+
+    def packs_heads(self, op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> bool:
+        """Whether rows of prefill's tiles are the query heads of a KV head, token after token."""
 
 
 def tiled_kernels(gpu: Gpu) -> Tiled:
@@ -64,7 +72,14 @@ def product_dtype(op: AttentionDecode | AttentionPrefill | EncoderAttention, gpu
 
 def prefill_tile(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     """Query rows and keys of a step: of the first kernel whose head dimension is wide enough, else of the widest."""
-    return of_head_dim(column(op.head_dim), gpu.attention_kernels.prefill.tiles)
+    narrow = bytes_of(op.kv_dtype or op.dtype) < bytes_of("bf16")
+    menu = tiled_kernels(gpu).narrow_prefill_tiles if narrow else gpu.attention_kernels.prefill.tiles
+    return of_largest(column(op.head_dim), menu)
+
+
+def packs_heads(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> bool:  # noqa: ARG001 - one engine asks for more
+    """Whether rows of prefill's tiles are the query heads of a KV head, token after token."""
+    return gpu.attention_kernels.prefill.packs_heads
 
 
 def multiplies_narrow(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> BoolArray:

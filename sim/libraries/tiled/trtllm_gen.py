@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.sim.libraries.menus import of_head_dim
+from simexplore.sim.libraries.menus import of_largest
 from simexplore.sim.libraries.tiled import interface
 from simexplore.sim.libraries.tiled.interface import Plan, tiled_kernels
 from simexplore.workloads.operators.columns import column
@@ -26,7 +26,7 @@ def decode_plan(op: AttentionDecode, gpu: Gpu) -> Plan:
     """As many splits as all SMs hold, two steps each at least; up to `most_splits` of them merge within a cluster."""
     library, width = tiled_kernels(gpu), column(op.head_dim)
     group, context, window = column(op.heads) / column(op.kv_heads), column(op.seq_kv), column(op.window)
-    most, keys = of_head_dim(width, library.tiles)
+    most, keys = of_largest(width, library.tiles)
     rows = np.clip(2.0 ** np.ceil(np.log2(group)), LEAST_ROWS, most)
     seen = np.where((window > 0.0) & (context > window), np.minimum(context, window + keys - 1.0), context)
     ctas = column(op.batch) * column(op.kv_heads) * np.ceil(group / rows)
@@ -37,3 +37,4 @@ def decode_plan(op: AttentionDecode, gpu: Gpu) -> Plan:
 
 prefill_tile = interface.prefill_tile
 multiplies_narrow = interface.multiplies_narrow
+packs_heads = interface.packs_heads

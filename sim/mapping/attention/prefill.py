@@ -190,7 +190,8 @@ def _cta(op: _Prefill, gpu: Gpu) -> _Cta:
 
 def _heads_of_tile(op: _Prefill, gpu: Gpu) -> FloatArray:
     """Query heads whose rows a tile holds: one, or where the engine packs them all of a KV head."""
-    packs = gpu.attention_kernels.prefill.packs_heads
+    rules = tiled_rules(gpu)
+    packs = rules is not None and rules.packs_heads(op, gpu)
     return column(op.heads) / column(op.kv_heads) if packs else constant(1.0)
 
 
@@ -294,7 +295,9 @@ def _widening(op: _Prefill, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     library, rates = gpu.attention_kernels, gpu.sm.tensor_ops_per_clk
     alike = prefill_rules(gpu).multiplies_narrow(op, gpu)
     ratio = rates.get(op.dtype, 1.0) / rates.get("bf16", rates.get("fp16", 1.0))  # type: ignore[call-overload]
-    return np.where(alike, 1.0, ratio), np.where(alike, 0.0, library.one_head.narrow.conversions)
+    tiled = library.tiled
+    conversions = library.one_head.narrow.conversions if tiled is None else tiled.narrow_conversions
+    return np.where(alike, 1.0, ratio), np.where(alike, 0.0, conversions)
 
 
 def _step_cycles(row_bytes: FloatArray, gpu: Gpu) -> FloatArray:

@@ -115,6 +115,7 @@ def _registers(op: AttentionDecode, plan: Plan, warps: FloatArray, gpu: Gpu) -> 
     if not gpu.library.gemm.tensor.reads_registers:
         return np.minimum(gpu.sm.registers / (threads * tiled_kernels(gpu).ctas_per_sm), MOST_REGISTERS)
     wanted = plan.rows * (column(op.head_dim) + plan.keys) / threads + ADDRESS_REGISTERS
+    wanted = np.where(plan.scalar, ADDRESS_REGISTERS, wanted)
     registers: FloatArray = np.minimum(wanted, np.minimum(MOST_REGISTERS, gpu.sm.registers / threads))
     return registers
 
@@ -135,12 +136,14 @@ def _work(
     cached, keys = bytes_of(op.kv_dtype or op.dtype), steps * plan.keys
     scores = plan.rows * keys
     read = np.minimum(column(op.visible_tokens) / plan.splits, keys)
+    outside = tiled_kernels(gpu).cta_instructions * _warps(plan, gpu) * gpu.sm.warp_size
+    products = library.one_head.instructions * OPS_OF_SCORE * scores * width
     widened = 0.0 if product_dtype(op, gpu) != op.dtype or not narrow_cache(op) else _conversions(gpu)
     result = np.minimum(_heads(op, plan), plan.rows) * width * _result_bytes(op, plan)
     return Work(
         tensor_dtype=tensor_dtype(product_dtype(op, gpu), gpu),
-        tensor_ops=OPS_OF_SCORE * scores * width,
-        fma_ops=2.0 * library.softmax_instructions * scores,
+        tensor_ops=np.where(plan.scalar, 0.0, OPS_OF_SCORE * scores * width),
+        fma_ops=2.0 * (library.softmax_instructions * scores + outside) + np.where(plan.scalar, products, 0.0),
         special_ops=scores + 2.0 * widened * keys * width,
         shared_bytes=2.0 * SHARED_PASSES * keys * width * cached,
         l2_read_bytes=2.0 * read * width * cached + result,
