@@ -47,3 +47,4 @@ def packs_heads(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> bool:
 
 prefill_tile = interface.prefill_tile
 multiplies_narrow = interface.multiplies_narrow
+converts = interface.converts

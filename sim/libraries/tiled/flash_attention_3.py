@@ -66,3 +66,4 @@ def _tile(op: AttentionDecode, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
 prefill_tile = interface.prefill_tile
 multiplies_narrow = interface.multiplies_narrow
 packs_heads = interface.packs_heads
+converts = interface.converts

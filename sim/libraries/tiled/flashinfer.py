@@ -58,3 +58,4 @@ def planned(op: AttentionDecode, gpu: Gpu, tiles: Mapping[str, Tile], scalar_gro
 prefill_tile = interface.prefill_tile
 multiplies_narrow = interface.multiplies_narrow
 packs_heads = interface.packs_heads
+converts = interface.converts

@@ -43,6 +43,9 @@ class TiledRules(PrefillRules, Protocol):
     def decode_plan(self, op: AttentionDecode, gpu: Gpu) -> Plan:
         """The grid of the decode kernel."""
 
+    def converts(self, op: AttentionDecode | AttentionPrefill | EncoderAttention, gpu: Gpu) -> bool:
+        """Whether kernels within the module convert queries, or new keys and values, to 8 bits."""
+
     def packs_heads(self, op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> bool:
         """Whether rows of prefill's tiles are the query heads of a KV head, token after token."""
 
@@ -75,6 +78,11 @@ def prefill_tile(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> tuple[Flo
     narrow = bytes_of(op.kv_dtype or op.dtype) < bytes_of("bf16")
     menu = tiled_kernels(gpu).narrow_prefill_tiles if narrow else gpu.attention_kernels.prefill.tiles
     return of_largest(column(op.head_dim), menu)
+
+
+def converts(op: AttentionDecode | AttentionPrefill | EncoderAttention, gpu: Gpu) -> bool:
+    """Whether kernels within the module convert queries or new keys to 8 bits: where they do not come so."""
+    return narrow_cache(op) and tiled_kernels(gpu).narrow_kernels > 0.0
 
 
 def packs_heads(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> bool:  # noqa: ARG001 - one engine asks for more

@@ -13,8 +13,9 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.libraries.menus import of_largest
 from simexplore.sim.libraries.tiled import interface
 from simexplore.sim.libraries.tiled.interface import Plan, tiled_kernels
+from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
-from simexplore.workloads.ops import AttentionDecode
+from simexplore.workloads.ops import AttentionDecode, AttentionPrefill, EncoderAttention
 
 LEAST_ROWS = 8.0
 """Rows of the smallest tile; others have the next power of two."""
@@ -33,6 +34,11 @@ def decode_plan(op: AttentionDecode, gpu: Gpu) -> Plan:
     by_keys = np.ceil(seen / (STEPS_OF_SPLIT * keys))
     splits = np.minimum(by_keys, np.maximum(np.floor(gpu.sm.count / ctas), 1.0))
     return Plan(rows, keys, np.array([[True]]), splits, splits > float(library.most_splits))
+
+
+def converts(op: AttentionDecode | AttentionPrefill | EncoderAttention, gpu: Gpu) -> bool:
+    """Whether the module converts queries: SGLang hands them over in 16 bits, whatever they are multiplied in."""
+    return bytes_of(op.kv_dtype or op.dtype) < bytes_of("bf16") and tiled_kernels(gpu).narrow_kernels > 0.0
 
 
 prefill_tile = interface.prefill_tile
