@@ -156,6 +156,7 @@ class Tiled(Spec):
     ctas_per_sm: Count = about("CTAs an SM that the rule reckons with which splits keys", "1")
     most_splits: Count = about("most CTAs among which keys are split", "1")
     narrow_products: bool = about("whether an 8-bit KV cache is multiplied in 8 bits, queries converted", "text")
+    single_decodes: bool = about("whether prefill of one token a sequence is served by the decode kernels", "text")
     append_tokens: Count = about("new tokens whose keys and values a CTA of the append writes", "1")
     narrow_kernels: Trips = about("kernels that convert queries and new keys where the KV cache has 8 bits", "1")
     narrow_conversions: Trips = about(

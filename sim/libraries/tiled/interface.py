@@ -16,6 +16,8 @@ from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import AttentionDecode, AttentionPrefill, EncoderAttention
 
+NEARLY_AS_FULL = 0.85
+"""Of the fullest waves, a number of splits is good enough."""
 NEVER: BoolArray = np.zeros((1, 1), dtype=np.bool_)
 """Of no row."""
 
@@ -113,6 +115,6 @@ def least_waves(ctas: FloatArray, slots: float, most: FloatArray, even: FloatArr
         fewer = np.maximum(tried - 1.0, 1.0)
         offered &= (tried == 1.0) | (np.ceil(even / tried) != np.ceil(even / fewer))
     fullness = np.where(offered, waves / np.ceil(waves), 0.0)
-    enough = fullness >= 0.85 * np.max(fullness, axis=1, keepdims=True)
+    enough = fullness >= NEARLY_AS_FULL * np.max(fullness, axis=1, keepdims=True)
     splits: FloatArray = np.argmax(enough, axis=1)[:, None] + 1.0
     return splits

@@ -158,7 +158,8 @@ def _of_rows(op: Gemm, tiles: Tiles, menu: Mapping[str, Tile]) -> BoolArray:
     """The one tile that an engine has for so many rows of C, as vLLM's dispatch does; all where the GPU lacks it."""
     high, wide = of_largest(column(op.m), menu)
     taken: BoolArray = (tiles.m == high) & (tiles.n == wide)
-    return taken | ~np.any(taken, axis=1, keepdims=True)
+    none: BoolArray = ~np.any(taken, axis=1, keepdims=True)
+    return taken | none
 
 
 def _work(op: Gemm, tried: _Candidates, traffic: operands.DramTraffic, ctas: FloatArray, gpu: Gpu) -> Work:
