@@ -30,12 +30,11 @@ WARM_UPS, RUNS = 3.0, 6.0
 EXAMPLE = "aiconfigurator:h200_sxm/gemm/trtllm"
 EAGER, ONE_COPY = "/eager", "/one_copy"
 """Ends of the sources of rows that a collector runs without a graph, or on one copy of the weights."""
-
-_WITH_APPEND = ("attention_prefill", "attention_decode")
-"""Operators whose rows hold the append to the KV cache in every engine."""
 ENGINES = ("trtllm", "vllm", "sglang")
 """Those of its frameworks whose kernels machines here tell of."""
 
+_WITH_APPEND = ("attention_prefill", "attention_decode")
+"""Operators whose rows hold the append to the KV cache in every engine."""
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "sq": "int8_sq"}
 """Their name of a dtype → ours; the others are the same."""
 

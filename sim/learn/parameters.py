@@ -145,7 +145,10 @@ NARROW_PREFILL = Group(
     ops=("attention_prefill",),
     narrow=True,
     share=0.15,
-    parameters=(Parameter("library.attention.tiled.narrow_efficiency", 0.2, 1.2, most=1.0),),
+    parameters=(
+        Parameter("library.attention.tiled.narrow_efficiency", 0.2, 1.2, most=1.0),
+        Parameter("library.attention.tiled.narrow_conversions", 0.05, 10.0),
+    ),
 )
 """Of engines that decode by tiles; the others' narrow prefill is told by what their wide one is."""
 
@@ -194,6 +197,7 @@ DECODE = Group(
         Parameter("library.attention.grouped.merge_step_round_trips", 0.1, 10.0),
         Parameter("library.attention.one_head.merge_round_trips", 0.1, 10.0),
         Parameter("library.attention.tiled.wave_exposure", 0.02, 2.0, most=1.0),
+        Parameter("library.attention.tiled.cta_instructions", 0.1, 10.0),
         Parameter("library.attention.decode.overlap_exponent", 0.5, 4.0, least=1.0),
         Parameter("library.attention.decode.queued_share", 0.03, 3.0, most=1.0),
         Parameter("library.attention.decode.l2_rate", 0.4, 3.0),

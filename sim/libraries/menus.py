@@ -10,12 +10,12 @@ from simexplore.archs.schema.library import Tile
 from simexplore.sim.demand import FloatArray
 
 
-def of_head_dim(width: FloatArray, tiles: Mapping[str, Tile]) -> tuple[FloatArray, FloatArray]:
-    """Rows and columns of the tile of the first kernel whose head dimension is wide enough, else of the widest.
+def of_largest(width: FloatArray, tiles: Mapping[str, Tile]) -> tuple[FloatArray, FloatArray]:
+    """Rows and columns of the tile of the first kernel that serves a size, else of the one that serves the largest.
 
     Args:
-        width: head dimensions, shape (rows, 1).
-        tiles: tile by the largest head dimension that its kernel serves.
+        width: sizes, head dimensions or rows of C, shape (rows, 1).
+        tiles: tile by the largest size that its kernel serves.
     """
     menu = sorted((float(head), tile) for head, tile in tiles.items())
     first = np.minimum(np.searchsorted([head for head, _ in menu], width), len(menu) - 1)

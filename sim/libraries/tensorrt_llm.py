@@ -11,7 +11,7 @@ import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import BoolArray, FloatArray
-from simexplore.sim.libraries.menus import of_head_dim
+from simexplore.sim.libraries.menus import of_largest
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import AttentionDecode, AttentionPrefill, EncoderAttention
@@ -95,7 +95,7 @@ def prefill_tile(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> tuple[Flo
     library = gpu.attention_kernels
     short = column(op.seq_kv) <= library.prefill.short_keys
     width = column(op.head_dim)
-    few, many = (of_head_dim(width, menu) for menu in (library.prefill.short_tiles, library.prefill.tiles))
+    few, many = (of_largest(width, menu) for menu in (library.prefill.short_tiles, library.prefill.tiles))
     return np.where(short, few[0], many[0]), np.where(short, few[1], many[1])
 
 

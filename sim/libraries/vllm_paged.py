@@ -11,7 +11,7 @@ import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import BoolArray, FloatArray
-from simexplore.sim.libraries.menus import of_head_dim
+from simexplore.sim.libraries.menus import of_largest
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import AttentionDecode, AttentionPrefill, EncoderAttention
@@ -64,7 +64,7 @@ def head_splits(op: AttentionDecode, gpu: Gpu, threads: FloatArray, loop_keys: F
 
 def prefill_tile(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     """Query rows and keys of a step: of the first kernel whose head dimension is wide enough, else of the widest."""
-    return of_head_dim(column(op.head_dim), gpu.attention_kernels.prefill.tiles)
+    return of_largest(column(op.head_dim), gpu.attention_kernels.prefill.tiles)
 
 
 def multiplies_narrow(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> BoolArray:

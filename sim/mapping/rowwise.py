@@ -6,7 +6,7 @@ import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import ScaledGemm
-from simexplore.sim.conditions import WARM, CacheState, Conditions
+from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.hardware import cache
 from simexplore.sim.hardware.occupancy import ctas_per_sm
@@ -84,14 +84,16 @@ def block_quantize_demands(op: Quantize, gpu: Gpu, conditions: Conditions) -> tu
     return (demand.but(work={"fma_ops": 2.0 * instructions / demand.grid.ctas}),)
 
 
-def row_quantize_demands(op: Quantize, scaled: ScaledGemm, gpu: Gpu) -> tuple[KernelDemand, ...]:
+def row_quantize_demands(
+    op: Quantize, scaled: ScaledGemm, gpu: Gpu, conditions: Conditions
+) -> tuple[KernelDemand, ...]:
     """A conversion with a scale for each row: one kernel, whose CTA reads its row for the largest value and once more.
 
-    The row was just written or read, so that it comes from L2. Sources: vLLM,
+    What it reads once more comes from L2. Sources: vLLM,
     csrc/quantization/w8a8/fp8/common.cu (dynamic_per_token_scaled_fp8_quant_kernel); SGLang,
     sgl-kernel/csrc/gemm/per_token_quant_fp8.cu.
     """
-    stream, hit = _stream(op, gpu, WARM), gpu.l2.mean_latency_cycles
+    stream, hit = _stream(op, gpu, conditions.cache), gpu.l2.mean_latency_cycles
     shuffles = 2.0 * np.log2(float(gpu.sm.warp_size)) * gpu.sm.latency.shared_cycles
     chain = shuffles + 2.0 * gpu.library.barrier_cycles + hit
     demand = stream_demand(op.op, stream, gpu, ctas=column(op.rows), chain_cycles=constant(chain))

@@ -151,12 +151,18 @@ class Tiled(Spec):
         "rows x keys",
     )
     narrow_tiles: dict[str, Tile] = about("tiles where an 8-bit KV cache is multiplied in 8 bits", "rows x keys")
+    narrow_prefill_tiles: dict[str, Tile] = about("tiles of prefill whose KV cache has 8 bits", "rows x keys")
     stages: Count = about("tiles of keys, and of values, that a CTA holds", "1")
     ctas_per_sm: Count = about("CTAs an SM that the rule reckons with which splits keys", "1")
     most_splits: Count = about("most CTAs among which keys are split", "1")
     narrow_products: bool = about("whether an 8-bit KV cache is multiplied in 8 bits, queries converted", "text")
+    single_decodes: bool = about("whether prefill of one token a sequence is served by the decode kernels", "text")
     append_tokens: Count = about("new tokens whose keys and values a CTA of the append writes", "1")
     narrow_kernels: Trips = about("kernels that convert queries and new keys where the KV cache has 8 bits", "1")
+    narrow_conversions: Trips = about(
+        "special-function operations with which prefill widens an element of an 8-bit cache", "1"
+    )
+    cta_instructions: Instructions = about("instructions of each warp of a decode kernel outside its loop", "1")
     narrow_efficiency: Share = about("tensor_efficiency of prefill whose products are of 8-bit operands", "1")
     wave_exposure: Portion = about(
         "share of a wave's latency that its neighbours do not hide; small where CTAs take tile after tile", "1"

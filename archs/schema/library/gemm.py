@@ -147,6 +147,12 @@ class ScaledGemm(Spec):
     )
     setup_round_trips: Trips = about("setup_round_trips of these kernels", "1")
     efficiency: Share = about("share of the tensor cores' rate that main loops reach", "1")
+    tile_of_rows: dict[str, Tile] | None = about(
+        "tile that is taken for so many rows of C, by the most rows served, quoted: '128'; more have the last; absent: "
+        "any of the menu",
+        "rows x columns",
+        default=None,
+    )
 
 
 class ScaledGemms(Spec):

@@ -11,7 +11,7 @@ import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import FloatArray
-from simexplore.sim.libraries.menus import of_head_dim
+from simexplore.sim.libraries.menus import of_largest
 from simexplore.sim.libraries.tiled import interface
 from simexplore.sim.libraries.tiled.interface import Plan, least_waves, product_dtype, tiled_kernels
 from simexplore.workloads.dtypes import bytes_of
@@ -56,8 +56,8 @@ def _tile(op: AttentionDecode, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     """Tile of one warp group where it has rows enough and there is no window, else that of prefill."""
     library, width = tiled_kernels(gpu), column(op.head_dim)
     narrow = bytes_of(product_dtype(op, gpu)) < bytes_of("bf16")
-    few = of_head_dim(width, library.narrow_tiles if narrow else library.tiles)
-    many = of_head_dim(width, library.other_tiles)
+    few = of_largest(width, library.narrow_tiles if narrow else library.tiles)
+    many = of_largest(width, library.other_tiles)
     group = column(op.heads) / column(op.kv_heads)
     served = np.isin(width, ONE_GROUP_HEADS) & (column(op.window) == 0.0) & (group <= few[0])
     return np.where(served, few[0], many[0]), np.where(served, few[1], many[1])
@@ -65,3 +65,5 @@ def _tile(op: AttentionDecode, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
 
 prefill_tile = interface.prefill_tile
 multiplies_narrow = interface.multiplies_narrow
+packs_heads = interface.packs_heads
+converts = interface.converts

@@ -11,10 +11,15 @@ from simexplore.archs.schema.library.attention import Tiled
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import BoolArray, FloatArray
 from simexplore.sim.libraries.interface import PrefillRules
-from simexplore.sim.libraries.menus import of_head_dim
+from simexplore.sim.libraries.menus import of_largest
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import AttentionDecode, AttentionPrefill, EncoderAttention
+
+NEARLY_AS_FULL = 0.85
+"""Of the fullest waves, a number of splits is good enough."""
+NEVER: BoolArray = np.zeros((1, 1), dtype=np.bool_)
+"""Of no row."""
 
 
 class Plan(NamedTuple):
@@ -30,6 +35,8 @@ class Plan(NamedTuple):
     """CTAs among which the keys are split."""
     merged: BoolArray
     """Whether a kernel that merges partial results follows."""
+    scalar: BoolArray = NEVER
+    """Whether products are of the FMA pipes, a head's worth of threads for each query."""
 
 
 class TiledRules(PrefillRules, Protocol):
@@ -37,6 +44,12 @@ class TiledRules(PrefillRules, Protocol):
 
     def decode_plan(self, op: AttentionDecode, gpu: Gpu) -> Plan:
         """The grid of the decode kernel."""
+
+    def converts(self, op: AttentionDecode | AttentionPrefill | EncoderAttention, gpu: Gpu) -> bool:
+        """Whether kernels within the module convert queries, or new keys and values, to 8 bits."""
+
+    def packs_heads(self, op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> bool:
+        """Whether rows of prefill's tiles are the query heads of a KV head, token after token."""
 
 
 def tiled_kernels(gpu: Gpu) -> Tiled:
@@ -64,7 +77,19 @@ def product_dtype(op: AttentionDecode | AttentionPrefill | EncoderAttention, gpu
 
 def prefill_tile(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     """Query rows and keys of a step: of the first kernel whose head dimension is wide enough, else of the widest."""
-    return of_head_dim(column(op.head_dim), gpu.attention_kernels.prefill.tiles)
+    narrow = bytes_of(op.kv_dtype or op.dtype) < bytes_of("bf16")
+    menu = tiled_kernels(gpu).narrow_prefill_tiles if narrow else gpu.attention_kernels.prefill.tiles
+    return of_largest(column(op.head_dim), menu)
+
+
+def converts(op: AttentionDecode | AttentionPrefill | EncoderAttention, gpu: Gpu) -> bool:
+    """Whether kernels within the module convert queries or new keys to 8 bits: where they do not come so."""
+    return narrow_cache(op) and tiled_kernels(gpu).narrow_kernels > 0.0
+
+
+def packs_heads(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> bool:  # noqa: ARG001 - one engine asks for more
+    """Whether rows of prefill's tiles are the query heads of a KV head, token after token."""
+    return gpu.attention_kernels.prefill.packs_heads
 
 
 def multiplies_narrow(op: AttentionPrefill | EncoderAttention, gpu: Gpu) -> BoolArray:
@@ -90,6 +115,6 @@ def least_waves(ctas: FloatArray, slots: float, most: FloatArray, even: FloatArr
         fewer = np.maximum(tried - 1.0, 1.0)
         offered &= (tried == 1.0) | (np.ceil(even / tried) != np.ceil(even / fewer))
     fullness = np.where(offered, waves / np.ceil(waves), 0.0)
-    enough = fullness >= 0.85 * np.max(fullness, axis=1, keepdims=True)
+    enough = fullness >= NEARLY_AS_FULL * np.max(fullness, axis=1, keepdims=True)
     splits: FloatArray = np.argmax(enough, axis=1)[:, None] + 1.0
     return splits

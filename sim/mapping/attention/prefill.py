@@ -14,7 +14,7 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import BoolArray, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.libraries import prefill_rules, tiled_rules
-from simexplore.sim.libraries.tiled.interface import narrow_cache, product_dtype, tiled_kernels
+from simexplore.sim.libraries.tiled.interface import product_dtype, tiled_kernels
 from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.matmul.tiles import (
     ADDRESS_REGISTERS,
@@ -112,6 +112,8 @@ def append_apart(
     vLLM: reshape_and_cache_flash; SGLang: store_cache. A narrow cache has more kernels that convert.
     """
     element, cached, kernels = bytes_of(op.dtype), bytes_of(op.kv_dtype or op.dtype), tiled_kernels(gpu)
+    rules = tiled_rules(gpu)
+    assert rules is not None, "asked of machines that decode by tiles alone"
     written = column(op.batch) * tokens
     keys = 2.0 * written * column(op.kv_heads) * column(op.head_dim)
     read, write = keys * element, keys * cached
@@ -124,12 +126,29 @@ def append_apart(
         warm_share=warm_share(read, conditions.cache.activation_copies, between, gpu),
         written_back_share=written_back_share(read + write, gpu),
     )
-    extra = helpers + (kernels.narrow_kernels if narrow_cache(op) else 0.0)
+    converts = rules.converts(op, gpu)
+    extra = helpers + (max(kernels.narrow_kernels - 1.0, 0.0) if converts else 0.0)
     ctas = ceil_div(written, float(kernels.append_tokens))
     append = stream_demand("append", stream, gpu, ctas=ctas).with_extra_launches(extra)
+    before = (_convert_queries(op, tokens, gpu),) if converts else ()
     if not conditions.rotation:
-        return (append,)
-    return (rotate_and_append(op, tokens, gpu, 0.0), append)
+        return (*before, append)
+    return (rotate_and_append(op, tokens, gpu, 0.0), *before, append)
+
+
+def _convert_queries(op: AttentionPrefill | AttentionDecode, tokens: FloatArray, gpu: Gpu) -> KernelDemand:
+    """Queries read in 16 bits and written in 8."""
+    queries = column(op.batch) * tokens * column(op.heads) * column(op.head_dim)
+    read, write = queries * bytes_of("bf16"), queries * bytes_of(op.kv_dtype or op.dtype)
+    stream = Stream(
+        read_bytes=read,
+        write_bytes=write,
+        flops=queries,
+        special_ops=constant(0.0),
+        warm_share=warm_share(read, 1.0, write, gpu),
+        written_back_share=written_back_share(read + write, gpu),
+    )
+    return stream_demand("convert", stream, gpu)
 
 
 _Prefill = AttentionPrefill | EncoderAttention
@@ -190,7 +209,8 @@ def _cta(op: _Prefill, gpu: Gpu) -> _Cta:
 
 def _heads_of_tile(op: _Prefill, gpu: Gpu) -> FloatArray:
     """Query heads whose rows a tile holds: one, or where the engine packs them all of a KV head."""
-    packs = gpu.attention_kernels.prefill.packs_heads
+    rules = tiled_rules(gpu)
+    packs = rules is not None and rules.packs_heads(op, gpu)
     return column(op.heads) / column(op.kv_heads) if packs else constant(1.0)
 
 
@@ -294,7 +314,9 @@ def _widening(op: _Prefill, gpu: Gpu) -> tuple[FloatArray, FloatArray]:
     library, rates = gpu.attention_kernels, gpu.sm.tensor_ops_per_clk
     alike = prefill_rules(gpu).multiplies_narrow(op, gpu)
     ratio = rates.get(op.dtype, 1.0) / rates.get("bf16", rates.get("fp16", 1.0))  # type: ignore[call-overload]
-    return np.where(alike, 1.0, ratio), np.where(alike, 0.0, library.one_head.narrow.conversions)
+    tiled = library.tiled
+    conversions = library.one_head.narrow.conversions if tiled is None else tiled.narrow_conversions
+    return np.where(alike, 1.0, ratio), np.where(alike, 0.0, conversions)
 
 
 def _step_cycles(row_bytes: FloatArray, gpu: Gpu) -> FloatArray:

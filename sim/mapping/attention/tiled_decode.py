@@ -11,7 +11,18 @@ import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.demand import Algorithm, BoolArray, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
+from simexplore.sim.demand import (
+    ANY_ROW,
+    Algorithm,
+    BoolArray,
+    Choice,
+    FloatArray,
+    Grid,
+    KernelDemand,
+    Latency,
+    Overlap,
+    Work,
+)
 from simexplore.sim.libraries import tiled_rules
 from simexplore.sim.libraries.tiled.interface import Plan, narrow_cache, product_dtype, tiled_kernels
 from simexplore.sim.mapping.attention.prefill import (
@@ -19,6 +30,7 @@ from simexplore.sim.mapping.attention.prefill import (
     REFERENCE_HEAD,
     append_apart,
     grown,
+    prefill_demands,
     tensor_dtype,
 )
 from simexplore.sim.mapping.columns import ceil_div, constant
@@ -28,7 +40,7 @@ from simexplore.sim.mapping.streaming import Stream, stream_demand
 from simexplore.sim.mapping.traffic import warm_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
-from simexplore.workloads.ops import AttentionDecode
+from simexplore.workloads.ops import AttentionDecode, AttentionPrefill
 
 LEAST_WARPS = 4.0
 """Of a CTA: four share the rows of a tile, or its keys where it has few rows."""
@@ -51,6 +63,24 @@ def tiled_algorithms(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> t
     merged: BoolArray = plan.merged[:, 0]
     ways = (Algorithm(kernels, ~merged), Algorithm((*kernels, _merge(op, plan, gpu)), merged))
     return tuple(way for way in ways if np.any(way.serves))
+
+
+def prefill_algorithms(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:
+    """Prefill; where the engine has its decode kernels serve sequences of one new token, those for such rows."""
+    tiled = gpu.attention_kernels.tiled
+    whole = Algorithm(prefill_demands(op, gpu, conditions), ANY_ROW)
+    if tiled_rules(gpu) is None or tiled is None or not tiled.single_decodes:
+        return (whole,)
+    single: BoolArray = column(op.seq_q)[:, 0] == 1.0
+    if not np.any(single):
+        return (whole,)
+    sizes = {name: getattr(op, name) for name in _SIZES}
+    decode = tiled_algorithms(AttentionDecode(**sizes), gpu, conditions)
+    ways = (Algorithm(whole.kernels, ~single), *(Algorithm(way.kernels, way.serves & single) for way in decode))
+    return tuple(way for way in ways if np.any(way.serves))
+
+
+_SIZES = ("batch", "heads", "kv_heads", "head_dim", "window", "seq_kv", "dtype", "kv_dtype")
 
 
 def _attention(op: AttentionDecode, plan: Plan, gpu: Gpu, conditions: Conditions) -> KernelDemand:
@@ -115,6 +145,7 @@ def _registers(op: AttentionDecode, plan: Plan, warps: FloatArray, gpu: Gpu) -> 
     if not gpu.library.gemm.tensor.reads_registers:
         return np.minimum(gpu.sm.registers / (threads * tiled_kernels(gpu).ctas_per_sm), MOST_REGISTERS)
     wanted = plan.rows * (column(op.head_dim) + plan.keys) / threads + ADDRESS_REGISTERS
+    wanted = np.where(plan.scalar, ADDRESS_REGISTERS, wanted)
     registers: FloatArray = np.minimum(wanted, np.minimum(MOST_REGISTERS, gpu.sm.registers / threads))
     return registers
 
@@ -135,12 +166,14 @@ def _work(
     cached, keys = bytes_of(op.kv_dtype or op.dtype), steps * plan.keys
     scores = plan.rows * keys
     read = np.minimum(column(op.visible_tokens) / plan.splits, keys)
+    outside = tiled_kernels(gpu).cta_instructions * _warps(plan, gpu) * gpu.sm.warp_size
+    products = library.one_head.instructions * OPS_OF_SCORE * scores * width
     widened = 0.0 if product_dtype(op, gpu) != op.dtype or not narrow_cache(op) else _conversions(gpu)
     result = np.minimum(_heads(op, plan), plan.rows) * width * _result_bytes(op, plan)
     return Work(
         tensor_dtype=tensor_dtype(product_dtype(op, gpu), gpu),
-        tensor_ops=OPS_OF_SCORE * scores * width,
-        fma_ops=2.0 * library.softmax_instructions * scores,
+        tensor_ops=np.where(plan.scalar, 0.0, OPS_OF_SCORE * scores * width),
+        fma_ops=2.0 * (library.softmax_instructions * scores + outside) + np.where(plan.scalar, products, 0.0),
         special_ops=scores + 2.0 * widened * keys * width,
         shared_bytes=2.0 * SHARED_PASSES * keys * width * cached,
         l2_read_bytes=2.0 * read * width * cached + result,

@@ -6,18 +6,20 @@ shared memory. Split-K CTAs add their partial sums afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.archs.schema.library import ScaledGemm
+from simexplore.archs.schema.library import ScaledGemm, Tile
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import BoolArray, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.hardware.accumulate import accumulate_rate
 from simexplore.sim.libraries import deep_gemm, gemm_rules
+from simexplore.sim.libraries.menus import of_largest
 from simexplore.sim.mapping.columns import Pairs, Values, ceil_div, constant, row
 from simexplore.sim.mapping.matmul import operands
 from simexplore.sim.mapping.matmul.tiles import WARP_TILE_ROWS, Tiles, tiles_of
@@ -47,7 +49,11 @@ def gemm_demands(op: Gemm, gpu: Gpu, conditions: Conditions, *, two_stage: bool 
 def _quantized(op: Quantize, scaled: ScaledGemm | None, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     if op.dtype in SCALED:
         return block_quantize_demands(op, gpu, conditions)
-    return dynamic_quantize_demands(op, gpu, conditions) if scaled is None else row_quantize_demands(op, scaled, gpu)
+    return (
+        dynamic_quantize_demands(op, gpu, conditions)
+        if scaled is None
+        else row_quantize_demands(op, scaled, gpu, conditions)
+    )
 
 
 def scaled_kernels(op: Gemm | Conv2d | Conv, gpu: Gpu) -> ScaledGemm | None:
@@ -137,13 +143,24 @@ def _gemm_kernel(op: Gemm, gpu: Gpu, conditions: Conditions, two_stage: bool) ->
 
 def _offered(op: Gemm, tried: _Candidates, gpu: Gpu) -> BoolArray:
     """Which pairs are kernels that the library considers, and no repetition of one with a smaller split."""
-    tiles = gemm_rules(gpu).offers_tiles(op, (tried.tiles.m, tried.tiles.n), gpu)
     scaled = scaled_kernels(op, gpu)
+    if scaled is not None and scaled.tile_of_rows is not None:
+        tiles = _of_rows(op, tried.tiles, scaled.tile_of_rows)
+    else:
+        tiles = gemm_rules(gpu).offers_tiles(op, (tried.tiles.m, tried.tiles.n), gpu)
     if scaled is not None:
         tiles = tiles & (tried.tiles.m * tried.tiles.n <= scaled.tile_elements)
         tiles = tiles & deep_gemm.offers_tiles(op, (tried.tiles.m, tried.tiles.n)) if scaled.fill_cycles else tiles
     offered: BoolArray = tried.by_tile(tiles) & tried.by_split(tried.of_k.considered)
     return offered
+
+
+def _of_rows(op: Gemm, tiles: Tiles, menu: Mapping[str, Tile]) -> BoolArray:
+    """The one tile that an engine has for so many rows of C, as vLLM's dispatch does; all where the GPU lacks it."""
+    high, wide = of_largest(column(op.m), menu)
+    taken: BoolArray = (tiles.m == high) & (tiles.n == wide)
+    none: BoolArray = ~np.any(taken, axis=1, keepdims=True)
+    return taken | none
 
 
 def _work(op: Gemm, tried: _Candidates, traffic: operands.DramTraffic, ctas: FloatArray, gpu: Gpu) -> Work:
