@@ -36,6 +36,7 @@ class HeldOut(Spec):
 class Teacher(Spec):
     """Whose rows taught something: enough to say how far another machine is from it."""
 
+    machine: str = about("its name", "text")
     chip: str = about("its die", "text")
     generation: str = about("its architecture generation", "text")
     engine: str = about("the serving engine that ran; absent: unknown", "text", default="")

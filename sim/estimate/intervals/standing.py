@@ -85,6 +85,8 @@ def distance(teacher: Teacher, gpu: Gpu) -> Standing:
         return Standing.OTHER_ENGINE
     if teacher.generation != gpu.generation:
         return Standing.OTHER_GENERATION
+    if teacher.machine == gpu.name:
+        return Standing.NEIGHBOUR
     return Standing.OTHER_BOARD if teacher.chip == gpu.chip else Standing.OTHER_DIE
 
 

@@ -48,7 +48,9 @@ def _union(first: Hull, second: Hull) -> Hull:
 
 
 def _seen_by_either(lower: Kinds, upper: Kinds) -> Kinds:
-    """The upper's kinds, and what the lower has seen on the same axes."""
+    """The upper's kinds, and what the lower has seen on the same axes; one that tells of none has seen all."""
+    if not lower.names:
+        return lower
     axis, value = [upper.axis], [upper.value]
     for i, name in enumerate(upper.names):
         if name in lower.names:
