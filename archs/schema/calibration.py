@@ -73,8 +73,8 @@ class Calibration(Spec):
         default_factory=dict,
     )
     spread: dict[str, Spread] = about(
-        "spread of the log error by where a prediction stands: `other_kind`, `other_board`, `other_die`, "
-        "`other_generation`, `other_engine`, alone or after an operator family",
+        "what is added, as squares, to the spread of the log error by where a prediction stands: `other_kind`, "
+        "`other_board`, `other_die`, `other_generation`, `other_engine`, alone or after an operator family",
         "1",
         default_factory=dict,
     )
