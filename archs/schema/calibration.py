@@ -36,6 +36,7 @@ class HeldOut(Spec):
 class Teacher(Spec):
     """Whose rows taught something: enough to say how far another machine is from it."""
 
+    machine: str = about("its name", "text")
     chip: str = about("its die", "text")
     generation: str = about("its architecture generation", "text")
     engine: str = about("the serving engine that ran; absent: unknown", "text", default="")
@@ -72,8 +73,8 @@ class Calibration(Spec):
         default_factory=dict,
     )
     spread: dict[str, Spread] = about(
-        "spread of the log error by where a prediction stands: `other_kind`, `other_board`, `other_die`, "
-        "`other_generation`, `other_engine`, alone or after an operator family",
+        "what is added, as squares, to the spread of the log error by where a prediction stands: `other_kind`, "
+        "`other_board`, `other_die`, `other_generation`, `other_engine`, alone or after an operator family",
         "1",
         default_factory=dict,
     )

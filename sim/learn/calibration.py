@@ -113,7 +113,8 @@ def calibrate(
         SimexploreError: no row can be predicted, or scikit-learn or scipy is not installed.
     """
     steps = _Steps(progress)
-    base = load_arch(arch, engine=engine).physics_only()
+    whole = load_arch(arch, engine=engine)
+    base, known_before = whole.physics_only(), _lent(whole)
     measurements, of_others = _of_engine(measurements, base)
     values: dict[str, str] = {}
     uncertainty: dict[str, float | None] = {}
@@ -125,7 +126,10 @@ def calibrate(
     if rows:
         # The clock that the power limit allows follows from the energies: watts come first.
         now = load_arch(arch, values, engine).physics_only()
-        fit = fit_physics(now, measurements, rows, seed, lambda _family, done, total: steps.tell(0.5, done, total))
+        settled = frozenset(name.split(" ", 1)[0] for name in known_before)
+        fit = fit_physics(
+            now, measurements, rows, seed, lambda _family, done, total: steps.tell(0.5, done, total), settled
+        )
         if not len(fit.fitted_rows) and watts is None:
             raise SimexploreError(f"nothing to calibrate {base.name} on: {_NO_ROWS}")
         values |= _in_yaml(fit.values, base)
@@ -143,7 +147,8 @@ def calibrate(
         training = _chosen(group, used, residual_rows, random)
         told = ~np.isin(group.prints, np.concatenate([before, group.prints[training]]))
         correction_seed = seed if residual_rows else None
-        known = _before(group, base, optimism.get(group.op, 1.0))
+        lent = known_before.get(name) if not np.any(np.isin(group.prints[training], before)) else None
+        known = replace(_before(group, base, optimism.get(group.op, 1.0)), correction=lent)
         results[name] = _learn(group, training, told, correction_seed, steps.within(0.5 / len(groups)), known)
         fitted.append(group.prints[training])
         steps.next(0.5 / len(groups))
@@ -314,6 +319,12 @@ def _chosen(group: _Group, used: Positions, most: int, random: np.random.Generat
     if room > 0:
         training[random.permutation(others)[:room]] = True
     return training
+
+
+def _lent(gpu: Gpu) -> Mapping[str, Correction]:
+    """The corrections that the machine has before the fit, by group."""
+    residual = gpu.calibration.residual if gpu.calibration is not None else None
+    return residual.corrections if residual is not None else {}
 
 
 def _before(group: _Group, base: Gpu, optimism: float) -> Before:

@@ -9,7 +9,7 @@ of rows of a kind that was never seen. Few rows get one shift instead of trees. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -20,11 +20,19 @@ import numpy.typing as npt
 from simexplore.archs.schema.residual import Correction, Hull, Trees
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import FloatArray
-from simexplore.sim.estimate.correction import LENGTH, NORMAL_80, UNCALIBRATED_SIGMA_LOG, Floats32, stacked
+from simexplore.sim.estimate.correction import (
+    LENGTH,
+    NORMAL_80,
+    UNCALIBRATED_SIGMA_LOG,
+    Floats32,
+    stacked,
+    sum_of_trees,
+)
 from simexplore.sim.estimate.intervals.kinds import KIND
 from simexplore.sim.learn.leaving.few import constant, half_width_of, shift_of
 from simexplore.sim.learn.leaving.kinds import KindErrors, LeaveOut, Mask, axes_of, fit_kinds
 from simexplore.sim.learn.leaving.quantiles import covering
+from simexplore.sim.learn.leaving.stacked import on_top
 
 Indices = npt.NDArray[np.intp]
 Columns = dict[str, FloatArray]
@@ -90,6 +98,8 @@ class Before:
     """The same of rows of an unseen kind, by axis, where no kind can be left out; absent: `half_width`."""
     optimism: float = 1.0
     """How much less the physics errs on the rows, having been fitted on them, than on others."""
+    correction: Correction | None = None
+    """Of the machine that the fit began with, where it had one; none of these rows was among its own."""
 
 
 class Learned(NamedTuple):
@@ -109,6 +119,17 @@ def fit_correction(
     before = before or Before()
     if len(rows.log_ratio) < FEWEST_ROWS:
         return None
+    known = before.correction
+    if known is not None:
+        told = sum_of_trees(known.shift, stacked(rows.columns, known.features))
+        if np.mean(np.abs(rows.log_ratio - told)) < np.mean(np.abs(rows.log_ratio)):
+            learned = _fresh(replace(rows, log_ratio=rows.log_ratio - told), seed, progress, before)
+            return learned._replace(correction=on_top(known, learned.correction))
+    return _fresh(rows, seed, progress, before)
+
+
+def _fresh(rows: TrainingRows, seed: int, progress: Progress | None, before: Before) -> Learned:
+    """What the rows alone teach."""
     if len(rows.log_ratio) < FEWEST_OF_TREES:
         return _of_few(rows, before)
     return _of_trees(rows, seed, progress or (lambda _done, _total: None), before)
@@ -116,14 +137,15 @@ def fit_correction(
 
 def _of_few(rows: TrainingRows, before: Before) -> Learned:
     """One shift for all rows, as much of it as leaving rows out bears."""
-    shift, left_out = shift_of(rows.log_ratio)
+    y = rows.log_ratio
+    shift, left_out = shift_of(y)
+    share = shift / median if (median := float(np.median(y))) else 0.0
     width = half_width_of(left_out, before.half_width / before.optimism) * before.optimism
-    return _learned(rows, (LENGTH,), constant(shift), constant(0.0), np.zeros(1), np.array([width]), before, _no_other)
 
+    def without(out: Mask) -> FloatArray:
+        return np.full(int(out.sum()), share * np.median(y[~out]))
 
-def _no_other(out: Mask) -> FloatArray:
-    """What few rows say of others than themselves."""
-    return np.zeros(int(out.sum()))
+    return _learned(rows, (LENGTH,), constant(shift), constant(0.0), np.zeros(1), np.array([width]), before, without)
 
 
 def _of_trees(rows: TrainingRows, seed: int, progress: Progress, before: Before) -> Learned:

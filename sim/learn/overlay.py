@@ -10,6 +10,7 @@ from pathlib import Path
 
 from simexplore.archs.load import arch_path, load_arch
 from simexplore.archs.merge import dotted
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.residual import to_bytes
 from simexplore.errors import SimexploreError
 from simexplore.sim.learn.calibration import Calibrated, sigma_by_name
@@ -108,6 +109,7 @@ def write_family(path: Path, calibrated: Calibrated, provenance: Provenance) -> 
         _put(data, f"{provenance.section}{key}", value)
     sigmas = {name: f"{sigma:.4g}" for name, sigma in sigma_by_name(calibrated.groups)}
     known: Nested = {"date": _text(provenance.date), "seed": str(provenance.seed), "sigma_log": {**sigmas}}
+    known["teachers"] = dict.fromkeys(sigmas, f"[{_teacher(calibrated.gpu)}]")
     _put(data, f"{provenance.section}calibration", known)
     data["sources"] = _sources(replace(calibrated, values=shared), provenance)
     head = f"# What {provenance.arch} taught of its generation. Written by simexplore calibrate --family."
@@ -157,6 +159,12 @@ def _calibration(residual_name: str, calibrated: Calibrated, provenance: Provena
             assert isinstance(section, dict)
             section.setdefault(name, None)
     return written
+
+
+def _teacher(gpu: Gpu) -> str:
+    """Whose rows these are, in one line."""
+    told = {"machine": gpu.name, "chip": gpu.chip, "generation": gpu.generation, "engine": gpu.engine}
+    return "{" + ", ".join(f"{key}: {_text(value)}" for key, value in told.items() if value) + "}"
 
 
 def _watts(fit: EnergyFit | None) -> str | None:

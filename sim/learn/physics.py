@@ -51,6 +51,8 @@ REFITS = 2
 """Most times that a fit is repeated without the parameters that the rows do not tell."""
 AT_BOUND = 2e-3
 """Distance in log from a bound at which a parameter counts as being there."""
+SHARES = (0.0, 0.5, 1.0)
+"""Of the way from the start to a fit of few rows: how far to go is chosen on left-out rows."""
 FEWEST_OF_COLUMN = 30
 """Rows that each source and set of dtypes has in a fit: enough to see its pace."""
 
@@ -73,13 +75,19 @@ class PhysicsFit:
 
 
 def fit_physics(
-    gpu: Gpu, measurements: Measurements, rows: int = 400, seed: int = 0, progress: Progress | None = None
+    gpu: Gpu,
+    measurements: Measurements,
+    rows: int = 400,
+    seed: int = 0,
+    progress: Progress | None = None,
+    settled: frozenset[str] = frozenset(),
 ) -> PhysicsFit:
     """Fit each operator family's parameters to at most `rows` rows of it, spread over its sizes.
 
     Families are fitted in the order of `groups_of`; what an earlier one fixed, later ones take as given. None are
     where no row can be predicted or no family has parameters. Few rows (`ENOUGH`) move nothing unless that brings rows
-    nearer that a fit left out.
+    nearer that a fit left out, and nothing in families that are `settled`: those have a correction, which belongs to
+    the values that they have.
     """
     columns, _ = operator_columns(measurements)
     times_s = measured_s(measurements)
@@ -96,13 +104,16 @@ def fit_physics(
         fit = Fit([member], parameters_of_group(group, mine, gpu))
         if not fit.paths:
             continue
+        if fit.is_of_few and settled & set(group.ops):
+            uncertainty.update({path: None for path in fit.paths if path not in values})
+            used += [column.rows for column in member.sample]
+            families += sorted({column.record.op for column in mine} - set(families))
+            continue
         found, errors = fit.run(progress, group.ops[0])
         if fit.is_of_few:
-            left_out, start = fit.left_out()
-            if left_out >= start:  # what they move is chance
-                found, errors = np.zeros(len(found)), [None] * len(errors)
-            known_by = {op: max(optimism.get(op, 1.0), left_out / fit.error(found)) for op in group.ops}
-            optimism |= known_by if left_out < start else {}
+            share, left_out = fit.share_borne()
+            found, errors = share * found, errors if share else [None] * len(errors)
+            optimism |= {op: max(optimism.get(op, 1.0), left_out / fit.error(found)) for op in group.ops}
         gpu = fit.machine(found)
         known = zip(fit.paths, errors, strict=True)
         uncertainty.update({path: error for path, error in known if error is not None or path not in values})
@@ -208,20 +219,22 @@ class Fit:
         """Whether there are so few rows that what they move may be chance."""
         return len(self._measured) < ENOUGH * len(self._fields)
 
-    def left_out(self) -> tuple[float, float]:
-        """Mean absolute log error of rows that fits on the others left out, and that of the same rows at the start."""
-        fitted: list[Floats] = []
-        start: list[Floats] = []
+    def share_borne(self) -> tuple[float, float]:
+        """How much of a fit brings rows nearer that it left out, and the mean absolute log error of those with it.
+
+        Fits on the other folds go that share of the way from the start; where none is better than the start it is 0.
+        """
+        off: list[Floats] = []
         for fold in range(FOLDS):
             others, rest = (self._on(fold, mine) for mine in (False, True))
-            if not len(rest._measured) or not len(others._measured):
-                continue
-            found, _ = others.run(None, "")
-            fitted.append(rest._off(found))
-            start.append(rest._off(np.zeros(len(found))))
-        if not fitted:
-            return np.inf, 0.0
-        return float(np.mean(np.concatenate(fitted))), float(np.mean(np.concatenate(start)))
+            if len(rest._measured) and len(others._measured):
+                found, _ = others.run(None, "")
+                off.append(np.array([rest._off(share * found) for share in SHARES]))
+        if not off:
+            return 0.0, self.error(np.zeros(len(self._fields)))
+        errors = np.concatenate(off, axis=1).mean(axis=1)
+        best = int(np.argmin(errors))
+        return SHARES[best], float(errors[best])
 
     def error(self, x: Floats) -> float:
         """Mean absolute log error of the fitted rows, at least a tiny one."""
@@ -232,7 +245,8 @@ class Fit:
         return Fit(members, self._parameters)
 
     def _off(self, x: Floats) -> Floats:
-        return np.abs(self._predicted(x) - self._measured)
+        off: Floats = np.abs(self._predicted(x) - self._measured)
+        return off
 
     @property
     def paths(self) -> list[str]:

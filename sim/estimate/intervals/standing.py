@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
+from math import hypot
 
 from simexplore.archs.schema.calibration import Calibration, Teacher
 from simexplore.archs.schema.gpu import Gpu
@@ -85,11 +86,16 @@ def distance(teacher: Teacher, gpu: Gpu) -> Standing:
         return Standing.OTHER_ENGINE
     if teacher.generation != gpu.generation:
         return Standing.OTHER_GENERATION
+    if teacher.machine == gpu.name:
+        return Standing.NEIGHBOUR
     return Standing.OTHER_BOARD if teacher.chip == gpu.chip else Standing.OTHER_DIE
 
 
 def sigma_at(standing: Standing, known: float, spread: Mapping[str, float], family: str) -> float:
     """Spread of the log error of the physics where a prediction stands: never less than nearer ones have.
+
+    What distance adds is independent of what the machine knows, so that squares add up. Where nothing was fitted there
+    is nothing to add to: what is assumed there allows for it.
 
     Args:
         standing: of the group.
@@ -97,7 +103,8 @@ def sigma_at(standing: Standing, known: float, spread: Mapping[str, float], fami
         spread: `calibration.spread` of the machine.
         family: the operator family, whose own entries come before those of all.
     """
-    return max([known, *_told(_up_to(standing), spread, family)])
+    added = max(_told(_up_to(standing), spread, family), default=0.0)
+    return max(known, added) if standing is Standing.NOTHING else hypot(known, added)
 
 
 def sigma_of_unseen(spread: Mapping[str, float], family: str, axis: str) -> float:

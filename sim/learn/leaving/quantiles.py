@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,13 +39,41 @@ def covering_groups(groups: Sequence[FloatArray]) -> float:
     return max(float(scores[order][at]), LEAST)
 
 
-def sigma_of(log_errors: Sequence[FloatArray]) -> float:
-    """The spread that `calibration.spread` stores: of the log errors of tables, all predicted from where they stand.
+class Table(NamedTuple):
+    """Log errors of rows that all stand at one distance from what was measured."""
 
-    Args:
-        log_errors: log(measured / predicted) of each table's rows, arrays of shape (rows,).
+    log_errors: FloatArray
+    """log(measured / predicted), shape (rows,)."""
+    known: float
+    """Spread of the log error that the machine tells of such rows, were they nearer."""
+
+
+def spread_of(tables: Sequence[Table]) -> float:
+    """What distance adds to the spread, as squares add: with it 80 % of the tables' rows lie within their intervals.
+
+    This is what `calibration.spread` stores. Tables count alike, and no distance adds less than `SIGMA_FLOOR`.
     """
-    return max(covering_groups([np.abs(errors) for errors in log_errors]) / NORMAL_80, SIGMA_FLOOR)
+    low, high = SIGMA_FLOOR, 10.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        scores = [np.abs(table.log_errors) / np.hypot(table.known, middle) for table in tables]
+        low, high = (low, middle) if covering_groups(scores) <= NORMAL_80 else (middle, high)
+    return high
+
+
+def rising(steps: Sequence[Sequence[Table]]) -> list[float]:
+    """`spread_of` each step, from near to far, none below a nearer one.
+
+    Neighbours that would fall are taken together until none does (pool adjacent violators: Ayer et al., Annals of
+    Mathematical Statistics 26, 1955), for to err less farther away is chance of the few tables that there are.
+    """
+    blocks: list[tuple[list[Table], int]] = []
+    for step in steps:
+        blocks.append((list(step), 1))
+        while len(blocks) > 1 and spread_of(blocks[-1][0]) < spread_of(blocks[-2][0]):
+            (last, more), (tables, count) = blocks.pop(), blocks.pop()
+            blocks.append((tables + last, count + more))
+    return [spread_of(tables) for tables, count in blocks for _ in range(count)]
 
 
 def drawn_to(width: float, before: float, rows: int) -> float:

@@ -25,6 +25,7 @@ from simexplore.sim.estimate.operators import physics, predict
 from simexplore.sim.learn import calibration
 from simexplore.sim.learn import correction as residual_fit
 from simexplore.sim.learn.calibration import Calibrated, calibrate
+from simexplore.sim.learn.leaving import quantiles
 from simexplore.sim.learn.overlay import Provenance, extends_from, write_overlay
 from simexplore.sim.report.error_charts import held_by_interval
 from simexplore.workloads.ops import Gemm
@@ -79,10 +80,10 @@ def test_each_length_is_covered_for_itself() -> None:
     scores = np.abs(random.normal(size=length.size)) * np.exp((length + 15.0) / 6.0)
     knots, widths = residual_fit._by_length(scores, length)
     held = scores <= np.interp(length, knots, widths)
-    common = scores <= residual_fit._covering(scores)
+    common = scores <= quantiles.covering(scores)
     for part in (length < -17.0, length > -13.0):
-        assert np.mean(held[part]) == pytest.approx(residual_fit.COVERAGE, abs=0.03)
-        assert abs(np.mean(common[part]) - residual_fit.COVERAGE) > 0.1
+        assert np.mean(held[part]) == pytest.approx(quantiles.COVERAGE, abs=0.03)
+        assert abs(np.mean(common[part]) - quantiles.COVERAGE) > 0.1
 
 
 def test_few_rows_and_equal_lengths_share_one_width() -> None:
@@ -90,8 +91,8 @@ def test_few_rows_and_equal_lengths_share_one_width() -> None:
     knots, widths = residual_fit._by_length(scores, np.ones(100))
     assert (knots.tolist(), widths.tolist()) == ([0.0], [81.0])
     _, few = residual_fit._by_length(scores[:60], np.arange(60.0))
-    own = [residual_fit._covering(part) for part in np.array_split(scores[:60], 5)]
-    common = residual_fit._covering(scores[:60])
+    own = [quantiles.covering(part) for part in np.array_split(scores[:60], 5)]
+    common = quantiles.covering(scores[:60])
     assert np.all(np.abs(np.log(few / common)) < 0.3 * np.abs(np.log(np.array(own) / common)))
 
 
@@ -186,7 +187,9 @@ def test_fitted_values_are_written_with_unit_and_source(
     def fit(gpu: Gpu, *_: Any) -> SimpleNamespace:
         values = {"l2.capacity": 41234567.0, "dram.efficiency": 0.7654321}
         uncertainty = {"l2.capacity": 0.03, "dram.efficiency": 0.1, "sm.l2_port": None}
-        return SimpleNamespace(gpu=gpu, values=values, uncertainty=uncertainty, fitted_rows=np.arange(40), families=())
+        return SimpleNamespace(
+            gpu=gpu, values=values, uncertainty=uncertainty, fitted_rows=np.arange(40), families=(), optimism={}
+        )
 
     monkeypatch.setattr(calibration, "fit_physics", fit)
     result = calibrate(BASE, gemms(base, 200), rows=40, residual_rows=80)
@@ -240,12 +243,21 @@ def test_one_source_has_no_pace(base: Gpu) -> None:
     assert calibration._paces(group, group.positions, base) == {}
 
 
-def test_few_rows_learn_no_correction(base: Gpu) -> None:
+def test_a_handful_of_rows_learns_no_correction(base: Gpu) -> None:
+    result = calibrate(BASE, gemms(base, 14), rows=0)
+    group = result.groups[GROUP]
+    assert group.rows == 11
+    assert group.correction is None
+
+
+def test_few_rows_learn_one_shift_for_all(base: Gpu) -> None:
     result = calibrate(BASE, gemms(base, 50), rows=0)
     group = result.groups[GROUP]
-    assert group.correction is None
+    assert group.correction is not None
+    assert group.correction.shift.feature.tolist() == [-1]
+    assert group.correction.shift.value[0] > 0.0
     assert group.held_out is not None
-    assert group.held_out.full_mape == group.held_out.physics_mape
+    assert group.held_out.full_mape < group.held_out.physics_mape
 
 
 def test_a_calibration_that_fitted_nothing_of_a_group_loads_and_says_nothing_of_it(base: Gpu, tmp_path: Path) -> None:
