@@ -15,6 +15,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels.measurement import Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
+from simexplore.sim.estimate.correction import NORMAL_80
 from simexplore.sim.learn.groups import groups_of
 from simexplore.sim.learn.parameters import Group
 from simexplore.sim.learn.physics import (
@@ -42,6 +43,8 @@ class Taught:
     """Taught values [SI] by dotted path."""
     uncertainty: dict[str, float | None]
     """Relative standard error of each; None where the teachers' rows do not tell it."""
+    sigma_log: dict[str, float]
+    """By operator family, the spread of the log error that its teachers keep: its 80 % quantile over 1.28."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def teach(
     known = [_Teacher(gpu, operator_columns(table)[0], measured_s(table)) for gpu, table in teachers]
     values: dict[str, float] = {}
     uncertainty: dict[str, float | None] = {}
+    sigmas: dict[str, float] = {}
     for group in groups_of(pupil):
         share = round(rows * group.share / max(len(known), 1))
         members = [teacher.member(group, share, seed) for teacher in known]
@@ -86,7 +90,7 @@ def teach(
         if not present:
             continue
         columns = [column for member in present for column in member.sample]
-        shared = [p for p in parameters_of_group(group, columns) if not p.path.startswith(OF_THE_BOARD)]
+        shared = [p for p in parameters_of_group(group, columns, pupil) if not p.path.startswith(OF_THE_BOARD)]
         fit = Fit([Member(pupil, [], np.zeros(0)), *present], shared)
         if not fit.paths:
             continue
@@ -94,8 +98,10 @@ def teach(
         values.update(fit.values(x, errors, pupil))
         told = zip(fit.paths, errors, strict=True)
         uncertainty.update({path: error for path, error in told if error is not None or path not in values})
+        left = float(np.quantile(np.abs(fit.errors_of_rows(x)), 0.8)) / NORMAL_80
+        sigmas.update({op: max(left, sigmas.get(op, 0.0)) for op in sorted({column.record.op for column in columns})})
         known = [_Teacher(fit.machine(x, old.gpu), old.columns, old.times_s) for old in known]
         pupil = fit.machine(x, pupil)
     if not values:
         raise SimexploreError(f"nothing to teach {pupil.name}: no teacher has rows of a family that has parameters")
-    return Taught(pupil, values, uncertainty)
+    return Taught(pupil, values, uncertainty, sigmas)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from simexplore.archs.load import arch_path, load_arch
+from simexplore.archs.load import arch_path, load_arch, read_document
 from simexplore.archs.merge import dotted
 from simexplore.archs.schema.residual import to_bytes
+from simexplore.archs.variants import fitted_machines, split_variant
 from simexplore.errors import SimexploreError
-from simexplore.sim.learn.calibration import Calibrated, sigma_by_name
+from simexplore.sim.learn.calibration import Calibrated, in_yaml, sigma_by_name
 from simexplore.sim.learn.energy import EnergyFit
+from simexplore.sim.learn.family import Taught
 
 OF_THE_BOARD = ("dram.", "launch.", "clock.", "power.idle")
 """Beginnings of values that a board's memory, host, cooling and regulators set, not its generation."""
@@ -35,6 +37,14 @@ class Provenance:
     rows: int
     seed: int
     date: str
+    engine: str | None = None
+    """Whose kernels were fitted; None: the machine's first."""
+
+    @property
+    def section(self) -> str:
+        """Beginning of the keys that the fit writes: an engine beside the first has a section of its own."""
+        other = self.engine is not None and self.engine in load_arch(self.arch).engines
+        return f"engines.{self.engine}." if other else ""
 
 
 def check_target(path: Path, arch: str, *, family: bool) -> None:
@@ -58,9 +68,9 @@ def write_overlay(path: Path, calibrated: Calibrated, provenance: Provenance) ->
 
     Raises SimexploreError where they cannot be written.
     """
-    beside = path.with_name(f"{path.stem}.residual.npz")
+    beside = residual_of(path)
     corrections = {name: group.correction for name, group in calibrated.groups.items() if group.correction is not None}
-    text = overlay_text(path, beside.name, calibrated, provenance)
+    text = overlay_text(path, calibrated, provenance)
     try:
         beside.write_bytes(to_bytes(corrections, calibrated.fitted))
         path.write_text(text, encoding="utf-8")
@@ -69,16 +79,18 @@ def write_overlay(path: Path, calibrated: Calibrated, provenance: Provenance) ->
     return path, beside
 
 
-def overlay_text(path: Path, residual_name: str, calibrated: Calibrated, provenance: Provenance) -> str:
+def overlay_text(path: Path, calibrated: Calibrated, provenance: Provenance) -> str:
     """The overlay: `extends`, fitted values with their units, their sources, and the calibration itself."""
     data: Nested = {"extends": _text(extends_from(path, provenance.arch))}
     for key, value in calibrated.values.items():
-        _put(data, key, value)
-    data["calibration"] = _calibration(residual_name, calibrated, provenance)
+        _put(data, f"{provenance.section}{key}", value)
+    _put(data, f"{provenance.section}calibration", _calibration(path, calibrated, provenance))
     data["sources"] = _sources(calibrated, provenance)
     unseen = [key for key, error in calibrated.uncertainty.items() if error is None]
     head = ["# Written by simexplore calibrate."]
-    head += [f"# The rows cannot see {', '.join(unseen)}: sourced values are kept."] if unseen else []
+    head += (
+        [f"# The rows cannot see, or drive to a bound, {', '.join(unseen)}: sourced values are kept."] if unseen else []
+    )
     return "\n".join([*head, *_lines(data, 0)]) + "\n"
 
 
@@ -97,11 +109,65 @@ def write_family(path: Path, calibrated: Calibrated, provenance: Provenance) -> 
     }
     data: Nested = {"abstract": "true"}
     for key, value in shared.items():
-        _put(data, key, value)
+        _put(data, f"{provenance.section}{key}", value)
     sigmas = {name: f"{sigma:.4g}" for name, sigma in sigma_by_name(calibrated.groups)}
-    data["calibration"] = {"date": _text(provenance.date), "seed": str(provenance.seed), "sigma_log": {**sigmas}}
+    known: Nested = {
+        "of": fitted_to(path, provenance.arch),
+        "date": _text(provenance.date),
+        "seed": str(provenance.seed),
+        "sigma_log": {**sigmas},
+    }
+    _put(data, f"{provenance.section}calibration", known)
     data["sources"] = _sources(replace(calibrated, values=shared), provenance)
     head = f"# What {provenance.arch} taught of its generation. Written by simexplore calibrate --family."
+    try:
+        path.write_text("\n".join([head, *_lines(data, 0)]) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SimexploreError(f"{path}: the family can't be written: {error.strerror}") from None
+    return path
+
+
+def residual_of(path: Path) -> Path:
+    """The file beside an overlay that holds its learned correction."""
+    return path.with_name(f"{path.stem}.residual.npz")
+
+
+def fitted_to(path: Path, *archs: str) -> str:
+    """What `calibration.of` must say in `path` for fits to the rows of machines: their names, files as seen from there."""
+    names = [name for arch in archs for name in _fitted_machines(arch)]
+    written = [_text(extends_from(path, name)) for name in dict.fromkeys(names)]
+    return written[0] if len(written) == 1 else f"[{', '.join(written)}]"
+
+
+def _fitted_machines(arch: str) -> list[str]:
+    file = arch_path(split_variant(arch)[0])
+    return fitted_machines(read_document(file).layer(), file)
+
+
+def write_taught(path: Path, taught: Taught, pupil: str, teachers: Sequence[str], provenance: Provenance) -> Path:
+    """Write what other machines taught a pupil: a file for it to extend between its facts and its own fits.
+
+    Raises SimexploreError where it cannot be written.
+    """
+    names = ", ".join(dict.fromkeys(name for arch in teachers for name in _fitted_machines(arch)))
+    data: Nested = {"abstract": "true"}
+    for key, value in in_yaml(taught.values, taught.gpu).items():
+        _put(data, key, value)
+    data["calibration"] = {
+        "of": fitted_to(path, *teachers),
+        "date": _text(provenance.date),
+        "seed": str(provenance.seed),
+        "sigma_log": {op: f"{sigma:.4g}" for op, sigma in taught.sigma_log.items()},
+    }
+    times = f"calibrated: {', '.join(provenance.data)}, at most {provenance.rows} rows a family of {names}, "
+    times += f"seed {provenance.seed}, {provenance.date}"
+    sources: Nested = {"calibration": _text(times)}
+    for key in taught.values:
+        error = taught.uncertainty[key]
+        assert error is not None
+        sources[key] = _text(f"{times}; ± {100.0 * error:.2g} %")
+    data["sources"] = sources
+    head = f"# What {names} taught {pupil}, whose rows are not among them. Written by tools/teach."
     try:
         path.write_text("\n".join([head, *_lines(data, 0)]) + "\n", encoding="utf-8")
     except OSError as error:
@@ -117,9 +183,10 @@ def extends_from(path: Path, arch: str) -> str:
     return Path(os.path.relpath(file.resolve(), path.resolve().parent)).as_posix()
 
 
-def _calibration(residual_name: str, calibrated: Calibrated, provenance: Provenance) -> Nested:
+def _calibration(path: Path, calibrated: Calibrated, provenance: Provenance) -> Nested:
     groups = calibrated.groups
     written: Nested = {
+        "of": fitted_to(path, provenance.arch),
         "date": _text(provenance.date),
         "seed": str(provenance.seed),
         "data": f"[{', '.join(_text(name) for name in provenance.data)}]",
@@ -137,9 +204,9 @@ def _calibration(residual_name: str, calibrated: Calibrated, provenance: Provena
         },
         "watts": _watts(calibrated.watts),
         "machine": _text(calibrated.gpu.digest()),
-        "residual": _text(residual_name),
+        "residual": _text(residual_of(path).name),
     }
-    old = load_arch(provenance.arch).calibration
+    old = load_arch(provenance.arch, engine=provenance.engine).calibration
     for key in ("rows", "held_out"):  # what an earlier calibration said of other groups held of its own values
         for name in getattr(old, key, {}):
             section = written[key]
@@ -162,7 +229,8 @@ def _sources(calibrated: Calibrated, provenance: Provenance) -> Nested:
 
     watts = calibrated.watts
     times = origin(provenance.data, f"at most {provenance.rows} rows a family")
-    sources: Nested = {"calibration": _text(times)}
+    section = provenance.section
+    sources: Nested = {f"{section}calibration": _text(times)}
     for key in calibrated.values:
         error = calibrated.uncertainty.get(key)
         text = times
@@ -170,11 +238,11 @@ def _sources(calibrated: Calibrated, provenance: Provenance) -> Nested:
             measured = watts.by_width.get(key)
             text = origin(watts.sources, f"watts of {watts.rows} rows")
             text += f", {measured} by the width of operands" if measured else ""
-        sources[key] = _text(f"{text}; ± {100.0 * error:.2g} %" if error is not None else text)
+        sources[f"{section}{key}"] = _text(f"{text}; ± {100.0 * error:.2g} %" if error is not None else text)
     return sources
 
 
-def _put(data: Nested, key: str, value: str) -> None:
+def _put(data: Nested, key: str, value: str | Nested) -> None:
     """Set a dotted path in nested mappings."""
     *above, last = key.split(".")
     for step in above:

@@ -81,7 +81,7 @@ def fit_physics(
         if not mine:
             continue
         member = Member(gpu, sample_of(mine, round(rows * group.share), np.random.default_rng(seed)), times_s)
-        fit = Fit([member], parameters_of_group(group, mine))
+        fit = Fit([member], parameters_of_group(group, mine, gpu))
         if not fit.paths:
             continue
         found, errors = fit.run(progress, group.ops[0])
@@ -106,10 +106,13 @@ def columns_of(columns: Sequence[OperatorColumn], group: Group, gpu: Gpu) -> lis
     return [column for column in columns if _belongs(column, group) and can_predict(column, gpu)]
 
 
-def parameters_of_group(group: Group, columns: Sequence[OperatorColumn]) -> list[Parameter]:
+def parameters_of_group(group: Group, columns: Sequence[OperatorColumn], gpu: Gpu) -> list[Parameter]:
     """The group's parameters that such rows can tell of: a profiler's durations hold no start of a kernel."""
     profiled = all(column.conditions.launch == "profiled" for column in columns)
-    return [parameter for parameter in group.parameters if not (profiled and parameter.starting)]
+    told = [parameter for parameter in group.parameters if not (profiled and parameter.starting)]
+    if gpu.is_of_other_engine:  # what is not the engine's own, its rows shall not move
+        told = [parameter for parameter in told if parameter.path.startswith("library.")]
+    return told
 
 
 def _belongs(column: OperatorColumn, group: Group) -> bool:
@@ -177,7 +180,8 @@ class Fit:
         self._lower = np.max([_logs(known, base, "lower", "least") for base in self._bases], axis=0)
         self._upper = np.min([_logs(known, base, "upper", "most") for base in self._bases], axis=0)
         self._seen = np.array([parameter.seen for parameter, _ in known])
-        self._measured = np.concatenate([member.measured() for member in members])
+        measured = [member.measured() for member in members]
+        self._measured, self._ends = np.concatenate(measured), np.cumsum([len(part) for part in measured])[:-1]
 
     @property
     def paths(self) -> list[str]:
@@ -252,8 +256,20 @@ class Fit:
 
     def _residuals(self, x: Floats) -> Floats:
         pull = PULL * np.sqrt(len(self._measured) / 100.0)
+        return np.concatenate([self._at_one_pace(self.errors_of_rows(x)), pull * x])
+
+    def _at_one_pace(self, errors: Floats) -> Floats:
+        """Errors less what a member's differ on average from the others': its board's pace, not its kernels'."""
+        parts = [part for part in np.split(errors, self._ends) if len(part)]
+        common = float(np.mean([np.mean(part) for part in parts]))
+        centred: Floats = np.concatenate([part - np.mean(part) + common for part in parts])
+        return centred if len(parts) > 1 else errors
+
+    def errors_of_rows(self, x: Floats) -> Floats:
+        """Log of predicted over measured time of each row at x."""
         predicted = [member.log_times(self.machine(x, member.gpu)) for member in self._members]
-        return np.concatenate([np.concatenate(predicted) - self._measured, pull * x])
+        errors: Floats = np.concatenate(predicted) - self._measured
+        return errors
 
     def _errors(self, x: Floats, jacobian: Floats) -> Floats:
         """Standard errors of x from the curvature of the loss, the spread of the residuals taken robustly."""
