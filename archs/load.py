@@ -27,7 +27,7 @@ from simexplore.archs.provenance import told
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import HasLibrary
 from simexplore.archs.units import nearest, one_line, show
-from simexplore.archs.variants import LeftOut, calibrations, files_left_out, split_variant
+from simexplore.archs.views.variants import LeftOut, calibrations, files_left_out, split_variant
 from simexplore.errors import SimexploreError
 
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

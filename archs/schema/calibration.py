@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from simexplore.archs.schema.quantities import Count, Spec, about
 from simexplore.archs.schema.residual import Residual
@@ -19,7 +19,10 @@ def _listed(names: object) -> object:
     return [names] if isinstance(names, str) else names
 
 
-Machines = Annotated[Names, BeforeValidator(_listed)]
+_TEXT = {"type": "string"}
+Machines = Annotated[
+    Names, BeforeValidator(_listed), WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]})
+]
 
 
 class HeldOut(Spec):

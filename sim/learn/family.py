@@ -29,8 +29,8 @@ from simexplore.sim.learn.physics import (
     sample_of,
 )
 
-OF_THE_BOARD = ("dram.", "launch.", "clock.", "power.", "energy.")
-"""Beginnings of values that a board's memory, host, cooling and regulators set, not its generation."""
+OF_THE_BOARD = ("dram.", "launch.", "clock.", "power.", "energy.", "sm.", "l2.")
+"""Beginnings of values that a board or its die sets. What kernels have in common is all that others teach."""
 
 
 @dataclass(frozen=True)

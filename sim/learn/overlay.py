@@ -11,7 +11,7 @@ from pathlib import Path
 from simexplore.archs.load import arch_path, load_arch, read_document
 from simexplore.archs.merge import dotted
 from simexplore.archs.schema.residual import to_bytes
-from simexplore.archs.variants import fitted_machines, split_variant
+from simexplore.archs.views.variants import fitted_machines, split_variant
 from simexplore.errors import SimexploreError
 from simexplore.sim.learn.calibration import Calibrated, in_yaml, sigma_by_name
 from simexplore.sim.learn.energy import EnergyFit
@@ -88,9 +88,8 @@ def overlay_text(path: Path, calibrated: Calibrated, provenance: Provenance) -> 
     data["sources"] = _sources(calibrated, provenance)
     unseen = [key for key, error in calibrated.uncertainty.items() if error is None]
     head = ["# Written by simexplore calibrate."]
-    head += (
-        [f"# The rows cannot see, or drive to a bound, {', '.join(unseen)}: sourced values are kept."] if unseen else []
-    )
+    if unseen:
+        head.append(f"# The rows cannot see, or drive to a bound, {', '.join(unseen)}: sourced values are kept.")
     return "\n".join([*head, *_lines(data, 0)]) + "\n"
 
 
@@ -133,7 +132,7 @@ def residual_of(path: Path) -> Path:
 
 
 def fitted_to(path: Path, *archs: str) -> str:
-    """What `calibration.of` must say in `path` for fits to the rows of machines: their names, files as seen from there."""
+    """What `calibration.of` says in `path` of fits to machines' rows: their names, files as seen from there."""
     names = [name for arch in archs for name in _fitted_machines(arch)]
     written = [_text(extends_from(path, name)) for name in dict.fromkeys(names)]
     return written[0] if len(written) == 1 else f"[{', '.join(written)}]"

@@ -46,7 +46,7 @@ def files_left_out(variant: str, asked: Layer, path: Path) -> LeftOut:
     if variant == "family":
         itself = {real_path(path), *(_fitted_to(asked, path) or ())}
         return lambda layer, file: _taught_by_itself(layer, file, itself)
-    return lambda layer, file: False
+    return lambda _layer, _file: False
 
 
 def _taught_by_itself(layer: Layer, file: Path, itself: set[Path]) -> bool:
