@@ -157,11 +157,13 @@ class Member:
     def log_times(self, gpu: Gpu) -> Floats:
         """Logs of the predicted times of the sample on a variant of the machine."""
         parts = [physics(column.record, gpu, conditions_in(column, self.gpu)).time_s for column in self.sample]
-        return np.log(np.concatenate([np.zeros(0), *parts]))
+        logs: Floats = np.log(np.concatenate([np.zeros(0), *parts]))
+        return logs
 
     def measured(self) -> Floats:
         """Logs of the measured times of the sample."""
-        return np.log(np.concatenate([np.zeros(0), *(self.times_s[column.rows] for column in self.sample)]))
+        logs: Floats = np.log(np.concatenate([np.zeros(0), *(self.times_s[column.rows] for column in self.sample)]))
+        return logs
 
 
 class Fit:
