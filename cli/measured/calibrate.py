@@ -71,7 +71,7 @@ def calibrate(
     if output.suffix not in (".yaml", ".yml"):
         raise click.BadParameter(f"expected a name that ends in .yaml, found {output.name!r}", param_hint="--output")
     if "@" in arch and not family:
-        raise click.BadParameter(f"an overlay extends a machine, found {arch!r}: leave out @facts or @family", param_hint="ARCH")
+        raise click.BadParameter(f"an overlay extends a machine, found {arch!r}: leave out @…", param_hint="ARCH")
     with progress(f"calibrating {arch}") as advance:
         result = simexplore.calibrate(
             arch,
