@@ -55,9 +55,7 @@ def check_target(path: Path, arch: str, *, family: bool) -> None:
             folder, lies in none, or does not end in .yaml.
     """
     if "@" in arch and not family:
-        raise SimexploreError(
-            f"expected a machine that an overlay can extend, found {arch!r}: leave out @facts or @family"
-        )
+        raise SimexploreError(f"expected a machine that an overlay can extend, found {arch!r}: leave out @…")
     if path.suffix not in (".yaml", ".yml"):
         raise SimexploreError(f"expected a name that ends in .yaml, found {path.name!r}")
     if path.is_dir() or not path.absolute().parent.is_dir():

@@ -61,7 +61,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
         "unseen": Study(
             "Machines never measured: each from what other machines taught, on its own rows (NAME@family)",
             ("llmservingsim_RTX3090_gemm.csv",),
-            "github.com/casys-kaist/LLMServingSim, kernels of an RTX 3090 in the columns of docs/measuring/measurements.md; "
+            "github.com/casys-kaist/LLMServingSim, kernels of an RTX 3090 (docs/measuring/measurements.md); "
             "the other tables are those of the PyPI package aiconfigurator-core",
         ),
         "area": Study("Areas of NVIDIA dies from their parts"),
