@@ -22,11 +22,12 @@ from simexplore.archs.merge import KeyPath, Layer, dotted, overlay, override
 from simexplore.archs.names import HERE as HERE
 from simexplore.archs.names import arch_path as arch_path
 from simexplore.archs.names import list_archs as list_archs
-from simexplore.archs.names import parents_of
+from simexplore.archs.names import parents_of, real_path
 from simexplore.archs.provenance import told
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import HasLibrary
 from simexplore.archs.units import one_line, show
+from simexplore.archs.views.variants import LeftOut, calibrations, files_left_out, split_variant
 from simexplore.errors import SimexploreError
 
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -207,13 +208,15 @@ class _Reader:
 def resolve(name_or_path: str | Path, overrides: Mapping[str, str] | None = None, engine: str | None = None) -> Layer:
     """A machine's plain data with what it extends merged in and `overrides` laid over, and the place of each key.
 
-    `NAME@facts` leaves out every file with a `calibration:`, so that nothing in it was fitted to measured times. With
-    an `engine` its kernels are those of that one.
+    `NAME@facts` leaves out every file with a `calibration:`, so that nothing in it was fitted to measured times, and
+    `NAME@family` those that were fitted to the machine itself. With an `engine` its kernels are those of that one.
     """
-    name, at_sign, variant = str(name_or_path).partition("@")
-    if at_sign and variant != "facts":
-        raise SimexploreError(f"expected a machine such as {name} or {name}@facts, found {show(str(name_or_path))}")
-    layer = _Inheritance(calibrated=not at_sign).resolve(arch_path(name if at_sign else name_or_path), ())
+    name, variant = split_variant(name_or_path)
+    path = arch_path(name)
+    left_out = files_left_out(variant, read_document(path).layer(), path) if variant else None
+    layer = _Inheritance(left_out).resolve(path, ())
+    if variant == "facts":
+        layer.data.pop("kin", None)  # what it lends was learned
     return overridden(layer if engine is None else of_engine(layer, engine), overrides or {})
 
 
@@ -235,14 +238,14 @@ def resolved(
 class _Inheritance:
     """Follows `extends` from one machine. A file that several others name is read and merged once."""
 
-    def __init__(self, *, calibrated: bool) -> None:
-        self._calibrated = calibrated
+    def __init__(self, left_out: LeftOut | None) -> None:
+        self._left_out = left_out
         self._known: dict[Path, Layer] = {}
         self._merged = 0
 
     def resolve(self, path: Path, children: tuple[Path, ...]) -> Layer:
         """A file over all that it extends; `children` are the files that lead to it."""
-        real = _real(path)
+        real = real_path(path)
         if real not in self._known:
             self._known[real] = self._resolved(path, (*children, real))
         return self._known[real]
@@ -253,8 +256,10 @@ class _Inheritance:
             raise SimexploreError(f"{at(layer, ())}: expected a mapping such as 'kind: gpu', found {show(layer.data)}")
         parents = parents_of(layer, path)
         _check(layer, parents, chain)
-        if not self._calibrated:
-            layer = Layer(_facts(layer), layer.places, layer.files)
+        if self._left_out is not None and self._left_out(layer, path):
+            layer = Layer(
+                {key: value for key, value in layer.data.items() if key == "abstract"}, layer.places, layer.files
+            )
         if not parents:
             return layer
         merged = Layer({}, {})
@@ -272,17 +277,11 @@ class _Inheritance:
         return merged
 
 
-def _facts(layer: Layer) -> dict[str, Any]:
-    """What a file says that is not fitted: nothing, where it is an overlay that calibrating wrote."""
-    fitted = layer.data.keys() - {"abstract"} if any(True for _ in _calibrations(layer)) else {"kin"}
-    return {key: value for key, value in layer.data.items() if key not in fitted}
-
-
 def _check(layer: Layer, parents: list[Path], chain: tuple[Path, ...]) -> None:
     """Refuse what leads back, and more generations than anyone means."""
     place = at(layer, ("extends",))
     for parent in parents:
-        if _real(parent) in chain:
+        if real_path(parent) in chain:
             names = " -> ".join(one_line(member.name) for member in (*chain, parent))
             raise SimexploreError(f"{place}: expected a file that does not lead back here, found {names}")
     if len(chain) > MOST_GENERATIONS:
@@ -291,32 +290,15 @@ def _check(layer: Layer, parents: list[Path], chain: tuple[Path, ...]) -> None:
         )
 
 
-def _real(path: Path) -> Path:
-    """A file by the one name that it has whoever names it; as it is where nothing has its name."""
-    try:
-        return path.resolve()
-    except (OSError, ValueError, RuntimeError):  # too long, a null character, links that lead in a circle
-        return path
-
-
 def _anchored(layer: Layer, path: Path) -> Layer:
     """The layer with the names of files that lie beside it, `calibration.residual` and `kin`, made paths."""
-    for calibration in _calibrations(layer):
+    for calibration in calibrations(layer):
         if isinstance(calibration, dict) and isinstance(name := calibration.get("residual"), str):
             calibration["residual"] = str(path.parent / name)
     kin = layer.data.get("kin") if isinstance(layer.data, dict) else None
     if isinstance(kin, str) and kin.endswith(SUFFIXES):
         layer.data["kin"] = str(path.parent / kin)
     return layer
-
-
-def _calibrations(layer: Layer) -> Iterator[Any]:
-    """What a file says of measurements: of the machine's own kernels, and of other engines'."""
-    data = layer.data if isinstance(layer.data, dict) else {}
-    engines = data.get("engines")
-    for holder in (data, *(engines.values() if isinstance(engines, dict) else ())):
-        if isinstance(holder, dict) and "calibration" in holder:
-            yield holder["calibration"]
 
 
 def load_arch(name_or_path: str | Path, overrides: Mapping[str, str] | None = None, engine: str | None = None) -> Gpu:

@@ -50,6 +50,21 @@ def arch_path(name_or_path: str | Path, beside: Path | None = None) -> Path:
     )
 
 
+def shipped_name(path: Path) -> str | None:
+    """The name of the machine whose file this is, or whose part it is: `parts/x.yaml` of `vendor/x`; None: no such."""
+    real, machines = real_path(path), _shipped(families=False)
+    own = real.parent.parent / real.name if real.parent.name == "parts" else real
+    return next((name for name, file in machines.items() if real_path(file) == own), None)
+
+
+def real_path(path: Path) -> Path:
+    """A file by the one name that it has whoever names it; as it is where nothing has its name."""
+    try:
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError):  # too long, a null character, links that lead in a circle
+        return path
+
+
 def _on_disk(path: Path) -> str:
     """What there is in place of a machine's file; nothing where there is nothing."""
     try:

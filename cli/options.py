@@ -41,7 +41,7 @@ def arch_option() -> Decorator:
         multiple=True,
         callback=_only,
         metavar="NAME|FILE",
-        help="Machine: a name (arch list) or a file.",
+        help="Machine: a name (arch list) or a file; NAME@family without its own measurements, NAME@facts with none.",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from simexplore.archs.schema.quantities import Count, Spec, about
 from simexplore.archs.schema.residual import Residual
@@ -13,6 +13,16 @@ Spread = Annotated[float, Field(gt=0, le=5)]
 Pace = Annotated[float, Field(ge=0.2, le=5)]
 Shares = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
+
+
+def _listed(names: object) -> object:
+    return [names] if isinstance(names, str) else names
+
+
+_TEXT = {"type": "string"}
+Machines = Annotated[
+    Names, BeforeValidator(_listed), WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]})
+]
 
 
 class HeldOut(Spec):
@@ -57,6 +67,7 @@ class HeldOutWatts(Spec):
 class Calibration(Spec):
     """How a machine was calibrated. A family file may give `sigma_log` alone."""
 
+    of: Machines = about("machines that the rows are of: one name or file, or several", "text", default=())
     date: str = about("day of the fit", "text", default="")
     seed: int | None = about("seed that chose the rows", "1", default=None)
     data: Names = about("data sets", "text", default=())

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, model_validator
 
 from simexplore.archs import units
-from simexplore.archs.schema.board import Datasheet, DType, Energy, Launch, Links, Power
+from simexplore.archs.schema.board import Clock, Datasheet, DType, Energy, Launch, Links, Power
 from simexplore.archs.schema.instructions import Instructions
 from simexplore.archs.schema.library import (
     AttentionLibrary,
@@ -33,7 +33,6 @@ from simexplore.archs.schema.quantities import (
     Capacity,
     Count,
     Cycles,
-    Hertz,
     OpsPerClk,
     Seconds,
     Share,
@@ -55,36 +54,6 @@ NOT_OF_THE_KERNELS = (
 _UNMEASURED: Any = {"collectives": True, "gemm": {"tensor": {"fp16_accumulate_rate"}}}
 _BETWEEN_GPUS: dict[str, Any] = {"links": {"node_gpus"}, "library": _UNMEASURED}
 """Of its parts, what tells of several GPUs together, or of sums in a type that no measured row has."""
-
-
-class Clock(Spec):
-    """Clocks of the SM array."""
-
-    base_hz: Hertz | None = about("guaranteed clock", "Hz", default=None)
-    boost_hz: Hertz = about("highest clock that the vendor specifies", "Hz")
-    max_hz: Hertz | None = about(
-        "clock that the board reaches by itself where neither power nor heat holds it back; absent: boost",
-        "Hz",
-        default=None,
-    )
-    tensor_spec_hz: Hertz | None = about(
-        "clock at which the datasheet's tensor peaks hold; absent: boost", "Hz", default=None
-    )
-
-    @model_validator(mode="after")
-    def _base_is_slowest(self) -> Self:
-        if self.base_hz is not None and self.base_hz > self.boost_hz:
-            boost, base = (units.format(hz, units.HERTZ) for hz in (self.boost_hz, self.base_hz))
-            raise mistake(f"at most clock.boost, {boost!r}", repr(base), key="base")
-        if self.max_hz is not None and self.max_hz < self.boost_hz:
-            boost, most = (units.format(hz, units.HERTZ) for hz in (self.boost_hz, self.max_hz))
-            raise mistake(f"at least clock.boost, {boost!r}", repr(most), key="max")
-        return self
-
-    @property
-    def top_hz(self) -> float:
-        """The clock at which kernels run that nothing holds back [Hz]."""
-        return self.boost_hz if self.max_hz is None else self.max_hz
 
 
 class SmLatency(Spec):

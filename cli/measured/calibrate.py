@@ -71,7 +71,7 @@ def calibrate(
     if output.suffix not in (".yaml", ".yml"):
         raise click.BadParameter(f"expected a name that ends in .yaml, found {output.name!r}", param_hint="--output")
     if "@" in arch and not family:
-        raise click.BadParameter(f"an overlay extends a machine, found {arch!r}: leave out @facts", param_hint="ARCH")
+        raise click.BadParameter(f"an overlay extends a machine, found {arch!r}: leave out @…", param_hint="ARCH")
     with progress(f"calibrating {arch}") as advance:
         result = simexplore.calibrate(
             arch,
@@ -123,7 +123,7 @@ def _print(result: Calibrated) -> None:
         say()
     unseen = [key for key, error in result.uncertainty.items() if error is None]
     if unseen:
-        say(f"The rows cannot see {', '.join(unseen)}: sourced values are kept.")
+        say(f"The rows cannot see, or drive to a bound, {', '.join(unseen)}: sourced values are kept.")
         say()
     rows = []
     for name, group in result.groups.items():

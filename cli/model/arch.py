@@ -32,7 +32,10 @@ def arch() -> None:
 
 @arch.command("list", epilog="Example: simexplore arch list")
 def list_() -> None:
-    """The machines that come with simexplore."""
+    """The machines that come with simexplore.
+
+    NAME@family is a machine with what other machines taught alone, NAME@facts one with nothing fitted.
+    """
     rows = []
     for name in list_archs():
         gpu = load_arch(name)

@@ -164,7 +164,8 @@ def kernel_energies(demand: KernelDemand, gpu: Gpu) -> dict[str, FloatArray]:
 def overdrive(gpu: Gpu) -> float:
     """Energy of the core at its top clock over that at boost: (top / boost)^(x-1), x `power.clock_exponent`."""
     over_boost = gpu.clock.top_hz / gpu.clock.boost_hz
-    return over_boost ** (gpu.power.clock_exponent - 1.0)
+    energy: float = over_boost ** (gpu.power.clock_exponent - 1.0)
+    return energy
 
 
 def _of_dtype(energies: Mapping[Any, float], dtype: str) -> float:

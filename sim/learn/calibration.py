@@ -122,7 +122,7 @@ def calibrate(
     used: Positions = np.zeros(0, dtype=np.intp)
     watts = fit_energy(base, measurements, rows, seed) if rows else None
     if watts is not None:
-        values, uncertainty = _in_yaml(watts.values, base), dict(watts.uncertainty)
+        values, uncertainty = in_yaml(watts.values, base), dict(watts.uncertainty)
     if rows:
         # The clock that the power limit allows follows from the energies: watts come first.
         now = load_arch(arch, values, engine).physics_only()
@@ -132,7 +132,7 @@ def calibrate(
         )
         if not len(fit.fitted_rows) and watts is None:
             raise SimexploreError(f"nothing to calibrate {base.name} on: {_NO_ROWS}")
-        values |= _in_yaml(fit.values, base)
+        values |= in_yaml(fit.values, base)
         uncertainty, used, optimism = {**uncertainty, **fit.uncertainty}, fit.fitted_rows, fit.optimism
     steps.next(0.5)
     gpu = load_arch(arch, values, engine).physics_only()
@@ -171,7 +171,7 @@ def _of_engine(measurements: Measurements, gpu: Gpu) -> tuple[Measurements, dict
     return Measurements(kept, measurements.conditions_of), reasons
 
 
-def _in_yaml(values: Mapping[str, float], gpu: Gpu) -> dict[str, str]:
+def in_yaml(values: Mapping[str, float], gpu: Gpu) -> dict[str, str]:
     """Values as an arch file has them, by dotted path."""
     return {path: field_of(path, gpu).write(_rounded(value)) for path, value in values.items()}
 

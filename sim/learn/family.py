@@ -15,6 +15,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels.measurement import Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
+from simexplore.sim.estimate.correction import NORMAL_80
 from simexplore.sim.learn.groups import groups_of
 from simexplore.sim.learn.parameters import Group
 from simexplore.sim.learn.physics import (
@@ -28,8 +29,8 @@ from simexplore.sim.learn.physics import (
     sample_of,
 )
 
-OF_THE_BOARD = ("dram.", "launch.", "clock.", "power.", "energy.")
-"""Beginnings of values that a board's memory, host, cooling and regulators set, not its generation."""
+OF_THE_BOARD = ("dram.", "launch.", "clock.", "power.", "energy.", "sm.", "l2.")
+"""Beginnings of values that a board or its die sets. What kernels have in common is all that others teach."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Taught:
     """Taught values [SI] by dotted path."""
     uncertainty: dict[str, float | None]
     """Relative standard error of each; None where the teachers' rows do not tell it."""
+    sigma_log: dict[str, float]
+    """By operator family, the spread of the log error that its teachers keep: its 80 % quantile over 1.28."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def teach(
     known = [_Teacher(gpu, operator_columns(table)[0], measured_s(table)) for gpu, table in teachers]
     values: dict[str, float] = {}
     uncertainty: dict[str, float | None] = {}
+    sigmas: dict[str, float] = {}
     for group in groups_of(pupil):
         share = round(rows * group.share / max(len(known), 1))
         members = [teacher.member(group, share, seed) for teacher in known]
@@ -94,8 +98,10 @@ def teach(
         values.update(fit.values(x, errors, pupil))
         told = zip(fit.paths, errors, strict=True)
         uncertainty.update({path: error for path, error in told if error is not None or path not in values})
+        left = float(np.quantile(np.abs(fit.errors_of_rows(x)), 0.8)) / NORMAL_80
+        sigmas.update({op: max(left, sigmas.get(op, 0.0)) for op in sorted({column.record.op for column in columns})})
         known = [_Teacher(fit.machine(x, old.gpu), old.columns, old.times_s) for old in known]
         pupil = fit.machine(x, pupil)
     if not values:
         raise SimexploreError(f"nothing to teach {pupil.name}: no teacher has rows of a family that has parameters")
-    return Taught(pupil, values, uncertainty)
+    return Taught(pupil, values, uncertainty, sigmas)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from simexplore.archs.load import arch_path, load_arch
+from simexplore.archs.load import arch_path, load_arch, read_document
 from simexplore.archs.merge import dotted
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.residual import to_bytes
+from simexplore.archs.views.variants import fitted_machines, split_variant
 from simexplore.errors import SimexploreError
-from simexplore.sim.learn.calibration import Calibrated, sigma_by_name
+from simexplore.sim.learn.calibration import Calibrated, in_yaml, sigma_by_name
 from simexplore.sim.learn.energy import EnergyFit
+from simexplore.sim.learn.family import Taught
 
 OF_THE_BOARD = ("dram.", "launch.", "clock.", "power.idle")
 """Beginnings of values that a board's memory, host, cooling and regulators set, not its generation."""
@@ -54,7 +56,7 @@ def check_target(path: Path, arch: str, *, family: bool) -> None:
             folder, lies in none, or does not end in .yaml.
     """
     if "@" in arch and not family:
-        raise SimexploreError(f"expected a machine that an overlay can extend, found {arch!r}: leave out @facts")
+        raise SimexploreError(f"expected a machine that an overlay can extend, found {arch!r}: leave out @…")
     if path.suffix not in (".yaml", ".yml"):
         raise SimexploreError(f"expected a name that ends in .yaml, found {path.name!r}")
     if path.is_dir() or not path.absolute().parent.is_dir():
@@ -67,9 +69,9 @@ def write_overlay(path: Path, calibrated: Calibrated, provenance: Provenance) ->
 
     Raises SimexploreError where they cannot be written.
     """
-    beside = path.with_name(f"{path.stem}.residual.npz")
+    beside = residual_of(path)
     corrections = {name: group.correction for name, group in calibrated.groups.items() if group.correction is not None}
-    text = overlay_text(path, beside.name, calibrated, provenance)
+    text = overlay_text(path, calibrated, provenance)
     try:
         beside.write_bytes(to_bytes(corrections, calibrated.fitted))
         path.write_text(text, encoding="utf-8")
@@ -78,16 +80,17 @@ def write_overlay(path: Path, calibrated: Calibrated, provenance: Provenance) ->
     return path, beside
 
 
-def overlay_text(path: Path, residual_name: str, calibrated: Calibrated, provenance: Provenance) -> str:
+def overlay_text(path: Path, calibrated: Calibrated, provenance: Provenance) -> str:
     """The overlay: `extends`, fitted values with their units, their sources, and the calibration itself."""
     data: Nested = {"extends": _text(extends_from(path, provenance.arch))}
     for key, value in calibrated.values.items():
         _put(data, f"{provenance.section}{key}", value)
-    _put(data, f"{provenance.section}calibration", _calibration(residual_name, calibrated, provenance))
+    _put(data, f"{provenance.section}calibration", _calibration(path, calibrated, provenance))
     data["sources"] = _sources(calibrated, provenance)
     unseen = [key for key, error in calibrated.uncertainty.items() if error is None]
     head = ["# Written by simexplore calibrate."]
-    head += [f"# The rows cannot see {', '.join(unseen)}: sourced values are kept."] if unseen else []
+    if unseen:
+        head.append(f"# The rows cannot see, or drive to a bound, {', '.join(unseen)}: sourced values are kept.")
     return "\n".join([*head, *_lines(data, 0)]) + "\n"
 
 
@@ -108,11 +111,64 @@ def write_family(path: Path, calibrated: Calibrated, provenance: Provenance) -> 
     for key, value in shared.items():
         _put(data, f"{provenance.section}{key}", value)
     sigmas = {name: f"{sigma:.4g}" for name, sigma in sigma_by_name(calibrated.groups)}
-    known: Nested = {"date": _text(provenance.date), "seed": str(provenance.seed), "sigma_log": {**sigmas}}
+    known: Nested = {
+        "of": fitted_to(path, provenance.arch),
+        "date": _text(provenance.date),
+        "seed": str(provenance.seed),
+        "sigma_log": {**sigmas},
+    }
     known["teachers"] = dict.fromkeys(sigmas, f"[{_teacher(calibrated.gpu)}]")
     _put(data, f"{provenance.section}calibration", known)
     data["sources"] = _sources(replace(calibrated, values=shared), provenance)
     head = f"# What {provenance.arch} taught of its generation. Written by simexplore calibrate --family."
+    try:
+        path.write_text("\n".join([head, *_lines(data, 0)]) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SimexploreError(f"{path}: the family can't be written: {error.strerror}") from None
+    return path
+
+
+def residual_of(path: Path) -> Path:
+    """The file beside an overlay that holds its learned correction."""
+    return path.with_name(f"{path.stem}.residual.npz")
+
+
+def fitted_to(path: Path, *archs: str) -> str:
+    """What `calibration.of` says in `path` of fits to machines' rows: their names, files as seen from there."""
+    names = [name for arch in archs for name in _fitted_machines(arch)]
+    written = [_text(extends_from(path, name)) for name in dict.fromkeys(names)]
+    return written[0] if len(written) == 1 else f"[{', '.join(written)}]"
+
+
+def _fitted_machines(arch: str) -> list[str]:
+    file = arch_path(split_variant(arch)[0])
+    return fitted_machines(read_document(file).layer(), file)
+
+
+def write_taught(path: Path, taught: Taught, pupil: str, teachers: Sequence[str], provenance: Provenance) -> Path:
+    """Write what other machines taught a pupil: a file for it to extend between its facts and its own fits.
+
+    Raises SimexploreError where it cannot be written.
+    """
+    names = ", ".join(dict.fromkeys(name for arch in teachers for name in _fitted_machines(arch)))
+    data: Nested = {"abstract": "true"}
+    for key, value in in_yaml(taught.values, taught.gpu).items():
+        _put(data, key, value)
+    data["calibration"] = {
+        "of": fitted_to(path, *teachers),
+        "date": _text(provenance.date),
+        "seed": str(provenance.seed),
+        "sigma_log": {op: f"{sigma:.4g}" for op, sigma in taught.sigma_log.items()},
+    }
+    times = f"calibrated: {', '.join(provenance.data)}, at most {provenance.rows} rows a family of {names}, "
+    times += f"seed {provenance.seed}, {provenance.date}"
+    sources: Nested = {"calibration": _text(times)}
+    for key in taught.values:
+        error = taught.uncertainty[key]
+        assert error is not None
+        sources[key] = _text(f"{times}; ± {100.0 * error:.2g} %")
+    data["sources"] = sources
+    head = f"# What {names} taught {pupil}, whose rows are not among them. Written by tools/teach."
     try:
         path.write_text("\n".join([head, *_lines(data, 0)]) + "\n", encoding="utf-8")
     except OSError as error:
@@ -128,9 +184,10 @@ def extends_from(path: Path, arch: str) -> str:
     return Path(os.path.relpath(file.resolve(), path.resolve().parent)).as_posix()
 
 
-def _calibration(residual_name: str, calibrated: Calibrated, provenance: Provenance) -> Nested:
+def _calibration(path: Path, calibrated: Calibrated, provenance: Provenance) -> Nested:
     groups = calibrated.groups
     written: Nested = {
+        "of": fitted_to(path, provenance.arch),
         "date": _text(provenance.date),
         "seed": str(provenance.seed),
         "data": f"[{', '.join(_text(name) for name in provenance.data)}]",
@@ -150,7 +207,7 @@ def _calibration(residual_name: str, calibrated: Calibrated, provenance: Provena
         },
         "watts": _watts(calibrated.watts),
         "machine": _text(calibrated.gpu.digest()),
-        "residual": _text(residual_name),
+        "residual": _text(residual_of(path).name),
     }
     old = load_arch(provenance.arch, engine=provenance.engine).calibration
     for key in ("rows", "held_out"):  # what an earlier calibration said of other groups held of its own values

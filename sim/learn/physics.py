@@ -187,11 +187,13 @@ class Member:
     def log_times(self, gpu: Gpu) -> Floats:
         """Logs of the predicted times of the sample on a variant of the machine."""
         parts = [physics(column.record, gpu, conditions_in(column, self.gpu)).time_s for column in self.sample]
-        return np.log(np.concatenate([np.zeros(0), *parts]))
+        logs: Floats = np.log(np.concatenate([np.zeros(0), *parts]))
+        return logs
 
     def measured(self) -> Floats:
         """Logs of the measured times of the sample."""
-        return np.log(np.concatenate([np.zeros(0), *(self.times_s[column.rows] for column in self.sample)]))
+        logs: Floats = np.log(np.concatenate([np.zeros(0), *(self.times_s[column.rows] for column in self.sample)]))
+        return logs
 
 
 class Fit:
@@ -210,7 +212,8 @@ class Fit:
         self._lower = np.max([_logs(known, base, "lower", "least") for base in self._bases], axis=0)
         self._upper = np.min([_logs(known, base, "upper", "most") for base in self._bases], axis=0)
         self._seen = np.array([parameter.seen for parameter, _ in known])
-        self._measured = np.concatenate([member.measured() for member in members])
+        measured = [member.measured() for member in members]
+        self._measured, self._ends = np.concatenate(measured), np.cumsum([len(part) for part in measured])[:-1]
         self._parameters = parameters
         self._pull = pull(len(self._measured), len(known))
 
@@ -245,7 +248,7 @@ class Fit:
         return Fit(members, self._parameters)
 
     def _off(self, x: Floats) -> Floats:
-        off: Floats = np.abs(self._predicted(x) - self._measured)
+        off: Floats = np.abs(self.errors_of_rows(x))
         return off
 
     @property
@@ -320,10 +323,20 @@ class Fit:
         return x, jacobian
 
     def _residuals(self, x: Floats) -> Floats:
-        return np.concatenate([self._predicted(x) - self._measured, self._pull * x])
+        return np.concatenate([self._at_one_pace(self.errors_of_rows(x)), self._pull * x])
 
-    def _predicted(self, x: Floats) -> Floats:
-        return np.concatenate([member.log_times(self.machine(x, member.gpu)) for member in self._members])
+    def _at_one_pace(self, errors: Floats) -> Floats:
+        """Errors less what a member's differ on average from the others': its board's pace, not its kernels'."""
+        parts = [part for part in np.split(errors, self._ends) if len(part)]
+        common = float(np.mean([np.mean(part) for part in parts]))
+        centred: Floats = np.concatenate([part - np.mean(part) + common for part in parts])
+        return centred if len(parts) > 1 else errors
+
+    def errors_of_rows(self, x: Floats) -> Floats:
+        """Log of predicted over measured time of each row at x."""
+        predicted = [member.log_times(self.machine(x, member.gpu)) for member in self._members]
+        errors: Floats = np.concatenate(predicted) - self._measured
+        return errors
 
     def _errors(self, x: Floats, jacobian: Floats) -> Floats:
         """Standard errors of x from the curvature of the loss, the spread of the residuals taken robustly."""

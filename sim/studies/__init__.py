@@ -58,6 +58,12 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             "what stands as published beside an error is what a constant errs, the mean of the fitted rows; beside a "
             "power or a clock it is the mean reading of the rows that were not fitted",
         ),
+        "unseen": Study(
+            "Machines never measured: each from what other machines taught, on its own rows (NAME@family)",
+            ("llmservingsim_RTX3090_gemm.csv",),
+            "github.com/casys-kaist/LLMServingSim, kernels of an RTX 3090 (docs/measuring/measurements.md); "
+            "the other tables are those of the PyPI package aiconfigurator-core",
+        ),
         "area": Study("Areas of NVIDIA dies from their parts"),
         "ngpc": Study("NGPC: a neural-graphics cluster beside an RTX 3090 (arXiv 2303.05735)"),
     }

@@ -351,3 +351,14 @@ def test_the_host_is_waited_for_before_the_launch(gpu: Gpu) -> None:
     for launch in ("graph", "stream", "profiled"):
         alone = launch_seconds(kernel(), gpu, launch)
         assert launch_seconds(waiting, gpu, launch).item() == pytest.approx(alone.item() + 1e-6)
+
+
+def test_dram_latency_is_a_time(gpu: Gpu) -> None:
+    """Twice the clock takes twice the clocks to memory, and as long."""
+    faster = changed(gpu, clock__boost_hz=2.0 * gpu.clock.boost_hz)
+    assert faster.dram_latency_cycles == pytest.approx(2.0 * gpu.dram_latency_cycles)
+
+
+def test_kernels_run_at_the_clock_that_a_board_reaches(gpu: Gpu) -> None:
+    above = changed(gpu, clock__max_hz=1.25 * gpu.clock.boost_hz)
+    assert (above.clock.top_hz, gpu.clock.top_hz) == (1.25 * gpu.clock.boost_hz, gpu.clock.boost_hz)

@@ -202,7 +202,7 @@ def test_fitted_values_are_written_with_unit_and_source(
     assert gpu.source_of("l2.capacity") == "calibrated: a, b, at most 40 rows a family, seed 0, 2030-01-02; ± 3 %"
     text = path.read_text(encoding="utf-8")
     assert "capacity: 41.23 MB" in text
-    assert "cannot see sm.l2_port" in text
+    assert "cannot see, or drive to a bound, sm.l2_port" in text
 
 
 def test_an_overlay_of_an_overlay_remembers_both(base: Gpu, overlay: Path) -> None:

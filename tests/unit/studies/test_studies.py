@@ -14,7 +14,7 @@ from simexplore.kernels.datasets import gpperf as tables
 from simexplore.sim.conditions import WARM, Conditions
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping.conv.transforms import with_simt_tiles
-from simexplore.sim.studies import STUDIES, caveat, gpperf, reproduce
+from simexplore.sim.studies import STUDIES, caveat, gpperf, reproduce, unseen
 from simexplore.workloads.ops import Gemm, NaiveTiledGemm
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "measured"
@@ -140,3 +140,30 @@ def test_gpperf_on_its_own_rows() -> None:
     for record, (least, most) in zip(records, bounds, strict=True):
         inside = least <= record["ratio"] <= most
         assert record["status"] == ("enforced" if inside else "known_gap"), record
+
+
+def test_unseen_machines_are_predicted_from_their_families(tmp_path: Path) -> None:
+    """Rows that the family itself predicts show no error; the machine as fitted would show one."""
+    family, own = load_arch("nvidia/rtx-3090@family"), load_arch("nvidia/rtx-3090").physics_only()
+    sizes = np.array([256, 1024, 4096])
+    op, conditions = Gemm(sizes, sizes, sizes, dtype="bf16"), Conditions(launch="stream")
+    rows = {"source": "made up", "device": "RTX 3090", "op": "gemm", "dtype": "bf16"}
+    times, fitted = (predict(op, gpu, conditions).time_s for gpu in (family, own))
+    assert np.all(np.abs(fitted / times - 1.0) > 1e-4)
+    pd.DataFrame({**rows, **dict.fromkeys("mnk", sizes), "time_us": times * 1e6}).to_csv(
+        tmp_path / "rows.csv", index=False
+    )
+    table = unseen.Table("nvidia/rtx-3090", "gemm", "rows.csv", 9.0)
+    assert unseen.sample(table, tmp_path, 2).frame["m"].isin(sizes).sum() == 2
+    (figure,) = unseen.figures([table, unseen.Table("nvidia/l40s", "gemm", "none.csv", 9.0)], tmp_path)
+    assert figure.errors.rows == 3
+    assert figure.errors.mape < 0.3
+    with pytest.raises(SimexploreError, match=r"none\.csv"):
+        list(unseen.figures([unseen.Table("nvidia/l40s", "gemm", "none.csv", 9.0)], tmp_path))
+
+
+def test_every_machine_of_the_unseen_study_has_a_family() -> None:
+    tables_of = unseen.tables()
+    assert {table.arch for table in tables_of} >= {"nvidia/h100-sxm", "nvidia/a100-sxm-80gb", "nvidia/rtx-3090"}
+    assert sum(bool(table.cubes) for table in tables_of) == 1
+    assert all(table.most > 0 for table in tables_of)

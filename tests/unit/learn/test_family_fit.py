@@ -1,0 +1,57 @@
+"""What several teachers share is found, and given to a pupil over its own facts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from simexplore.archs.fields import field_of, with_columns
+from simexplore.archs.load import load_arch
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.errors import SimexploreError
+from simexplore.kernels.measurement import Measurements
+from simexplore.sim.conditions import WARM, Conditions
+from simexplore.sim.estimate.operators import physics
+from simexplore.sim.learn.family import teach
+from simexplore.workloads.ops import Add
+
+pytest.importorskip("scipy", reason="the extra [calibrate] is not installed")
+
+PATH = "library.elementwise.setup_round_trips"
+H200, L40S, PUPIL = (load_arch(f"nvidia/{name}@facts") for name in ("h200-sxm", "l40s", "a100-sxm-80gb"))
+
+
+def read(gpu: Gpu) -> float:
+    return float(field_of(PATH, gpu).read(gpu))
+
+
+def rows(gpu: Gpu, factor: float, pace: float = 1.0) -> Measurements:
+    """Sums that a machine would take if its starts were so many times as long, on a board of such a pace."""
+    field = field_of(PATH, gpu)
+    slower = with_columns(gpu, {field: factor * float(field.read(gpu))})
+    assert isinstance(slower, Gpu)
+    elements = np.unique(np.geomspace(1e3, 1e8, 80).astype(np.int64))
+    seconds = physics(Add(elements=elements, dtype="fp32"), slower, Conditions(cache=WARM, launch="stream")).time_s
+    text = {"source": "made up", "device": gpu.name, "op": "add", "dtype": "fp32"}
+    return Measurements(
+        pd.DataFrame({**text, "elements": elements.astype(np.float64), "time_us": pace * seconds * 1e6})
+    )
+
+
+def test_a_factor_of_all_teachers_is_the_pupils() -> None:
+    taught = teach(PUPIL, [(H200, rows(H200, 6.0)), (L40S, rows(L40S, 6.0))], rows=80)
+    assert taught.values[PATH] == pytest.approx(6.0 * read(PUPIL), rel=0.15)
+    assert read(taught.gpu) == pytest.approx(taught.values[PATH])
+    assert taught.sigma_log["add"] < 0.05
+
+
+def test_what_boards_differ_in_teaches_nothing() -> None:
+    taught = teach(PUPIL, [(H200, rows(H200, 6.0, 1.1)), (L40S, rows(L40S, 6.0, 0.9))], rows=80)
+    assert taught.values[PATH] == pytest.approx(6.0 * read(PUPIL), rel=0.2)
+    assert not [path for path in taught.values if path.startswith(("dram.", "sm.", "l2.", "power.", "clock."))]
+
+
+def test_without_rows_nothing_is_taught() -> None:
+    with pytest.raises(SimexploreError, match="nothing to teach"):
+        teach(PUPIL, [])
