@@ -58,6 +58,11 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             "what stands as published beside an error is what a constant errs, the mean of the fitted rows; beside a "
             "power or a clock it is the mean reading of the rows that were not fitted",
         ),
+        "streamdiffusion": Study(
+            "StreamDiffusion: frames of Stable Diffusion on an RTX 4090, in a batch of steps (arXiv 2312.12491)",
+            caveat="the host's time, one constant, was read from the latency of 1 step, which is an input; of the "
+            "machine nothing was fitted",
+        ),
         "area": Study("Areas of NVIDIA dies from their parts"),
         "ngpc": Study("NGPC: a neural-graphics cluster beside an RTX 3090 (arXiv 2303.05735)"),
     }
