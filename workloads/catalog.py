@@ -8,12 +8,19 @@ from typing import NamedTuple
 
 from simexplore.errors import SimexploreError
 from simexplore.workloads.families import llm, neural_graphics
+from simexplore.workloads.families.diffusion import stream
+from simexplore.workloads.families.portrait import liveportrait
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.hints import did_you_mean, found
 from simexplore.workloads.operators.parameters import from_values, parameters_of
 from simexplore.workloads.workload import Workload
 
-_SOURCES = (llm.WORKLOADS, neural_graphics.WORKLOADS)  # a new domain: one more line here
+_SOURCES = (
+    llm.WORKLOADS,
+    neural_graphics.WORKLOADS,
+    stream.WORKLOADS,
+    liveportrait.WORKLOADS,
+)  # a new domain: one more line here
 
 CATALOG: Mapping[str, Workload] = MappingProxyType(
     {workload.name: workload for workloads in _SOURCES for workload in workloads}

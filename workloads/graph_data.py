@@ -17,7 +17,7 @@ MAX_OPERATORS = 100_000
 """Most operators in a user's graph, repeats included."""
 
 _GRAPH_KEYS = ("name", "operators", "repeat", "resident_bytes")
-_OF_NODES = ("output_bytes", "group", "place", "module", "merged", "merged_bytes")
+_OF_NODES = ("output_bytes", "group", "place", "module", "fresh", "merged", "merged_bytes")
 _NODE_KEYS = ("name", "op", "after", "any_size", "repeat", *_OF_NODES)
 _OPERATOR_FORM = f"an operator such as 'gemm(m=16,n=4096,k=4096)' or the name of a family ({', '.join(FAMILIES)})"
 
@@ -55,6 +55,7 @@ def to_data(graph: Graph) -> dict[str, Any]:
                 **({} if all(fit(ops[name], node.op) for name in node.after) else {"any_size": True}),
                 **({} if node.place is None else {"place": node.place}),
                 **({"module": True} if node.module else {}),
+                **({"fresh": True} if node.fresh else {}),
                 **({"merged": [op.describe() for op in node.merged]} if node.merged else {}),
                 **({"merged_bytes": node.merged_bytes} if node.merged_bytes else {}),
             }
@@ -71,8 +72,9 @@ def from_data(data: object, name: str = "graph") -> Graph:
             list. An operator is its text, or a mapping with `op` (its text, or the family with the parameters as
             keys beside it) and optionally `name`, `after` (default: the operator before), `any_size` (true: what it
             reads of these need not be all of it), `repeat`, `output_bytes`, `group`, `place`, `module` (true:
-            attention rotates and appends to its cache), `merged` and `merged_bytes` (what
-            a compiler merged into it). A pass of a repeated graph begins when that before has ended.
+            attention rotates and appends to its cache), `fresh` (true: it reads nothing of these),
+            `merged` and `merged_bytes` (what a compiler merged into it).
+            A pass of a repeated graph begins when that before has ended.
         name: used when the data names none.
 
     Raises:
@@ -128,7 +130,8 @@ def _read_entry(path: KeyPath, data: object, previous: str | None) -> _Entry:
         node = replace(node, place=_read_word((*path, "place"), fields["place"]))
     if "output_bytes" in fields:
         node = replace(node, output_bytes=_read_bytes((*path, "output_bytes"), fields["output_bytes"]))
-    node = replace(node, module=_read_flag(path, fields, "module"), merged=_read_merged(path, fields))
+    module, fresh = (_read_flag(path, fields, name) for name in ("module", "fresh"))
+    node = replace(node, merged=_read_merged(path, fields), module=module, fresh=fresh)
     if "merged_bytes" in fields:
         node = replace(node, merged_bytes=_read_bytes((*path, "merged_bytes"), fields["merged_bytes"]))
     return _Entry(node, _read_repeat(path, fields), path, _read_flag(path, fields, "any_size"))

@@ -64,6 +64,15 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             "github.com/casys-kaist/LLMServingSim, kernels of an RTX 3090 (docs/measuring/measurements.md); "
             "the other tables are those of the PyPI package aiconfigurator-core",
         ),
+        "streamdiffusion": Study(
+            "StreamDiffusion: frames of Stable Diffusion on an RTX 4090, in a batch of steps (arXiv 2312.12491)",
+            caveat="the host's time, one constant, was read from the latency of 1 step, which is an input; of the "
+            "machine nothing was fitted",
+        ),
+        "liveportrait": Study(
+            "LivePortrait: its modules on an RTX 4090, compiled and synchronised one by one (arXiv 2407.03168)",
+            caveat="the host's time of a call was read from S, which is an input; of the machine nothing was fitted",
+        ),
         "area": Study("Areas of NVIDIA dies from their parts"),
         "ngpc": Study("NGPC: a neural-graphics cluster beside an RTX 3090 (arXiv 2303.05735)"),
     }

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from simexplore.workloads.compilers.inductor import inductor
+from simexplore.workloads.compilers.merging import on_one_stream
 from simexplore.workloads.compilers.tensorrt import tensorrt
 from simexplore.workloads.graph import Graph
 
@@ -23,7 +24,7 @@ class Compiler(NamedTuple):
 
 COMPILERS: Mapping[str, Compiler] = MappingProxyType(
     {
-        "eager": Compiler(lambda graph: graph, "stream", called=True),
+        "eager": Compiler(on_one_stream, "stream", called=True),
         "inductor": Compiler(inductor, "graph", called=False),
         "tensorrt": Compiler(tensorrt, "graph", called=False),
     }

@@ -8,7 +8,7 @@ take nothing in. With `mode="reduce-overhead"` or `"max-autotune"` kernels are l
 
 from __future__ import annotations
 
-from simexplore.workloads.compilers.merging import is_pointwise, merged
+from simexplore.workloads.compilers.merging import is_pointwise, merged, on_one_stream
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.ops import Norm, Softmax
@@ -16,7 +16,7 @@ from simexplore.workloads.ops import Norm, Softmax
 
 def inductor(graph: Graph) -> Graph:
     """The graph as TorchInductor's kernels."""
-    return merged(graph, _into_maker, _into_reader, shared=True)
+    return on_one_stream(merged(graph, _into_maker, _into_reader, shared=True))
 
 
 def _into_maker(maker: Operator, op: Operator) -> bool:

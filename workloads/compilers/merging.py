@@ -56,6 +56,15 @@ def merged(graph: Graph, into_maker: May, into_reader: May, *, shared: bool) -> 
     return _rebuilt(graph, kernel_of, readers)
 
 
+def on_one_stream(graph: Graph) -> Graph:
+    """The same nodes one after the other, as they are in the graph: a stream runs one kernel at a time."""
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        before = () if not nodes or nodes[-1].name in node.after else (nodes[-1].name,)
+        nodes.append(replace(node, after=(*node.after, *before), fresh=node.fresh or (bool(before) and not node.reads)))
+    return replace(graph, nodes=tuple(nodes))
+
+
 def _readers(graph: Graph) -> dict[str, set[str]]:
     readers: dict[str, set[str]] = defaultdict(set)
     for node in graph.nodes:

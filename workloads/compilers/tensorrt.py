@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simexplore.workloads.compilers.merging import is_pointwise, merged
+from simexplore.workloads.compilers.merging import is_pointwise, merged, on_one_stream
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.ops import Conv, Conv2d, Gemm, Norm, Softmax
@@ -22,7 +22,7 @@ EPILOGUE = (Gemm, Conv2d, Conv, Norm, Softmax)
 def tensorrt(graph: Graph) -> Graph:
     """The graph as kernels of a TensorRT engine of fp16."""
     fused = merged(graph, _into_maker, lambda _maker, _op: False, shared=False)
-    return replace(fused, nodes=tuple(_with_narrow_sums(node) for node in fused.nodes))
+    return on_one_stream(replace(fused, nodes=tuple(_with_narrow_sums(node) for node in fused.nodes)))
 
 
 def _into_maker(maker: Operator, op: Operator) -> bool:

@@ -12,7 +12,8 @@ from round_gpu import assert_demand, round_gpu
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import WARM, CacheState, Conditions
 from simexplore.sim.demand import Algorithm, KernelDemand
-from simexplore.sim.mapping.conv.algorithms import conv_algorithms, implicit_gemm
+from simexplore.sim.mapping.conv.algorithms import conv_algorithms
+from simexplore.sim.mapping.conv.implicit import on_fma_pipes, on_tensor_cores
 from simexplore.workloads.ops import Conv2d
 
 COPIES = CacheState(weight_copies=2.0, activation_copies=3.0)
@@ -24,7 +25,13 @@ IMAGE, FILTERS, RESULT = 81_920, 14_400, 2_048_000
 @pytest.fixture(scope="module")
 def gpu() -> Gpu:
     """One tile, so one candidate, on the FMA pipes and on the tensor cores."""
-    return round_gpu({"library.conv.implicit.simt_tiles": "[128x64]", "library.gemm.tensor.tiles": "[64x64]"})
+    return round_gpu(
+        {
+            "library.conv.implicit.simt_tiles": "[128x64]",
+            "library.gemm.tensor.tiles": "[64x64]",
+            "library.gemm.split.counts": "[1]",
+        }
+    )
 
 
 def missing(*megabytes: float) -> float:
@@ -45,7 +52,7 @@ def test_implicit_gemm_on_the_fma_pipes(gpu: Gpu) -> None:
     five rows of CTAs at a time; the image only once more, for its second column.
     """
     assert_demand(
-        implicit_gemm(OP, gpu, COPIES),
+        on_fma_pipes(OP.general, gpu, COPIES),
         {
             "kernel": "implicit_gemm",
             "grid.ctas": 80,
@@ -72,18 +79,25 @@ def test_implicit_gemm_on_the_fma_pipes(gpu: Gpu) -> None:
 
 
 def test_implicit_gemm_on_tensor_cores(gpu: Gpu) -> None:
-    """80 x 2 CTAs of 64 x 64, two steps of 64 B along k, four stages."""
-    demand = implicit_gemm(replace(OP, dtype="fp16"), gpu, COPIES)
+    """80 x 2 CTAs of 64 x 64; nine taps of 8 channels, a step of 64 B along k each, and four stages.
+
+    100 filters are filled up to 104. 64 pixels are four rows of 16: with the overhang six of 18.
+    """
+    demand = on_tensor_cores(replace(OP, cin=8, dtype="fp16").general, gpu, Conditions(cache=COPIES))
+    assert demand.kernel == "implicit_gemm"
     assert demand.grid.ctas.item() == 160
     assert demand.grid.shared_bytes_per_cta.item() == 4 * 128 * 64
-    work, latency = demand.work, demand.latency
+    work = demand.work
     assert (work.tensor_dtype, work.fma_dtype, work.fma_ops.item()) == ("fp16", "fp32", 0)
-    assert work.tensor_ops.item() == 2 * 64 * 64 * 2 * 32
-    assert work.shared_bytes.item() == (4 * 64 + 128) * 2 * 64
-    assert work.epilogue_bytes.item() == work.l2_write_bytes.item() == 5120 * 100 * 2 / 160
-    assert latency.bytes_in_flight.item() == 3 * 128 * 64
-    assert latency.chain_cycles.item() == 36 / 32 * (50 + 2 * (20 + 16))
+    assert work.tensor_ops.item() == 2 * 64 * 64 * 9 * 32
+    assert work.padding_ops.item() == pytest.approx(2 * 64 * 64 * 9 * 32 - 2 * 5120 * 100 * 72 / 160)
+    assert work.shared_bytes.item() == (4 * 64 + 128) * 9 * 64
+    # A GEMM draws 64 rows and, shared in a cluster of two, half of 52 columns; here of 288 elements of k only these:
+    share = (6 * 18 * 8 + 52 * 72) / ((64 + 52) * 288)
+    assert work.l2_read_bytes.item() == pytest.approx(2 * (64 + 52 / 2) * 288 * share)
+    assert work.epilogue_bytes.item() == work.l2_write_bytes.item() == 5120 * 104 * 2 / 160
     assert demand.overlap.within_sm is None
+    assert demand.overlap.tensor_efficiency == gpu.library.gemm.tensor.efficiency
 
 
 def test_filters_are_read_again_for_each_wave_of_pixels(gpu: Gpu) -> None:
@@ -92,12 +106,12 @@ def test_filters_are_read_again_for_each_wave_of_pixels(gpu: Gpu) -> None:
     filters, result = FILTERS * 0.64, RESULT * 0.64
     read = IMAGE * missing(0.08192, 0.009216, 1.31072) + filters * missing(0.08192, 0.009216, 1.31072)
     assert result == 1_310_720
-    assert implicit_gemm(one, gpu, WARM).work.dram_read_bytes.item() * 40 == pytest.approx(read)
+    assert on_fma_pipes(one.general, gpu, WARM).work.dram_read_bytes.item() * 40 == pytest.approx(read)
     # With four columns, two and a half rows at once: fifteen times more over filters, three over a larger image.
     deep = replace(OP, cout=256, ksize=1, pad=0, cin=64)  # image 1.31072 MB, filters 0.065536 MB, result 5.24288 MB
     cold = missing(1.31072, 0.065536, 5.24288)
     read = 1_376_256 * cold + 15 * 65_536 * missing(1.376256)
-    assert implicit_gemm(deep, gpu, WARM).work.dram_read_bytes.item() * 160 == pytest.approx(read)
+    assert on_fma_pipes(deep.general, gpu, WARM).work.dram_read_bytes.item() * 160 == pytest.approx(read)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +130,7 @@ def test_pixels_under_128_results(gpu: Gpu, changes: dict[str, Any], pixels: flo
     op = replace(OP, cout=64, **changes)
     m = op.batch * op.out**2
     assert m % 128 == 0
-    fetched = implicit_gemm(op, gpu, WARM).work.l2_read_bytes.item() - 64 * op.ksize**2 * 4 * 4
+    fetched = on_fma_pipes(op.general, gpu, WARM).work.l2_read_bytes.item() - 64 * op.ksize**2 * 4 * 4
     assert fetched == pytest.approx(pixels * 4 * 4)
 
 

@@ -1,0 +1,92 @@
+"""StreamDiffusion (Kodaira et al., arXiv:2312.12491): latencies of frames, and what the similarity filter saves.
+
+A latency is the graph of a frame (`workloads.families.diffusion.stream`) as a compiler makes it, its kernels launched
+one by one on a stream (`utilities.py` there: `use_cuda_graph=False`), and the host's time around it: one constant for
+all of them, read from one published latency. The filter skips frames of a static scene: it sleeps as long as a frame
+takes, and works on every eleventh. Nothing of the RTX 4090 was fitted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import simexplore.workloads
+from simexplore.archs.load import load_arch, read_document
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.sim.estimate.graphs import called_by_host, estimate_graph, paused_w
+from simexplore.sim.hardware.duty import Period
+from simexplore.sim.play.execute import execute
+from simexplore.sim.play.result import DutyCycle
+from simexplore.workloads import catalog
+from simexplore.workloads.compilers import COMPILERS
+from simexplore.workloads.graph import Graph
+
+PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "streamdiffusion.yaml"
+PARAMETERS = ("steps", "guidance", "task", "stream_batch")
+"""Keys of a latency that are parameters of its workload."""
+MS = 1e3
+ENERGY_STEPS = 2
+"""Denoising steps of the frames whose watts were read (section 4.3)."""
+
+
+def study() -> list[dict[str, Any]]:
+    """A record for each published figure; `input` is the latency that the host's time was read from."""
+    table = read_document(PUBLISHED).data
+    gpu = load_arch(table["arch"])
+    worked = {figure["quantity"]: work_ms(figure, gpu) for figure in table["latencies"]}
+    (given,) = (figure for figure in table["latencies"] if figure["quantity"] == table["host"])
+    host_ms = given["published"] - worked[table["host"]]
+    latencies = {quantity: work + host_ms for quantity, work in worked.items()}
+    records = [
+        _record(table, figure, latencies[figure["quantity"]], "ms")
+        for figure in table["latencies"]
+        if "published" in figure
+    ]
+    for figure in table["ratios"]:
+        top = latencies[figure["of"]] if "of" in figure else MS
+        records.append(_record(table, figure, top / latencies[figure["over"]], figure["unit"]))
+    for figure in table["energies"]:
+        saved = saving(load_arch(figure["arch"]), host_ms / MS, 1.0 - 1.0 / table["frames_of_a_skip"])
+        records.append(_record(table, figure, saved, "1"))
+    return records
+
+
+def work_ms(figure: dict[str, Any], gpu: Gpu) -> float:
+    """What the GPU takes for a frame, and in eager mode the host that calls it [ms]."""
+    graph = _frame(figure["model"], {name: figure[name] for name in PARAMETERS if name in figure}, figure["compiler"])
+    told = estimate_graph(graph, gpu, launch="stream")
+    if COMPILERS[figure["compiler"]].called:
+        told = called_by_host(told, gpu.launch.eager_s, paused_w(graph, gpu))
+    return told.time_s * MS
+
+
+def saving(gpu: Gpu, host_s: float, skip: float) -> float:
+    """Mean power of frame after frame over that of a scene of which a share of frames is skipped."""
+    graph = _frame("sd-1.5", {"steps": ENERGY_STEPS}, "tensorrt")
+    period_s = execute(graph, gpu, launch="stream", power="sustained").time_s + host_s
+    powers = []
+    for share in (0.0, skip):
+        period = Period(period_s, share)
+        done = execute(graph, gpu, launch="stream", power=period)
+        powers.append(DutyCycle(done, period, paused_w(graph, gpu)).mean_power_w)
+    return powers[0] / powers[1]
+
+
+def _frame(model: str, params: dict[str, Any], compiler: str) -> Graph:
+    return COMPILERS[compiler].compiled(catalog.build(f"diffusion/{model}", params))
+
+
+def _record(table: dict[str, Any], figure: dict[str, Any], simulated: float, unit: str) -> dict[str, Any]:
+    reason = {"reason": figure["reason"]} if "reason" in figure else {}
+    return {
+        "paper": table["paper"],
+        "quantity": figure["quantity"],
+        "unit": unit,
+        "published": float(figure["published"]),
+        "simulated": simulated,
+        "ratio": simulated / float(figure["published"]),
+        "status": figure["status"],
+        "source": table["sources"][figure["source"]],
+        **reason,
+    }

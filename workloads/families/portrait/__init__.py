@@ -1,0 +1,1 @@
+"""LivePortrait: the networks that animate a face."""
