@@ -185,9 +185,10 @@ def study() -> list[dict[str, Any]]:
     """Every published figure beside what its benchmark gives: records of `paper, quantity, unit, published, simulated,
     ratio, status, source`, and the `reason` of a known gap.
 
-    Ratio is simulated over published. Status is what the published table expects, `enforced` (within 10 %), `known_gap`,
-    or `input` (the machine's file holds it in another form); tests hold it to the ratio. Machines are taken as their sources state them: what kernels of
-    libraries taught of their efficiency does not bound a loop of one instruction.
+    Ratio is simulated over published. Status is what the published table expects, `enforced` (within 10 %),
+    `known_gap`, or `input` (the machine's file holds the figure in another form); tests hold it to the ratio. Machines
+    are taken as their sources state them: what kernels of libraries taught of their efficiency does not bound a loop of
+    one instruction.
     """
     table = read_document(PUBLISHED).data
     machines = {name: load_arch(f"{name}@facts") for name in sorted({group["arch"] for group in table["figures"]})}

@@ -1,7 +1,8 @@
 """`NAME@facts` holds nothing that was read off tables of measured kernels, which are what predictions are judged by.
 
 Micro-benchmarks (a pointer chase, a stream, a loop of one instruction) are facts: they tell a latency or a bandwidth of
-the machine and time no operator. Names and grids of a library's kernels are facts too. `docs/calibration.md` has the rule.
+the machine and time no operator. Names and grids of a library's kernels are facts
+too. `docs/calibration.md` has the rule.
 """
 
 from __future__ import annotations
