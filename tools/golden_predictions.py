@@ -1,8 +1,8 @@
 """The stored predictions that tests hold simexplore to: `python tools/golden_predictions.py` writes them anew.
 
-A row is an operator, how it is run, and what simexplore says that it takes: `tests/golden/predictions/MACHINE.csv`. The
-shapes are drawn here, spread over the logarithms of their sizes; no measured time is among them. Refresh the files after a
-deliberate change of the physics or a new calibration, and look at what the difference says before it is committed.
+A row is an operator, how it is run, and what simexplore says that it takes: `tests/golden/predictions/MACHINE.csv`.
+The shapes are drawn here, spread over the logarithms of their sizes; no measured time is among them. Refresh the files
+after a deliberate change of the physics or a new calibration, and look at what moved before it is committed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Our own predictions of a fixed sample of shapes, as they were when they were last looked at.
 
 Errors against measured tables can be told only where the tables are. This sample is everywhere: a change of the physics
-that moves a shipped machine's predictions is seen, and is either a mistake or stored with `tools/golden_predictions.py`.
+that moves a shipped machine's predictions is seen, and is a mistake or stored with `tools/golden_predictions.py`.
 """
 
 from __future__ import annotations
