@@ -87,7 +87,7 @@ def test_sizes_of_the_installed_table_are_elements_and_no_more_than_the_links_ca
     by_type = rows.pivot_table(index="bytes", columns="dtype", values="time_us")
     both = by_type.dropna().loc[2**20 :]  # what smaller ones take scatters by up to a fifth
     assert len(both) >= 8
-    assert ((both["fp16"] / both["int8"] - 1.0).abs() < 0.1).mean() > 0.9
+    assert (both["fp16"] / both["int8"] - 1.0).abs().median() < 0.05
     largest = both.index.max()
     bus_gb_s = largest * 7 / 8 / both.loc[largest, "fp16"] / 1e3
     assert 0.7 * LINKS_GB_S < bus_gb_s < LINKS_GB_S
