@@ -73,4 +73,12 @@ def _print(records: list[Record]) -> None:
         ]
         say(paper)
         print_table(["quantity", "unit", "published", "simulated", "ratio", "status"], rows, left=2)
+        say(_counted([row[-1] for row in rows]))
         say()
+
+
+def _counted(statuses: list[str]) -> str:
+    """`20 enforced, 9 known gaps; 6 inputs, which come back and count for nothing`."""
+    enforced, gaps, inputs = (statuses.count(status) for status in ("enforced", "known_gap", "input"))
+    told = f"{enforced} enforced, {gaps} known gap{'s' * (gaps != 1)}"
+    return f"{told}; {inputs} input{'s' * (inputs != 1)}, which came back and count for nothing" if inputs else told

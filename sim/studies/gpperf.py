@@ -1,11 +1,11 @@
 """GPPerf (Liu and Halim, arXiv 2411.16954): GEMMs of an RTX 4070, by its random forest and by the simulator.
 
 The forest is fitted as GPPerf's `cutlass_predictor.py` does, on rows with a recorded power, and asked about the fifth
-that it was not fitted on. The simulator is fitted on none. Its rows are those that ran alone: the others (896 of
-16,128) shared the GPU with another job. Their block columns name no kernel: it was always the SIMT kernel of 128 x 128.
-Of the naive kernel, m and n up to 2048 are left out: those were launched once, cold, and took 5 ms or more whatever
-their size. The instruction counts of its mapping were fitted on half of the other rows: the error is that of the rest.
-Power is judged in `gpperf_power`.
+that it was not fitted on. The simulator takes the machine by its facts (`@facts`), with nothing fitted to any kernel.
+Its rows are those that ran alone: the others (896 of 16,128) shared the GPU with another job. Their block columns name
+no kernel: it was always the SIMT kernel of 128 x 128. Of the naive kernel, m and n up to 2048 are left out: those were
+launched once, cold, and took 5 ms or more whatever their size. The instruction counts of its mapping were fitted on
+half of the other rows: the error is that of the rest. Power is judged in `gpperf_power`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Floats = npt.NDArray[np.float64]
 def study(measured: Path) -> list[dict[str, Any]]:
     """Published figures beside ours; `measured` is the folder with both tables. Raises SimexploreError for bad ones."""
     table = read_document(PUBLISHED).data
-    gpu = load_arch(table["arch"]).physics_only()
+    gpu = load_arch(f"{table['arch']}@facts")
     simt = with_simt_tiles(gpu, Tile.parse(table["tile"]))
     cutlass, naive = gpperf.read_cutlass(measured / CUTLASS), read_measurements(measured / TILED).frame
     _, held_out = split(prepared(cutlass))

@@ -48,7 +48,17 @@ def test_table(command: Callable[..., Result], studies: None) -> None:
         ["A", "paper"],
         ["quantity", "unit", "published", "simulated", "ratio", "status"],
         ["mean", "error", "%", "10", "5", "0.50", "enforced"],
+        ["1", "enforced,", "0", "known", "gaps"],
     ]
+
+
+def test_inputs_are_counted_apart(
+    command: Callable[..., Result], studies: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [RECORD, {**RECORD, "status": "known_gap"}, {**RECORD, "status": "input"}, {**RECORD, "status": "input"}]
+    monkeypatch.setattr(command_module, "reproduce_study", lambda _name, _measured: records)
+    said = command("reproduce", "good").stdout
+    assert "1 enforced, 1 known gap; 2 inputs, which came back and count for nothing" in said
 
 
 def test_a_study_without_its_table_ends_with_code_2_after_the_others(

@@ -1,18 +1,18 @@
-"""Machines that several modules look at, as their sources state them: calibrating them again changes no test."""
+"""Machines that several modules look at, by their sources and rules: calibrating them again changes no test."""
 
 from __future__ import annotations
 
 import pytest
+from ruled import ruled
 
-from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
 
 
 @pytest.fixture(scope="session")
 def h200() -> Gpu:
-    return load_arch("nvidia/h200-sxm@facts")
+    return ruled("nvidia/h200-sxm")
 
 
 @pytest.fixture(scope="session")
 def l40s() -> Gpu:
-    return load_arch("nvidia/l40s@facts")
+    return ruled("nvidia/l40s")

@@ -68,3 +68,26 @@ def test_engines_rows_are_replays_of_their_own_kernels_within_a_node(package: Pa
         assert column.conditions.launch == "graph"
         assert not column.conditions.attention_module
     assert frame["kernel"].tolist() == ["TRTLLM"]
+
+
+LINKS_GB_S = 450.0
+"""An H200's NVLink in each direction."""
+
+
+def test_sizes_of_the_installed_table_are_elements_and_no_more_than_the_links_carry() -> None:
+    """Equal bytes take equal times whatever their type, and an all-gather's bus bandwidth is under the links' rate.
+
+    Were sizes bytes, fp16 would move half of it at its best; were they divided by the width once more, a quarter.
+    """
+    pytest.importorskip("aiconfigurator_core", reason="the extra [measured] is not installed")
+    frame = aiconfigurator.read("h200_sxm/comm/nccl/2.29.2")
+    rows = frame[(frame["op"] == "all_gather") & (frame["num_gpus"] == 8)].assign(
+        bytes=lambda table: table["elements"] * table["dtype"].map({"fp16": 2, "int8": 1})
+    )
+    by_type = rows.pivot_table(index="bytes", columns="dtype", values="time_us")
+    both = by_type.dropna().loc[2**20 :]  # what smaller ones take scatters by up to a fifth
+    assert len(both) >= 8
+    assert (both["fp16"] / both["int8"] - 1.0).abs().median() < 0.05
+    largest = both.index.max()
+    bus_gb_s = largest * 7 / 8 / both.loc[largest, "fp16"] / 1e3
+    assert 0.7 * LINKS_GB_S < bus_gb_s < LINKS_GB_S

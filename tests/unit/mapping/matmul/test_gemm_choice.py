@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ruled import ruled
 
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
@@ -50,7 +51,7 @@ def test_the_choice_does_not_depend_on_what_is_in_the_cache(name: str, shape: tu
 
 
 def test_few_products_are_not_split_on_ada() -> None:
-    gpu = load_arch(ADA)
+    gpu = ruled("nvidia/l40s")
     assert gpu.library.gemm.split.min_products == 2**21
     assert splits(Gemm(4, 128, 4096, dtype="bf16"), gpu) > 1  # 2^21 products
     assert splits(Gemm(4, 128, 4095, dtype="bf16"), gpu) == 1
@@ -71,21 +72,21 @@ def test_a_reluctant_library_splits_less() -> None:
 
 
 def test_a_library_that_reckons_with_bandwidth_alone_splits_less() -> None:
-    gpu = library(load_arch(ADA), pipeline__flight_share=0.3)  # as fitted: a few CTAs would wait for DRAM's latency
+    gpu = library(ruled("nvidia/l40s"), pipeline__flight_share=0.3)  # as fitted: few CTAs would wait for DRAM
     op = Gemm(8, 2048, 5120, dtype="bf16")
     assert gpu.library.gemm.reckoned_latency_share == 0.0
     assert splits(op, library(gpu, reckoned_latency_share=1.0)) > splits(op, gpu)
 
 
 def test_what_the_library_reckons_with_is_not_in_the_time() -> None:
-    gpu, op = load_arch(ADA), Gemm(4096, 4096, 4096, dtype="bf16")
+    gpu, op = ruled("nvidia/l40s"), Gemm(4096, 4096, 4096, dtype="bf16")
     other = library(gpu, reckoned_latency_share=1.0)
     assert [x.item() for x in chosen(op, gpu).choice.label] == [x.item() for x in chosen(op, other).choice.label]
     assert predict(op, other).time_s == predict(op, gpu).time_s
 
 
 def test_dram_traffic_that_overlaps_less_takes_longer_unless_there_is_none() -> None:
-    gpu, op = load_arch(ADA), Gemm(512, 4096, 4096, dtype="bf16")
+    gpu, op = ruled("nvidia/l40s"), Gemm(512, 4096, 4096, dtype="bf16")
     worse = library(gpu, tensor__dram_overlap_exponent=1.0)
     cold, warm = (
         [float(predict(op, one, Conditions(cache=cache)).time_s[0]) for one in (gpu, worse)] for cache in (COLD, WARM)
@@ -103,7 +104,7 @@ def test_reluctance_is_not_in_the_time() -> None:
 
 
 def test_results_are_written_back_where_they_no_longer_fit() -> None:
-    gpu = load_arch(ADA)
+    gpu = ruled("nvidia/l40s")
     op = Gemm(4096, 8192, 64, dtype="bf16")  # 64 MiB of results beside 1.5 MiB of operands; the L2 has 96
     written = [
         float((kernel.grid.ctas * kernel.work.dram_write_bytes).item())

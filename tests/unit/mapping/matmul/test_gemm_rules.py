@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruled import ruled
 
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
@@ -18,7 +19,7 @@ from simexplore.sim.mapping.choice import choose_kernel
 from simexplore.sim.mapping.matmul.gemm import gemm_demands
 from simexplore.workloads.ops import Gemm
 
-ADA, AMPERE = "nvidia/l40s@facts", "nvidia/a100-sxm-80gb@facts"
+ADA, AMPERE = "nvidia/l40s", "nvidia/a100-sxm-80gb"
 SIZES = st.integers(1, 20_000)
 
 
@@ -53,13 +54,13 @@ def test_two_stage_kernels_are_taken_where_the_machine_says() -> None:
     n = np.array([64, 64, 64, 4096, 2048, 2048, 1024, 4096, 4096])
     k = np.array([128, 64, 64, 64, 512, 512, 512, 128, 192])
     expected = [True, True, False, True, True, False, False, True, False]
-    assert takes_two_stages(Gemm(m, n, k, dtype="bf16"), load_arch(AMPERE)).tolist() == expected
-    assert not takes_two_stages(Gemm(m, n, k, dtype="bf16"), load_arch(ADA)).any()
-    assert not takes_two_stages(Gemm(m, n, k, dtype="fp64"), load_arch(AMPERE)).any()
+    assert takes_two_stages(Gemm(m, n, k, dtype="bf16"), ruled(AMPERE)).tolist() == expected
+    assert not takes_two_stages(Gemm(m, n, k, dtype="bf16"), ruled(ADA)).any()
+    assert not takes_two_stages(Gemm(m, n, k, dtype="fp64"), ruled(AMPERE)).any()
 
 
 def test_each_step_of_k_takes_longer_in_two_stages() -> None:
-    gpu, conditions = load_arch(AMPERE), Conditions(cache=COLD)
+    gpu, conditions = ruled(AMPERE), Conditions(cache=COLD)
     shallow = Gemm(1024, 1024, np.array([64, 128]), dtype="bf16")
     slow = np.diff(predict(shallow, gpu, conditions).time_s)
     assert slow > 1.3 * np.diff(predict(shallow, without_rules(gpu), conditions).time_s)
@@ -70,7 +71,7 @@ def test_each_step_of_k_takes_longer_in_two_stages() -> None:
 @given(rows=st.lists(st.tuples(SIZES, SIZES, st.sampled_from([32, 128, 129, 512, 600, 4096])), min_size=2, max_size=6))
 def test_a_column_of_many_kernels_is_its_rows(rows: list[tuple[int, int, int]]) -> None:
     rows.append((1, 4096, 64))  # three algorithms serve it
-    gpu = load_arch(AMPERE)
+    gpu = ruled(AMPERE)
     m, n, k = np.array(rows).T
     together = predict(Gemm(m, n, k, dtype="bf16"), gpu)
     alone = [predict(Gemm(*row, dtype="bf16"), gpu) for row in rows]
@@ -81,7 +82,7 @@ def test_a_column_of_many_kernels_is_its_rows(rows: list[tuple[int, int, int]]) 
 
 @pytest.mark.parametrize(("k", "modest"), [(128, True), (512, True), (768, False), (4096, False)])
 def test_tiles_are_modest_where_the_machine_says(k: int, modest: bool) -> None:
-    gpu, conditions = load_arch(ADA), Conditions(cache=COLD)
+    gpu, conditions = ruled(ADA), Conditions(cache=COLD)
     (kernel,) = gemm_demands(Gemm(8192, 8192, k, dtype="bf16"), gpu, conditions)
     assert isinstance(kernel, KernelDemand)
     high, wide = (x.item() for x in choose_kernel(kernel, gpu, conditions).choice.label[:2])
