@@ -223,7 +223,7 @@ def test_sources_run_at_a_pace_of_their_own(base: Gpu) -> None:
     slow = np.arange(len(frame)) % 4 == 0
     frame.loc[slow, "source"] = "slow"
     frame.loc[slow, "time_us"] *= 1.21
-    (group,) = calibration._groups(base, replace(rows, frame=frame))[0].values()
+    (group,) = _groups(base, replace(rows, frame=frame)).values()
     paces = calibration._paces(group, group.positions, base)
     assert paces["slow"] / paces["made up"] == pytest.approx(1.21, rel=0.02)
     assert paces["slow"] * paces["made up"] == pytest.approx(1.0, rel=1e-3)
@@ -236,7 +236,7 @@ def test_sources_run_at_a_pace_of_their_own(base: Gpu) -> None:
 
 
 def test_one_source_has_no_pace(base: Gpu) -> None:
-    (group,) = calibration._groups(base, gemms(base, 60))[0].values()
+    (group,) = _groups(base, gemms(base, 60)).values()
     assert calibration._paces(group, group.positions, base) == {}
 
 
@@ -302,3 +302,17 @@ def test_an_engine_is_fitted_on_its_own_rows_and_writes_its_own_section(base: Gp
     assert written["calibration"]["machine"] == load_arch(mine, engine="vllm").digest()
     assert load_arch(mine).library == load_arch(machine).library
     assert load_arch(mine, engine="vllm").library != load_arch(machine, engine="vllm").library
+
+
+def _groups(gpu: Gpu, rows: Measurements) -> dict[str, Any]:
+    return calibration._groups(gpu, rows, np.zeros(0, dtype=np.intp), np.random.default_rng(0))[0]
+
+
+def test_a_large_table_is_looked_at_in_part_and_fitted_rows_are_in_it(
+    base: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "MOST_OF_COLUMN", 20)
+    used = np.array([3, 50, 59])
+    (group,) = calibration._groups(base, gemms(base, 60), used, np.random.default_rng(0))[0].values()
+    assert len(group.positions) == 23 == len(np.unique(group.positions))
+    assert set(used) <= set(group.positions.tolist())
