@@ -339,7 +339,7 @@ def _as_told(layer: Layer) -> Gpu:
         gpu = Gpu.model_validate(layer.data)
     except ValidationError as error:
         raise explain(error, layer, Gpu) from None
-    for engine in gpu.engines:
+    for engine in () if gpu.is_of_other_engine else gpu.engines:  # they are laid over the first engine's kernels
         _check_engine(layer, engine)
     return gpu.model_copy(update={"sources": told(layer)})
 

@@ -82,12 +82,14 @@ def test_a_correction_of_the_first_engine_stays_its_own(machine: Path) -> None:
 
 
 def test_facts_have_no_engine_that_was_fitted(machine: Path) -> None:
-    assert engines_of(resolve(f"{machine}")) == ("trtllm", "vllm", "plain")
-    assert engines_of(resolve(f"{machine}@facts")) == ("trtllm",)
+    assert engines_of(resolve(f"{machine}")) == ("trtllm", "vllm", "sglang", "torch", "plain")
+    assert engines_of(resolve(f"{machine}@facts")) == ("trtllm", "vllm", "sglang", "torch")
 
 
 def test_an_engine_that_a_machine_lacks_is_told_with_those_that_it_has(machine: Path) -> None:
-    with pytest.raises(SimexploreError, match=r"one of its engines trtllm, vllm, plain, found 'vlm' \(did"):
+    with pytest.raises(
+        SimexploreError, match=r"one of its engines trtllm, vllm, sglang, torch, plain, found 'vlm' \(did"
+    ):
         load_arch(machine, engine="vlm")
     with pytest.raises(SimexploreError, match="none: its file lists no engines, found 'vllm'"):
         load_arch("cpu/lavapipe", engine="vllm")
