@@ -24,7 +24,7 @@ from simexplore.sim.studies import Record, reproduce
 from simexplore.sim.studies.ngpc import APPLICATIONS, SCALES, Frames
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = tuple(ROOT / "docs" / name for name in ("energy.md", "sweeps.md", "area-and-cost.md", "studies/ngpc.md"))
+DOCUMENTS = tuple(ROOT / "docs" / name for name in ("energy.md", "area-and-cost.md", "studies/ngpc.md"))
 MARKED = re.compile(r"(<!-- (figure|table): ([^>]*?) -->)(.*?)(<!-- /\2 -->)", re.DOTALL)
 
 
