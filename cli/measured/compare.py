@@ -10,6 +10,7 @@ import click
 
 import simexplore
 from simexplore.archs.load import load_arch
+from simexplore.archs.schema.calibration import HeldOut
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.cli.console import say
 from simexplore.cli.machines import load
@@ -17,6 +18,7 @@ from simexplore.cli.options import arch_option, engine_option, json_option, set_
 from simexplore.cli.output import note, percent, print_json, print_table, progress
 from simexplore.cli.pages import now, write_page
 from simexplore.sim.compare.comparison import Comparison, Errors, SizeTable
+from simexplore.sim.estimate.intervals.standing import Standing
 from simexplore.sim.report.comparison import comparison_html
 
 
@@ -114,6 +116,11 @@ def _print(result: Comparison) -> None:
     say(f"{result.arch}: {result.total.rows} rows{left_out}")
     say()
     _print_errors({**result.by_dtype, "all": result.total})
+    if len(result.by_standing) > 1 or "neighbour" not in result.by_standing:
+        say()
+        words = {step.key: step.words for step in Standing}
+        _print_errors({words[name]: errors for name, errors in result.by_standing.items()}, "stands on")
+    _print_left_out(result.left_out)
     for table in result.by_size:
         say()
         _print_sizes(table)
@@ -134,13 +141,26 @@ def _print_side_by_side(results: list[Comparison], as_json: bool) -> None:
                    if (errors := result.by_dtype.get(name)) is not None})  # fmt: skip
 
 
-def _print_errors(errors: Mapping[str, Errors]) -> None:
+def _print_left_out(left_out: Mapping[str, HeldOut]) -> None:
+    """What the calibration stored of rows that it left out: at random, and by kind."""
+    told = {name: errors for name, errors in left_out.items() if errors.kind_mape is not None}
+    if told:
+        say()
+        rows = [
+            [name, *map(percent, (e.full_mape, e.coverage, e.kind_mape, e.kind_coverage))] for name, e in told.items()
+        ]
+        headers = ["calibration of", "mape, random rows left out", "in interval", "mape, kinds left out", "in interval"]
+        print_table(headers, rows)
+
+
+def _print_errors(errors: Mapping[str, Errors], what: str = "operator") -> None:
     rows = []
     for name, e in errors.items():
         shares = [percent(share) for share in (e.mape, e.median_ape, e.p90_ape, e.bias, e.interval_coverage)]
         rows.append([name, str(e.rows), *shares, f"{e.rows_per_s:,.0f}"])
-    print_table(["operator", "rows", "mape", "median", "p90", "bias", "in interval", "rows/s"], rows)
-    if watts := {name: e for name, e in errors.items() if e.power_rows}:
+    print_table([what, "rows", "mape", "median", "p90", "bias", "in interval", "rows/s"], rows)
+    watts = {name: e for name, e in errors.items() if e.power_rows}
+    if watts and what == "operator":
         say()
         rows = [
             [name, str(e.power_rows), *map(percent, (e.power_mape, e.power_bias, e.power_coverage))]

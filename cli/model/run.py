@@ -17,6 +17,7 @@ from simexplore.cli.output import note, percent, print_json, progress
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions, Launch
 from simexplore.sim.estimate.graphs import Estimate, paused_w
+from simexplore.sim.estimate.intervals.rows import standings_of
 from simexplore.sim.estimate.offload import gpus_of
 from simexplore.sim.learn.applied import Learned, learned_of
 from simexplore.sim.play.probes import Activity, Probe
@@ -101,7 +102,9 @@ def run(
         result = _played(graph, gpu, state, launch, repetition, allow_overflow, trace_file)
     cycle = repetition.cycle(result, paused_w(graph, gpu))
     learned = _learned(graph, gpu, machine, state, launch, physics_only)
-    told = Told(result, graph, gpu, learned, gpus_of(graph), repetition.runs, cycle)
+    conditions = None if state is None else Conditions(cache=state, launch=launch)
+    standings = standings_of(graph, gpu, conditions, launch)
+    told = Told(result, graph, gpu, learned, gpus_of(graph), repetition.runs, cycle, standings)
     if as_json:
         print_json({**told.to_json(), "warnings": machine.warnings})
     else:

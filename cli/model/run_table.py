@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.cli.console import say
 from simexplore.cli.output import percent, print_table, quantity
 from simexplore.sim.estimate.graphs import Estimate
+from simexplore.sim.estimate.intervals.standing import Standing
 from simexplore.sim.estimate.op_run import OpRun, energy_interval, mean_clock, time_interval
 from simexplore.sim.learn.applied import Learned
 from simexplore.sim.play.result import DutyCycle, Run
@@ -42,11 +44,13 @@ class Told:
     """How often the graph was run; the result is of all."""
     cycle: DutyCycle | None = None
     """What becomes of it that is done once a period."""
+    standings: Mapping[str, Standing] = field(default_factory=dict)
+    """Where operators stand, by name."""
 
     def to_json(self) -> dict[str, Any]:
         """The result's keys and those of what belongs beside it."""
         return {
-            **self.result.to_json(),
+            **self._result(),
             "runs": self.runs,
             "time_per_run_s": self.result.time_s / self.runs,
             "energy_per_run_j": self.result.energy_j / self.runs,
@@ -55,6 +59,14 @@ class Told:
             "gpus": self.gpus,
             "figures_of": SCOPE,
         }
+
+    def _result(self) -> dict[str, Any]:
+        """The result's keys; operators of a GPU say what they stand on."""
+        told = self.result.to_json()
+        for op in told["ops"]:
+            standing = self.standings.get(op["name"])
+            op["stands_on"] = None if standing is None else standing.key
+        return told
 
     def show(self) -> None:
         """The tables: operators, where the energy goes, the whole, and where no correction was learned."""
@@ -99,6 +111,11 @@ class Told:
             rows.append(
                 ["learned on", f"{' and '.join(self.learned.lenders)}, faded by {percent(self.learned.faded)}", ""]
             )
+        counts = Counter(self.standings.values())
+        rows += [
+            [f"stands on {step.words}", f"{counts[step]} of {len(self.standings)} operators", ""]
+            for step in sorted(counts)
+        ]
         return rows
 
     def _power_rows(self) -> list[list[str]]:

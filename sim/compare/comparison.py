@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from simexplore.archs.load import is_as_calibrated
+from simexplore.archs.schema.calibration import HeldOut
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels import measurement
@@ -28,6 +29,8 @@ from simexplore.sim.compare.predictors import Forecaster, held_out_rows, known, 
 from simexplore.sim.compare.watts import HIGH, LOW, PREDICTED, power_errors
 from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.estimate.correction import NORMAL_80, group_of
+from simexplore.sim.estimate.intervals.rows import standings
+from simexplore.sim.estimate.intervals.standing import Standing
 from simexplore.sim.estimate.operators import predict
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.ops import Gemm, Operator
@@ -97,6 +100,10 @@ class Comparison:
     table: pd.DataFrame
     """The compared rows, with `predicted_us`, its interval `low_us` to `high_us`, `bound`, `error`, and the watts
     `predicted_w`, `low_w` to `high_w`."""
+    by_standing: Mapping[str, Errors]
+    """By where rows stand, as `neighbour` or `other_kind` (`sim.estimate.intervals.standing`)."""
+    left_out: Mapping[str, HeldOut]
+    """By group of these operators: errors that the calibration stored, of rows left out at random and by kind."""
     predictor: str = "full"
     """Who predicted."""
 
@@ -108,6 +115,8 @@ class Comparison:
             **asdict(self.total),
             "by_op": {op: asdict(errors) for op, errors in self.by_op.items()},
             "by_dtype": {name: asdict(errors) for name, errors in self.by_dtype.items()},
+            "by_standing": {name: asdict(errors) for name, errors in self.by_standing.items()},
+            "left_out": {name: errors.model_dump() for name, errors in self.left_out.items()},
             "by_size": [asdict(table) for table in self.by_size],
             "refused": dict(self.refused),
             "fitted_rows": self.fitted_rows,
@@ -152,7 +161,7 @@ def compare(
     if held_out_seed is not None:
         columns = _only(columns, held_out_rows(len(chosen), held_out_seed))
     times, low, high, watts = (np.full(len(chosen), np.nan) for _ in range(4))
-    bounds = np.full(len(chosen), "", dtype=object)
+    bounds, stands_on = (np.full(len(chosen), "", dtype=object) for _ in range(2))
     seconds = np.zeros(len(chosen))
     done = sum(refused.values()) + fitted
     for part in _parts(columns):
@@ -168,11 +177,12 @@ def compare(
         seconds[part.rows] = (perf_counter() - started) / len(part.rows)
         times[part.rows], low[part.rows], high[part.rows] = prediction.time_s, prediction.low_s, prediction.high_s
         bounds[part.rows], watts[part.rows] = prediction.bound, prediction.power_w
+        stands_on[part.rows] = where(part, machines.of(part))
     if progress is not None:
         progress(len(chosen), len(chosen))
     rows = chosen.frame.assign(
         predicted_us=times * 1e6, low_us=low * 1e6, high_us=high * 1e6, bound=bounds, seconds=seconds
-    )
+    ).assign(stands_on=stands_on)
     return replace(_comparison(gpu, _with_watts(rows, watts, gpu), refused, fitted), predictor=predictor)
 
 
@@ -270,11 +280,29 @@ def _comparison(gpu: Gpu, frame: pd.DataFrame, refused: Counter[str], fitted: in
             f"{op} {dtype}": _errors(rows) for op in table["op"].unique() for dtype, rows in _by_dtype(table, op)
         },
         by_size=tuple(_size_table(str(op), rows) for op, rows in table.groupby("op")),
+        by_standing=_by_standing(table),
+        left_out=_left_out(gpu, set(table["op"])),
         refused=dict(refused.most_common()),
         fitted_rows=fitted,
         warnings=(*_device_warnings(gpu, frame), *_calibration_warnings(gpu)),
         table=table.drop(columns="seconds").reset_index(drop=True),
     )
+
+
+def where(part: OperatorColumn, gpu: Gpu) -> list[str]:
+    """Where each row of a column stands, in one word."""
+    return [Standing(code).key for code in standings(part.record, gpu, conditions_in(part, gpu), len(part.rows))]
+
+
+def _by_standing(table: pd.DataFrame) -> dict[str, Errors]:
+    """Errors by standing, from near to far."""
+    words = table["stands_on"]
+    return {step.key: _errors(table[words == step.key]) for step in Standing if (words == step.key).any()}
+
+
+def _left_out(gpu: Gpu, ops: set[str]) -> dict[str, HeldOut]:
+    stored = gpu.calibration.held_out if gpu.calibration is not None else {}
+    return {name: errors for name, errors in stored.items() if name.split(" ", 1)[0] in ops}
 
 
 def _by_dtype(table: pd.DataFrame, op: str) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -29,14 +29,13 @@ from simexplore.sim.estimate.correction import (
     corrected,
     feature_columns,
     group_of,
-    half_width_of_group,
     size_names,
 )
-from simexplore.sim.estimate.intervals.standing import sigma_of_unseen
 from simexplore.sim.estimate.operators import as_timed, at_boost
 from simexplore.sim.learn.correction import Before, TrainingRows, fit_correction
 from simexplore.sim.learn.energy import EnergyFit, fit_energy
 from simexplore.sim.learn.leaving.kinds import KindErrors, axes_of
+from simexplore.sim.learn.leaving.known import known_before, lent
 from simexplore.sim.learn.leaving.quantiles import covering, drawn_to
 from simexplore.sim.learn.physics import fit_physics
 
@@ -114,7 +113,7 @@ def calibrate(
     """
     steps = _Steps(progress)
     whole = load_arch(arch, engine=engine)
-    base, known_before = whole.physics_only(), _lent(whole)
+    base, lessons = whole.physics_only(), lent(whole)
     measurements, of_others = _of_engine(measurements, base)
     values: dict[str, str] = {}
     uncertainty: dict[str, float | None] = {}
@@ -126,7 +125,7 @@ def calibrate(
     if rows:
         # The clock that the power limit allows follows from the energies: watts come first.
         now = load_arch(arch, values, engine).physics_only()
-        settled = frozenset(name.split(" ", 1)[0] for name in known_before)
+        settled = frozenset(name.split(" ", 1)[0] for name in lessons)
         fit = fit_physics(
             now, measurements, rows, seed, lambda _family, done, total: steps.tell(0.5, done, total), settled
         )
@@ -147,8 +146,9 @@ def calibrate(
         training = _chosen(group, used, residual_rows, random)
         told = ~np.isin(group.prints, np.concatenate([before, group.prints[training]]))
         correction_seed = seed if residual_rows else None
-        lent = known_before.get(name) if not np.any(np.isin(group.prints[training], before)) else None
-        known = replace(_before(group, base, optimism.get(group.op, 1.0)), correction=lent)
+        corrected_before = None if np.any(np.isin(group.prints[training], before)) else lessons.get(name)
+        axes = axes_of(group.columns)
+        known = known_before(name, axes, base, optimism.get(group.op, 1.0), corrected_before)
         results[name] = _learn(group, training, told, correction_seed, steps.within(0.5 / len(groups)), known)
         fitted.append(group.prints[training])
         steps.next(0.5 / len(groups))
@@ -319,22 +319,6 @@ def _chosen(group: _Group, used: Positions, most: int, random: np.random.Generat
     if room > 0:
         training[random.permutation(others)[:room]] = True
     return training
-
-
-def _lent(gpu: Gpu) -> Mapping[str, Correction]:
-    """The corrections that the machine has before the fit, by group."""
-    residual = gpu.calibration.residual if gpu.calibration is not None else None
-    return residual.corrections if residual is not None else {}
-
-
-def _before(group: _Group, base: Gpu, optimism: float) -> Before:
-    """What the machine that the fit began with knew of a group's rows."""
-    spread = base.calibration.spread if base.calibration is not None else {}
-    width = half_width_of_group(group.name, base)
-    of_kinds = {
-        axis: max(width, NORMAL_80 * sigma_of_unseen(spread, group.op, axis)) for axis in axes_of(group.columns)
-    }
-    return Before(width, of_kinds, optimism)
 
 
 def _learn(

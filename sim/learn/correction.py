@@ -31,7 +31,7 @@ from simexplore.sim.estimate.correction import (
 from simexplore.sim.estimate.intervals.kinds import KIND
 from simexplore.sim.learn.leaving.few import constant, half_width_of, shift_of
 from simexplore.sim.learn.leaving.kinds import KindErrors, LeaveOut, Mask, axes_of, fit_kinds
-from simexplore.sim.learn.leaving.quantiles import covering
+from simexplore.sim.learn.leaving.quantiles import covering, share_kept
 from simexplore.sim.learn.leaving.stacked import on_top
 
 Indices = npt.NDArray[np.intp]
@@ -172,14 +172,16 @@ def _of_trees(rows: TrainingRows, seed: int, progress: Progress, before: Before)
         guesses.append(_left_out(x, y, folds, make, range(FOLDS)))
         poorer.append(_left_out(x, y, folds % FEW_FOLDS, make, range(FEW_FOLDS)))
         progress(CHOOSING_FOLDS * len(settings) + FOLDS * (bag + 1), steps)
-    shift = trees_of([make().fit(x, y) for make in makers], x)
-    left_out = y - np.mean(guesses, axis=0)
+    guess = np.mean(guesses, axis=0)
+    share = share_kept(guess, y) if few else 1.0
+    shift = scaled(trees_of([make().fit(x, y) for make in makers], x), share)
+    left_out = y - share * guess
     spread, knots, widths = _interval(x, left_out, rows.columns[LENGTH], folds, seeds[1])
-    widths = widths * _with_all_rows(np.abs(left_out), np.abs(y - np.mean(poorer, axis=0))) * before.optimism
+    widths = widths * _with_all_rows(np.abs(left_out), np.abs(y - share * np.mean(poorer, axis=0))) * before.optimism
 
     def without(out: Mask) -> FloatArray:
-        guess: FloatArray = makers[0]().fit(x[~out], y[~out]).predict(x[out])
-        return guess
+        told: FloatArray = share * makers[0]().fit(x[~out], y[~out]).predict(x[out])
+        return told
 
     least = covering(np.abs(left_out)) * before.optimism
     learned = _learned(rows, names, shift, spread, knots, widths, before, without, least)
@@ -319,6 +321,13 @@ def trees_of(models: Sequence[Any], x: Floats32) -> Trees:
         left=left.astype(np.int32),
         start=np.array([start]),
     )
+
+
+def scaled(trees: Trees, share: float) -> Trees:
+    """Trees that say a share of what they said."""
+    leaf = trees.feature < 0
+    value = np.where(leaf, np.float32(share) * trees.value, trees.value).astype(np.float32)
+    return replace(trees, value=value, start=share * trees.start)
 
 
 def _nodes(tree: Any, weight: float) -> tuple[Indices, FloatArray, Indices]:
