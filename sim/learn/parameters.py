@@ -211,7 +211,7 @@ EXPERTS = Group(
         Parameter("library.moe.sum_cost", 0.5, 10.0),
         *(
             parameter
-            for kind in ("wide", "narrow", "block")
+            for kind in ("wide", "narrow", "block", "scaled", "widened")
             for parameter in (
                 Parameter(f"library.moe.{kind}.kernels", 0.1, 10.0),
                 Parameter(f"library.moe.{kind}.tensor_efficiency", 0.2, 1.2, most=1.0),

@@ -143,12 +143,12 @@ def test_layers_of_experts(package: Path) -> None:
     assert [column.record.describe() for column in columns] == [
         "moe(num_tokens=<1 values>,hidden_size=<1 values>,inter_size=<1 values>,topk=<1 values>,num_experts=<1 values>,"
         f"moe_tp_size=<1 values>,moe_ep_size=<1 values>,skew=<1 values>,gated=<1 values>,dtype={dtype})"
-        for dtype in ("bf16", "fp8_block")
+        for dtype in ("bf16", "fp8_block", "nvfp4")
     ]
     layers = [layer_of(column) for column in columns]
     told = [np.concatenate([x.skew, x.gated, x.moe_tp_size, x.moe_ep_size]).tolist() for x in layers]  # type: ignore[arg-type]
-    assert told == [[0, 1, 2, 1], [120, 0, 1, 4]]
-    assert refused == {"moe with dtype nvfp4 is not modelled": 1}
+    assert told == [[0, 1, 2, 1], [120, 0, 1, 4], [101, 1, 1, 1]]
+    assert not refused
     assert measured.frame["skew"].tolist() == [0, 120, 101]
 
 
