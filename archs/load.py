@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import yaml
 from pydantic import ValidationError
 
+from simexplore.archs.engines import of_engine
 from simexplore.archs.explain import at, explain
 from simexplore.archs.files import MIB, file_bytes
 from simexplore.archs.merge import KeyPath, Layer, dotted, overlay, override
@@ -23,6 +24,7 @@ from simexplore.archs.names import arch_path as arch_path
 from simexplore.archs.names import list_archs as list_archs
 from simexplore.archs.provenance import told
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.library import HasLibrary
 from simexplore.archs.units import nearest, one_line, show
 from simexplore.errors import SimexploreError
 
@@ -200,16 +202,17 @@ class _Reader:
         raise SimexploreError(f"{where}: expected {expected}, found {found}")
 
 
-def resolve(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Layer:
+def resolve(name_or_path: str | Path, overrides: Mapping[str, str] | None = None, engine: str | None = None) -> Layer:
     """A machine's plain data with what it extends merged in and `overrides` laid over, and the place of each key.
 
-    `NAME@facts` leaves out every file with a `calibration:`, so that nothing in it was fitted to measured times.
+    `NAME@facts` leaves out every file with a `calibration:`, so that nothing in it was fitted to measured times. With
+    an `engine` its kernels are those of that one.
     """
     name, at_sign, variant = str(name_or_path).partition("@")
     if at_sign and variant != "facts":
         raise SimexploreError(f"expected a machine such as {name} or {name}@facts, found {show(str(name_or_path))}")
     layer = _Inheritance(calibrated=not at_sign).resolve(arch_path(name if at_sign else name_or_path), ())
-    return overridden(layer, overrides or {})
+    return overridden(layer if engine is None else of_engine(layer, engine), overrides or {})
 
 
 def overridden(layer: Layer, overrides: Mapping[str, str]) -> Layer:
@@ -219,9 +222,11 @@ def overridden(layer: Layer, overrides: Mapping[str, str]) -> Layer:
     return layer
 
 
-def resolved(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+def resolved(
+    name_or_path: str | Path, overrides: Mapping[str, str] | None = None, engine: str | None = None
+) -> dict[str, Any]:
     """The merged plain data of a machine, quantities as written, for people to read."""
-    data: dict[str, Any] = resolve(name_or_path, overrides).data
+    data: dict[str, Any] = resolve(name_or_path, overrides, engine).data
     return data
 
 
@@ -246,7 +251,7 @@ class _Inheritance:
             raise SimexploreError(f"{at(layer, ())}: expected a mapping such as 'kind: gpu', found {show(layer.data)}")
         parents = _parents(layer, path)
         _check(layer, parents, chain)
-        if not self._calibrated and "calibration" in layer.data:
+        if not self._calibrated and any(True for _ in _calibrations(layer)):
             layer = Layer(
                 {key: value for key, value in layer.data.items() if key == "abstract"}, layer.places, layer.files
             )
@@ -289,11 +294,20 @@ def _real(path: Path) -> Path:
 
 
 def _anchored(layer: Layer, path: Path) -> Layer:
-    """The layer with the name of the file that lies beside it, `calibration.residual`, made a path."""
-    calibration = layer.data.get("calibration") if isinstance(layer.data, dict) else None
-    if isinstance(calibration, dict) and isinstance(name := calibration.get("residual"), str):
-        calibration["residual"] = str(path.parent / name)
+    """The layer with the names of files that lie beside it, `calibration.residual`, made paths."""
+    for calibration in _calibrations(layer):
+        if isinstance(calibration, dict) and isinstance(name := calibration.get("residual"), str):
+            calibration["residual"] = str(path.parent / name)
     return layer
+
+
+def _calibrations(layer: Layer) -> Iterator[Any]:
+    """What a file says of measurements: of the machine's own kernels, and of other engines'."""
+    data = layer.data if isinstance(layer.data, dict) else {}
+    engines = data.get("engines")
+    for holder in (data, *(engines.values() if isinstance(engines, dict) else ())):
+        if isinstance(holder, dict) and "calibration" in holder:
+            yield holder["calibration"]
 
 
 def _parents(layer: Layer, path: Path) -> list[Path]:
@@ -327,13 +341,15 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def load_arch(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Gpu:
+def load_arch(name_or_path: str | Path, overrides: Mapping[str, str] | None = None, engine: str | None = None) -> Gpu:
     """A machine by name (`nvidia/h200-sxm`) or from a file, with overrides such as `{'l2.capacity': '36 MiB'}`.
+
+    With an `engine` such as `vllm` its kernels are those of that one, else those of the first that its file tells of.
 
     Raises SimexploreError in one line, `file:line: key.path: expected …, found …`, or `--set key: expected …` for an
     override; keys that come from a parent name the parent's file and line.
     """
-    return machine_of(resolve(name_or_path, overrides))
+    return machine_of(resolve(name_or_path, overrides, engine))
 
 
 def machine_of(layer: Layer) -> Gpu:
@@ -351,8 +367,20 @@ def machine_of(layer: Layer) -> Gpu:
         gpu = Gpu.model_validate(layer.data)
     except ValidationError as error:
         raise explain(error, layer, Gpu) from None
+    for engine in gpu.engines:
+        _check_engine(layer, engine)
     gpu = gpu.model_copy(update={"sources": told(layer)})
     return gpu if is_as_calibrated(gpu) else gpu.physics_only()
+
+
+def _check_engine(layer: Layer, engine: str) -> None:
+    """Refuse a file whose kernels of another engine are none, before anybody asks for that engine."""
+    of_library = {key: layer.data[key] for key in ("name", "library", "engines")}
+    merged = of_engine(Layer(of_library, layer.places, layer.files), engine)
+    try:
+        HasLibrary.model_validate({"library": merged.data["library"]})
+    except ValidationError as error:
+        raise explain(error, merged, Gpu) from None
 
 
 def is_as_calibrated(gpu: Gpu) -> bool:

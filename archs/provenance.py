@@ -13,7 +13,18 @@ from typing import Any
 from simexplore.archs.merge import KeyPath, Layer, leaf_paths
 
 WORDS = frozenset(
-    ("kind", "abstract", "name", "description", "vendor", "generation", "chip", "compute_capability", "sources")
+    (
+        "kind",
+        "abstract",
+        "name",
+        "description",
+        "vendor",
+        "generation",
+        "chip",
+        "compute_capability",
+        "engine",
+        "sources",
+    )
 )
 """Keys that need no source: they name things."""
 

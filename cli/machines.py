@@ -28,13 +28,13 @@ class Loaded:
         return f"the machine is not the one that it was learned on: {changed}" if self.own else ""
 
 
-def load(arch: str, overrides: Mapping[str, str]) -> Loaded:
-    """A machine by name or file with overrides; its warnings are printed.
+def load(arch: str, overrides: Mapping[str, str], engine: str | None = None) -> Loaded:
+    """A machine by name or file with overrides and an engine's kernels; its warnings are printed.
 
     Raises:
         SimexploreError: as `archs.load.load_arch`.
     """
-    layer = resolve(arch, overrides)
+    layer = resolve(arch, overrides, engine)
     gpu = machine_of(layer)
     loaded = Loaded(gpu, tuple(warnings(layer)), tuple(own_keys(layer)))
     for line in loaded.warnings:

@@ -56,6 +56,14 @@ def set_option() -> Decorator:
     )
 
 
+def engine_option(default: str = "the machine's first") -> Decorator:
+    return click.option(
+        "--engine",
+        metavar="NAME",
+        help=f"Engine whose kernels run: trtllm, vllm, sglang, torch as the machine has them. [default: {default}]",
+    )
+
+
 def param_option() -> Decorator:
     return click.option(
         "--param",

@@ -73,6 +73,8 @@ class Conditions:
     activity: float | None = None
     """Switching that operands cause over that of random bits; 0: all of them are the same constant; None: they were
     drawn from a normal distribution, as most are."""
+    engine: str = ""
+    """The serving engine whose kernels were timed; nothing: a library's, or one's that no machine tells of."""
     own_rate: bool = False
     """The loop is nobody's library kernel: its watts tell of the machine, its time does not."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import Measurements, join
 from simexplore.kernels.measuring import measure_suite
 from simexplore.sim.compare import comparison as comparing
+from simexplore.sim.compare.machines import WithEngine
 from simexplore.sim.conditions import CacheState, Conditions, Launch, PowerState
 from simexplore.sim.estimate.graphs import Estimate, estimate_graph, paused_w
 from simexplore.sim.hardware.duty import Period
@@ -185,6 +187,7 @@ def compare(
     progress: comparing.Progress | None = None,
     predictor: str = "full",
     held_out_seed: int | None = None,
+    with_engine: WithEngine | None = None,
 ) -> comparing.Comparison:
     """Predictions of a machine against measurements, one table or several; see `sim.compare.compare`.
 
@@ -196,10 +199,14 @@ def compare(
         progress: told how many rows are done.
         predictor: `full`, `physics`, `roofline` or `random-forest`.
         held_out_seed: compare only the rows that a random forest of this seed is not fitted on.
+        with_engine: gives the machine with an engine's kernels, for rows of that engine. By default a name or a file
+            does; with a machine as it is, all rows are predicted with the kernels that it has.
     """
     several = [measured] if isinstance(measured, Measurements | str | Path) else measured
     tables = [table if isinstance(table, Measurements) else read_measurements(table) for table in several]
-    return comparing.compare(_machine(arch), join(tables), op, dtype, progress, predictor, held_out_seed)
+    if with_engine is None and not isinstance(arch, Gpu):
+        with_engine = partial(load_arch, arch, None)
+    return comparing.compare(_machine(arch), join(tables), op, dtype, progress, predictor, held_out_seed, with_engine)
 
 
 def calibrate(
@@ -213,6 +220,7 @@ def calibrate(
     date: str = "",
     family: bool = False,
     progress: comparing.Progress | None = None,
+    engine: str | None = None,
 ) -> Calibrated:
     """Fit a machine to measurements and write it as an overlay, its learned correction beside it.
 
@@ -226,6 +234,7 @@ def calibrate(
         date: of today, for the sources of the fitted values.
         family: write what the machine's generation shares instead, for machines that were never measured.
         progress: told how much is done.
+        engine: whose kernels are fitted, on its rows alone; by default the machine's first.
 
     Raises:
         SimexploreError: no row can be predicted, a package is missing, the files cannot be written, or what would be
@@ -239,9 +248,9 @@ def calibrate(
     tables = [table if isinstance(table, Measurements) else read_measurements(table) for table in several]
     table = join(tables)
     data = tuple(dict.fromkeys(str(source) for source in table.frame["source"]))
-    result = fit(arch, table, rows, 0 if family else residual_rows, seed, progress)
+    result = fit(arch, table, rows, 0 if family else residual_rows, seed, progress, engine)
     write = write_family if family else write_overlay
-    write(Path(output), result, Provenance(arch, data, rows, seed, date))
+    write(Path(output), result, Provenance(arch, data, rows, seed, date, engine))
     return result
 
 

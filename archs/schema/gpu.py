@@ -18,6 +18,7 @@ from simexplore.archs.schema.library import (
     CollectiveLibrary,
     Conversion,
     ConvLibrary,
+    Engine,
     ExpertLibrary,
     LatentLibrary,
     Library,
@@ -50,7 +51,10 @@ Section = TypeVar("Section", bound=Spec)
 DType = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8", "int4"]
 
 
-NOT_OF_THE_KERNELS = ("abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc", "silicon")
+NOT_OF_THE_KERNELS = (
+    *("abstract", "name", "description", "datasheet", "sources", "calibration", "ngpc", "silicon"),
+    *("engine", "engines"),
+)
 """What a machine tells that changes none of its kernels."""
 _BETWEEN_GPUS: dict[str, Any] = {"links": {"node_gpus"}, "library": {"collectives"}}
 """Of its parts, what tells of several GPUs together, not of what one of them takes."""
@@ -275,7 +279,11 @@ class Gpu(Chip):
     links: Links = about("connections", "mapping")
     power: Power = about("electrical limits", "mapping")
     energy: Energy = about("energy per unit of work", "mapping")
-    library: Library = about("kernels of the vendor's libraries", "mapping")
+    library: Library = about("kernels of the vendor's libraries and of the engine", "mapping")
+    engine: str = about("the serving engine that `library` tells of; absent: none", "text", default="")
+    engines: dict[str, Engine] = about(
+        "other engines that run on it, by name: what differs from `library`", "mapping", default_factory=dict
+    )
     ngpc: Ngpc | None = about("a neural-graphics cluster beside the SMs; absent: none", "mapping", default=None)
     instructions: Instructions | None = about(
         "what single instructions cost, for published micro-benchmarks", "mapping", default=None
@@ -317,6 +325,11 @@ class Gpu(Chip):
     def digest(self) -> str:
         """What a learned correction belongs to: the same for GPUs whose values, names apart, are the same."""
         return hashlib.sha256(json.dumps(self.values_of_the_kernels(), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def is_of_other_engine(self) -> bool:
+        """Whether its kernels are those of one of `engines`, not those that its file tells of first."""
+        return self.engine in self.engines
 
     @property
     def attention_kernels(self) -> AttentionLibrary:
@@ -373,27 +386,3 @@ class Gpu(Chip):
             if known == dtype:
                 return rate
         raise SimexploreError(f"{self.name} has no {unit} rate for {dtype}; expected one of {', '.join(sorted(rates))}")
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of arch files, for editors: any key may come from the file that `extends` names, so inner keys
-    are all optional, and the top-level ones are required only of a file that stands alone."""
-    schema = Gpu.model_json_schema(by_alias=True)
-    required = schema.pop("required")
-    for definition in schema.get("$defs", {}).values():
-        definition.pop("required", None)
-        for key in definition.get("properties", {}).values():
-            if isinstance(key.get("default"), dict):  # an absent section's own values are no suggestion
-                key.pop("default")
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "simexplore machine"
-    name = {
-        "type": "string",
-        "description": "name of a machine, or path of a file relative to this one, whose keys this file overrides",
-        "examples": ["nvidia/h200-sxm", "parts/facts.yaml"],
-    }
-    several = {"type": "array", "items": name, "minItems": 1, "description": "later ones override earlier ones"}
-    schema["properties"]["extends"] = {"anyOf": [name, several]}
-    partial = [{"required": ["extends"]}, {"required": ["abstract"]}]
-    schema["if"], schema["else"] = {"anyOf": partial}, {"required": required}
-    return schema

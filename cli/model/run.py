@@ -12,7 +12,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.cli.machines import Loaded, load
 from simexplore.cli.model.repetition import Repetition, repetition_options
 from simexplore.cli.model.run_table import Told
-from simexplore.cli.options import arch_option, json_option, param_option, set_option
+from simexplore.cli.options import arch_option, engine_option, json_option, param_option, set_option
 from simexplore.cli.output import note, print_json, progress
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions, Launch
@@ -34,6 +34,7 @@ CACHES = {"cold": COLD, "warm": WARM}
 )
 @click.argument("work", metavar="WORKLOAD|OPERATOR|FILE|hf:CONFIG")
 @arch_option()
+@engine_option()
 @set_option()
 @param_option()
 @click.option("--trace", "trace_file", type=click.Path(path_type=Path), help="Write a trace for ui.perfetto.dev.")
@@ -55,6 +56,7 @@ CACHES = {"cold": COLD, "warm": WARM}
 def run(
     work: str,
     arch: str,
+    engine: str | None,
     overrides: dict[str, str],
     params: dict[str, str],
     trace_file: Path | None,
@@ -74,7 +76,7 @@ def run(
     """
     if in_closed_form and trace_file is not None:
         raise click.UsageError("--trace needs events: leave out --estimate")
-    machine = load(arch, overrides)
+    machine = load(arch, overrides, engine)
     gpu = machine.gpu.physics_only() if physics_only else machine.gpu
     graph = simexplore.load_workload(work, params)
     state = None if cache is None else CACHES[cache]

@@ -31,6 +31,9 @@ EXAMPLE = "aiconfigurator:h200_sxm/gemm/trtllm"
 EAGER, ONE_COPY = "/eager", "/one_copy"
 """Ends of the sources of rows that a collector runs without a graph, or on one copy of the weights."""
 
+ENGINES = ("trtllm", "vllm", "sglang")
+"""Those of its frameworks whose kernels machines here tell of."""
+
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "sq": "int8_sq"}
 """Their name of a dtype → ours; the others are the same."""
 
@@ -44,6 +47,11 @@ def conditions_of(source: str, op: str) -> Conditions:
     repeated for 0.3 to 1 s, at settled clocks. Collectives are from nccl-tests, which launches on a stream, but
     engines' own were replayed too.
     """
+    engine = engine_of(source)
+    return replace(_conditions_of(source, op), engine=engine if engine in ENGINES else "")
+
+
+def _conditions_of(source: str, op: str) -> Conditions:
     if source.startswith(f"{SOURCE_PREFIX}nccl"):
         return Conditions(launch="stream")
     if op == "custom_all_reduce":

@@ -23,6 +23,7 @@ from simexplore.kernels import measurement
 from simexplore.kernels.fingerprints import fingerprints
 from simexplore.kernels.measurement import TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
+from simexplore.sim.compare.machines import Machines, WithEngine
 from simexplore.sim.compare.predictors import Forecaster, held_out_rows, known, random_forest, roofline
 from simexplore.sim.compare.watts import HIGH, LOW, PREDICTED, power_errors
 from simexplore.sim.conditions import CacheState, Conditions
@@ -122,6 +123,7 @@ def compare(
     progress: Progress | None = None,
     predictor: str = "full",
     held_out_seed: int | None = None,
+    with_engine: WithEngine | None = None,
 ) -> Comparison:
     """Predict every measured row under the conditions it was measured in, and tell how far off that is.
 
@@ -134,6 +136,8 @@ def compare(
         predictor: who predicts, a name in `predictors.PREDICTORS`.
         held_out_seed: compare only the fifth of the rows that a random forest of this seed is not fitted on. The
             forest never predicts others: without a seed it takes 0.
+        with_engine: the machine with an engine's kernels, for rows that were timed under one; None: all rows are
+            predicted with the kernels that `gpu` has.
 
     Raises:
         SimexploreError: no row is left after choosing, or none of them can be predicted.
@@ -142,8 +146,9 @@ def compare(
         held_out_seed = 0
     chosen = measurements.select(op, dtype)
     columns, refused = operator_columns(chosen)
-    forecast = _forecaster(predictor, gpu, columns, chosen.frame, held_out_seed or 0)
-    columns, fitted = _not_fitted(columns, chosen, gpu)
+    machines = Machines(gpu, with_engine)
+    forecast = _forecaster(predictor, machines, columns, chosen.frame, held_out_seed or 0)
+    columns, fitted = _not_fitted(columns, chosen, machines)
     if held_out_seed is not None:
         columns = _only(columns, held_out_rows(len(chosen), held_out_seed))
     times, low, high, watts = (np.full(len(chosen), np.nan) for _ in range(4))
@@ -156,7 +161,7 @@ def compare(
         done += len(part.rows)
         started = perf_counter()
         try:
-            prediction = forecast(part, conditions_in(part, gpu))
+            prediction = forecast(part, conditions_in(part, machines.of(part)))
         except SimexploreError as error:
             refused[str(error)] += len(part.rows)
             continue
@@ -168,19 +173,25 @@ def compare(
     rows = chosen.frame.assign(
         predicted_us=times * 1e6, low_us=low * 1e6, high_us=high * 1e6, bound=bounds, seconds=seconds
     )
+    return replace(_comparison(gpu, _with_watts(rows, watts, gpu), refused, fitted), predictor=predictor)
+
+
+def _with_watts(rows: pd.DataFrame, watts: Floats, gpu: Gpu) -> pd.DataFrame:
     ratio = float(np.exp(NORMAL_80 * gpu.energy.spread))
-    rows = rows.assign(**{PREDICTED: watts, LOW: watts / ratio, HIGH: watts * ratio})
-    return replace(_comparison(gpu, rows, refused, fitted), predictor=predictor)
+    return rows.assign(**{PREDICTED: watts, LOW: watts / ratio, HIGH: watts * ratio})
 
 
-def _forecaster(predictor: str, gpu: Gpu, columns: list[OperatorColumn], frame: pd.DataFrame, seed: int) -> Forecaster:
+def _forecaster(
+    predictor: str, machines: Machines, columns: list[OperatorColumn], frame: pd.DataFrame, seed: int
+) -> Forecaster:
     """Who predicts; the physics is the machine without its learned correction."""
     if predictor == "roofline":
-        return roofline(gpu)
+        return roofline(machines.gpu)
     if predictor == "random-forest":
         return random_forest(columns, frame, seed)
-    machine = gpu.physics_only() if predictor == "physics" else gpu
-    return lambda column, conditions: predict(column.record, machine, conditions)
+    if predictor == "physics":
+        return lambda column, conditions: predict(column.record, machines.of(column).physics_only(), conditions)
+    return lambda column, conditions: predict(column.record, machines.of(column), conditions)
 
 
 def _only(columns: list[OperatorColumn], rows: npt.NDArray[np.bool_]) -> list[OperatorColumn]:
@@ -190,15 +201,16 @@ def _only(columns: list[OperatorColumn], rows: npt.NDArray[np.bool_]) -> list[Op
 
 
 def _not_fitted(
-    columns: list[OperatorColumn], measurements: Measurements, gpu: Gpu
+    columns: list[OperatorColumn], measurements: Measurements, machines: Machines
 ) -> tuple[list[OperatorColumn], int]:
     """The rows that the machine was not fitted on, and how many it was."""
-    if gpu.calibration is None or gpu.calibration.residual is None:
-        return columns, 0
-    known = gpu.calibration.residual.fingerprints
     rest, fitted = [], 0
     for column in columns:
-        free = np.flatnonzero(~np.isin(fingerprints(column, measurements), known))
+        calibration = machines.of(column).calibration
+        if calibration is None or calibration.residual is None:
+            rest.append(column)
+            continue
+        free = np.flatnonzero(~np.isin(fingerprints(column, measurements), calibration.residual.fingerprints))
         fitted += len(column.rows) - len(free)
         if len(free):
             rest.append(column if len(free) == len(column.rows) else column.take(free))

@@ -35,6 +35,14 @@ class Provenance:
     rows: int
     seed: int
     date: str
+    engine: str | None = None
+    """Whose kernels were fitted; None: the machine's first."""
+
+    @property
+    def section(self) -> str:
+        """Beginning of the keys that the fit writes: an engine beside the first has a section of its own."""
+        other = self.engine is not None and self.engine in load_arch(self.arch).engines
+        return f"engines.{self.engine}." if other else ""
 
 
 def check_target(path: Path, arch: str, *, family: bool) -> None:
@@ -73,8 +81,8 @@ def overlay_text(path: Path, residual_name: str, calibrated: Calibrated, provena
     """The overlay: `extends`, fitted values with their units, their sources, and the calibration itself."""
     data: Nested = {"extends": _text(extends_from(path, provenance.arch))}
     for key, value in calibrated.values.items():
-        _put(data, key, value)
-    data["calibration"] = _calibration(residual_name, calibrated, provenance)
+        _put(data, f"{provenance.section}{key}", value)
+    _put(data, f"{provenance.section}calibration", _calibration(residual_name, calibrated, provenance))
     data["sources"] = _sources(calibrated, provenance)
     unseen = [key for key, error in calibrated.uncertainty.items() if error is None]
     head = ["# Written by simexplore calibrate."]
@@ -97,9 +105,10 @@ def write_family(path: Path, calibrated: Calibrated, provenance: Provenance) -> 
     }
     data: Nested = {"abstract": "true"}
     for key, value in shared.items():
-        _put(data, key, value)
+        _put(data, f"{provenance.section}{key}", value)
     sigmas = {name: f"{sigma:.4g}" for name, sigma in sigma_by_name(calibrated.groups)}
-    data["calibration"] = {"date": _text(provenance.date), "seed": str(provenance.seed), "sigma_log": {**sigmas}}
+    known: Nested = {"date": _text(provenance.date), "seed": str(provenance.seed), "sigma_log": {**sigmas}}
+    _put(data, f"{provenance.section}calibration", known)
     data["sources"] = _sources(replace(calibrated, values=shared), provenance)
     head = f"# What {provenance.arch} taught of its generation. Written by simexplore calibrate --family."
     try:
@@ -139,7 +148,7 @@ def _calibration(residual_name: str, calibrated: Calibrated, provenance: Provena
         "machine": _text(calibrated.gpu.digest()),
         "residual": _text(residual_name),
     }
-    old = load_arch(provenance.arch).calibration
+    old = load_arch(provenance.arch, engine=provenance.engine).calibration
     for key in ("rows", "held_out"):  # what an earlier calibration said of other groups held of its own values
         for name in getattr(old, key, {}):
             section = written[key]
@@ -162,7 +171,8 @@ def _sources(calibrated: Calibrated, provenance: Provenance) -> Nested:
 
     watts = calibrated.watts
     times = origin(provenance.data, f"at most {provenance.rows} rows a family")
-    sources: Nested = {"calibration": _text(times)}
+    section = provenance.section
+    sources: Nested = {f"{section}calibration": _text(times)}
     for key in calibrated.values:
         error = calibrated.uncertainty.get(key)
         text = times
@@ -170,11 +180,11 @@ def _sources(calibrated: Calibrated, provenance: Provenance) -> Nested:
             measured = watts.by_width.get(key)
             text = origin(watts.sources, f"watts of {watts.rows} rows")
             text += f", {measured} by the width of operands" if measured else ""
-        sources[key] = _text(f"{text}; ± {100.0 * error:.2g} %" if error is not None else text)
+        sources[f"{section}{key}"] = _text(f"{text}; ± {100.0 * error:.2g} %" if error is not None else text)
     return sources
 
 
-def _put(data: Nested, key: str, value: str) -> None:
+def _put(data: Nested, key: str, value: str | Nested) -> None:
     """Set a dotted path in nested mappings."""
     *above, last = key.split(".")
     for step in above:

@@ -77,6 +77,8 @@ def fit_physics(
         sample = _sample(mine, round(rows * group.share), np.random.default_rng(seed))
         profiled = all(column.conditions.launch == "profiled" for column in mine)
         parameters = [parameter for parameter in group.parameters if not (profiled and parameter.starting)]
+        if gpu.is_of_other_engine:  # what is not the engine's own, its rows shall not move
+            parameters = [parameter for parameter in parameters if parameter.path.startswith("library.")]
         fit = _Fit(gpu, parameters, sample, measurements.frame[TIME].to_numpy(dtype=np.float64) * 1e-6)
         if not fit.paths:
             continue

@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from simexplore.archs import units
+from simexplore.archs.json_schema import json_schema
 from simexplore.archs.load import HERE, arch_path, list_archs, load_arch, read_document, resolve, resolved
 from simexplore.archs.merge import leaf_paths
 from simexplore.archs.provenance import WORDS, own_keys, warnings
 from simexplore.archs.schema import quantities
-from simexplore.archs.schema.gpu import Gpu, json_schema
+from simexplore.archs.schema.gpu import Gpu
 
 FACTS = Path(__file__).resolve().parents[2].parent / "shared" / "facts" / "gpus.yaml"
 NAMES = {

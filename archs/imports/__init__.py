@@ -1,0 +1,1 @@
+"""Machines from public tables of GPUs."""
