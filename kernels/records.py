@@ -21,6 +21,15 @@ SMOOTHED = {"int8_sq": "int8"}
 → dtype multiplied."""
 WEIGHT_ONLY = {"int8_wo": ("bf16", "int8"), "int4_wo": ("bf16", "int4")}
 """Tables' names for a GEMM whose weights alone are quantised → (dtype multiplied, dtype of the weights)."""
+NARROW_EXPERTS = {
+    "int4_wo": ("bf16", "int4"),
+    "w4a16_mxfp4": ("bf16", "mxfp4"),
+    "w4afp8": ("fp8", "int4"),
+    "w4a8_mxfp4_mxfp8": ("mxfp8", "mxfp4"),
+}
+"""The same of layers of experts."""
+RENAMED = {"gemm": {*WEIGHT_ONLY, *SMOOTHED}, "moe": {*NARROW_EXPERTS}}
+"""Names of tables that are no data types, by operator."""
 LATENT_HEAD = 576
 """Features of a key of a latent cache: 512 compressed and 64 rotated ones."""
 PLUGINS = {*WEIGHT_ONLY, *SMOOTHED}
@@ -107,8 +116,8 @@ def _unknown(op: str, dtypes: dict[str, str]) -> str | None:
         return f"operator {op} is not modelled"
     for name, (_, parameter) in parameters_of(FAMILIES[op]).items():
         dtype = dtypes.get(name, "") if parameter.kind == "dtype" else ""
-        named = name == "dtype" and op == "gemm" and dtype in {**WEIGHT_ONLY, **SMOOTHED}
-        if dtype and dtype not in getattr(FAMILIES[op], "types", DTYPES) and not named:
+        named = name == "dtype" and dtype in RENAMED.get(op, ())
+        if dtype and dtype not in DTYPES and not named:
             return f"{op} with {name} {dtype} is not modelled"
     return None
 
@@ -117,6 +126,8 @@ def _dtypes(op: str, given: dict[str, str], conditions: Conditions) -> dict[str,
     """Dtype and text parameters of the record: what the row gives, then what its table's conditions say."""
     known = parameters_of(FAMILIES[op])
     dtypes = {name: dtype for name, dtype in given.items() if name in known and dtype}
+    if op == "moe" and dtypes["dtype"] in NARROW_EXPERTS:
+        dtypes["dtype"], dtypes["weight_dtype"] = NARROW_EXPERTS[dtypes["dtype"]]
     if op not in ("gemm", "bmm"):
         return dtypes
     if dtypes["dtype"] in WEIGHT_ONLY:

@@ -50,6 +50,7 @@ from simexplore.workloads.operators.memory import (
     Softmax,
     StreamFma,
 )
+from simexplore.workloads.operators.modules.latent import LatentModule, MlaDecodeModule, MlaPrefillModule
 from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
@@ -81,9 +82,12 @@ __all__ = [
     "Gemm",
     "GridEncoding",
     "HostRead",
+    "LatentModule",
     "LayerNorm",
     "MlaDecode",
+    "MlaDecodeModule",
     "MlaPrefill",
+    "MlaPrefillModule",
     "Moe",
     "Mul",
     "NaiveTiledGemm",
@@ -115,6 +119,8 @@ _FAMILIES: tuple[type[Operator], ...] = (
     AttentionDecode,
     MlaPrefill,
     MlaDecode,
+    MlaPrefillModule,
+    MlaDecodeModule,
     Moe,
     EncoderAttention,
     SparseAttention,

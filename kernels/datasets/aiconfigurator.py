@@ -119,10 +119,8 @@ def read(name: str) -> pd.DataFrame:
     versions = sorted((folder.name for folder in complete if folder.parent == framework), key=_age)
     version = _pick(framework, parts[3] if len(parts) == 4 else versions[-1], "version", name, versions)
     source = f"{SOURCE_PREFIX}{parts[2]}{version.name}"
-    return pd.concat(
-        [_read_table(version / table.file, table, source, parts[0]) for table in _tables_in(version, parts[1])],
-        ignore_index=True,
-    )
+    tables = [_read_table(version / table.file, table, source, parts[0]) for table in _tables_in(version, parts[1])]
+    return pd.concat(tables, ignore_index=True).fillna({"attention_dtype": ""})  # which modules alone have
 
 
 def engine_of(source: str) -> str:
@@ -208,7 +206,7 @@ def _read_table(path: Path, table: _Table, source: str, system: str) -> pd.DataF
     frame.insert(0, "source", source)
     frame.insert(1, "device", theirs.get("device", system))
     frame.insert(2, "op", theirs["op_name"] if table.op is None else table.op)
-    for column in ("dtype", "kv_dtype"):
+    for column in ("dtype", "kv_dtype", "attention_dtype"):
         if column in frame:
             frame[column] = frame[column].replace(_DTYPES)
     frame[TIME] = theirs["latency"] * 1e3
@@ -276,6 +274,10 @@ def _sparse_modules(frame: pd.DataFrame) -> pd.DataFrame:
     return _add_earlier_tokens(frame.assign(**sizes, top_k=2048, op="sparse_attention", source=source))
 
 
+def _modules(op: str) -> tuple[str, Mapping[str, str], Callable[[pd.DataFrame], pd.DataFrame]]:
+    return op, experts.MLA_MODULE, experts.latent_modules(op)
+
+
 _SPARSE = {
     "dtype": "gemm_type",
     "kv_dtype": "kv_cache_dtype",
@@ -333,6 +335,8 @@ _TABLES = {
     "mla": (
         _Table("context_mla_perf.parquet", "mla_prefill", experts.MLA, _add_earlier_tokens),
         _Table("generation_mla_perf.parquet", "mla_decode", experts.MLA, _add_earlier_tokens),
+        _Table("mla_context_module_perf.parquet", *_modules("mla_prefill_module")),
+        _Table("mla_generation_module_perf.parquet", *_modules("mla_decode_module")),
     ),
     "comm": (
         _Table(
@@ -348,5 +352,5 @@ _TABLES = {
         ),
     ),
 }
-_ONE_OF_EACH = ("comm",)
-"""Operators whose tables stand in folders of their own: NCCL's, and each engine's."""
+_ONE_OF_EACH = ("comm", "mla")
+"""Operators of whose tables a folder may have some: NCCL's or an engine's, kernels or modules."""

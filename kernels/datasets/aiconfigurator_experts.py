@@ -6,6 +6,7 @@ hundredths. Experts without a gate are told by the kernel's name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import MappingProxyType
 
 import pandas as pd
@@ -49,6 +50,18 @@ MLA = MappingProxyType(
 )
 """The same of attention over a latent cache; their heads are those of one GPU."""
 
+MLA_MODULE = MappingProxyType(
+    {
+        "dtype": "gemm_type",
+        "attention_dtype": "mla_dtype",
+        "architecture": "architecture",
+        **{name: theirs for name, theirs in MLA.items() if name != "dtype"},
+    }
+)
+"""The same of whole modules, with the type of their projections."""
+DEEPSEEK = "DeepseekV3ForCausalLM"
+"""The architecture whose modules' sizes are those that records have by default."""
+
 FILLED = "aic/sglang"
 """Beginning of the sources whose weights are random numbers."""
 
@@ -59,6 +72,17 @@ def has_blank_weights(source: str) -> bool:
     TensorRT-LLM's are as the allocator gave them, vLLM's one number everywhere; SGLang's are random.
     """
     return not source.startswith(FILLED)
+
+
+def latent_modules(op: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """What fills the columns of a table of modules; those of other models, which have gates, get names of their own."""
+
+    def filled(frame: pd.DataFrame) -> pd.DataFrame:
+        theirs = frame["architecture"].astype(str)
+        named = (op + " of " + theirs).mask(theirs == DEEPSEEK, op)
+        return frame.assign(op=named, seq_kv=frame["seq_q"] + frame["seq_kv"]).drop(columns="architecture")
+
+    return filled
 
 
 def with_loads(frame: pd.DataFrame) -> pd.DataFrame:

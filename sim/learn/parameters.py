@@ -222,6 +222,18 @@ CONV = Group(
     ),
 )
 
+
+def _of_experts(kind: str) -> tuple[Parameter, ...]:
+    """What layers of experts have of their own by the type of their weights."""
+    path = f"library.moe.{kind}"
+    return (
+        Parameter(f"{path}.kernels", 0.1, 10.0),
+        Parameter(f"{path}.tensor_efficiency", 0.2, 1.2, most=1.0),
+        Parameter(f"{path}.dram_overlap_exponent", 0.25, 4.0, least=1.0, most=12.0),
+        Parameter(f"{path}.stream_rate", 0.1, 1.5),
+    )
+
+
 EXPERTS = Group(
     ops=("moe",),
     parameters=(
@@ -230,18 +242,15 @@ EXPERTS = Group(
         Parameter("library.moe.l2_rate", 0.3, 3.0),
         Parameter("library.moe.dram_rate", 0.6, 1.5),
         Parameter("library.moe.sum_cost", 0.5, 10.0),
-        *(
-            parameter
-            for kind in ("wide", "narrow", "block")
-            for parameter in (
-                Parameter(f"library.moe.{kind}.kernels", 0.1, 10.0),
-                Parameter(f"library.moe.{kind}.tensor_efficiency", 0.2, 1.2, most=1.0),
-                Parameter(f"library.moe.{kind}.dram_overlap_exponent", 0.25, 4.0, least=1.0, most=12.0),
-                Parameter(f"library.moe.{kind}.stream_rate", 0.1, 1.5),
-            )
-        ),
+        *(parameter for kind in ("wide", "narrow", "widened") for parameter in _of_experts(kind)),
     ),
 )
+
+SCALED_EXPERTS = (
+    Group(ops=("moe",), dtype="fp8_block", parameters=_of_experts("block")),
+    Group(ops=("moe",), dtype="nvfp4", parameters=_of_experts("scaled")),
+)
+"""What block-scaled types have of their own; rows of mxfp8 are taken to be as those of nvfp4."""
 
 LATENT_PREFILL = Group(
     ops=("mla_prefill",),
@@ -329,6 +338,6 @@ GROUPS = (
         NARROW_DECODE,
         CONV,
     ),
-    *(EXPERTS, *LATENT),
+    *(EXPERTS, *SCALED_EXPERTS, *LATENT),
 )
 """In the order of fitting."""

@@ -11,6 +11,7 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand
 from simexplore.sim.mapping.attention.decode import decode_algorithms
 from simexplore.sim.mapping.attention.latent_decode import mla_decode_demands
+from simexplore.sim.mapping.attention.latent_module import mla_decode_module_demands, mla_prefill_module_demands
 from simexplore.sim.mapping.attention.latent_prefill import mla_prefill_demands
 from simexplore.sim.mapping.attention.prefill import encoder_demands, prefill_demands
 from simexplore.sim.mapping.attention.sparse import sparse_attention_demands
@@ -45,6 +46,8 @@ MAPPINGS: dict[type, Mapping] = {
     ops.AttentionPrefill: prefill_demands,
     ops.MlaPrefill: mla_prefill_demands,
     ops.MlaDecode: mla_decode_demands,
+    ops.MlaPrefillModule: mla_prefill_module_demands,
+    ops.MlaDecodeModule: mla_decode_module_demands,
     ops.EncoderAttention: encoder_demands,
     ops.SparseAttention: sparse_attention_demands,
     ops.Quantize: quantize_demand,

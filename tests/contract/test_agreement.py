@@ -71,6 +71,10 @@ def sparse_attention(rng: random.Random) -> dict[str, int]:
     return {**sizes, "seq_q": seq_q, "seq_kv": seq_q + log_uniform(rng, 65536), "index_heads": rng.choice((0, 32, 64))}
 
 
+def mla_prefill_module(rng: random.Random) -> dict[str, int]:
+    return {**mla_prefill(rng), **of(hidden=8192, q_rank=2048)(rng)}
+
+
 def mla_prefill(rng: random.Random) -> dict[str, int]:
     seq_kv = log_uniform(rng, 4096)
     return {**of(batch=8, heads=128)(rng), "seq_kv": seq_kv, "seq_q": rng.randint(1, seq_kv)}
@@ -137,6 +141,8 @@ DRAWS: dict[str, Draw] = {
     **dict.fromkeys(("softmax", "layernorm", "rmsnorm", "quant_scale_matrix"), ROW_WISE),
     "mla_prefill": mla_prefill,
     "mla_decode": of(batch=64, heads=128, seq_kv=16384),
+    "mla_prefill_module": mla_prefill_module,
+    "mla_decode_module": of(batch=64, heads=128, seq_kv=16384, hidden=8192, q_rank=2048),
     "moe": moe,
     "stream_fma_roofline": of(elements=2**28, flops_per_element=128),
     "embedding": of(tokens=65536, width=16384, vocabulary=200_000),

@@ -26,6 +26,7 @@ from simexplore.workloads.operators.memory import (
     Softmax,
     StreamFma,
 )
+from simexplore.workloads.operators.modules.latent import LatentModule
 from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding
@@ -185,6 +186,21 @@ def _(op: SparseAttention) -> Mapping[str, float]:
 @elements_read.register
 @elements_written.register
 def _(op: SparseAttention) -> Elements:
+    return _numbers((op.tokens * op.hidden,))
+
+
+@operand_bytes.register
+def _(op: LatentModule) -> Mapping[str, float]:
+    return {
+        "activations": float(op.output_bytes),
+        "weights": float(op.weight_bytes),
+        "kv_cache": float(op.cache_bytes),
+    }
+
+
+@elements_read.register
+@elements_written.register
+def _(op: LatentModule) -> Elements:
     return _numbers((op.tokens * op.hidden,))
 
 

@@ -34,3 +34,5 @@ class ExpertLibrary(Spec):
     wide: ExpertType = about("weights of 16 bits and more", "mapping")
     narrow: ExpertType = about("weights of 8 bits and fewer with a scale for all of a matrix", "mapping")
     block: ExpertType = about("the same with scales of blocks", "mapping")
+    scaled: ExpertType = about("values that share scales which the tensor cores take: mxfp8, mxfp4, nvfp4", "mapping")
+    widened: ExpertType = about("weights stored in fewer bits than they are multiplied in", "mapping")

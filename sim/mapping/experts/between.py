@@ -102,7 +102,7 @@ def _route(op: Moe, gpu: Gpu) -> KernelDemand:
         work={"fma_ops": FLOPS_OF_INSTRUCTION * library.route_instructions * logits},
         latency={"exposed_cycles": constant(trips), "helper_cycles": trips},
     )
-    return demand.with_extra_launches(library.route_kernels - 1.0 + expert_type(op.dtype, gpu).kernels)
+    return demand.with_extra_launches(library.route_kernels - 1.0 + expert_type((op.dtype, op.stored), gpu).kernels)
 
 
 def _by_rows(name: str, rows: _Rows, op: Moe, gpu: Gpu) -> KernelDemand:
@@ -116,6 +116,7 @@ def _by_rows(name: str, rows: _Rows, op: Moe, gpu: Gpu) -> KernelDemand:
         warm_share=warm_share(read, rows.copies, rows.write_bytes, gpu),
         written_back_share=written_back_share(read + rows.write_bytes, gpu),
     )
-    demand, rate = stream_demand(name, stream, gpu, ctas=np.maximum(rows.ctas, 1.0)), expert_type(op.dtype, gpu)
+    demand = stream_demand(name, stream, gpu, ctas=np.maximum(rows.ctas, 1.0))
+    rate = expert_type((op.dtype, op.stored), gpu)
     overlap = replace(demand.overlap, l2_rate=rate.stream_rate * demand.overlap.l2_rate, dram_rate=rate.stream_rate)
     return replace(demand, overlap=overlap)

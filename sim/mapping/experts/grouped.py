@@ -6,6 +6,7 @@ cover each expert's tokens by themselves, so few tokens an expert leave most of 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,13 +16,11 @@ from simexplore.archs.schema.library import ExpertType
 from simexplore.sim.demand import Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.hardware.cache import hit_share
 from simexplore.sim.mapping.columns import ceil_div, constant
-from simexplore.sim.mapping.matmul.gemm import fetched_bytes
-from simexplore.sim.mapping.matmul.tiles import Tiles, grouped_tiles
+from simexplore.sim.mapping.matmul.gemm import fetched_bytes, widened_by
+from simexplore.sim.mapping.matmul.tiles import WARP_TILE_ROWS, Tiles, grouped_tiles
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
-from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.dtypes import SCALED, bytes_of, element_of
 
-BLOCK = "_block"
-"""End of the names of types with scales of blocks."""
 WIDE_BYTES = 2.0
 """Of an element that is multiplied as tokens come."""
 
@@ -40,6 +39,8 @@ class Group(NamedTuple):
     """Columns of a result."""
     k: FloatArray
     dtype: str
+    weight_dtype: str
+    """What weights are stored in: `dtype`, or a narrower type."""
     output_dtype: str
     input_copies: float | FloatArray
     """Copies of the rows that runs rotate over; 1 also of those that were written just before."""
@@ -53,7 +54,7 @@ class Group(NamedTuple):
     @property
     def weight_bytes(self) -> FloatArray:
         """Weights of the experts that have rows [B]."""
-        return self.active * self.n * self.k * bytes_of(self.dtype)
+        return self.active * self.n * self.k * bytes_of(self.weight_dtype)
 
 
 def grouped_demand(group: Group, gpu: Gpu) -> KernelDemand:
@@ -61,8 +62,8 @@ def grouped_demand(group: Group, gpu: Gpu) -> KernelDemand:
 
     Raises SimexploreError where the GPU has no unit for the type.
     """
-    library, of_type = gpu.expert_kernels, expert_type(group.dtype, gpu)
-    tiles = grouped_tiles(library.tiles, tensor_type(group.dtype), gpu)
+    library, of_type = gpu.expert_kernels, expert_type((group.dtype, group.weight_dtype), gpu)
+    tiles = _tiles(group, gpu)
     columns = ceil_div(group.n, tiles.n)
     ctas = group.tiles * columns
     return KernelDemand(
@@ -88,47 +89,81 @@ def grouped_demand(group: Group, gpu: Gpu) -> KernelDemand:
     )
 
 
-def tensor_type(dtype: str) -> str:
-    """The type that is multiplied: scales of blocks are applied to sums."""
-    return dtype.removesuffix(BLOCK)
+def _tiles(group: Group, gpu: Gpu) -> Tiles:
+    """The menu for the type that is multiplied; stages hold both operands as they are stored.
+
+    Raises SimexploreError where the GPU has no unit for the type, or none that takes its scales.
+    """
+    if in_hardware(group.dtype):
+        gpu.scaled_gemm(group.dtype)  # refuses
+    tiles = grouped_tiles(gpu.expert_kernels.tiles, element_of(group.dtype), gpu)
+    if (group.dtype, group.weight_dtype) == (element_of(group.dtype), group.dtype):
+        return tiles
+    held = tiles.m * bytes_of(group.dtype) + tiles.n * bytes_of(group.weight_dtype)
+    return replace(tiles, stage_bytes=held * _k_of_step(group, gpu))
 
 
-def expert_type(dtype: str, gpu: Gpu) -> ExpertType:
-    """What the engine's layers of weights of a type have of their own."""
-    library = gpu.expert_kernels
-    if dtype.endswith(BLOCK):
+def in_hardware(dtype: str) -> bool:
+    """Whether values share scales that tensor cores take; others are applied to sums."""
+    return dtype in SCALED and SCALED[dtype].in_hardware
+
+
+def expert_type(types: tuple[str, str], gpu: Gpu) -> ExpertType:
+    """What the engine's layers of a type, and one of their weights, have of their own."""
+    library, (dtype, stored) = gpu.expert_kernels, types
+    if in_hardware(dtype):
+        return library.scaled
+    if bytes_of(stored) < bytes_of(dtype):
+        return library.widened
+    if dtype in SCALED:
         return library.block
     return library.narrow if bytes_of(dtype) < WIDE_BYTES else library.wide
 
 
+def _k_of_step(group: Group, gpu: Gpu) -> float:
+    """Elements of k of a step of the pipeline."""
+    return gpu.library.gemm.pipeline.k_tile_bytes / bytes_of(element_of(group.dtype))
+
+
 def _steps(group: Group, gpu: Gpu) -> FloatArray:
-    return ceil_div(group.k * bytes_of(group.dtype), gpu.library.gemm.pipeline.k_tile_bytes)
+    return ceil_div(group.k, _k_of_step(group, gpu))
 
 
 def _work(group: Group, tiles: Tiles, columns: FloatArray, ctas: FloatArray, gpu: Gpu) -> Work:
     """What a CTA does: its tile over all of k, of which the rows that exist are read and written."""
-    element = bytes_of(group.dtype)
-    k = _steps(group, gpu) * gpu.library.gemm.pipeline.k_tile_bytes / element
+    unit = element_of(group.dtype)
+    k = _steps(group, gpu) * _k_of_step(group, gpu)
     high, wide = group.pairs / group.tiles, group.n / columns
     cost = 1.0 if group.added_to is None else gpu.expert_kernels.sum_cost
     written = high * wide * bytes_of(group.output_dtype) * cost
-    fetched = fetched_bytes(
-        tiles, (high, wide), (group.tiles / np.maximum(group.active, 1.0), columns), (1.0, 1.0), gpu
-    )
+    elements = (bytes_of(group.dtype), bytes_of(group.weight_dtype))
+    fetched = fetched_bytes(tiles, (high, wide), (group.tiles / np.maximum(group.active, 1.0), columns), elements, gpu)
     read, result = _dram_bytes(group, columns, gpu)
     operations, nothing = 2.0 * tiles.computed * k, constant(0.0)
     return Work(
-        tensor_dtype=tensor_type(group.dtype),
-        fma_dtype="fp32" if tiles.on_tensor_cores else group.dtype,
+        tensor_dtype=unit,
+        fma_dtype="fp32" if tiles.on_tensor_cores else unit,
         tensor_ops=operations if tiles.on_tensor_cores else nothing,
-        fma_ops=nothing if tiles.on_tensor_cores else operations,
+        fma_ops=_widened(group, tiles, gpu) * k if tiles.on_tensor_cores else operations,
         shared_bytes=tiles.shared_bytes_per_k * k,
-        l2_read_bytes=fetched * group.k * element,
+        l2_read_bytes=fetched * group.k,
         l2_write_bytes=written,
         dram_read_bytes=read / ctas,
         dram_write_bytes=result / ctas,
         epilogue_bytes=written,
     )
+
+
+def _widened(group: Group, tiles: Tiles, gpu: Gpu) -> FloatArray:
+    """FMA-pipe operations for each element of k that widen a tile's weights; tensor cores take scaled ones as they are.
+
+    Warps above one another widen the columns that they share once each; operands swapped, weights are widened once on
+    their way to registers (CUTLASS, mixed-input grouped GEMM; Marlin's tiles are of the former kind).
+    """
+    if in_hardware(group.dtype) or bytes_of(group.weight_dtype) >= bytes_of(group.dtype):
+        return constant(0.0)
+    above = np.maximum(tiles.m / WARP_TILE_ROWS, 1.0) if gpu.library.gemm.tensor.reads_registers else 1.0
+    return 2.0 * widened_by(group.weight_dtype, gpu) * tiles.n * above
 
 
 def _dram_bytes(group: Group, columns: FloatArray, gpu: Gpu) -> tuple[FloatArray, FloatArray]:

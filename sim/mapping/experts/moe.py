@@ -41,7 +41,7 @@ def _products(op: Moe, gpu: Gpu, conditions: Conditions) -> tuple[Group, Group]:
     size, cache = sizes_of(op), conditions.cache
     load = op.load(tuple(float(tile.m) for tile in gpu.expert_kernels.tiles))
     halves, active = 1.0 + column(op.gated), column(load.active)
-    weights = active * size.hidden * size.inner * bytes_of(op.dtype)
+    weights = active * size.hidden * size.inner * bytes_of(op.stored)
     copies = np.minimum(column(cache.weight_copies), MOST_COPIES)
     flowing = (size.tokens + size.pairs) * size.hidden * bytes_of(op.output_dtype)
     as_given = not expert_rules(gpu).gathers_before(op) and op.output_dtype == op.dtype
@@ -53,6 +53,7 @@ def _products(op: Moe, gpu: Gpu, conditions: Conditions) -> tuple[Group, Group]:
         n=halves * size.inner,
         k=size.hidden,
         dtype=op.dtype,
+        weight_dtype=op.stored,
         output_dtype=op.output_dtype,
         input_copies=cache.activation_copies if as_given else 1.0,
         weight_copies=cache.weight_copies,

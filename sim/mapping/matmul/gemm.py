@@ -312,10 +312,13 @@ def widening(op: Gemm, gpu: Gpu) -> float:
     Every warp widens the columns that it multiplies, so that those of a tile are widened once for each of the warps
     above one another (CUTLASS, mixed-input GEMM).
     """
-    if op.weight_dtype is None or not stores_narrow(op):
-        return 0.0
-    known = gpu.library.gemm.widening
-    if op.weight_dtype not in known:
-        offered = ", ".join(sorted(known)) or "none"
-        raise SimexploreError(f"{gpu.name} has no kernel that widens {op.weight_dtype} weights; it widens {offered}")
-    return known[op.weight_dtype]
+    return widened_by(op.weight_dtype, gpu) if op.weight_dtype is not None and stores_narrow(op) else 0.0
+
+
+def widened_by(stored: str, gpu: Gpu) -> float:
+    """FMA-pipe instructions that widen an element of weights. Raises SimexploreError where no kernel does."""
+    for known, instructions in gpu.library.gemm.widening.items():
+        if known == stored:
+            return instructions
+    offered = ", ".join(sorted(gpu.library.gemm.widening)) or "none"
+    raise SimexploreError(f"{gpu.name} has no kernel that widens {stored} weights; it widens {offered}")

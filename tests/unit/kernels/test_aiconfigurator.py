@@ -11,7 +11,7 @@ import pytest
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import aiconfigurator, read_measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
-from simexplore.workloads.ops import MlaDecode, MlaPrefill, Moe
+from simexplore.workloads.ops import MlaDecode, MlaDecodeModule, MlaPrefill, MlaPrefillModule, Moe
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "measured"
 
@@ -51,6 +51,12 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("x1/mla/sglang/1.0", "context_mla", **latent, batch_size=2, isl=16, step=0, latency=0.01)
     generation = pd.DataFrame({**latent, "batch_size": 4, "isl": 1, "step": 31, "latency": 0.02})
     generation.to_parquet(root / "x1/mla/sglang/1.0/generation_mla_perf.parquet")
+    module = {**latent, "gemm_type": "fp8_block", "num_heads": 16}
+    of_two = {"architecture": ["DeepseekV3ForCausalLM", "KimiK3ForConditionalGeneration"], "kv_cache_dtype": "bfloat16"}
+    write("x1/mla/vllm/1.0", "mla_context_module", **{**module, **of_two, "mla_dtype": "fp8"}, batch_size=2, isl=16,
+          step=0, latency=0.01)  # fmt: skip
+    generation = pd.DataFrame({**module, **of_two, "batch_size": 4, "isl": 1, "step": 31, "latency": 0.02})
+    generation.to_parquet(root / "x1/mla/vllm/1.0/mla_generation_module_perf.parquet")
     (root / "empty").mkdir()
     monkeypatch.setattr(aiconfigurator, "data_folder", lambda: root)
     return root
@@ -143,13 +149,37 @@ def test_layers_of_experts(package: Path) -> None:
     assert [column.record.describe() for column in columns] == [
         "moe(num_tokens=<1 values>,hidden_size=<1 values>,inter_size=<1 values>,topk=<1 values>,num_experts=<1 values>,"
         f"moe_tp_size=<1 values>,moe_ep_size=<1 values>,skew=<1 values>,gated=<1 values>,dtype={dtype})"
-        for dtype in ("bf16", "fp8_block")
+        for dtype in ("bf16", "fp8_block", "nvfp4")
     ]
     layers = [layer_of(column) for column in columns]
     told = [np.concatenate([x.skew, x.gated, x.moe_tp_size, x.moe_ep_size]).tolist() for x in layers]  # type: ignore[arg-type]
-    assert told == [[0, 1, 2, 1], [120, 0, 1, 4]]
-    assert refused == {"moe with dtype nvfp4 is not modelled": 1}
+    assert told == [[0, 1, 2, 1], [120, 0, 1, 4], [101, 1, 1, 1]]
+    assert not refused
     assert measured.frame["skew"].tolist() == [0, 120, 101]
+
+
+def test_modules_of_latent_attention(package: Path) -> None:
+    """The model that gates its outputs is refused by name; kernels and modules may stand in one folder."""
+    columns, refused = operator_columns(read_measurements("aiconfigurator:x1/mla/vllm"))
+    prefill, decode = (column.record for column in columns)
+    assert isinstance(prefill, MlaPrefillModule)
+    assert isinstance(decode, MlaDecodeModule)
+    assert [prefill.dtype, prefill.attention_dtype, decode.dtype, decode.kv_dtype] == [
+        "fp8_block",
+        "fp8",
+        "fp8_block",
+        "bf16",
+    ]
+    assert [prefill.seq_q, prefill.seq_kv, decode.seq_kv] == [[16], [16], [32]]
+    named = "operator mla_{}_module of KimiK3ForConditionalGeneration is not modelled"
+    assert refused == {named.format("prefill"): 1, named.format("decode"): 1}
+    folder = package / "x1/mla/vllm/1.0"
+    for phase in ("context", "generation"):
+        (folder / f"{phase}_mla_perf.parquet").write_bytes(
+            (package / f"x1/mla/sglang/1.0/{phase}_mla_perf.parquet").read_bytes()
+        )
+    both, _ = operator_columns(read_measurements("aiconfigurator:x1/mla/vllm"))
+    assert [column.record.op for column in both] == ["mla_prefill", "mla_decode", prefill.op, decode.op]
 
 
 def layer_of(column: OperatorColumn) -> Moe:

@@ -22,14 +22,11 @@ class Moe(Operator):
     with a token at all (`experts.routing`); both are means where loads are drawn.
 
     flops = 2 pairs hidden_size inter (2 + gated), inter = inter_size / moe_tp_size.
-    min_bytes = active hidden_size inter (2 + gated) b(dtype) + 2 num_tokens hidden_size b(output).
+    min_bytes = active hidden_size inter (2 + gated) b(weights) + 2 num_tokens hidden_size b(output).
     """
 
     op: ClassVar[str] = "moe"
     example: ClassVar[str] = "moe(num_tokens=256,hidden_size=4096,inter_size=14336,topk=2,num_experts=8,dtype=bf16)"
-
-    types: ClassVar[tuple[str, ...]] = ("bf16", "fp16", "fp8", "fp8_block")
-    """Types of weights whose kernels are modelled; tables have more."""
 
     num_tokens: Count = field(metadata=count_of("tokens, of all GPUs that share the experts"))
     hidden_size: Count = field(metadata=count_of("features of a token"))
@@ -43,7 +40,10 @@ class Moe(Operator):
         metadata=count_of("exponent of the power law of loads over experts, in hundredths; 0: balanced", minimum=0),
     )
     gated: Count = field(default=1, metadata=count_of("1: gate and up (SwiGLU); 0: up alone (ReLU^2)", minimum=0))
-    dtype: str = field(default="bf16", metadata=dtype_of("type of weights and products; tokens come and go as bf16"))
+    dtype: str = field(default="bf16", metadata=dtype_of("type of products; tokens come and go as bf16"))
+    weight_dtype: str | None = field(
+        default=None, metadata=dtype_of("type that weights are stored in, at most as wide; none: dtype")
+    )
 
     def load(self, heights: tuple[float, ...] = ()) -> Load:
         """What this GPU's experts get, arrays of shape (rows,); `heights` are tokens of a tile."""
@@ -75,7 +75,12 @@ class Moe(Operator):
     def weight_bytes(self) -> Amount:
         """Bytes of the weights of all experts with a token [B]."""
         active = self._plain(self.load().active)
-        return bytes_of(self.dtype) * active * self.hidden_size * self.inner * (2.0 + self.gated)
+        return bytes_of(self.stored) * active * self.hidden_size * self.inner * (2.0 + self.gated)
+
+    @property
+    def stored(self) -> str:
+        """Type that weights are stored in."""
+        return self.weight_dtype or self.dtype
 
     @property
     def output_dtype(self) -> str:
@@ -91,6 +96,8 @@ class Moe(Operator):
         return self.weight_bytes + 2.0 * self.output_bytes
 
     def check_relations(self) -> None:
+        if bytes_of(self.stored) > bytes_of(self.dtype):
+            raise ParameterError(self.op, "weight_dtype", f"a type no wider than dtype {self.dtype}", self.stored)
         for name, of, whole, part in (
             ("moe_tp_size", "inter_size", self.inter_size, self.moe_tp_size),
             ("moe_ep_size", "num_experts", self.num_experts, self.moe_ep_size),

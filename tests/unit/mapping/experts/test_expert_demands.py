@@ -168,3 +168,85 @@ def test_more_passes_over_an_expert_come_from_dram_as_far_as_it_does_not_fit() -
 def test_no_unit_is_said() -> None:
     with pytest.raises(SimexploreError, match="multiplies no int4 matrices"):
         ways(Moe(TOKENS, HIDDEN, INNER, 2, EXPERTS, dtype="int4"))
+
+
+BLACKWELL: dict[str, object] = {
+    "sm.tensor": {"fp16": "1024 op/clk", "bf16": "1024 op/clk", "fp8": "2048 op/clk", "fp4": "4096 op/clk"},
+    "energy.tensor": {"fp16": "1 pJ/op", "bf16": "1 pJ/op", "fp8": "0.5 pJ/op", "fp4": "0.25 pJ/op"},
+    "library.gemm.scaled": {
+        name: {
+            "quantize_instructions": 16,
+            "step": "32 clk",
+            "tile_elements": 32768,
+            "setup_round_trips": 8,
+            "efficiency": 0.9,
+        }
+        for name in ("nvfp4", "mxfp8")
+    },
+}
+"""The machine of round numbers with tensor cores that take four-bit values and scales."""
+
+
+def with_types(dtype: str, weight_dtype: str | None = None, changes: dict[str, object] | None = None) -> Any:
+    layer = Moe(TOKENS, HIDDEN, INNER, 2, EXPERTS, dtype=dtype, weight_dtype=weight_dtype)
+    return ways(layer, {**BLACKWELL, **(changes or {})})[0]
+
+
+def test_four_bits_with_scales_are_multiplied_at_their_own_rate() -> None:
+    """A step of 64 bytes of values is 128 elements; with its share of a scale one takes 9/16 of a byte."""
+    kernels = with_types("nvfp4")
+    down = kernels["down"]
+    assert down.work.tensor_dtype == "fp4"
+    assert (down.overlap.tensor_efficiency, down.overlap.dram) == (0.55, 1.6)
+    np.testing.assert_allclose(down.work.tensor_ops, [2 * 128 * np.array([16 * 32, 64 * 64, 128 * 256])])
+    stages = np.array([4, 4, 2])
+    np.testing.assert_allclose(down.grid.shared_bytes_per_cta, [stages * np.array([48, 128, 384]) * 128 * 9 / 16])
+    fetched = (np.array([12, 24, 24]) + np.array([32 / 2, 64, 128])) * INNER * 9 / 16
+    np.testing.assert_allclose(down.work.l2_read_bytes, [fetched])
+    assert not np.any(down.work.fma_ops)
+    gate = kernels["gate"].work
+    np.testing.assert_allclose(gate.l2_write_bytes, INNER * 9 / 16)
+    assert float(kernels["route"].latency.extra_launches.item()) == 3 + 3
+
+
+def test_tokens_and_weights_of_two_scaled_types_meet_on_the_tensor_cores() -> None:
+    down = with_types("mxfp8", "mxfp4", {"library.gemm.scaled": BLACKWELL["library.gemm.scaled"]})["down"]
+    assert down.work.tensor_dtype == "fp8"
+    fetched = (np.array([12, 24, 24]) * 33 / 32 + np.array([32 / 2, 64, 128]) * 17 / 32) * INNER
+    np.testing.assert_allclose(down.work.l2_read_bytes, [fetched])
+    assert not np.any(down.work.fma_ops)
+
+
+def test_weights_that_are_stored_narrow_are_widened_by_each_row_of_warps() -> None:
+    """Three rows of warps of 64 would be three times; the menu's highest tile has two. Tokens stay as they come."""
+    kernels = with_types("fp16", "int4", {"library.gemm.widening": {"int4": 1.5}})
+    down = kernels["down"]
+    assert down.work.tensor_dtype == "fp16"
+    assert (down.overlap.tensor_efficiency, down.overlap.dram) == (0.6, 1.4)
+    np.testing.assert_allclose(down.work.fma_ops, [2 * 1.5 * INNER * np.array([32, 64, 2 * 256])])
+    held = np.array([16 * 2 + 32 / 2, 64 * 2 + 64 / 2, 128 * 2 + 256 / 2]) * 32
+    np.testing.assert_allclose(down.grid.shared_bytes_per_cta, [np.array([4, 4, 2]) * held])
+    read = down.grid.ctas * down.work.dram_read_bytes
+    assert np.all(read < 0.5 * ways()[0]["down"].grid.ctas * ways()[0]["down"].work.dram_read_bytes)
+    np.testing.assert_allclose(kernels["gate"].work.l2_write_bytes, INNER * 2)
+    swapped = with_types("fp16", "int4", {"library.gemm.widening": {"int4": 1.5}, **WARP_SPECIALISED})["down"]
+    np.testing.assert_allclose(swapped.work.fma_ops, [2 * 1.5 * INNER * np.array([32, 64, 256])])
+
+
+WARP_SPECIALISED: dict[str, object] = {"library.gemm.tensor.instruction": "wgmma"}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "weights", "said"),
+    [
+        ("nvfp4", None, "no kernels for nvfp4 matrices"),
+        ("mxfp8", "mxfp4", "no kernels for mxfp8 matrices"),
+        ("fp16", "mxfp4", "no kernel that widens mxfp4 weights; it widens int8"),
+    ],
+)
+def test_types_that_a_machine_does_not_serve_are_refused_by_name(dtype: str, weights: str | None, said: str) -> None:
+    with pytest.raises(SimexploreError, match=said):
+        ways(
+            Moe(TOKENS, HIDDEN, INNER, 2, EXPERTS, dtype=dtype, weight_dtype=weights),
+            {"library.gemm.widening": {"int8": 3}},
+        )

@@ -32,6 +32,15 @@ def test_without_a_gate_and_in_parts() -> None:
     assert op.output_bytes == 6 * 10 * 2
 
 
+def test_weights_may_be_stored_narrower_than_they_are_multiplied() -> None:
+    op = Moe(**SMALL, dtype="bf16", weight_dtype="mxfp4")
+    assert op.weight_bytes == 8 * 3 * 120 * 17 / 32
+    assert op.min_bytes == op.weight_bytes + 2 * 6 * 10 * 2
+    assert parse_operator(op.describe()) == op
+    with pytest.raises(ParameterError, match="weight_dtype: expected a type no wider than dtype fp8, found bf16"):
+        Moe(**SMALL, dtype="fp8", weight_dtype="bf16").validate()
+
+
 def test_columns() -> None:
     op = Moe(**{**SMALL, "num_tokens": np.array([6, 12])})
     np.testing.assert_array_equal(op.flops, [Moe(**{**SMALL, "num_tokens": n}).flops for n in (6, 12)])
