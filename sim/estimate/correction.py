@@ -52,7 +52,7 @@ _TILES = (64, 128, 256)
 _COMMON_TILES = ((128, 256), (256, 128), (128, 128), (64, 128), (128, 64), (64, 64))
 """Tiles of C that most libraries have."""
 
-NOT_OF_A_GROUP = ("cache", "pace", "runs_before", "runs", "activity", "beside")
+NOT_OF_A_GROUP = ("cache", "pace", "runs_before", "runs", "activity", "beside", "rotation")
 """Conditions that change what the physics says, and not what is wrong with it."""
 
 Floats32 = npt.NDArray[np.float32]
