@@ -37,7 +37,8 @@ class Projection(NamedTuple):
     @property
     def weights(self) -> Amount:
         """Elements of the matrix, or of those of all heads."""
-        return 1.0 * self.heads * self.n * self.k
+        elements: Amount = 1.0 * self.heads * self.n * self.k
+        return elements
 
 
 class LatentModule(Operator):
@@ -118,7 +119,8 @@ class LatentModule(Operator):
     @property
     def cache_bytes(self) -> Amount:
         """Latents of all tokens, which are read or written [B]."""
-        return 1.0 * bytes_of(self.kv_dtype or self.wide) * self.batch * self.seq_kv * self.latent_width
+        held: Amount = 1.0 * bytes_of(self.kv_dtype or self.wide) * self.batch * self.seq_kv * self.latent_width
+        return held
 
     @property
     def flops(self) -> Amount:
