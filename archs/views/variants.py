@@ -15,6 +15,8 @@ from simexplore.archs.units import nearest, show
 from simexplore.errors import SimexploreError
 
 VARIANTS = ("facts", "family")
+WIDTHS = {"spread"}
+"""What of a calibration tells only how far off others' lessons are: it moves no prediction, so it is of no machine."""
 LeftOut = Callable[[Layer, Path], bool]
 """Whether a file, by its data and its path, is left out."""
 
@@ -60,6 +62,8 @@ def _fitted_to(layer: Layer, path: Path) -> set[Path] | None:
     """The files of the machines whose rows a file was fitted to; none where it does not say, None where to no rows."""
     found: set[Path] | None = None
     for calibration in calibrations(layer):
+        if isinstance(calibration, dict) and set(calibration) <= WIDTHS:
+            continue
         named = calibration.get("of", ()) if isinstance(calibration, dict) else ()
         found = (found or set()) | {_machine(name, path) for name in ([named] if isinstance(named, str) else named)}
     return found

@@ -38,6 +38,7 @@ from simexplore.sim.learn.leaving.kinds import KindErrors, axes_of
 from simexplore.sim.learn.leaving.known import known_before, lent
 from simexplore.sim.learn.leaving.quantiles import covering, drawn_to
 from simexplore.sim.learn.physics import fit_physics
+from simexplore.sim.learn.spread import rows_of_engine
 
 Progress = Callable[[int, int], None]
 Positions = npt.NDArray[np.intp]
@@ -114,7 +115,7 @@ def calibrate(
     steps = _Steps(progress)
     whole = load_arch(arch, engine=engine)
     base, lessons = whole.physics_only(), lent(whole)
-    measurements, of_others = _of_engine(measurements, base)
+    measurements, of_others = rows_of_engine(measurements, base)
     values: dict[str, str] = {}
     uncertainty: dict[str, float | None] = {}
     optimism: Mapping[str, float] = {}
@@ -138,37 +139,41 @@ def calibrate(
     groups, refused = _groups(gpu, measurements, used, np.random.default_rng(seed))
     if not groups and watts is None:
         raise SimexploreError(f"nothing to calibrate {gpu.name} on: none of the measured rows can be predicted")
-    random, before = np.random.default_rng(seed), _fitted_before(base)
-    results, fitted = {}, [before, *([] if watts is None else [watts.fitted])]
     pace = {name: _paces(group, used, gpu) for name, group in groups.items()}
+    at_pace = {name: group.at(pace[name], gpu) for name, group in groups.items()}
+    results, prints = _learn_all(at_pace, base, lessons, used, optimism, (residual_rows, seed), steps)
+    if watts is not None:
+        prints = np.concatenate([prints, watts.fitted])
+    of_sources = {name: paces for name, paces in pace.items() if paces}
+    return Calibrated(gpu, values, uncertainty, results, of_sources, np.unique(prints), refused | of_others, watts)
+
+
+def _learn_all(
+    groups: Mapping[str, _Group],
+    base: Gpu,
+    lessons: Mapping[str, Correction],
+    used: Positions,
+    optimism: Mapping[str, float],
+    chosen: tuple[int, int],
+    steps: _Steps,
+) -> tuple[dict[str, GroupResult], Fingerprints]:
+    """What each group's rows teach, and the fingerprints of the rows that anything was fitted on.
+
+    `chosen` is the most rows of a group and the seed that chooses them.
+    """
+    residual_rows, seed = chosen
+    random, before = np.random.default_rng(seed), _fitted_before(base)
+    results, fitted = {}, [before]
     for name, group in groups.items():
-        group = group.at(pace[name], gpu)
         training = _chosen(group, used, residual_rows, random)
         told = ~np.isin(group.prints, np.concatenate([before, group.prints[training]]))
-        correction_seed = seed if residual_rows else None
         corrected_before = None if np.any(np.isin(group.prints[training], before)) else lessons.get(name)
-        axes = axes_of(group.columns)
-        known = known_before(name, axes, base, optimism.get(group.op, 1.0), corrected_before)
-        results[name] = _learn(group, training, told, correction_seed, steps.within(0.5 / len(groups)), known)
+        known = known_before(name, axes_of(group.columns), base, optimism.get(group.op, 1.0), corrected_before)
+        share = 0.5 / len(groups)
+        results[name] = _learn(group, training, told, seed if residual_rows else None, steps.within(share), known)
         fitted.append(group.prints[training])
-        steps.next(0.5 / len(groups))
-    of_sources = {name: paces for name, paces in pace.items() if paces}
-    prints = np.unique(np.concatenate(fitted))
-    return Calibrated(gpu, values, uncertainty, results, of_sources, prints, refused | of_others, watts)
-
-
-def _of_engine(measurements: Measurements, gpu: Gpu) -> tuple[Measurements, dict[str, int]]:
-    """The rows that the machine's kernels may be fitted on: none that another of its engines ran."""
-    frame = measurements.frame
-    pairs = frame[["source", "op"]].drop_duplicates().itertuples(index=False, name=None)
-    engines = {pair: measurements.conditions_of(*pair).engine for pair in pairs}
-    of_row = np.array([engines[pair] for pair in zip(frame["source"], frame["op"], strict=True)], dtype=object)
-    others = np.isin(of_row, [name for name in gpu.engines if name != gpu.engine])
-    others |= gpu.is_of_other_engine & (of_row != gpu.engine)
-    counts = {str(name) or "no engine": int(np.sum(of_row[others] == name)) for name in set(of_row[others])}
-    reasons = {f"rows of {name}, not {gpu.engine or 'a library'}": count for name, count in counts.items()}
-    kept = frame[~others].reset_index(drop=True)
-    return Measurements(kept, measurements.conditions_of), reasons
+        steps.next(share)
+    return results, np.concatenate(fitted)
 
 
 def in_yaml(values: Mapping[str, float], gpu: Gpu) -> dict[str, str]:

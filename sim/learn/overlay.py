@@ -168,7 +168,7 @@ def write_taught(path: Path, taught: Taught, pupil: str, teachers: Sequence[str]
         assert error is not None
         sources[key] = _text(f"{times}; ± {100.0 * error:.2g} %")
     data["sources"] = sources
-    head = f"# What {names} taught {pupil}, whose rows are not among them. Written by tools/teach."
+    head = f"# What {names} taught {pupil}, whose rows are not among them. Written by tools/fitting/teach."
     try:
         path.write_text("\n".join([head, *_lines(data, 0)]) + "\n", encoding="utf-8")
     except OSError as error:

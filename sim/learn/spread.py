@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.kernels.measurement import Measurements
 from simexplore.sim.estimate.correction import size_names
 from simexplore.workloads.operators.base import Operator
 
@@ -53,3 +55,17 @@ def _halves(rows: Positions, wanted: int, scaled: Floats, random: np.random.Gene
     of_left = wanted // 2
     cut = round(len(rows) * of_left / wanted)
     return [(order[:cut], of_left), (order[cut:], wanted - of_left)]
+
+
+def rows_of_engine(measurements: Measurements, gpu: Gpu) -> tuple[Measurements, dict[str, int]]:
+    """The rows that the machine's kernels may be fitted on: none that another of its engines ran."""
+    frame = measurements.frame
+    pairs = frame[["source", "op"]].drop_duplicates().itertuples(index=False, name=None)
+    engines = {pair: measurements.conditions_of(*pair).engine for pair in pairs}
+    of_row = np.array([engines[pair] for pair in zip(frame["source"], frame["op"], strict=True)], dtype=object)
+    others = np.isin(of_row, [name for name in gpu.engines if name != gpu.engine])
+    others |= gpu.is_of_other_engine & (of_row != gpu.engine)
+    counts = {str(name) or "no engine": int(np.sum(of_row[others] == name)) for name in set(of_row[others])}
+    reasons = {f"rows of {name}, not {gpu.engine or 'a library'}": count for name, count in counts.items()}
+    kept = frame[~others].reset_index(drop=True)
+    return Measurements(kept, measurements.conditions_of), reasons

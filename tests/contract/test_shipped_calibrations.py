@@ -15,7 +15,7 @@ CALIBRATED = [name for name in list_archs() if arch_path(name).with_suffix(".res
 
 @pytest.mark.parametrize("name", CALIBRATED)
 def test_a_correction_belongs_to_the_values_beside_it(name: str) -> None:
-    """Whoever changes a value must calibrate again: tools/calibrate-shipped."""
+    """Whoever changes a value must calibrate again: tools/fitting/calibrate-shipped."""
     assert is_as_calibrated(load_arch(name))
 
 

@@ -1,8 +1,8 @@
 """What the shipped calibrations must reach on rows that nothing was fitted on, and what they do not reach yet.
 
 The errors are those that `simexplore calibrate` found and wrote beside the values (`calibration.held_out`), and
-`tools/calibrate-shipped` finds them again. Where the measured tables are, they are found again here too, on a sample of
-rows: a calibration whose code has changed since fails. A known gap that closes fails until it is promoted to enforced.
+`tools/fitting/calibrate-shipped` finds them again. Where the measured tables are, they are found again here too, on a
+sample of rows: a calibration whose code has changed since fails. A known gap that closes fails until it is promoted to enforced.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from simexplore.archs.schema.arrays import MOST_BYTES
 from simexplore.archs.schema.residual import MOST_FILE_BYTES, from_bytes
 from simexplore.errors import SimexploreError
 
-GOOD = (HERE / "nvidia" / "ampere" / "rtx-3090.residual.npz").read_bytes()
+GOOD = (HERE / "nvidia" / "ampere" / "fitted" / "rtx-3090" / "trtllm.residual.npz").read_bytes()
 BASE = "extends: nvidia/rtx-3090\n"
 CALL = "from simexplore.cli.main import main; main()"
 DAMAGED = 200

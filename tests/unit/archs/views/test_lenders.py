@@ -48,9 +48,9 @@ def test_another_name_is_no_variant(tmp_path: Path) -> None:
 
 def test_an_edited_overlay_lends_nothing(tmp_path: Path) -> None:
     """What was learned is of values that no machine has any more."""
-    shutil.copy(HERE / "nvidia" / "hopper" / "h200-sxm.residual.npz", tmp_path)
-    text = (HERE / "nvidia" / "hopper" / "h200-sxm.yaml").read_text(encoding="utf-8")
-    text = text.replace('"parts/h200-sxm.yaml"', f'"{HERE}/nvidia/hopper/parts/h200-sxm.yaml"')
+    shutil.copy(HERE / "nvidia" / "hopper" / "fitted" / "h200-sxm" / "trtllm.residual.npz", tmp_path)
+    text = (HERE / "nvidia" / "hopper" / "fitted" / "h200-sxm" / "trtllm.yaml").read_text(encoding="utf-8")
+    text = text.replace('"../../parts/h200-sxm.yaml"', f'"{HERE}/nvidia/hopper/parts/h200-sxm.yaml"')
     good = load_arch(written(tmp_path, text, "h200-sxm.yaml"))
     assert good.lenders[0].lends
     edited = text.replace("dram:\n  efficiency: 0.9369", "dram:\n  efficiency: 0.9")

@@ -59,7 +59,9 @@ def test_what_measurements_taught_of_other_kernels_is_left_out(machine: Path) ->
     assert other.calibration.sigma_log == {"gemm": 0.11}
     assert other.calibration.residual is not None
     assert len(other.calibration.residual.fingerprints) == 3
-    assert plain.calibration is None
+    assert plain.calibration is not None
+    assert plain.calibration.residual is None
+    assert plain.calibration.sigma_log == {}
     assert plain.library.attention is None
     assert first.library.attention is not None
 
