@@ -2,7 +2,8 @@
 
 The errors are those that `simexplore calibrate` found and wrote beside the values (`calibration.held_out`), and
 `tools/fitting/calibrate-shipped` finds them again. Where the measured tables are, they are found again here too, on a
-sample of rows: a calibration whose code has changed since fails. A known gap that closes fails until it is promoted to enforced.
+sample of rows: a calibration whose code has changed since fails. A known gap that closes fails until it is promoted to
+enforced.
 """
 
 from __future__ import annotations
