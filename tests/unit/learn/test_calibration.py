@@ -252,7 +252,7 @@ def test_a_handful_of_rows_learns_no_correction(base: Gpu) -> None:
 
 
 def test_few_rows_learn_one_shift_for_all(base: Gpu) -> None:
-    result = calibrate(BASE, gemms(base, 50), rows=0)
+    result = calibrate(BASE, gemms(base, 400), rows=0, residual_rows=50)
     group = result.groups[GROUP]
     assert group.correction is not None
     assert group.correction.shift.feature.tolist() == [-1]
