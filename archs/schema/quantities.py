@@ -37,7 +37,8 @@ def stated(record: BaseModel) -> dict[str, Any]:
     """A record as plain data in SI, without the sections and values that it lacks."""
     values = {name: getattr(record, name) for name in type(record).model_fields if has(record, name)}
     dumped = record.model_dump(include=set(values))
-    return {name: stated(value) if isinstance(value, Spec) else dumped[name] for name, value in values.items()}
+    told = {name: value for name, value in values.items() if name in dumped}  # some fields are left out of all dumps
+    return {name: stated(value) if isinstance(value, Spec) else dumped[name] for name, value in told.items()}
 
 
 @dataclass(frozen=True)

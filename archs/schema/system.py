@@ -150,7 +150,8 @@ def system_of(machine: Gpu | System) -> System:
     """A machine as a system: a GPU is the device `gpu`, a cluster on its L2 the device `ngpc`."""
     if isinstance(machine, System):
         return machine
-    devices = {"gpu": Device(arch=machine)}
+    # The machine has been checked; a variant of it may be out of all proportion, and its costs say so.
+    devices = {"gpu": Device.model_construct(arch=machine, count=1, beside=None)}
     if machine.ngpc is not None:
         devices["ngpc"] = Device(arch=machine.ngpc, beside="gpu")
     links = {"pcie": _leading_out(machine.links.pcie)}

@@ -28,7 +28,7 @@ def test_json_has_the_promised_keys(command: Callable[..., Result]) -> None:
     of_repeats = {"runs", "time_per_run_s", "energy_per_run_j", "duty"}
     assert set(data) == of_the_run | of_repeats | {"correction", "gpus", "figures_of", "warnings"}
     (op,) = data["ops"]
-    assert set(op) == {*figures, "name", "op", "start_s", "bound", "kernel"}
+    assert set(op) == {*figures, "name", "op", "start_s", "bound", "kernel", "stands_on"}
     assert op["op"] == GEMM
     assert data["time_s"] == pytest.approx(op["start_s"] + op["time_s"])
     assert data["energy_j"] > op["energy_j"] > 0
