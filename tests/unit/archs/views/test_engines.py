@@ -17,12 +17,12 @@ KEY = "library.gemm.tensor.quantize_kernels"
 FILE = """
 extends: nvidia/h200-sxm
 engines:
-  vllm:
+  mine:
     library: {gemm: {tensor: {quantize_kernels: 2.5}}}
     calibration: {sigma_log: {gemm: 0.11}, residual: vllm.npz}
   plain:
     library: {attention: null}
-sources: {engines.vllm: 'counted: a test', engines.plain: 'assumed: a test'}
+sources: {engines.mine: 'counted: a test', engines.plain: 'assumed: a test'}
 """
 
 
@@ -41,8 +41,8 @@ def load_fingerprints() -> npt.NDArray[np.uint64]:
 
 
 def test_an_engine_changes_what_its_section_says_and_nothing_else(machine: Path) -> None:
-    first, other = load_arch(machine), load_arch(machine, engine="vllm")
-    assert (first.engine, other.engine) == ("trtllm", "vllm")
+    first, other = load_arch(machine), load_arch(machine, engine="mine")
+    assert (first.engine, other.engine) == ("trtllm", "mine")
     assert other.library.gemm.tensor.quantize_kernels == 2.5 != first.library.gemm.tensor.quantize_kernels
     assert other.library.gemm.simt == first.library.gemm.simt
     assert other.sm == first.sm
@@ -52,7 +52,7 @@ def test_an_engine_changes_what_its_section_says_and_nothing_else(machine: Path)
 
 
 def test_what_measurements_taught_of_other_kernels_is_left_out(machine: Path) -> None:
-    first, other, plain = (load_arch(machine, engine=name) for name in (None, "vllm", "plain"))
+    first, other, plain = (load_arch(machine, engine=name) for name in (None, "mine", "plain"))
     assert first.calibration is not None
     assert first.calibration.residual is not None
     assert other.calibration is not None
@@ -67,12 +67,12 @@ def test_what_measurements_taught_of_other_kernels_is_left_out(machine: Path) ->
 
 
 def test_a_source_of_an_engine_covers_its_values_alone(machine: Path) -> None:
-    assert load_arch(machine, engine="vllm").source_of(KEY) == "counted: a test"
+    assert load_arch(machine, engine="mine").source_of(KEY) == "counted: a test"
     assert "counted" not in str(load_arch(machine).source_of(KEY))
 
 
 def test_values_of_ones_own_come_after_the_engines(machine: Path) -> None:
-    assert load_arch(machine, {KEY: "7"}, "vllm").library.gemm.tensor.quantize_kernels == 7.0
+    assert load_arch(machine, {KEY: "7"}, "mine").library.gemm.tensor.quantize_kernels == 7.0
     assert load_arch(machine, {KEY: "7"}, "plain").library.gemm.tensor.quantize_kernels == 7.0
 
 
@@ -80,17 +80,17 @@ def test_a_correction_of_the_first_engine_stays_its_own(machine: Path) -> None:
     """Engines that a file adds change no kernel of the first one."""
     assert is_as_calibrated(load_arch(machine))
     assert load_arch(machine).digest() == load_arch("nvidia/h200-sxm").digest()
-    assert load_arch(machine, engine="vllm").digest() != load_arch(machine).digest()
+    assert load_arch(machine, engine="mine").digest() != load_arch(machine).digest()
 
 
 def test_facts_have_no_engine_that_was_fitted(machine: Path) -> None:
-    assert engines_of(resolve(f"{machine}")) == ("trtllm", "vllm", "sglang", "torch", "plain")
+    assert engines_of(resolve(f"{machine}")) == ("trtllm", "vllm", "sglang", "torch", "mine", "plain")
     assert engines_of(resolve(f"{machine}@facts")) == ("trtllm", "vllm", "sglang", "torch")
 
 
 def test_an_engine_that_a_machine_lacks_is_told_with_those_that_it_has(machine: Path) -> None:
     with pytest.raises(
-        SimexploreError, match=r"one of its engines trtllm, vllm, sglang, torch, plain, found 'vlm' \(did"
+        SimexploreError, match=r"one of its engines trtllm, vllm, sglang, torch, mine, plain, found 'vlm' \(did"
     ):
         load_arch(machine, engine="vlm")
     with pytest.raises(SimexploreError, match="none: its file lists no engines, found 'vllm'"):
