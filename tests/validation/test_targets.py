@@ -100,7 +100,7 @@ TARGETS = (
     Target("nvidia/l40s", f"attention_prefill bf16 {MODULE}", 0.12, 0.06),
     Target("nvidia/l40s", f"attention_decode bf16 {MODULE}", 0.12, 0.08),
     Target("nvidia/l40s", QUANTIZE, 0.06, 0.04, full_status="known_gap", thirds_status="known_gap"),
-    Target("nvidia/rtx-3090", "gemm bf16 profiled", 0.08, 0.05),
+    Target("nvidia/rtx-3090", "gemm bf16 profiled", 0.08, 0.05, "known_gap"),
 )
 
 
@@ -169,8 +169,8 @@ def near(found: pd.Series, stated: float) -> bool:
 @pytest.mark.parametrize("rows", TABLES, ids=lambda rows: f"{rows.arch} {rows.group}")
 def test_stated_errors_are_found_again_on_a_sample_of_rows(rows: Rows) -> None:
     stated, measured = held_out(rows), sample(rows)
-    full = simexplore.compare(rows.arch, measured)
-    physics = simexplore.compare(rows.arch, measured, predictor="physics")
+    full = simexplore.compare(load_arch(rows.arch), measured)
+    physics = simexplore.compare(load_arch(rows.arch), measured, predictor="physics")
     assert full.total.rows > 0.3 * len(measured)
     errors = {
         "physics": (physics.table["error"].abs(), stated.physics_mape),
