@@ -26,9 +26,9 @@ from simexplore.kernels.measurement import TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
 from simexplore.sim.compare.machines import Machines, WithEngine
 from simexplore.sim.compare.predictors import Forecaster, held_out_rows, known, random_forest, roofline
-from simexplore.sim.compare.watts import HIGH, LOW, PREDICTED, power_errors
+from simexplore.sim.compare.watts import power_errors, with_watts
 from simexplore.sim.conditions import CacheState, Conditions
-from simexplore.sim.estimate.correction import NORMAL_80, group_of
+from simexplore.sim.estimate.correction import group_of
 from simexplore.sim.estimate.intervals.rows import standings
 from simexplore.sim.estimate.intervals.standing import Standing
 from simexplore.sim.estimate.operators import predict
@@ -153,9 +153,8 @@ def compare(
     """
     if known(predictor) == "random-forest" and held_out_seed is None:
         held_out_seed = 0
-    chosen = measurements.select(op, dtype)
+    chosen, machines = measurements.select(op, dtype), Machines(gpu, with_engine)
     columns, refused = operator_columns(chosen)
-    machines = Machines(gpu, with_engine)
     forecast = _forecaster(predictor, machines, columns, chosen.frame, held_out_seed or 0)
     columns, fitted = _not_fitted(columns, chosen, machines)
     if held_out_seed is not None:
@@ -183,12 +182,8 @@ def compare(
     rows = chosen.frame.assign(
         predicted_us=times * 1e6, low_us=low * 1e6, high_us=high * 1e6, bound=bounds, seconds=seconds
     ).assign(stands_on=stands_on)
-    return replace(_comparison(gpu, _with_watts(rows, watts, gpu), refused, fitted), predictor=predictor)
-
-
-def _with_watts(rows: pd.DataFrame, watts: Floats, gpu: Gpu) -> pd.DataFrame:
-    ratio = float(np.exp(NORMAL_80 * gpu.energy.spread))
-    return rows.assign(**{PREDICTED: watts, LOW: watts / ratio, HIGH: watts * ratio})
+    told = _comparison(gpu, with_watts(rows, watts, gpu), refused, fitted)
+    return replace(told, predictor=predictor, left_out=_left_out(columns, machines))
 
 
 def _forecaster(
@@ -281,7 +276,7 @@ def _comparison(gpu: Gpu, frame: pd.DataFrame, refused: Counter[str], fitted: in
         },
         by_size=tuple(_size_table(str(op), rows) for op, rows in table.groupby("op")),
         by_standing=_by_standing(table),
-        left_out=_left_out(gpu, set(table["op"])),
+        left_out={},
         refused=dict(refused.most_common()),
         fitted_rows=fitted,
         warnings=(*_device_warnings(gpu, frame), *_calibration_warnings(gpu)),
@@ -300,9 +295,17 @@ def _by_standing(table: pd.DataFrame) -> dict[str, Errors]:
     return {step.key: _errors(table[words == step.key]) for step in Standing if (words == step.key).any()}
 
 
-def _left_out(gpu: Gpu, ops: set[str]) -> dict[str, HeldOut]:
-    stored = gpu.calibration.held_out if gpu.calibration is not None else {}
-    return {name: errors for name, errors in stored.items() if name.split(" ", 1)[0] in ops}
+def _left_out(columns: list[OperatorColumn], machines: Machines) -> dict[str, HeldOut]:
+    """What the calibrations stored of the groups that the rows are of, each of the engine that ran them."""
+    found: dict[str, HeldOut] = {}
+    for column in columns:
+        gpu = machines.of(column)
+        stored = gpu.calibration.held_out if gpu.calibration is not None else {}
+        group = group_of(column.record, conditions_in(column.part(0, 1), gpu))
+        if group in stored:
+            name = f"{group}, {gpu.engine}" if gpu.is_of_other_engine else group
+            found[name] = stored[group]
+    return found
 
 
 def _by_dtype(table: pd.DataFrame, op: str) -> Iterator[tuple[str, pd.DataFrame]]:

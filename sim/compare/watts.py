@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.kernels.measurement import POWER, TIME
+from simexplore.sim.estimate.correction import NORMAL_80
 
 LONG_US = 100.0
 """Measured time from which a row's watts are its own."""
@@ -43,3 +45,9 @@ def power_errors(rows: pd.DataFrame) -> PowerErrors:
     error = told[PREDICTED].to_numpy(dtype=np.float64) / told[POWER].to_numpy(dtype=np.float64) - 1.0
     inside = (told[LOW] <= told[POWER]) & (told[POWER] <= told[HIGH])
     return PowerErrors(len(told), float(np.abs(error).mean()), float(error.mean()), float(inside.mean()))
+
+
+def with_watts(rows: pd.DataFrame, watts: npt.NDArray[np.float64], gpu: Gpu) -> pd.DataFrame:
+    """The table with predicted watts and the ends of their 80 % interval; `watts` has shape (rows,) [W]."""
+    ratio = float(np.exp(NORMAL_80 * gpu.energy.spread))
+    return rows.assign(**{PREDICTED: watts, LOW: watts / ratio, HIGH: watts * ratio})

@@ -12,9 +12,12 @@ from simexplore.sim.learn.correction import Before
 
 
 def lent(gpu: Gpu) -> Mapping[str, Correction]:
-    """The corrections that a machine has before a fit, by group."""
-    residual = gpu.calibration.residual if gpu.calibration is not None else None
-    return residual.corrections if residual is not None else {}
+    """The corrections that a machine has before a fit, by group: its own first, then its kin's."""
+    found: dict[str, Correction] = {}
+    for lender in reversed(gpu.lenders):
+        residual = lender.calibration.residual if lender.calibration is not None else None
+        found |= residual.corrections if residual is not None else {}
+    return found
 
 
 def known_before(
