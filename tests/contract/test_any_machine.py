@@ -45,7 +45,7 @@ def roofline_s(op: Operator, gpu: Gpu) -> float:
     if op.op == "attention_decode" or getattr(op, "m", 0) == 1:  # engines have kernels for these on the FMA pipes too
         rate = max(rate, *gpu.sm.fma_ops_per_clk.values())
     read = 0.0 if op.op in NOT_FROM_DRAM else op.min_bytes - op.output_bytes
-    products_s = float(op.matmul_flops) / (gpu.sm.count * gpu.clock.boost_hz * rate)
+    products_s = float(op.matmul_flops) / (gpu.sm.count * gpu.clock.top_hz * rate)
     return max(products_s, float(read) / gpu.dram.bandwidth_bytes_per_s)
 
 

@@ -51,7 +51,7 @@ UNLIMITED_W = 1e9
 @given(machines(), operators())
 def test_never_below_the_roofline(gpu: Gpu, op: ops.Operator) -> None:
     rates = gpu.sm.tensor_ops_per_clk if op.dtype in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
-    compute_s = float(op.matmul_flops) / (gpu.sm.count * gpu.clock.boost_hz * rates.get(op.dtype, 1.0))
+    compute_s = float(op.matmul_flops) / (gpu.sm.count * gpu.clock.top_hz * rates.get(op.dtype, 1.0))
     memory_s = float(op.min_bytes - op.output_bytes) / gpu.dram.bandwidth_bytes_per_s
     assert seconds(op, gpu, COLD) >= max(compute_s, memory_s) * (1.0 - ROUNDING)
 
