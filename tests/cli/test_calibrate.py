@@ -125,7 +125,7 @@ def test_a_missing_package_is_named(
     extra: tuple[object, ...]
 ) -> None:  # fmt: skip
     monkeypatch.setitem(sys.modules, missing, None)
-    told = fails("calibrate", "nvidia/h100-sxm", "--measured", rows, "-o", tmp_path / "x.yaml", *extra)
+    told = fails("calibrate", "nvidia/h100-pcie", "--measured", rows, "-o", tmp_path / "x.yaml", *extra)
     assert "pip install 'simexplore[calibrate]'" in told
 
 

@@ -298,7 +298,7 @@ def test_a_residual_that_is_missing_is_told_by_line(overlay: Path, tmp_path: Pat
 def test_an_engine_is_fitted_on_its_own_rows_and_writes_its_own_section(base: Gpu, tmp_path: Path) -> None:
     machine, mine = tmp_path / "two.yaml", tmp_path / "mine.yaml"
     machine.write_text(
-        f"extends: {BASE}\nengines: {{vllm: {{library: {{gemm: {{setup_round_trips: 20}}}}}}}}\n"
+        "extends: nvidia/h100-pcie\nengines: {vllm: {library: {gemm: {setup_round_trips: 20}}}}\n"
         "sources: {engines.vllm: 'assumed: a test'}\n",
         encoding="utf-8",
     )
