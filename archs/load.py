@@ -262,19 +262,23 @@ class _Inheritance:
             )
         if not parents:
             return layer
-        merged = Layer({}, {})
-        for above in (*(self.resolve(parent, chain) for parent in parents), layer):
-            merged = overlay(merged, above)
-            self._merged += 1 + len(merged.places)
+        merged = overlay(Layer({}, {}), *self._counted(layer, parents, chain), layer)
+        merged.data.pop("extends", None)
+        if "abstract" not in layer.data:  # a family is abstract, its members are not
+            merged.data.pop("abstract", None)
+        return merged
+
+    def _counted(self, layer: Layer, parents: list[Path], chain: tuple[Path, ...]) -> Iterator[Layer]:
+        """What a file extends, each with everything that it extends itself, as long as that is not too much."""
+        for parent in parents:
+            above = self.resolve(parent, chain)
+            self._merged += 1 + len(above.places)
             if self._merged > MOST_MERGED:
                 raise SimexploreError(
                     f"{at(layer, ('extends',))}: expected at most {MOST_MERGED} keys in the files that extend each "
                     "other, found more"
                 )
-        merged.data.pop("extends", None)
-        if "abstract" not in layer.data:  # a family is abstract, its members are not
-            merged.data.pop("abstract", None)
-        return merged
+            yield above
 
 
 def _check(layer: Layer, parents: list[Path], chain: tuple[Path, ...]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,11 +37,23 @@ def _is_plain(key: str | int) -> bool:
     return isinstance(key, int) or (len(key) <= 60 and key.replace("-", "_").isidentifier())
 
 
-def overlay(base: Layer, over: Layer) -> Layer:
-    """Deep merge: mappings by key, anything else replaced; null takes away a key that the base has."""
-    places = dict(base.places)
-    data = _merged(copy.deepcopy(base.data), over.data, (), places, over.places)
-    return Layer(data, places, (*(file for file in base.files if file not in over.files), *over.files))
+def overlay(base: Layer, *overs: Layer) -> Layer:
+    """Deep merge, each over those before: mappings by key, anything else replaced; null takes away a key that is there.
+
+    What is returned shares nothing with the layers.
+    """
+    data, places, files = _copied(base.data), dict(base.places), base.files
+    for over in overs:
+        data = _merged(data, over.data, (), places, over.places)
+        files = (*(file for file in files if file not in over.files), *over.files)
+    return Layer(data, places, files)
+
+
+def _copied(data: Any) -> Any:
+    """Plain data once more; `copy.deepcopy` takes four times as long, for it looks for what is there twice."""
+    if isinstance(data, dict):
+        return {key: _copied(value) for key, value in data.items()}
+    return [_copied(value) for value in data] if isinstance(data, list) else data
 
 
 def _merged(base: Any, over: Any, path: KeyPath, places: dict[KeyPath, str], over_places: Mapping[KeyPath, str]) -> Any:
@@ -50,7 +61,7 @@ def _merged(base: Any, over: Any, path: KeyPath, places: dict[KeyPath, str], ove
         for key in _paths(base, path):
             places.pop(key, None)
         places.update({key: over_places[key] for key in _paths(over, path) if key in over_places})
-        return copy.deepcopy(over)
+        return _copied(over)
     places[path] = over_places[path]
     for key, value in over.items():
         below = (*path, key)
@@ -79,7 +90,7 @@ def override(base: Layer, key: str, value: Any) -> Layer:
     path = tuple(key.split("."))
     if not all(path):
         raise SimexploreError(f"{place}: expected a dotted path such as 'l2.capacity', found {show(key)}")
-    data = copy.deepcopy(base.data)
+    data = _copied(base.data)
     places = dict(base.places)
     holder: Any = data
     walked: KeyPath = ()

@@ -66,10 +66,11 @@ def own_keys(layer: Layer) -> dict[str, str]:
 def warnings(layer: Layer) -> list[str]:
     """A line for each value of one's own on which others depend that are still those of the file it extends."""
     places = {_key(path): layer.place(path) for path in leaf_paths(layer.data)}
+    position = {file: age for age, file in enumerate(layer.files)}
     lines = []
     for key in own_keys(layer):
-        age = _age(places[key], layer)
-        older = [other for other in DEPENDENTS.get(key, ()) if other in places and _age(places[other], layer) < age]
+        age = _age(places[key], position)
+        older = [other for other in DEPENDENTS.get(key, ()) if other in places and _age(places[other], position) < age]
         if older:
             files = " and ".join(dict.fromkeys(_short(places[other]).rpartition(":")[0] for other in older))
             lines.append(f"{key} is your own, and what depends on it is as in {files}: {', '.join(older)}")
@@ -78,12 +79,13 @@ def warnings(layer: Layer) -> list[str]:
 
 def _covered(layer: Layer, sources: Mapping[str, str]) -> dict[str, tuple[str | None, str]]:
     """Key -> the longest key of `sources` that speaks for it, if any, and the place of its value."""
-    ages = {key: _age(layer.place(("sources", key)), layer) for key in sources}
+    position = {file: age for age, file in enumerate(layer.files)}
+    ages = {key: _age(layer.place(("sources", key)), position) for key in sources}
     found: dict[str, tuple[str | None, str]] = {}
     for path in leaf_paths(layer.data):
         if path and path[0] not in WORDS:
             place = layer.place(path)
-            age = _age(place, layer)
+            age = _age(place, position)
             citation = next((prefix for prefix in _prefixes(_key(path)) if ages.get(prefix, -1) >= age), None)
             found.setdefault(_key(path), (citation, place))
     return found
@@ -114,10 +116,10 @@ def _sources(layer: Layer) -> dict[str, Any]:
     return sources if isinstance(sources, dict) else {}
 
 
-def _age(place: str, layer: Layer) -> int:
+def _age(place: str, position: Mapping[str, int]) -> int:
     """Position of a place's file from the oldest; what was set on the command line is younger than any."""
     file = place.rpartition(":")[0]
-    return layer.files.index(file) if file in layer.files else len(layer.files)
+    return position.get(file, len(position))
 
 
 def _own(place: str) -> str:
