@@ -92,3 +92,18 @@ def test_few_queries_split_their_keys_among_the_sms() -> None:
     (kernel,) = kernels(small(seq_q=1))["latent_attention"]
     assert plain(kernel.grid.ctas) == 4
     assert plain(kernel.work.special_ops) == 64 * 64
+
+
+def test_the_narrow_projection_is_read_and_written_once() -> None:
+    """200 tokens of 256 and 576 numbers of two bytes, and four instructions for each byte."""
+    (norm,) = kernels(small())["norm_append"]
+    moved = 200 * (256 + 576) * 2
+    for told in (norm.work.l2_read_bytes, norm.work.l2_write_bytes, norm.work.fma_ops / 4):
+        assert plain(told * norm.grid.ctas) == pytest.approx(moved)
+
+
+def test_keys_of_long_contexts_come_from_memory() -> None:
+    """128 bytes of a key of the indexer and its scale; warps and registers are those of kernels with wgmma."""
+    (score,) = kernels(small(batch=4, seq_kv=200_000))["index_scores"]
+    assert plain(score.work.dram_read_bytes * score.grid.ctas) == pytest.approx(4 * 200_000 * 132, rel=0.05)
+    assert (plain(score.grid.warps_per_cta), plain(score.grid.registers_per_thread)) == (12, 168)
