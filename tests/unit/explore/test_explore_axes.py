@@ -58,9 +58,9 @@ def check(folder: Path, machine: str, path: str, factor: float, work: str, fidel
     return int(np.isfinite(times).sum())
 
 
-def test_every_number_of_a_machine(tmp_path: Path) -> None:
-    """Each is once a column of its own beside an operator that is the same in all rows."""
-    paths = list(leaf_fields(as_it_is(MACHINES[0])))
+def test_every_other_number_of_a_machine(tmp_path: Path) -> None:
+    """Each is once a column of its own beside an operator that is the same in all rows; others are drawn below."""
+    paths = list(leaf_fields(as_it_is(MACHINES[0])))[::2]
     assert len(paths) > 40
     assert sum(check(tmp_path, MACHINES[0], path, 0.8, WORKS[0], "estimate") for path in paths) > len(paths)
 
