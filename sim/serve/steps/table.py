@@ -1,0 +1,317 @@
+"""Step times remembered: by tokens, by sequences and their context, and by pieces of prompts.
+
+Every share of a step is evaluated at nodes and interpolated between them. Kernels change at multiples of tile sizes and
+at thresholds of the engine's rules, so nodes come in pairs about multiples of 8, and a cell in whose middle the straight
+line is off by more than `TOLERANCE` of the step is halved until it is as small as it gets.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from simexplore.sim.demand import FloatArray
+from simexplore.sim.serve.steps.exact import LEVELS, Model, levels_of, settled
+from simexplore.workloads.families.decoder.options import Sizes
+
+TOLERANCE = 0.004
+"""Of a step's time, that the middle of a cell may be off."""
+STRIDE = 8
+"""Kernels change at multiples of this many tokens."""
+DENSE = 16
+"""Tokens up to which each number is a node."""
+BLOCK = 32
+"""Numbers of sequences that are evaluated together."""
+OCTAVE = 8
+"""Contexts evaluated in each doubling, before cells are halved."""
+SHORTEST = 16
+"""Context below which attention is as at this one."""
+
+Levels = tuple[float, ...]
+"""Times by level of power, then energies (`exact.levels_of`)."""
+
+
+class Row(NamedTuple):
+    """Steps of some sequences that decode, by the mean of their contexts; straight between nodes."""
+
+    contexts: list[float]
+    times_s: list[float]
+    energies_j: list[float]
+    time_slopes: list[float]
+    """Of the cell from each node to the next [s for each token of context]."""
+    energy_slopes: list[float]
+
+
+class Curve:
+    """Amounts by a number of tokens: nodes are made in doublings, as they are asked for."""
+
+    def __init__(self, evaluate: Callable[[FloatArray], FloatArray]) -> None:
+        """`evaluate` tells amounts of shape (rows, 2 LEVELS) at numbers of tokens."""
+        self._evaluate = evaluate
+        self._nodes: list[int] = []
+        self._values: list[Levels] = []
+        self._known: dict[int, Levels] = {0: (0.0,) * (2 * LEVELS)}
+
+    def __call__(self, tokens: int) -> Levels:
+        """The amounts at a number of tokens, 0 or more."""
+        found = self._known.get(tokens)
+        if found is None:
+            while not self._nodes or self._nodes[-1] < tokens:
+                self._extend()
+            right = bisect_left(self._nodes, tokens)
+            left = max(right - 1, 0)
+            found = between(self._nodes[left], self._values[left], self._nodes[right], self._values[right], tokens)
+            self._known[tokens] = found
+        return found
+
+    def _extend(self) -> None:
+        """The next range of nodes: up to 256, and then twice as far as before."""
+        first = self._nodes[-1] if self._nodes else 0
+        last = 2 * first if first else 256
+        nodes, values = refined(seeds(first, last), self._evaluate)
+        skip = 1 if first else 0
+        self._nodes += nodes[skip:]
+        self._values += values[skip:]
+
+
+def seeds(first: int, last: int) -> list[int]:
+    """The nodes of a range before its cells are halved: pairs at multiples of a width that grows with the range."""
+    if not first:
+        return sorted({*range(1, DENSE + 1), *paired(range(DENSE, last + 1, STRIDE), last)})
+    width = max(2 * STRIDE, last // 128)
+    return sorted({first, *paired(range(first, last + 1, width), last)})
+
+
+def paired(multiples: Iterable[int], last: int) -> list[int]:
+    """Multiples, and the number after each, where kernels change."""
+    return [number for each in multiples for number in (each, each + 1) if number <= last]
+
+
+def refined(nodes: list[int], evaluate: Callable[[FloatArray], FloatArray]) -> tuple[list[int], list[Levels]]:
+    """Nodes with more of them in cells whose middle is off the straight line, and the amounts at each."""
+    known = dict(zip(nodes, as_levels(evaluate(np.array(nodes))), strict=True))
+    cells = [(a, b) for a, b in pairwise(nodes) if b - a > STRIDE]
+    while cells:
+        middles = {cell: _middle(*cell) for cell in cells}
+        new = sorted({number for pair in middles.values() for number in pair if number not in known})
+        if new:
+            known.update(zip(new, as_levels(evaluate(np.array(new))), strict=True))
+        cells = [
+            half
+            for (a, b), (middle, after) in middles.items()
+            if _off(a, b, middle, known) or _off(a, b, after, known)
+            for half in ((a, middle), (after, b))
+            if half[1] - half[0] > STRIDE
+        ]
+    ordered = sorted(known)
+    return ordered, [known[number] for number in ordered]
+
+
+def _middle(a: int, b: int) -> tuple[int, int]:
+    """A multiple of the stride in a cell, and the number after it."""
+    middle = (a + b) // (2 * STRIDE) * STRIDE
+    return (middle, middle + 1) if a < middle and middle + 1 < b else ((a + b) // 2,) * 2
+
+
+def _off(a: int, b: int, middle: int, known: dict[int, Levels]) -> bool:
+    guess, exact = between(a, known[a], b, known[b], middle)[LEVELS - 1], known[middle][LEVELS - 1]
+    return abs(guess - exact) > TOLERANCE * exact
+
+
+def as_levels(amounts: FloatArray) -> list[Levels]:
+    """Rows as tuples of plain numbers."""
+    return [tuple(row) for row in amounts.tolist()]
+
+
+def between(a: float, at_a: Levels, b: float, at_b: Levels, x: float) -> Levels:
+    """The straight line between two nodes."""
+    if b <= a or x >= b:
+        return at_b
+    share = (x - a) / (b - a)
+    return tuple([low + share * (high - low) for low, high in zip(at_a, at_b, strict=True)])
+
+
+class StepTable:
+    """The steps of a model on a machine, remembered as they are asked for."""
+
+    def __init__(self, model: Model, longest: int) -> None:
+        """`longest` is the longest context of any sequence [tokens]; longer ones are as straight lines lead."""
+        self._model = model
+        self._held_w = float(model.board.held_w)
+        self._longest = max(longest, 2 * SHORTEST)
+        self._body = Curve(lambda tokens: self._column(tokens, "body"))
+        self._head = Curve(lambda tokens: self._column(tokens, "head"))
+        self._rows: dict[int, Row] = {}
+        self._attention: dict[int, tuple[list[float], list[Levels]]] = {}
+        self._pieces: dict[tuple[int, int], list[Levels]] = {}
+        self._queries: list[int] = []
+
+    def _column(self, tokens: FloatArray, share: str) -> FloatArray:
+        none = np.zeros_like(tokens)
+        sizes = Sizes(none, none, none, none, none, tokens, tokens)
+        return levels_of(self._model, sizes, share)  # type: ignore[arg-type]  # a share, by its name
+
+    def row(self, sequences: int) -> Row:
+        """Steps in which sequences decode and nothing else happens."""
+        found = self._rows.get(sequences)
+        if found is None:
+            contexts, values = self._attention_of(sequences)
+            alike = zip(self._body(sequences), self._head(sequences), strict=True)
+            constant = [body + head for body, head in alike]
+            steps = [settled(_added(constant, value), self._held_w) for value in values]
+            found = self._rows[sequences] = row_of(contexts, steps)
+        return found
+
+    def step(
+        self, sequences: int, context: float, pieces: int, queries: float, past: float, sampled: int
+    ) -> tuple[float, float]:
+        """Time [s] and energy of a GPU [J] of a step of sequences and of pieces of prompts.
+
+        Args:
+            sequences: that decode.
+            context: the mean of their contexts [tokens].
+            pieces: of prompts, at least one.
+            queries: the mean number of tokens of a piece.
+            past: earlier tokens of each piece, so that the pairs of query and key are as many as they are.
+            sampled: tokens that go through the output head.
+        """
+        total = _added(self._body(sequences + round(pieces * queries)), self._head(sampled))
+        total = _added(total, self._prefill(pieces, queries, past))
+        if sequences:
+            contexts, values = self._attention_of(sequences)
+            right = min(bisect_left(contexts, context), len(contexts) - 1)
+            left = max(right - 1, 0)
+            at = between(contexts[left], values[left], contexts[right], values[right], max(context, contexts[left]))
+            total = _added(total, at)
+        return settled(tuple(total), self._held_w)
+
+    def _attention_of(self, sequences: int) -> tuple[list[float], list[Levels]]:
+        if sequences not in self._attention:
+            self._fill_attention(sequences)
+        return self._attention[sequences]
+
+    def _fill_attention(self, sequences: int) -> None:
+        """The rows of a block of numbers of sequences."""
+        width = BLOCK if sequences < 8 * BLOCK else 2 * STRIDE
+        first = (sequences - 1) // width * width + 1
+        block = range(first, first + width)
+        known = self._decode([(count, context) for count in block for context in self._contexts()])
+        least = {count: TOLERANCE * self._body(count)[LEVELS - 1] for count in block}
+        cells = [(count, a, b) for count in block for a, b in pairwise(self._contexts())]
+        while cells:
+            middles = [(count, (a + b) // 2) for count, a, b in cells]
+            known.update(self._decode(middles))
+            cells = [
+                half
+                for (count, a, b), (_, middle) in zip(cells, middles, strict=True)
+                if self._bent(known, count, (a, middle, b), least[count])
+                for half in ((count, a, middle), (count, middle, b))
+                if half[2] - half[1] > 1
+            ]
+        by_count: dict[int, list[int]] = {count: [] for count in block}
+        for count, context in sorted(known):
+            by_count[count].append(context)
+        for count, contexts in by_count.items():
+            values = [known[count, context] for context in contexts]
+            self._attention[count] = ([float(context) for context in contexts], values)
+
+    @staticmethod
+    def _bent(known: dict[tuple[int, int], Levels], count: int, cell: tuple[int, int, int], least: float) -> bool:
+        """Whether the middle of a cell is off the straight line by more than is allowed of the whole step."""
+        a, middle, b = (known[count, context][LEVELS - 1] for context in cell)
+        straight = a + (b - a) * (cell[1] - cell[0]) / (cell[2] - cell[0])
+        return abs(middle - straight) > least + TOLERANCE * middle
+
+    def _contexts(self) -> list[int]:
+        """The contexts of all rows before their cells are halved."""
+        doublings = np.log2(self._longest / SHORTEST)
+        steps = np.arange(0, int(np.ceil(doublings * OCTAVE)) + 1)
+        return sorted({int(round(SHORTEST * 2.0 ** (step / OCTAVE))) for step in steps} | {self._longest})
+
+    def _decode(self, points: list[tuple[int, int]]) -> dict[tuple[int, int], Levels]:
+        """Attention of sequences at contexts."""
+        sequences, contexts = (np.array(column) for column in zip(*points, strict=True))
+        none = np.zeros_like(sequences)
+        sizes = Sizes(sequences, contexts, none, none, none, sequences, sequences)
+        return dict(zip(points, as_levels(levels_of(self._model, sizes, "decode")), strict=True))
+
+    def _prefill(self, pieces: int, queries: float, past: float) -> Levels:
+        """Attention of pieces, straight between nodes of each of its three sizes."""
+        few, many = _around(pieces)
+        at_few = self._of_pieces(few, queries, past)
+        return at_few if few == many else between(few, at_few, many, self._of_pieces(many, queries, past), pieces)
+
+    def _of_pieces(self, pieces: int, queries: float, past: float) -> Levels:
+        near, far = _past_nodes(past)
+        at_near = self._at_past(pieces, near, queries)
+        return at_near if near == far else between(near, at_near, far, self._at_past(pieces, far, queries), past)
+
+    def _at_past(self, pieces: int, past: int, queries: float) -> Levels:
+        while not self._queries or self._queries[-1] < queries:
+            self._more_queries()
+        values = self._pieces.get((pieces, past), [])
+        if len(values) < len(self._queries):
+            more = np.array(self._queries[len(values) :])
+            values = self._pieces[pieces, past] = values + self._evaluate_pieces(pieces, past, more)
+        right = bisect_left(self._queries, queries)
+        left = max(right - 1, 0)
+        return between(self._queries[left], values[left], self._queries[right], values[right], queries)
+
+    def _more_queries(self) -> None:
+        """Lengths of pieces up to twice the last: eight in a doubling, and each of the first."""
+        last = self._queries[-1] if self._queries else 0
+        if not last:
+            self._queries = [*range(1, SHORTEST, 3), *range(SHORTEST, 129, 16)]
+            return
+        self._queries += [last + step * last // OCTAVE for step in range(1, OCTAVE + 1)]
+
+    def _evaluate_pieces(self, pieces: int, past: int, queries: FloatArray) -> list[Levels]:
+        none, many, before = np.zeros_like(queries), np.full_like(queries, pieces), np.full_like(queries, past)
+        sizes = Sizes(none, none, many, queries, before, many * queries, many)
+        return as_levels(levels_of(self._model, sizes, "prefill"))
+
+
+def row_of(contexts: list[float], steps: list[tuple[float, float]]) -> Row:
+    """A row from its nodes and the time and energy at each; one of a single node is level."""
+    times, energies = ([step[index] for step in steps] for index in (0, 1))
+
+    def slopes(values: list[float]) -> list[float]:
+        told = [(b - a) / (y - x) for (x, y), (a, b) in zip(pairwise(contexts), pairwise(values), strict=True)]
+        return [*told, told[-1] if told else 0.0]
+
+    return Row(contexts, times, energies, slopes(times), slopes(energies))
+
+
+def cell_of(row: Row, context: float) -> int:
+    """The cell of a row that a context is in; one before the first node is in the first cell."""
+    return max(bisect_right(row.contexts, context) - 1, 0)
+
+
+def _added(a: Iterable[float], b: Iterable[float]) -> Levels:
+    return tuple([x + y for x, y in zip(a, b, strict=True)])
+
+
+def _around(pieces: int) -> tuple[int, int]:
+    """The numbers of pieces among the nodes that enclose one: 1, 2, 3, 4, 6, 8, 12, …"""
+    if pieces <= 4:
+        return pieces, pieces
+    power = 1 << (pieces.bit_length() - 1)
+    nodes = (power, power + power // 2, 2 * power)
+    right = bisect_left(nodes, pieces)
+    return (nodes[right], nodes[right]) if nodes[right] == pieces else (nodes[right - 1], nodes[right])
+
+
+def _past_nodes(past: float) -> tuple[int, int]:
+    """The earlier tokens among the nodes that enclose some: none, 64, and four in every doubling."""
+    if past <= 0.0:
+        return 0, 0
+    if past <= 64.0:
+        return 0, 64
+    power = 1 << (int(past).bit_length() - 1)
+    quarter = power // 4
+    near = power + int((past - power) // quarter) * quarter
+    return (near, near) if near == past else (near, near + quarter)
