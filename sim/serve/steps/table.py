@@ -28,6 +28,8 @@ BLOCK = 32
 """Numbers of sequences that are evaluated together."""
 OCTAVE = 8
 """Contexts evaluated in each doubling, before cells are halved."""
+TILE = 64
+"""Rows of queries of the smallest tile that attention has for a prompt."""
 SHORTEST = 16
 """Context below which attention is as at this one."""
 
@@ -155,13 +157,12 @@ class StepTable:
         sizes = Sizes(none, none, none, none, none, tokens, tokens)
         return levels_of(self._model, sizes, share)  # type: ignore[arg-type]  # a share, by its name
 
-    def row(self, sequences: int) -> Row:
-        """Steps in which sequences decode and nothing else happens."""
+    def row(self, sequences: int, filled: int) -> Row:
+        """Steps in which sequences decode and nothing else happens; all but attention is done for `filled` of them."""
         found = self._rows.get(sequences)
         if found is None:
             contexts, values = self._attention_of(sequences)
-            alike = zip(self._body(sequences), self._head(sequences), strict=True)
-            constant = [body + head for body, head in alike]
+            constant = _added(self._body(filled), self._head(filled))
             steps = [settled(_added(constant, value), self._held_w) for value in values]
             found = self._rows[sequences] = row_of(contexts, steps)
         return found
@@ -262,12 +263,13 @@ class StepTable:
         return between(self._queries[left], values[left], self._queries[right], values[right], queries)
 
     def _more_queries(self) -> None:
-        """Lengths of pieces up to twice the last: eight in a doubling, and each of the first."""
+        """Lengths of pieces up to twice the last: pairs, between which attention has as many tiles of queries."""
         last = self._queries[-1] if self._queries else 0
         if not last:
-            self._queries = [*range(1, SHORTEST, 3), *range(SHORTEST, 129, 16)]
+            self._queries = [1, *paired(range(TILE, 4 * TILE + 1, TILE), 4 * TILE)]
             return
-        self._queries += [last + step * last // OCTAVE for step in range(1, OCTAVE + 1)]
+        width = max(TILE, last // (4 * OCTAVE))
+        self._queries += paired(range(last, 2 * last + 1, width), 2 * last)[1:]
 
     def _evaluate_pieces(self, pieces: int, past: int, queries: FloatArray) -> list[Levels]:
         none, many, before = np.zeros_like(queries), np.full_like(queries, pieces), np.full_like(queries, past)
