@@ -26,6 +26,8 @@ DENSE = 16
 """Tokens up to which each number is a node."""
 BLOCK = 32
 """Numbers of sequences that are evaluated together."""
+EACH = 256
+"""Sequences up to which each number is a node."""
 OCTAVE = 8
 """Contexts evaluated in each doubling, before cells are halved."""
 TILE = 64
@@ -183,23 +185,31 @@ class StepTable:
         total = _added(self._body(sequences + round(pieces * queries)), self._head(sampled))
         total = _added(total, self._prefill(pieces, queries, past))
         if sequences:
-            contexts, values = self._attention_of(sequences)
-            right = min(bisect_left(contexts, context), len(contexts) - 1)
-            left = max(right - 1, 0)
-            at = between(contexts[left], values[left], contexts[right], values[right], max(context, contexts[left]))
-            total = _added(total, at)
+            total = _added(total, _at(self._attention_of(sequences), context))
         return settled(tuple(total), self._held_w)
 
     def _attention_of(self, sequences: int) -> tuple[list[float], list[Levels]]:
-        if sequences not in self._attention:
-            self._fill_attention(sequences)
-        return self._attention[sequences]
+        """Attention of sequences that decode: contexts, and the amounts at each."""
+        found = self._attention.get(sequences)
+        if found is None:
+            few, many = _enclosing(sequences)
+            if few == many:
+                self._fill_attention(sequences)
+                return self._attention[sequences]
+            rows = [self._attention_of(count) for count in (few, many)]
+            contexts = sorted({*rows[0][0], *rows[1][0]})
+            ends = ([_at(row, context) for context in contexts] for row in rows)
+            values = [between(few, low, many, high, sequences) for low, high in zip(*ends, strict=True)]
+            found = self._attention[sequences] = (contexts, values)
+        return found
 
     def _fill_attention(self, sequences: int) -> None:
         """The rows of a block of numbers of sequences."""
-        width = BLOCK if sequences < 8 * BLOCK else 2 * STRIDE
-        first = (sequences - 1) // width * width + 1
-        block = range(first, first + width)
+        first = (sequences - 1) // BLOCK * BLOCK + 1
+        block = range(first, first + BLOCK)
+        if sequences > EACH:
+            power = 1 << (sequences - 1).bit_length() - 1
+            block = range(power + power // BLOCK, 2 * power + 1, power // BLOCK)
         known = self._decode([(count, context) for count in block for context in self._contexts()])
         least = {count: TOLERANCE * self._body(count)[LEVELS - 1] for count in block}
         cells = [(count, a, b) for count in block for a, b in pairwise(self._contexts())]
@@ -291,6 +301,26 @@ def row_of(contexts: list[float], steps: list[tuple[float, float]]) -> Row:
 def cell_of(row: Row, context: float) -> int:
     """The cell of a row that a context is in; one before the first node is in the first cell."""
     return max(bisect_right(row.contexts, context) - 1, 0)
+
+
+def _at(row: tuple[list[float], list[Levels]], context: float) -> Levels:
+    """Amounts of a row at a context; before the first node and after the last they are as there."""
+    contexts, values = row
+    right = min(bisect_left(contexts, context), len(contexts) - 1)
+    left = max(right - 1, 0)
+    return between(contexts[left], values[left], contexts[right], values[right], max(context, contexts[left]))
+
+
+def _enclosing(sequences: int) -> tuple[int, int]:
+    """The numbers of sequences among the nodes that enclose one: each up to `EACH`, then `BLOCK` in a doubling."""
+    if sequences <= EACH:
+        return sequences, sequences
+    width = (1 << (sequences - 1).bit_length() - 1) // BLOCK
+    return (
+        (sequences, sequences)
+        if sequences % width == 0
+        else (sequences // width * width, -(-sequences // width) * width)
+    )
 
 
 def _added(a: Iterable[float], b: Iterable[float]) -> Levels:
