@@ -77,8 +77,8 @@ class Engine:
         """Those that have pages, and those that wait."""
         return [*self._running, *self._prefilling, *self._waiting]
 
-    def submit(self, served: Served, at_s: float, done: int = 0) -> None:
-        """Give it a request; `done`: tokens of the prompt, all of them, whose keys and values come with it.
+    def submit(self, served: Served, at_s: float) -> None:
+        """Give it a request; one whose first token is there already brings the keys and values of its prompt.
 
         Raises:
             SimexploreError: it can never be served: it is longer than the cache, or its prompt than a step.
@@ -89,7 +89,7 @@ class Engine:
             self.now_s = max(self.now_s, at_s)
         served.replica = self.name
         sequence = Sequence(served, (request.priority, served.order), request.input_tokens)
-        if done:
+        if not isnan(served.first_s):
             sequence.made, sequence.swapped = 1, self.settings.pages_of(request.input_tokens)
         heappush(self._waiting, sequence)
 
@@ -164,7 +164,7 @@ class Engine:
         while self._waiting and len(self._running) + len(self._prefilling) < settings.max_sequences:
             sequence = self._waiting[0]
             if sequence.swapped:
-                if not self._fits(sequence, sequence.swapped):
+                if not self._fits(sequence, self.settings.pages_of(sequence.prompt + 1)):
                     break
                 extra_s += self._bring_back(heappop(self._waiting))
                 continue
@@ -240,7 +240,7 @@ class Engine:
         ends = [each for each, count in pieces if each.done + count == each.prompt]
         context = self._context / decoding if decoding else 0.0
         gpu_s, energy_j = self._steps.step(decoding, context, len(pieces), queries, past, decoding + len(ends))
-        self.now_s += extra_s + self.settings.host.step_s(gpu_s, decoding + len(pieces))
+        self.now_s += extra_s + self.settings.host.whole_s(gpu_s, decoding + len(pieces))
         self.tally.step(self.now_s, gpu_s, energy_j, tokens, decoding, self.pages.used)
         for each, count in pieces:
             each.done += count
@@ -256,7 +256,7 @@ class Engine:
         sequence.made += 1
         self.tally.generated += 1
         if isnan(sequence.served.first_s):
-            sequence.served.first_s = self.now_s
+            sequence.served.first_s = self.now_s + self.settings.host.detokenizer_s
         if sequence.left:
             self._join(sequence)
         else:
@@ -284,26 +284,21 @@ class Engine:
 
     def _grow(self) -> bool:
         """A page for each that needs one in the next step; False where that took evictions, and all has changed."""
-        growing = self._growing[self._step % self.settings.page_tokens]
-        wanting = [each for each in growing if not self._has_page(each)]
+        step, growing = self._step, self._growing[self._step % self.settings.page_tokens]
+        wanting = [each for each in growing if each.granted != step]
         if len(wanting) <= self.pages.free:
             for sequence, page in zip(wanting, self.pages.take(len(wanting)), strict=True):
                 sequence.own.append(page)
+                sequence.granted = step
             return True
-        while len(wanting) > self.pages.free:
+        while sum(each.granted != step for each in growing) > self.pages.free:
             self._evict(max((*self._running, *self._prefilling)))
-            wanting = [each for each in growing if not self._has_page(each)]
         return False
-
-    def _has_page(self, sequence: Sequence) -> bool:
-        """Whether its next token has a page already: the step before was planned again."""
-        blocks = len(sequence.shared) * (self.settings.block_tokens // self.settings.page_tokens)
-        return self.settings.pages_of(sequence.cached(self._step) + 1) <= blocks + len(sequence.own)
 
     def _decode(self, until_s: float, answered: list[Served]) -> None:
         """Steps of nothing but decoding, until one ends, a page is wanting, or the time is up."""
         settings, growing, tally = self.settings, self._growing, self.tally
-        count, page_tokens, step_s = len(self._running), settings.page_tokens, settings.host.step_s
+        count, page_tokens, step_s = len(self._running), settings.page_tokens, settings.host.whole_s
         row = self._steps.row(count, filled_up(count, settings.graph_sizes))
         context = self._context / count
         cell = cell_of(row, context)
@@ -341,7 +336,7 @@ class Engine:
 
     def _answer(self, sequence: Sequence, answered: list[Served]) -> None:
         self._release(sequence)
-        sequence.served.finish_s = self.now_s
+        sequence.served.finish_s = self.now_s + self.settings.host.detokenizer_s
         answered.append(sequence.served)
 
     def _release(self, sequence: Sequence) -> None:
@@ -349,7 +344,7 @@ class Engine:
         self.pages.give_back(sequence.own)
         self.pages.leave(sequence.shared)
         self._committed -= sequence.committed
-        sequence.own, sequence.shared, sequence.committed = [], (), 0
+        sequence.own, sequence.shared, sequence.committed, sequence.granted = [], (), 0, -1
 
     # Evictions.
 
@@ -384,7 +379,8 @@ class Engine:
     def _bring_back(self, sequence: Sequence) -> float:
         """A sequence whose pages lie elsewhere decodes from the next step on; the time that moving them takes [s]."""
         pages, sequence.swapped = sequence.swapped, 0
-        sequence.own = self.pages.take(pages)
+        sequence.own = self.pages.take(self.settings.pages_of(sequence.prompt + 1))
+        sequence.granted = self._step
         sequence.done = sequence.prompt
         self._join(sequence)
         return pages * self.settings.swap_s if sequence.served.evictions else 0.0

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+FRESH = 1024
+"""Pages that are numbered at once."""
+
 
 @dataclass(slots=True)
 class Block:
@@ -32,7 +35,7 @@ class Pages:
     """Those that nobody uses, the longest unused first."""
     _returned: list[int] = field(default_factory=list)
     _fresh: int = 0
-    """Pages below this number have been taken before."""
+    """Pages from this number on have never been taken."""
 
     def __post_init__(self) -> None:
         self.free = self.total
@@ -45,16 +48,21 @@ class Pages:
     def take(self, count: int) -> list[int]:
         """Some pages, of which `free` must be as many."""
         self.free -= count
-        taken = []
-        while len(taken) < count:
-            if self._returned:
-                taken.append(self._returned.pop())
-            elif self._fresh < self.total:
-                taken.append(self._fresh)
-                self._fresh += 1
-            else:
-                self._forget()
+        while len(self._returned) < count:
+            self._add()
+        start = len(self._returned) - count
+        taken = self._returned[start:]
+        del self._returned[start:]
         return taken
+
+    def _add(self) -> None:
+        """More pages to take: some that were never taken, or else those of a block that nobody uses."""
+        if self._fresh < self.total:
+            after = min(self._fresh + FRESH, self.total)
+            self._returned += range(self._fresh, after)
+            self._fresh = after
+        else:
+            self._forget()
 
     def _forget(self) -> None:
         """Give up the block that nobody has used for longest."""

@@ -30,6 +30,8 @@ class Sequence:
     """Blocks that it uses, by name: the first of its prompt."""
     joined: int = 0
     """The decode step before which it joined those that decode."""
+    granted: int = -1
+    """The decode step for which it last got a page."""
     swapped: int = 0
     """Pages that are in the host's memory."""
     committed: int = 0

@@ -13,29 +13,31 @@ Batching = Literal["continuous", "static"]
 
 @dataclass(frozen=True, slots=True)
 class HostCosts:
-    """Time of an engine's host; what it does while the GPU works is seen only where it takes longer.
+    """Time of an engine's host; `engines.json` has each engine's, with sources.
 
     Args:
-        scheduler_s: choosing the work of a step and preparing its inputs [s].
+        step_s: choosing the work of a step and preparing its inputs [s].
         sequence_s: the same, for each sequence in it [s].
-        sampling_s: choosing the next tokens, on the GPU after the head, for each step [s].
-        detokenizer_s: turning a token into text and sending it, for each sequence [s].
-        request_s: receiving and tokenising a request, before the scheduler sees it [s].
+        sampling_s: choosing the next tokens of a step after the GPU's last kernel [s].
+        tokenizer_token_s: turning the text of a prompt into a token, before the scheduler sees the request [s].
+        detokenizer_s: turning a token into text and sending it; other tokens are made meanwhile [s].
         overlapped: whether the host prepares a step while the GPU runs the one before it.
     """
 
-    scheduler_s: float = 0.0
+    step_s: float = 0.0
     sequence_s: float = 0.0
     sampling_s: float = 0.0
+    tokenizer_token_s: float = 0.0
     detokenizer_s: float = 0.0
-    request_s: float = 0.0
     overlapped: bool = True
 
-    def step_s(self, gpu_s: float, sequences: int) -> float:
-        """A step that takes the GPU `gpu_s`, with its host [s]."""
-        host_s = self.scheduler_s + (self.sequence_s + self.detokenizer_s) * sequences
+    def whole_s(self, gpu_s: float, sequences: int) -> float:
+        """A step that takes the GPU `gpu_s`, with what its host does beside it or before it [s]."""
+        host_s = self.step_s + self.sequence_s * sequences
         gpu_s += self.sampling_s
-        return max(gpu_s, host_s) if self.overlapped else gpu_s + host_s
+        if not self.overlapped:
+            return gpu_s + host_s
+        return gpu_s if gpu_s > host_s else host_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ class Request(NamedTuple):
         input_tokens: of the prompt, at least one.
         output_tokens: of the answer, at least one.
         priority: the smaller, the sooner it is served.
-        blocks: names of the blocks that its prompt begins with, each of as many tokens as the engine shares prefixes in;
+        blocks: names of the blocks that its prompt begins with, each of as many tokens as engines share prefixes in;
             prompts that begin with the same names begin with the same tokens.
     """
 

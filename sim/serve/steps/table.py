@@ -1,8 +1,8 @@
 """Step times remembered: by tokens, by sequences and their context, and by pieces of prompts.
 
 Every share of a step is evaluated at nodes and interpolated between them. Kernels change at multiples of tile sizes and
-at thresholds of the engine's rules, so nodes come in pairs about multiples of 8, and a cell in whose middle the straight
-line is off by more than `TOLERANCE` of the step is halved until it is as small as it gets.
+at thresholds of the engine's rules, so nodes come in pairs about multiples of 8, and a cell in whose middle the
+straight line is off by more than `TOLERANCE` of the step is halved until it is as small as it gets.
 """
 
 from __future__ import annotations
@@ -142,9 +142,16 @@ def between(a: float, at_a: Levels, b: float, at_b: Levels, x: float) -> Levels:
 class StepTable:
     """The steps of a model on a machine, remembered as they are asked for."""
 
-    def __init__(self, model: Model, longest: int) -> None:
-        """`longest` is the longest context of any sequence [tokens]; longer ones are as straight lines lead."""
-        self._model = model
+    def __init__(self, model: Model, longest: int, gpus: int = 1, send: Callable[[float], float] | None = None) -> None:
+        """Nothing is remembered yet.
+
+        Args:
+            model: on each of its GPUs.
+            longest: context of any sequence [tokens]; longer ones are as at this one.
+            gpus: that share a step, each of which takes as much energy.
+            send: time that a step's tokens take from one stage of a pipeline to the next, for all of them [s].
+        """
+        self._model, self._gpus, self._send = model, gpus, send
         self._held_w = float(model.board.held_w)
         self._longest = max(longest, 2 * SHORTEST)
         self._body = Curve(lambda tokens: self._column(tokens, "body"))
@@ -165,14 +172,14 @@ class StepTable:
         if found is None:
             contexts, values = self._attention_of(sequences)
             constant = _added(self._body(filled), self._head(filled))
-            steps = [settled(_added(constant, value), self._held_w) for value in values]
+            steps = [self._whole(_added(constant, value), filled) for value in values]
             found = self._rows[sequences] = row_of(contexts, steps)
         return found
 
     def step(
         self, sequences: int, context: float, pieces: int, queries: float, past: float, sampled: int
     ) -> tuple[float, float]:
-        """Time [s] and energy of a GPU [J] of a step of sequences and of pieces of prompts.
+        """Time [s] and energy of all GPUs [J] of a step of sequences and of pieces of prompts.
 
         Args:
             sequences: that decode.
@@ -182,11 +189,17 @@ class StepTable:
             past: earlier tokens of each piece, so that the pairs of query and key are as many as they are.
             sampled: tokens that go through the output head.
         """
-        total = _added(self._body(sequences + round(pieces * queries)), self._head(sampled))
+        tokens = sequences + round(pieces * queries)
+        total = _added(self._body(tokens), self._head(sampled))
         total = _added(total, self._prefill(pieces, queries, past))
         if sequences:
             total = _added(total, _at(self._attention_of(sequences), context))
-        return settled(tuple(total), self._held_w)
+        return self._whole(total, tokens)
+
+    def _whole(self, levels: Levels, tokens: int) -> tuple[float, float]:
+        """Time [s] and energy of all GPUs [J] of a step."""
+        time_s, energy_j = settled(levels, self._held_w)
+        return time_s + (self._send(tokens) if self._send else 0.0), self._gpus * energy_j
 
     def _attention_of(self, sequences: int) -> tuple[list[float], list[Levels]]:
         """Attention of sequences that decode: contexts, and the amounts at each."""
@@ -241,7 +254,7 @@ class StepTable:
         """The contexts of all rows before their cells are halved."""
         doublings = np.log2(self._longest / SHORTEST)
         steps = np.arange(0, int(np.ceil(doublings * OCTAVE)) + 1)
-        return sorted({int(round(SHORTEST * 2.0 ** (step / OCTAVE))) for step in steps} | {self._longest})
+        return sorted({round(SHORTEST * 2.0 ** (step / OCTAVE)) for step in steps} | {self._longest})
 
     def _decode(self, points: list[tuple[int, int]]) -> dict[tuple[int, int], Levels]:
         """Attention of sequences at contexts."""
