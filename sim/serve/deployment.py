@@ -135,7 +135,8 @@ class Deployment:
     def table(self, longest: int) -> StepTable:
         """The steps of an engine; contexts are at most so long [tokens]."""
         model = Model(self.decoder, self.options, self.gpu)
-        return StepTable(model, longest, self.options.tensor_parallel, self._send_s if self.stages > 1 else None)
+        send = self._send_s if self.stages > 1 else None
+        return StepTable(model, longest, self.settings.max_tokens, self.options.tensor_parallel, send)
 
     def _send_s(self, tokens: float) -> float:
         """Time that the activations of tokens take from stage to stage, for all stages [s]."""

@@ -20,6 +20,10 @@ from simexplore.workloads.families.decoder.options import Sizes
 
 TOLERANCE = 0.004
 """Of a step's time, that the middle of a cell may be off."""
+HEAD_TOLERANCE = 0.05
+"""The same of the output head, which is a small part of a step."""
+FIRST_RANGE = 256
+"""Tokens up to which nodes are made first: those of steps that only decode."""
 STRIDE = 8
 """Kernels change at multiples of this many tokens."""
 DENSE = 16
@@ -51,11 +55,19 @@ class Row(NamedTuple):
 
 
 class Curve:
-    """Amounts by a number of tokens: nodes are made in doublings, as they are asked for."""
+    """Amounts by a number of tokens: some nodes at once, and more where larger numbers are asked for."""
 
-    def __init__(self, evaluate: Callable[[FloatArray], FloatArray]) -> None:
-        """`evaluate` tells amounts of shape (rows, 2 LEVELS) at numbers of tokens."""
-        self._evaluate = evaluate
+    def __init__(
+        self, evaluate: Callable[[FloatArray], FloatArray], most: int = 0, tolerance: float = TOLERANCE
+    ) -> None:
+        """No node is made yet.
+
+        Args:
+            evaluate: tells amounts of shape (rows, 2 LEVELS) at numbers of tokens.
+            most: number up to which nodes are made together, beyond the first.
+            tolerance: share of an amount that the middle of a cell may be off.
+        """
+        self._evaluate, self._most, self._tolerance = evaluate, most, tolerance
         self._nodes: list[int] = []
         self._values: list[Levels] = []
         self._known: dict[int, Levels] = {0: (0.0,) * (2 * LEVELS)}
@@ -73,21 +85,25 @@ class Curve:
         return found
 
     def _extend(self) -> None:
-        """The next range of nodes: up to 256, and then twice as far as before."""
+        """The next range of nodes: the first, then up to the most, and then twice as far as before."""
         first = self._nodes[-1] if self._nodes else 0
-        last = 2 * first if first else 256
-        nodes, values = refined(seeds(first, last), self._evaluate)
+        last = FIRST_RANGE if not first else max(2 * first, self._most if first == FIRST_RANGE else 0)
+        nodes, values = refined(seeds(first, last), self._evaluate, self._tolerance)
         skip = 1 if first else 0
         self._nodes += nodes[skip:]
         self._values += values[skip:]
 
 
 def seeds(first: int, last: int) -> list[int]:
-    """The nodes of a range before its cells are halved: pairs at multiples of a width that grows with the range."""
+    """The nodes of a range before its cells are halved: pairs at multiples of a width that grows with the numbers."""
     if not first:
         return sorted({*range(1, DENSE + 1), *paired(range(DENSE, last + 1, STRIDE), last)})
-    width = max(2 * STRIDE, last // 128)
-    return sorted({first, *paired(range(first, last + 1, width), last)})
+    nodes, at = {first, last}, first
+    while at < last:
+        nodes.add(at + 1)
+        at += max(2 * STRIDE, (1 << at.bit_length() - 1) // 64)
+        nodes.add(min(at, last))
+    return sorted(nodes)
 
 
 def paired(multiples: Iterable[int], last: int) -> list[int]:
@@ -95,7 +111,9 @@ def paired(multiples: Iterable[int], last: int) -> list[int]:
     return [number for each in multiples for number in (each, each + 1) if number <= last]
 
 
-def refined(nodes: list[int], evaluate: Callable[[FloatArray], FloatArray]) -> tuple[list[int], list[Levels]]:
+def refined(
+    nodes: list[int], evaluate: Callable[[FloatArray], FloatArray], tolerance: float = TOLERANCE
+) -> tuple[list[int], list[Levels]]:
     """Nodes with more of them in cells whose middle is off the straight line, and the amounts at each."""
     known = dict(zip(nodes, as_levels(evaluate(np.array(nodes))), strict=True))
     cells = [(a, b) for a, b in pairwise(nodes) if b - a > STRIDE]
@@ -107,7 +125,7 @@ def refined(nodes: list[int], evaluate: Callable[[FloatArray], FloatArray]) -> t
         cells = [
             half
             for (a, b), (middle, after) in middles.items()
-            if _off(a, b, middle, known) or _off(a, b, after, known)
+            if max(_off(a, b, middle, known), _off(a, b, after, known)) > tolerance
             for half in ((a, middle), (after, b))
             if half[1] - half[0] > STRIDE
         ]
@@ -121,9 +139,9 @@ def _middle(a: int, b: int) -> tuple[int, int]:
     return (middle, middle + 1) if a < middle and middle + 1 < b else ((a + b) // 2,) * 2
 
 
-def _off(a: int, b: int, middle: int, known: dict[int, Levels]) -> bool:
+def _off(a: int, b: int, middle: int, known: dict[int, Levels]) -> float:
     guess, exact = between(a, known[a], b, known[b], middle)[LEVELS - 1], known[middle][LEVELS - 1]
-    return abs(guess - exact) > TOLERANCE * exact
+    return abs(guess - exact) / exact
 
 
 def as_levels(amounts: FloatArray) -> list[Levels]:
@@ -142,20 +160,23 @@ def between(a: float, at_a: Levels, b: float, at_b: Levels, x: float) -> Levels:
 class StepTable:
     """The steps of a model on a machine, remembered as they are asked for."""
 
-    def __init__(self, model: Model, longest: int, gpus: int = 1, send: Callable[[float], float] | None = None) -> None:
+    def __init__(
+        self, model: Model, longest: int, most: int = 0, gpus: int = 1, send: Callable[[float], float] | None = None
+    ) -> None:
         """Nothing is remembered yet.
 
         Args:
             model: on each of its GPUs.
             longest: context of any sequence [tokens]; longer ones are as at this one.
+            most: tokens of a step, as far as that is known.
             gpus: that share a step, each of which takes as much energy.
             send: time that a step's tokens take from one stage of a pipeline to the next, for all of them [s].
         """
         self._model, self._gpus, self._send = model, gpus, send
         self._held_w = float(model.board.held_w)
         self._longest = max(longest, 2 * SHORTEST)
-        self._body = Curve(lambda tokens: self._column(tokens, "body"))
-        self._head = Curve(lambda tokens: self._column(tokens, "head"))
+        self._body = Curve(lambda tokens: self._column(tokens, "body"), most)
+        self._head = Curve(lambda tokens: self._column(tokens, "head"), 0, HEAD_TOLERANCE)
         self._rows: dict[int, Row] = {}
         self._attention: dict[int, tuple[list[float], list[Levels]]] = {}
         self._pieces: dict[tuple[int, int], list[Levels]] = {}
