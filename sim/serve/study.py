@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from simexplore.errors import SimexploreError
@@ -84,7 +84,7 @@ class Study:
             raise SimexploreError("the highest rate: expected an objective, such as --ttft 500ms or --tpot 50ms")
 
         def holds(rate_per_s: float) -> bool:
-            held = self.run(replace(load, rate_per_s=rate_per_s)).held_share >= self.objectives.share
+            held = self.run(load.at(rate_per_s)).held_share >= self.objectives.share
             if told is not None:
                 told(rate_per_s, held)
             return held
@@ -108,6 +108,13 @@ def _enclosed(holds: Callable[[float], bool], rate_per_s: float) -> tuple[float,
         f"the highest rate: objectives {'hold' if held else 'do not hold'} at any rate up to {rate_per_s:.3g}/s: "
         "change them, or the time in which requests arrive"
     )
+
+
+def longest_of(load: Load) -> int:
+    """The longest context that a load can have [tokens]."""
+    if isinstance(load, Arrivals | Users):
+        return load.prompt.most + load.answer.most
+    return max(request.input_tokens + request.output_tokens for request in load)
 
 
 def knee(points: Sequence[dict[str, Any]]) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 import numpy as np
@@ -81,6 +81,10 @@ class Arrivals:
                 f"rate: expected at most {MOST_REQUESTS:,} requests, found {self.rate_per_s:g} a second for "
                 f"{self.duration_s:g} s"
             )
+
+    def at(self, rate_per_s: float) -> Arrivals:
+        """The same at another rate."""
+        return replace(self, rate_per_s=rate_per_s)
 
     def requests(self) -> list[Request]:
         """The requests, in order; at least one."""
