@@ -21,11 +21,13 @@ from simexplore.sim.serve.trace import trace_json
 
 Point = Mapping[str, Any]
 LOAD = (
-    click.option("--rate", metavar="R|R,R|A:B:STEP", help="Requests a second; several make a curve."),
+    click.option(
+        "--rate", metavar="R|R,R|A:B:STEP|inf", help="Requests a second; several make a curve; inf: all at once."
+    ),
     click.option("--trace", metavar="FILE", help="Requests of a file: our CSV, Azure's, or Mooncake's."),
     click.option("--users", metavar="N", help="Users who each wait for an answer before they ask again."),
     click.option("--duration", default="60s", show_default=True, help="Time in which requests arrive."),
-    click.option("--requests", metavar="N", help="Requests of all users together, or the first of a trace."),
+    click.option("--requests", metavar="N", help="Requests of all users, of a trace, or at once."),
     click.option("--think", default="0s", show_default=True, help="From an answer to a user's next question."),
     click.option("--input", "prompt", default="1000", show_default=True, help="Prompt tokens, or a range 100:2000."),
     click.option("--output", "answer", default="200", show_default=True, help="Answer tokens, or a range."),

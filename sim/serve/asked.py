@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import isfinite
@@ -14,7 +14,9 @@ from simexplore.archs.schema.system import System
 from simexplore.errors import SimexploreError
 from simexplore.sim.serve.deployment import Deployment, gpus_of
 from simexplore.sim.serve.engine.defaults import settings_of
+from simexplore.sim.serve.engine.tuning import Shape, fitting, tuned
 from simexplore.sim.serve.load.arrivals import MOST_REQUESTS, Arrivals, Lengths, Users
+from simexplore.sim.serve.load.request import Request
 from simexplore.sim.serve.load.traces import BLOCK_TOKENS, read_trace
 from simexplore.sim.serve.results import Objectives
 from simexplore.sim.serve.study import Load
@@ -26,7 +28,11 @@ from simexplore.workloads.importers import huggingface
 from simexplore.workloads.operators.parameters import from_values
 
 PREFIX = "llm/"
+AT_ONCE = "inf"
+"""The rate of requests that are all there from the beginning."""
 MOST_RATES = 1000
+TUNED = ("trtllm",)
+"""Engines whose own benchmark chooses the size of steps for its load."""
 _EXAMPLE = "--param tensor_parallel=4 --param dtype=fp8"
 
 
@@ -61,7 +67,15 @@ class Given:
             return [({}, read_trace(Path(self.trace), limit))]
         if self.users is not None:
             return [self._users(self.users)]
+        if self.rate == AT_ONCE:
+            return [({}, self._at_once())]
         return [({"rate_per_s": rate}, self._arrivals(rate)) for rate in rates(self.rate or "")]
+
+    def _at_once(self) -> list[Request]:
+        asked = count("--requests", self.requests or "1000", MOST_REQUESTS)
+        lengths = Lengths.parse(self.prompt, "--input"), Lengths.parse(self.answer, "--output")
+        questions = Users(1, 0.0, asked, *lengths, self.seed).questions()
+        return [Request(0.0, prompt, answer) for prompt, answer in questions]
 
     def _arrivals(self, rate_per_s: float) -> Arrivals:
         lengths = Lengths.parse(self.prompt, "--input"), Lengths.parse(self.answer, "--output")
@@ -90,29 +104,34 @@ class Placed:
     replicas: int = 1
     prefill_replicas: int = 0
 
-    def deployments(self, decoder: Decoder, machine: Gpu | System, blocks: bool) -> dict[str, Deployment]:
+    def deployments(self, decoder: Decoder, machine: Gpu | System, loads: Sequence[Load]) -> dict[str, Deployment]:
         """A deployment by what tells it from the others: parameters of several values, each in turn.
 
         Args:
             decoder: the model.
             machine: the GPU and its neighbours.
-            blocks: whether prompts share blocks.
+            loads: that each of them will serve.
 
         Raises:
             SimexploreError: an unknown parameter or setting, or the machine can't hold the model as asked.
         """
         gpu, together = gpus_of(machine)
         settings, share, of_all = settings_of(gpu.engine, self.settings)
-        if blocks:
+        shape, given = shape_of(loads), frozenset(self.settings)
+        settings = fitting(settings, shape, given)
+        if any(shares_blocks(load) for load in loads):
             settings = replace(settings, block_tokens=BLOCK_TOKENS)
         made = {}
         for chosen, several in self._choices():
             options = self._options(decoder, gpu, chosen)
             name = ", ".join(f"{key}={chosen[key]}" for key in several) or decoder.name
-            made[name] = Deployment(
+            made[name] = deployment = Deployment(
                 decoder, options, gpu, together, settings, share, of_all,
                 self.pipeline, self.replicas, self.prefill_replicas,
             )  # fmt: skip
+            if gpu.engine in TUNED and settings.batching == "continuous" and all(is_at_once(load) for load in loads):
+                better = tuned(settings, shape, deployment.reckoned_tokens, self.pipeline, given)
+                made[name] = replace(deployment, settings=better)
         return made
 
     def _choices(self) -> list[tuple[dict[str, str], list[str]]]:
@@ -236,6 +255,24 @@ def seconds(option: str, text: str) -> float:
         raise SimexploreError(f"{option}: {error}") from None
     except ValueError as error:
         raise SimexploreError(f"{option}: {' '.join(str(error).split())}") from None
+
+
+def is_at_once(load: Load) -> bool:
+    """Whether all requests of a load are there from the beginning."""
+    return not isinstance(load, Arrivals | Users) and all(request.arrival_s <= 0.0 for request in load)
+
+
+def shape_of(loads: Sequence[Load]) -> Shape:
+    """Lengths of all loads together."""
+    prompts, answers = [], []
+    for load in loads:
+        if isinstance(load, Arrivals | Users):
+            prompts += [load.prompt.least, load.prompt.most]
+            answers += [load.answer.least, load.answer.most]
+        else:
+            prompts += [request.input_tokens for request in load]
+            answers += [request.output_tokens for request in load]
+    return Shape(sum(prompts) / len(prompts), sum(answers) / len(answers), max(prompts))
 
 
 def shares_blocks(load: Load) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
 from simexplore.errors import SimexploreError
-from simexplore.sim.serve.asked import Given, Placed, Promised, shares_blocks
+from simexplore.sim.serve.asked import Given, Placed, Promised
 from simexplore.sim.serve.deployment import Deployment
 from simexplore.sim.serve.load.arrivals import Arrivals
 from simexplore.sim.serve.points import Point, Points, fill
@@ -59,8 +59,7 @@ class Campaign:
     @cached_property
     def deployments(self) -> dict[str, Deployment]:
         """By what tells one from the others."""
-        blocks = any(shares_blocks(load) for _, load in self._loads)
-        return self.placed.deployments(self.model, self.machine, blocks)
+        return self.placed.deployments(self.model, self.machine, [load for _, load in self._loads])
 
     @property
     def count(self) -> int:

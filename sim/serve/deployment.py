@@ -121,6 +121,12 @@ class Deployment:
         return int(max(room, 0.0) / (self.token_bytes * self.settings.page_tokens) / self.stages)
 
     @property
+    def reckoned_tokens(self) -> float:
+        """Tokens that the KV caches of all stages hold, as `trtllm-bench` reckons: activations are not counted."""
+        room = self.memory_share * (self.gpu.dram.capacity_bytes - self.weight_bytes)
+        return max(room, 0.0) / self.token_bytes
+
+    @property
     def engine_settings(self) -> Settings:
         """Of each engine, with its pages; groups of a pipeline share what one engine may have."""
         settings = self.settings

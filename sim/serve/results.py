@@ -14,6 +14,8 @@ from simexplore.sim.serve.engine.tally import Sample
 from simexplore.sim.serve.load.request import Served
 
 PERCENTILES = (50, 90, 95, 99)
+SHORTEST_S = 1e-9
+"""Stands for no time at all [s]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,18 @@ class Result:
         """How full the cache of the first engine that decodes was."""
         return self.engines[-1].tally.samples
 
+    @property
+    def offered_per_s(self) -> float | None:
+        """Requests over the time in which they arrived [1/s]; None where all came at once."""
+        arrivals = [each.arrival_s for each in self.served]
+        span_s = max(arrivals) - min(arrivals)
+        return len(arrivals) / span_s if span_s > 0.0 else None
+
+    @property
+    def answered_per_s(self) -> float:
+        """Requests over the time in which they were answered: all of it but the shortest that an answer took [1/s]."""
+        return len(self.served) / (self.duration_s - min(each.latency_s for each in self.served) + SHORTEST_S)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data with SI units in its keys; figures are of all GPUs unless the key says `per_gpu`."""
         tokens, time_s, count = self.output_tokens, self.duration_s, len(self.served)
@@ -105,6 +119,8 @@ class Result:
             "gpus": self.gpus,
             "duration_s": time_s,
             "requests_per_s": count / time_s,
+            "offered_per_s": self.offered_per_s,
+            "answered_per_s": self.answered_per_s,
             "output_tokens_per_s": tokens / time_s,
             "output_tokens_per_s_per_gpu": tokens / time_s / self.gpus,
             "total_tokens_per_s": (tokens + prompts) / time_s,

@@ -125,7 +125,7 @@ def knee(points: Sequence[dict[str, Any]]) -> float | None:
     """
     last: float | None = None
     for point in points:
-        if point["requests_per_s"] < FOLLOWS * point["rate_per_s"]:
+        if point["offered_per_s"] is not None and point["answered_per_s"] < FOLLOWS * point["offered_per_s"]:
             break
         last = point["rate_per_s"]
     return last
