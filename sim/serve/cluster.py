@@ -14,7 +14,7 @@ from simexplore.sim.serve.load.arrivals import Users
 from simexplore.sim.serve.load.request import Request, Served
 
 Routing = Literal["round-robin", "least"]
-"""To which of several engines a request goes: to each in turn, or to the one that has least to do."""
+"""To which of several engines a request goes: to each in turn, or to the one that will have fewest after its step."""
 LEAST_S = 1e-9
 """Least time that an engine goes on for while others wait for it [s]."""
 

@@ -8,7 +8,7 @@ straight line is off by more than `TOLERANCE` of the step is halved until it is 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -88,10 +88,10 @@ class Curve:
         """The next range of nodes: the first, then up to the most, and then twice as far as before."""
         first = self._nodes[-1] if self._nodes else 0
         last = FIRST_RANGE if not first else max(2 * first, self._most if first == FIRST_RANGE else 0)
-        nodes, values = refined(seeds(first, last), self._evaluate, self._tolerance)
-        skip = 1 if first else 0
-        self._nodes += nodes[skip:]
-        self._values += values[skip:]
+        known = {first: self._values[-1]} if first else {}
+        nodes, values = refined(seeds(first, last), self._evaluate, self._tolerance, known)
+        self._nodes += nodes[len(known) :]
+        self._values += values[len(known) :]
 
 
 def seeds(first: int, last: int) -> list[int]:
@@ -112,10 +112,17 @@ def paired(multiples: Iterable[int], last: int) -> list[int]:
 
 
 def refined(
-    nodes: list[int], evaluate: Callable[[FloatArray], FloatArray], tolerance: float = TOLERANCE
+    nodes: list[int],
+    evaluate: Callable[[FloatArray], FloatArray],
+    tolerance: float,
+    told: Mapping[int, Levels],
 ) -> tuple[list[int], list[Levels]]:
-    """Nodes with more of them in cells whose middle is off the straight line, and the amounts at each."""
-    known = dict(zip(nodes, as_levels(evaluate(np.array(nodes))), strict=True))
+    """Nodes with more of them in cells whose middle is off the straight line, and the amounts at each.
+
+    What is told already is not evaluated again.
+    """
+    new = [node for node in nodes if node not in told]
+    known = {**told, **dict(zip(new, as_levels(evaluate(np.array(new))), strict=True))}
     cells = [(a, b) for a, b in pairwise(nodes) if b - a > STRIDE]
     while cells:
         middles = {cell: _middle(*cell) for cell in cells}
