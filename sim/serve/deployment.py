@@ -69,9 +69,8 @@ class Deployment:
                 f"share a layer are in one: take at most {self.together}, and pipeline stages or replicas beyond"
             )
         if self.stages > len(self.decoder.layers):
-            raise SimexploreError(
-                f"pipeline={self.stages}: expected at most one stage a layer, {len(self.decoder.layers)}"
-            )
+            most = len(self.decoder.layers)
+            raise SimexploreError(f"pipeline: expected at most {most} stages, one a layer, found {self.stages}")
         if self.pages < 1:
             held = (self.weight_bytes + self.activation_bytes) / 1e9
             raise SimexploreError(

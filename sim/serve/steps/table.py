@@ -8,7 +8,7 @@ straight line is off by more than `TOLERANCE` of the step is halved until it is 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,20 +18,22 @@ from simexplore.sim.demand import FloatArray
 from simexplore.sim.serve.steps.exact import LEVELS, Model, levels_of, settled
 from simexplore.workloads.families.decoder.options import Sizes
 
-TOLERANCE = 0.004
+TOLERANCE = 0.002
 """Of a step's time, that the middle of a cell may be off."""
 HEAD_TOLERANCE = 0.05
 """The same of the output head, which is a small part of a step."""
-FIRST_RANGE = 256
-"""Tokens up to which nodes are made first: those of steps that only decode."""
+SMALLEST_RANGE = 64
+"""Tokens of the first range of nodes; the next are twice as long each."""
 STRIDE = 8
 """Kernels change at multiples of this many tokens."""
+NARROW = 2
+"""Width of a cell that is halved no more."""
 DENSE = 16
-"""Tokens up to which each number is a node."""
+"""Pieces of prompts up to which each number is a node."""
 BLOCK = 32
 """Numbers of sequences that are evaluated together."""
 EACH = 256
-"""Sequences up to which each number is a node."""
+"""Tokens, and sequences, up to which each number is a node."""
 OCTAVE = 8
 """Contexts evaluated in each doubling, before cells are halved."""
 TILE = 64
@@ -55,7 +57,7 @@ class Row(NamedTuple):
 
 
 class Curve:
-    """Amounts by a number of tokens: some nodes at once, and more where larger numbers are asked for."""
+    """Amounts by a number of tokens: nodes are made range by range, as they are asked for."""
 
     def __init__(
         self, evaluate: Callable[[FloatArray], FloatArray], most: int = 0, tolerance: float = TOLERANCE
@@ -64,41 +66,38 @@ class Curve:
 
         Args:
             evaluate: tells amounts of shape (rows, 2 LEVELS) at numbers of tokens.
-            most: number up to which nodes are made together, beyond the first.
+            most: number up to which nodes are made together, beyond the first ranges.
             tolerance: share of an amount that the middle of a cell may be off.
         """
         self._evaluate, self._most, self._tolerance = evaluate, most, tolerance
-        self._nodes: list[int] = []
-        self._values: list[Levels] = []
+        self._ranges: dict[int, tuple[list[int], list[Levels]]] = {}
         self._known: dict[int, Levels] = {0: (0.0,) * (2 * LEVELS)}
 
     def __call__(self, tokens: int) -> Levels:
         """The amounts at a number of tokens, 0 or more."""
         found = self._known.get(tokens)
         if found is None:
-            while not self._nodes or self._nodes[-1] < tokens:
-                self._extend()
-            right = bisect_left(self._nodes, tokens)
+            nodes, values = self._range_of(tokens)
+            right = bisect_left(nodes, tokens)
             left = max(right - 1, 0)
-            found = between(self._nodes[left], self._values[left], self._nodes[right], self._values[right], tokens)
+            found = between(nodes[left], values[left], nodes[right], values[right], tokens)
             self._known[tokens] = found
         return found
 
-    def _extend(self) -> None:
-        """The next range of nodes: the first, then up to the most, and then twice as far as before."""
-        first = self._nodes[-1] if self._nodes else 0
-        last = FIRST_RANGE if not first else max(2 * first, self._most if first == FIRST_RANGE else 0)
-        known = {first: self._values[-1]} if first else {}
-        nodes, values = refined(seeds(first, last), self._evaluate, self._tolerance, known)
-        self._nodes += nodes[len(known) :]
-        self._values += values[len(known) :]
+    def _range_of(self, tokens: int) -> tuple[list[int], list[Levels]]:
+        """The nodes of the range that a number is in, with their amounts."""
+        first, last = 1, SMALLEST_RANGE
+        while last < tokens:
+            first, last = last + 1, max(2 * last, self._most if last == EACH else 0)
+        if first not in self._ranges:
+            nodes = list(range(first, last + 1)) if last <= EACH else seeds(first, last)
+            self._ranges[first] = refined(nodes, self._evaluate, self._tolerance)
+        return self._ranges[first]
 
 
 def seeds(first: int, last: int) -> list[int]:
     """The nodes of a range before its cells are halved: pairs at multiples of a width that grows with the numbers."""
-    if not first:
-        return sorted({*range(1, DENSE + 1), *paired(range(DENSE, last + 1, STRIDE), last)})
-    nodes, at = {first, last}, first
+    nodes, at = {first, last}, first - 1
     while at < last:
         nodes.add(at + 1)
         at += max(2 * STRIDE, (1 << at.bit_length() - 1) // 64)
@@ -112,18 +111,11 @@ def paired(multiples: Iterable[int], last: int) -> list[int]:
 
 
 def refined(
-    nodes: list[int],
-    evaluate: Callable[[FloatArray], FloatArray],
-    tolerance: float,
-    told: Mapping[int, Levels],
+    nodes: list[int], evaluate: Callable[[FloatArray], FloatArray], tolerance: float
 ) -> tuple[list[int], list[Levels]]:
-    """Nodes with more of them in cells whose middle is off the straight line, and the amounts at each.
-
-    What is told already is not evaluated again.
-    """
-    new = [node for node in nodes if node not in told]
-    known = {**told, **dict(zip(new, as_levels(evaluate(np.array(new))), strict=True))}
-    cells = [(a, b) for a, b in pairwise(nodes) if b - a > STRIDE]
+    """Nodes with more of them in cells whose middle is off the straight line, and the amounts at each."""
+    known = dict(zip(nodes, as_levels(evaluate(np.array(nodes))), strict=True))
+    cells = [(a, b) for a, b in pairwise(nodes) if b - a > NARROW]
     while cells:
         middles = {cell: _middle(*cell) for cell in cells}
         new = sorted({number for pair in middles.values() for number in pair if number not in known})
@@ -134,7 +126,7 @@ def refined(
             for (a, b), (middle, after) in middles.items()
             if max(_off(a, b, middle, known), _off(a, b, after, known)) > tolerance
             for half in ((a, middle), (after, b))
-            if half[1] - half[0] > STRIDE
+            if half[1] - half[0] > NARROW
         ]
     ordered = sorted(known)
     return ordered, [known[number] for number in ordered]
@@ -252,7 +244,7 @@ class StepTable:
             power = 1 << (sequences - 1).bit_length() - 1
             block = range(power + power // BLOCK, 2 * power + 1, power // BLOCK)
         known = self._decode([(count, context) for count in block for context in self._contexts()])
-        least = {count: TOLERANCE * self._body(count)[LEVELS - 1] for count in block}
+        least = {count: 2.0 * TOLERANCE * self._body(count)[LEVELS - 1] for count in block}
         cells = [(count, a, b) for count in block for a, b in pairwise(self._contexts())]
         while cells:
             middles = [(count, (a + b) // 2) for count, a, b in cells]
@@ -276,7 +268,7 @@ class StepTable:
         """Whether the middle of a cell is off the straight line by more than is allowed of the whole step."""
         a, middle, b = (known[count, context][LEVELS - 1] for context in cell)
         straight = a + (b - a) * (cell[1] - cell[0]) / (cell[2] - cell[0])
-        return abs(middle - straight) > least + TOLERANCE * middle
+        return abs(middle - straight) > least + 2.0 * TOLERANCE * middle
 
     def _contexts(self) -> list[int]:
         """The contexts of all rows before their cells are halved."""
@@ -369,13 +361,12 @@ def _added(a: Iterable[float], b: Iterable[float]) -> Levels:
 
 
 def _around(pieces: int) -> tuple[int, int]:
-    """The numbers of pieces among the nodes that enclose one: 1, 2, 3, 4, 6, 8, 12, …"""
-    if pieces <= 4:
+    """The numbers of pieces among the nodes that enclose one: each up to 16, then eight in every doubling."""
+    if pieces <= DENSE:
         return pieces, pieces
-    power = 1 << (pieces.bit_length() - 1)
-    nodes = (power, power + power // 2, 2 * power)
-    right = bisect_left(nodes, pieces)
-    return (nodes[right], nodes[right]) if nodes[right] == pieces else (nodes[right - 1], nodes[right])
+    width = (1 << (pieces.bit_length() - 1)) // OCTAVE
+    few = pieces // width * width
+    return (few, few) if few == pieces else (few, few + width)
 
 
 def _past_nodes(past: float) -> tuple[int, int]:
