@@ -188,7 +188,7 @@ def _keep(campaign: Campaign, curves: Mapping[str, list[Point]], folder: Path) -
     if find_spec("plotly") is None:
         note("no report: pip install 'simexplore[report]'")
         return
-    from simexplore.sim.report.serving import serving_html
+    from simexplore.sim.report.serving.page import serving_html
 
     samples = last.samples() if last is not None else []
     write_page(folder / "report.html", serving_html(campaign.name, curves, samples, campaign.told(), now()))

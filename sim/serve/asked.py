@@ -165,11 +165,11 @@ class Promised:
             SimexploreError: a time or a share that is none.
         """
         limits = (("--ttft", self.ttft), ("--tpot", self.tpot), ("--latency", self.latency))
-        times = [None if text is None else seconds(option, text) for option, text in limits]
+        ttft_s, tpot_s, latency_s = (None if text is None else seconds(option, text) for option, text in limits)
         share = number("--share", self.share)
         if not 0.0 < share <= 1.0:
             raise SimexploreError(f"--share: expected a share above 0, up to 1, found {self.share!r}")
-        return Objectives(*times, share)
+        return Objectives(ttft_s, tpot_s, latency_s, share)
 
 
 def model_of(work: str) -> Decoder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +117,7 @@ def longest_of(load: Load) -> int:
     return max(request.input_tokens + request.output_tokens for request in load)
 
 
-def knee(points: Sequence[dict[str, Any]]) -> float | None:
+def knee(points: Sequence[Mapping[str, Any]]) -> float | None:
     """The highest rate of a curve that is answered as fast as it comes [1/s]; None: not even the lowest is.
 
     A deployment that is not saturated answers as many requests as arrive; beyond, the queue grows for as long as the

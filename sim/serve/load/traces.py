@@ -59,7 +59,7 @@ def read_trace(path: Path, limit: int | None = None) -> list[Request]:
 
 def parse_trace(text: str, where: str, limit: int | None = None) -> list[Request]:
     """As `read_trace`, of a text; `where` is its name in messages."""
-    requests = []
+    requests: list[Request] = []
     for line, request in _requests(text, where):
         if len(requests) >= MOST_REQUESTS:
             raise SimexploreError(f"{where}:{line}: expected at most {MOST_REQUESTS:,} requests")

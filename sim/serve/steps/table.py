@@ -13,10 +13,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simexplore.sim.demand import FloatArray
 from simexplore.sim.serve.steps.exact import LEVELS, Model, levels_of, settled
 from simexplore.workloads.families.decoder.options import Sizes
+from simexplore.workloads.families.decoder.step import Share
 
 TOLERANCE = 0.002
 """Of a step's time, that the middle of a cell may be off."""
@@ -41,6 +43,7 @@ TILE = 64
 SHORTEST = 16
 """Context below which attention is as at this one."""
 
+Counts = NDArray[np.int64]
 Levels = tuple[float, ...]
 """Times by level of power, then energies (`exact.levels_of`)."""
 
@@ -59,9 +62,7 @@ class Row(NamedTuple):
 class Curve:
     """Amounts by a number of tokens: nodes are made range by range, as they are asked for."""
 
-    def __init__(
-        self, evaluate: Callable[[FloatArray], FloatArray], most: int = 0, tolerance: float = TOLERANCE
-    ) -> None:
+    def __init__(self, evaluate: Callable[[Counts], FloatArray], most: int = 0, tolerance: float = TOLERANCE) -> None:
         """No node is made yet.
 
         Args:
@@ -111,7 +112,7 @@ def paired(multiples: Iterable[int], last: int) -> list[int]:
 
 
 def refined(
-    nodes: list[int], evaluate: Callable[[FloatArray], FloatArray], tolerance: float
+    nodes: list[int], evaluate: Callable[[Counts], FloatArray], tolerance: float
 ) -> tuple[list[int], list[Levels]]:
     """Nodes with more of them in cells whose middle is off the straight line, and the amounts at each."""
     known = dict(zip(nodes, as_levels(evaluate(np.array(nodes))), strict=True))
@@ -181,10 +182,10 @@ class StepTable:
         self._pieces: dict[tuple[int, int], list[Levels]] = {}
         self._queries: list[int] = []
 
-    def _column(self, tokens: FloatArray, share: str) -> FloatArray:
+    def _column(self, tokens: Counts, share: Share) -> FloatArray:
         none = np.zeros_like(tokens)
         sizes = Sizes(none, none, none, none, none, tokens, tokens)
-        return levels_of(self._model, sizes, share)  # type: ignore[arg-type]  # a share, by its name
+        return levels_of(self._model, sizes, share)
 
     def row(self, sequences: int, filled: int) -> Row:
         """Steps in which sequences decode and nothing else happens; all but attention is done for `filled` of them."""
@@ -314,7 +315,7 @@ class StepTable:
         width = max(TILE, last // (4 * OCTAVE))
         self._queries += paired(range(last, 2 * last + 1, width), 2 * last)[1:]
 
-    def _evaluate_pieces(self, pieces: int, past: int, queries: FloatArray) -> list[Levels]:
+    def _evaluate_pieces(self, pieces: int, past: int, queries: Counts) -> list[Levels]:
         none, many, before = np.zeros_like(queries), np.full_like(queries, pieces), np.full_like(queries, past)
         sizes = Sizes(none, none, many, queries, before, many * queries, many)
         return as_levels(levels_of(self._model, sizes, "prefill"))

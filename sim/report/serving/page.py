@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simexplore.sim.report.error_charts import colour
@@ -23,14 +23,15 @@ from simexplore.sim.report.page import (
 from simexplore.sim.serve.engine.tally import Sample
 from simexplore.sim.serve.study import knee
 
-Point = dict[str, Any]
+Point = Mapping[str, Any]
+Curves = Mapping[str, Sequence[Point]]
 Spec = dict[str, Any]
 QUANTILES = ("p50", "p99")
 
 
 def serving_html(
     title: str,
-    curves: dict[str, Sequence[Point]],
+    curves: Curves,
     samples: Sequence[Sample],
     asked: Sequence[tuple[str, object]],
     made: str,
@@ -68,7 +69,7 @@ def serving_html(
     return render(page, made)
 
 
-def _opening(curves: dict[str, Sequence[Point]]) -> str:
+def _opening(curves: Curves) -> str:
     told = []
     for name, points in curves.items():
         best = max(points, key=lambda point: float(point["output_tokens_per_s"]))
@@ -90,10 +91,10 @@ def _plots(*names: str) -> str:
 
 
 def _load(point: Point) -> float:
-    return float(point.get("rate_per_s", point["requests_per_s"]))
+    return float(point["rate_per_s"] if "rate_per_s" in point else point["requests_per_s"])
 
 
-def _latency(curves: dict[str, Sequence[Point]], key: str, title: str) -> Spec:
+def _latency(curves: Curves, key: str, title: str) -> Spec:
     traces = [
         _line(f"{name}, {quantile}", points, [(point[key] or {}).get(quantile) for point in points], index, dash)
         for index, (name, points) in enumerate(curves.items())
@@ -102,7 +103,7 @@ def _latency(curves: dict[str, Sequence[Point]], key: str, title: str) -> Spec:
     return {"data": traces, "layout": _axes(title, {"type": "log"})}
 
 
-def _by_load(curves: dict[str, Sequence[Point]], key: str, title: str) -> Spec:
+def _by_load(curves: Curves, key: str, title: str) -> Spec:
     lines = enumerate(curves.items())
     traces = [_line(name, points, [point[key] for point in points], index, "solid") for index, (name, points) in lines]
     return {"data": traces, "layout": _axes(title, {"rangemode": "tozero"})}
@@ -140,7 +141,7 @@ def _cache(samples: Sequence[Sample]) -> Spec:
     return {"data": traces, "layout": layout}
 
 
-def _all_points(curves: dict[str, Sequence[Point]]) -> str:
+def _all_points(curves: Curves) -> str:
     heads = ("deployment", "requests/s", "tokens/s", "TTFT p50", "TTFT p99", "TPOT p50", "TPOT p99", "held", "J/token")
     rows = []
     for name, points in curves.items():
