@@ -11,6 +11,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from simexplore.workloads.hints import did_you_mean, found
+from simexplore.workloads.operators.arrays.filters import ConvDilated, ConvTranspose
+from simexplore.workloads.operators.arrays.indexed import Gather, Scatter
+from simexplore.workloads.operators.arrays.norms import GroupNorm
+from simexplore.workloads.operators.arrays.rows import Reduce, Scan, Sort, TopK
+from simexplore.workloads.operators.arrays.windows import Pool, Resample
 from simexplore.workloads.operators.base import Amount, Count, Operator
 from simexplore.workloads.operators.collectives import (
     AllGather,
@@ -71,6 +76,8 @@ __all__ = [
     "Collective",
     "Conv",
     "Conv2d",
+    "ConvDilated",
+    "ConvTranspose",
     "Copy",
     "Count",
     "CustomAllReduce",
@@ -78,9 +85,11 @@ __all__ = [
     "Embedding",
     "EncoderAttention",
     "FusedMlp",
+    "Gather",
     "Gelu",
     "Gemm",
     "GridEncoding",
+    "GroupNorm",
     "HostRead",
     "LatentModule",
     "LayerNorm",
@@ -94,16 +103,23 @@ __all__ = [
     "Norm",
     "Operator",
     "Pointwise",
+    "Pool",
     "Quantize",
     "RayKernel",
+    "Reduce",
     "ReduceScatter",
     "Relu",
+    "Resample",
     "RmsNorm",
     "Rope",
+    "Scan",
+    "Scatter",
     "SiluMul",
     "Softmax",
+    "Sort",
     "SparseAttention",
     "StreamFma",
+    "TopK",
     "causal_pairs",
     "make_operator",
     "parse_operator",
@@ -138,6 +154,17 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Rope,
     Quantize,
     Embedding,
+    ConvDilated,
+    ConvTranspose,
+    Pool,
+    Resample,
+    GroupNorm,
+    Reduce,
+    Scan,
+    Sort,
+    TopK,
+    Gather,
+    Scatter,
     AllReduce,
     CustomAllReduce,
     AllGather,

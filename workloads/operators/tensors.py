@@ -10,6 +10,8 @@ from functools import singledispatch
 from itertools import combinations
 
 from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.arrays.base import ArrayOperator
+from simexplore.workloads.operators.arrays.filters import ConvTranspose
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.collectives import AllGather, Collective, ReduceScatter
 from simexplore.workloads.operators.conv import Conv, Conv2d
@@ -228,6 +230,21 @@ def _(op: Conv) -> Elements:
 @elements_written.register
 def _(op: Conv) -> Elements:
     return _numbers((op.batch * op.cout * op.positions,))
+
+
+@operand_bytes.register
+def _(op: ConvTranspose) -> Mapping[str, float]:
+    return {"images": float(op.image_bytes), "filters": float(op.filter_bytes)}
+
+
+@elements_read.register
+def _(op: ArrayOperator) -> Elements:
+    return _numbers(op.elements_in)
+
+
+@elements_written.register
+def _(op: ArrayOperator) -> Elements:
+    return _numbers(op.elements_out)
 
 
 @elements_read.register
