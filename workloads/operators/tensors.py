@@ -115,7 +115,8 @@ def _(op: Attention) -> Elements:
 
 @operand_bytes.register
 def _(op: EncoderAttention) -> Mapping[str, float]:
-    return {"queries": float(op.output_bytes), "keys_and_values": float(op.kv_bytes)}
+    mask = {"mask": float(op.mask_bytes)} if op.mask_elements else {}
+    return {"queries": float(op.output_bytes), "keys_and_values": float(op.kv_bytes), **mask}
 
 
 @elements_read.register
