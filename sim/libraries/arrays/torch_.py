@@ -114,8 +114,7 @@ def moment_threads(size: FloatArray, gpu: Gpu) -> FloatArray:
 def several_select(op: TopK) -> BoolArray:
     """Rows within which several CTAs select; shape (rows,) or (1,)."""
     rows, cols = np.atleast_1d(np.asarray(op.rows)), np.atleast_1d(np.asarray(op.cols))
-    rows, cols = np.broadcast_arrays(rows, cols)
-    wanted = np.full(rows.shape, LONG_SLICE)
+    wanted = np.full_like(rows, LONG_SLICE)
     for most, least in reversed(SLICES):
         wanted = np.where(rows <= most, least, wanted)
     found: BoolArray = cols >= wanted
