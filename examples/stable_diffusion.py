@@ -3,8 +3,8 @@
     simexplore workload import torch examples/stable_diffusion.py:sd15_unet -o g.yaml
 
 Layers are those of `UNet2DConditionModel` (Hugging Face diffusers) with the configurations of stable-diffusion-v1-5 and
-sd-turbo, and of madebyollin's taesd.py; a transformer's projections are products, as of sd-turbo. Nothing but PyTorch is
-needed, and no weights are: a builder runs on the meta device.
+sd-turbo, and of madebyollin's taesd.py; a transformer's projections are products, as of sd-turbo. Nothing but PyTorch
+is needed, and no weights are: a builder runs on the meta device.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Transformer(nn.Module):
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
         batch, width, height, _ = image.shape
-        x = self.proj_in(self.norm(image).permute(0, 2, 3, 1).reshape(batch, -1, width))
+        x = self.proj_in(self.norm(image).permute(0, 2, 3, 1).reshape(batch, -1, width).contiguous())
         y = self.norms[0](x)
         x = self.own(y, y) + x
         x = self.cross(self.norms[1](x), text) + x
@@ -81,26 +81,28 @@ class UNet(nn.Module):
 
     def __init__(self, heads: tuple[int, ...], text: int) -> None:
         super().__init__()
+
+        def block(cin: int, level: int) -> nn.ModuleList:
+            parts: list[nn.Module] = [Residual(cin, WIDTHS[level], time)]
+            return nn.ModuleList(parts + [Transformer(WIDTHS[level], heads[level], text)] * (level < last))
+
         time, last = 4 * WIDTHS[0], len(WIDTHS) - 1
         self.time1, self.time2 = nn.Linear(WIDTHS[0], time), nn.Linear(time, time)
         self.conv_in = nn.Conv2d(4, WIDTHS[0], 3, padding=1)
         self.down, self.up, channels, skips = nn.ModuleList(), nn.ModuleList(), WIDTHS[0], [WIDTHS[0]]
         for level, width in enumerate(WIDTHS):
             for _ in range(BLOCKS):
-                parts = [Residual(channels, width, time)]
-                self.down.append(nn.ModuleList([*parts, *([Transformer(width, heads[level], text)] if level < last else [])]))
+                self.down.append(block(channels, level))
                 channels = width
                 skips.append(channels)
             if level < last:
                 self.down.append(nn.Conv2d(width, width, 3, stride=2, padding=1))
                 skips.append(width)
-        self.middle = nn.ModuleList(
-            [Residual(channels, channels, time), Transformer(channels, heads[-1], text), Residual(channels, channels, time)]
-        )
+        around = [Residual(channels, channels, time) for _ in range(2)]
+        self.middle = nn.ModuleList([around[0], Transformer(channels, heads[-1], text), around[1]])
         for level, width in reversed(list(enumerate(WIDTHS))):
             for _ in range(BLOCKS + 1):
-                parts = [Residual(channels + skips.pop(), width, time)]
-                self.up.append(nn.ModuleList([*parts, *([Transformer(width, heads[level], text)] if level < last else [])]))
+                self.up.append(block(channels + skips.pop(), level))
                 channels = width
             if level > 0:
                 self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1)))
