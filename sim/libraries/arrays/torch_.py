@@ -6,7 +6,7 @@ group_norm_kernel.cu, TensorTopK.cu (should_use_multiblock), Sort.cpp and Sort.c
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,8 @@ VECTOR = 4.0
 LEAST_VALUES, MOST_VALUES = 16.0, 256.0
 """Of a thread: fewer are not worth another CTA, more are divided among CTAs."""
 SCAN_THREADS = 512.0
+FEWEST_SCAN_BITS = 4.0
+"""Of the number of threads along a row: 16."""
 SORTED_AT_ONCE = 4096
 """Elements of the longest row that one CTA sorts within its shared memory."""
 SELECT_THREADS = 1024.0
@@ -93,7 +95,8 @@ def scan_grid(op: Scan, gpu: Gpu) -> ScanGrid:
     rows, cols, inner = column(op.rows), column(op.cols), column(op.inner)
     most = np.minimum(SCAN_THREADS, float(gpu.sm.max_warps * gpu.sm.warp_size))
     difference = np.ceil(np.log2(cols)) - np.ceil(np.log2(rows))
-    along = np.exp2(np.clip(np.floor((9.0 + difference) / 2.0), 4.0, 9.0))
+    most_bits = np.log2(SCAN_THREADS)
+    along = np.exp2(np.clip(np.floor((most_bits + difference) / 2.0), FEWEST_SCAN_BITS, most_bits))
     along = np.minimum(along, most)
     alone = (rows == 1.0) & (inner == 1.0)
     beside = np.where(alone, 1.0, most / along)
@@ -108,13 +111,14 @@ def scan_grid(op: Scan, gpu: Gpu) -> ScanGrid:
 def moment_threads(size: FloatArray, gpu: Gpu) -> FloatArray:
     """Threads of a CTA that finds the mean and deviation of a group of so many elements: a warp of a small one."""
     most = np.minimum(REDUCE_THREADS, float(gpu.sm.max_warps * gpu.sm.warp_size))
-    return np.where(size < REDUCE_THREADS, np.minimum(float(gpu.sm.warp_size), most), most)
+    few: FloatArray = np.full_like(size, np.minimum(float(gpu.sm.warp_size), most))
+    return np.where(size < REDUCE_THREADS, few, most)
 
 
 def several_select(op: TopK) -> BoolArray:
     """Rows within which several CTAs select; shape (rows,) or (1,)."""
     rows, cols = np.atleast_1d(np.asarray(op.rows)), np.atleast_1d(np.asarray(op.cols))
-    wanted = np.full_like(rows, LONG_SLICE)
+    wanted: Any = np.full_like(rows, LONG_SLICE)
     for most, least in reversed(SLICES):
         wanted = np.where(rows <= most, least, wanted)
     found: BoolArray = cols >= wanted

@@ -25,6 +25,7 @@ from simexplore.workloads.ops import Sort, TopK
 
 GATHERING_PASSES = 2.0
 """Passes over a row after its k-th largest element is found: one for what is larger, one for what is as large."""
+BITS_OF_A_BYTE = 8.0
 BARRIERS = 3.0
 """Of a pass: counts are cleared, added up, and read by all."""
 
@@ -41,6 +42,11 @@ def sort_algorithms(op: Sort, gpu: Gpu, conditions: Conditions) -> tuple[Algorit
     return tuple(ways)
 
 
+def _bits(dtype: str) -> float:
+    """Bits of a key."""
+    return BITS_OF_A_BYTE * bytes_of(dtype)
+
+
 def _where(rows: BoolArray) -> BoolArray:
     return ANY_ROW if np.all(rows) else rows
 
@@ -50,7 +56,7 @@ def _in_shared_memory(op: Sort, gpu: Gpu, conditions: Conditions) -> KernelDeman
     cols, warp = column(op.cols), float(gpu.sm.warp_size)
     cols = np.minimum(cols, float(torch_arrays.SORTED_AT_ONCE))
     item = bytes_of(op.dtype) + INDEX_BYTES
-    passes = np.ceil(8.0 * bytes_of(op.dtype) / torch_arrays.BLOCK_SORT_BITS)
+    passes = np.ceil(_bits(op.dtype) / torch_arrays.BLOCK_SORT_BITS)
     step = 2.0 * gpu.sm.latency.shared_cycles + BARRIERS * gpu.library.barrier_cycles
     stream = stream_of(op, gpu, conditions.cache)
     demand = stream_demand(op.op, stream, gpu, ctas=column(op.rows), chain_cycles=passes * step + 0.0 * cols)
@@ -70,7 +76,7 @@ def _through_memory(op: Sort, gpu: Gpu, conditions: Conditions) -> tuple[KernelD
     keys = column(op.rows) * column(op.cols) * bytes_of(op.dtype)
     both = column(op.output_bytes)
     count = _pass("count_digits", keys, 0.0 * keys, conditions.cache.activation_copies, gpu)
-    digits = int(np.ceil(8.0 * bytes_of(op.dtype) / torch_arrays.SORT_BITS))
+    digits = int(np.ceil(_bits(op.dtype) / torch_arrays.SORT_BITS))
     return (count, *(_pass("digit", both, both, WARM.activation_copies, gpu) for _ in range(digits)))
 
 
@@ -104,7 +110,7 @@ def top_k_algorithms(op: TopK, gpu: Gpu, conditions: Conditions) -> tuple[Algori
 def _by_one_cta(op: TopK, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """A CTA passes over its row for every two bits of a key, and twice more."""
     row_bytes = bytes_of(op.dtype) * column(op.cols)
-    passes = 8.0 * bytes_of(op.dtype) / torch_arrays.SELECT_BITS + GATHERING_PASSES
+    passes = _bits(op.dtype) / torch_arrays.SELECT_BITS + GATHERING_PASSES
     threads = torch_arrays.select_threads(column(op.cols), gpu)
     turn = BARRIERS * gpu.library.barrier_cycles + np.log2(gpu.sm.warp_size) * gpu.sm.latency.shared_cycles
     demand = stream_demand("select", stream_of(op, gpu, conditions.cache), gpu, ctas=column(op.rows))
@@ -121,7 +127,7 @@ def _by_one_cta(op: TopK, gpu: Gpu, conditions: Conditions) -> tuple[KernelDeman
 def _by_several_ctas(op: TopK, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """A pass over all rows for every eight bits, each with a small kernel that adds counts up, and one that takes."""
     keys = column(op.rows) * column(op.cols) * bytes_of(op.dtype)
-    digits = int(np.ceil(8.0 * bytes_of(op.dtype) / torch_arrays.WIDE_SELECT_BITS))
+    digits = int(np.ceil(_bits(op.dtype) / torch_arrays.WIDE_SELECT_BITS))
     first = _pass("digit", keys, 0.0 * keys, conditions.cache.activation_copies, gpu).with_extra_launches(1.0)
     again = _pass("digit", keys, 0.0 * keys, WARM.activation_copies, gpu).with_extra_launches(1.0)
     take = _pass("take", keys, column(op.output_bytes), WARM.activation_copies, gpu)

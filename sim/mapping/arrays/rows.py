@@ -19,6 +19,10 @@ PARTIAL_BYTES = 4.0
 """Of a partial result, and of a mean or a deviation: fp32."""
 LOADS = 4.0
 """Independent loads of a thread, one element or one vector of four each (Reduce.cuh: vt0)."""
+HAND_OVER_TRIPS = 2.0
+"""L2 round trips in which CTAs that share a column hand their parts over."""
+MOMENT_FLOPS = 5.0
+"""Of an element, for mean and deviation; the rest of a norm's seven scale and shift."""
 MOMENTS = 2.0
 """Mean and deviation of a group."""
 
@@ -34,6 +38,7 @@ def reduce_demands(op: Reduce, gpu: Gpu, conditions: Conditions) -> tuple[Kernel
     barriers = np.where(grid.threads > gpu.sm.warp_size, 2.0 * gpu.library.barrier_cycles, 0.0)
     demand = stream_demand(op.op, stream, gpu, ctas=grid.ctas, chain_cycles=tree + barriers)
     shared = grid.splits > 1.0
+    trips = 1.0 + np.where(shared, HAND_OVER_TRIPS, 0.0)
     partial = np.where(shared, PARTIAL_BYTES * column(op.results) * grid.splits / grid.ctas, 0.0)
     in_flight = np.minimum(demand.work.l2_read_bytes, grid.threads * LOADS * bytes_of(op.dtype))
     return (
@@ -43,7 +48,10 @@ def reduce_demands(op: Reduce, gpu: Gpu, conditions: Conditions) -> tuple[Kernel
                 "l2_read_bytes": demand.work.l2_read_bytes + partial,
                 "l2_write_bytes": demand.work.l2_write_bytes + partial,
             },
-            latency={"bytes_in_flight": in_flight, "exposed_cycles": np.where(shared, 3.0, 1.0) * hit},
+            latency={
+                "bytes_in_flight": in_flight,
+                "exposed_cycles": (1.0 + np.where(shared, HAND_OVER_TRIPS, 0.0)) * hit,
+            },
         ),
     )
 
@@ -96,7 +104,7 @@ def _moments(op: GroupNorm, image: FloatArray, gpu: Gpu, conditions: Conditions)
     stream = Stream(
         read_bytes=image + vectors,
         write_bytes=written,
-        flops=5.0 * column(op.elements),
+        flops=MOMENT_FLOPS * column(op.elements),
         special_ops=groups,
         warm_share=warm_share(image, conditions.cache.activation_copies, image, gpu),
         written_back_share=written_back_share(image, gpu),
