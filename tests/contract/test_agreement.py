@@ -27,7 +27,7 @@ MACHINES = (
     "nvidia/v100-sxm",
     "nvidia/jetson-agx-orin-64gb",
 )
-ROWS = 250
+ROWS = 120
 FEW_ROWS = 40
 """Of operators on arrays, whose kernels are streams like others."""
 TOLERANCE, SEVERAL = 0.015, 0.05

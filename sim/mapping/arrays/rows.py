@@ -50,7 +50,7 @@ def reduce_demands(op: Reduce, gpu: Gpu, conditions: Conditions) -> tuple[Kernel
             },
             latency={
                 "bytes_in_flight": in_flight,
-                "exposed_cycles": (1.0 + np.where(shared, HAND_OVER_TRIPS, 0.0)) * hit,
+                "exposed_cycles": trips * hit,
             },
         ),
     )
