@@ -56,6 +56,7 @@ from simexplore.workloads.operators.memory import (
     StreamFma,
 )
 from simexplore.workloads.operators.modules.latent import LatentModule, MlaDecodeModule, MlaPrefillModule
+from simexplore.workloads.operators.modules.ragged import RaggedAttention
 from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
@@ -105,6 +106,7 @@ __all__ = [
     "Pointwise",
     "Pool",
     "Quantize",
+    "RaggedAttention",
     "RayKernel",
     "Reduce",
     "ReduceScatter",
@@ -140,6 +142,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Moe,
     EncoderAttention,
     SparseAttention,
+    RaggedAttention,
     Pointwise,
     Add,
     Mul,

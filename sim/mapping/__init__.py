@@ -18,6 +18,7 @@ from simexplore.sim.mapping.attention.latent_decode import mla_decode_demands
 from simexplore.sim.mapping.attention.latent_module import mla_decode_module_demands, mla_prefill_module_demands
 from simexplore.sim.mapping.attention.latent_prefill import mla_prefill_demands
 from simexplore.sim.mapping.attention.prefill import encoder_demands, prefill_demands
+from simexplore.sim.mapping.attention.ragged import ragged_algorithms
 from simexplore.sim.mapping.attention.sparse import sparse_attention_demands
 from simexplore.sim.mapping.attention.tiled_decode import prefill_algorithms
 from simexplore.sim.mapping.collective import collective_algorithms
@@ -79,6 +80,7 @@ MAPPINGS: dict[type, Mapping] = {
 ALGORITHMS: dict[type, Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] = {
     ops.AttentionDecode: decode_algorithms,
     ops.AttentionPrefill: prefill_algorithms,
+    ops.RaggedAttention: ragged_algorithms,
     ops.Collective: collective_algorithms,
     ops.Conv2d: conv_algorithms,
     ops.Conv: conv_algorithms,

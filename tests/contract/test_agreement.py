@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import pytest
@@ -33,7 +33,7 @@ FEW_ROWS = 40
 TOLERANCE, SEVERAL = 0.015, 0.05
 """Both play the same demands; they differ by how a budget drains, most where a hungry kernel follows another."""
 
-Draw = Callable[[random.Random], dict[str, int]]
+Draw = Callable[[random.Random], Mapping[str, object]]
 
 
 def log_uniform(rng: random.Random, most: int) -> int:
@@ -41,7 +41,7 @@ def log_uniform(rng: random.Random, most: int) -> int:
     return min(int(2.0 ** rng.uniform(0.0, most.bit_length())), most)
 
 
-def of(**most: int) -> Draw:
+def of(**most: int) -> Callable[[random.Random], dict[str, int]]:
     return lambda rng: {name: log_uniform(rng, limit) for name, limit in most.items()}
 
 
@@ -66,6 +66,13 @@ def attention_decode(rng: random.Random) -> dict[str, int]:
 
 def encoder_attention(rng: random.Random) -> dict[str, int]:
     return {**attention(rng), "seq_q": log_uniform(rng, 8192), "seq_kv": log_uniform(rng, 8192)}
+
+
+def ragged_attention(rng: random.Random) -> dict[str, object]:
+    sizes = {name: value for name, value in attention(rng).items() if name != "batch"}
+    kv_lengths = [log_uniform(rng, 4096) for _ in range(rng.randint(1, 5))]
+    q_lengths = [rng.choice((1, rng.randint(1, length))) for length in kv_lengths]
+    return {**sizes, "q_lengths": tuple(q_lengths), "kv_lengths": tuple(kv_lengths)}
 
 
 def sparse_attention(rng: random.Random) -> dict[str, int]:
@@ -191,6 +198,7 @@ DRAWS: dict[str, Draw] = {
     "bmm": gemm,
     "encoder_attention": encoder_attention,
     "sparse_attention": sparse_attention,
+    "ragged_attention": ragged_attention,
     "rope": of(tokens=65536, heads=64, kv_heads=8, head_dim=256),
     "gemm_naive_tiled": gemm_naive_tiled,
     "conv2d": conv2d,
