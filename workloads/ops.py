@@ -11,6 +11,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from simexplore.workloads.hints import did_you_mean, found
+from simexplore.workloads.operators.arrays.filters import ConvDilated, ConvTranspose
+from simexplore.workloads.operators.arrays.indexed import Gather, Scatter
+from simexplore.workloads.operators.arrays.norms import GroupNorm
+from simexplore.workloads.operators.arrays.rows import Reduce, Scan, Sort, TopK
+from simexplore.workloads.operators.arrays.windows import Pool, Resample
 from simexplore.workloads.operators.base import Amount, Count, Operator
 from simexplore.workloads.operators.collectives import (
     AllGather,
@@ -51,6 +56,7 @@ from simexplore.workloads.operators.memory import (
     StreamFma,
 )
 from simexplore.workloads.operators.modules.latent import LatentModule, MlaDecodeModule, MlaPrefillModule
+from simexplore.workloads.operators.modules.ragged import RaggedAttention
 from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
@@ -71,6 +77,8 @@ __all__ = [
     "Collective",
     "Conv",
     "Conv2d",
+    "ConvDilated",
+    "ConvTranspose",
     "Copy",
     "Count",
     "CustomAllReduce",
@@ -78,9 +86,11 @@ __all__ = [
     "Embedding",
     "EncoderAttention",
     "FusedMlp",
+    "Gather",
     "Gelu",
     "Gemm",
     "GridEncoding",
+    "GroupNorm",
     "HostRead",
     "LatentModule",
     "LayerNorm",
@@ -94,16 +104,24 @@ __all__ = [
     "Norm",
     "Operator",
     "Pointwise",
+    "Pool",
     "Quantize",
+    "RaggedAttention",
     "RayKernel",
+    "Reduce",
     "ReduceScatter",
     "Relu",
+    "Resample",
     "RmsNorm",
     "Rope",
+    "Scan",
+    "Scatter",
     "SiluMul",
     "Softmax",
+    "Sort",
     "SparseAttention",
     "StreamFma",
+    "TopK",
     "causal_pairs",
     "make_operator",
     "parse_operator",
@@ -124,6 +142,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Moe,
     EncoderAttention,
     SparseAttention,
+    RaggedAttention,
     Pointwise,
     Add,
     Mul,
@@ -138,6 +157,17 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Rope,
     Quantize,
     Embedding,
+    ConvDilated,
+    ConvTranspose,
+    Pool,
+    Resample,
+    GroupNorm,
+    Reduce,
+    Scan,
+    Sort,
+    TopK,
+    Gather,
+    Scatter,
     AllReduce,
     CustomAllReduce,
     AllGather,
