@@ -55,6 +55,9 @@ from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
 from simexplore.workloads.operators.parameters import ParameterError, from_values
+from simexplore.workloads.operators.scans.convolution import CausalConv1d, CausalConv1dUpdate
+from simexplore.workloads.operators.scans.delta import GdnDecode, GdnPrefill, KdaDecode, KdaPrefill
+from simexplore.workloads.operators.scans.statespace import SsdDecode, SsdPrefill
 from simexplore.workloads.operators.text import parse_call
 
 __all__ = [
@@ -68,6 +71,8 @@ __all__ = [
     "AttentionDecode",
     "AttentionPrefill",
     "Bmm",
+    "CausalConv1d",
+    "CausalConv1dUpdate",
     "Collective",
     "Conv",
     "Conv2d",
@@ -78,10 +83,14 @@ __all__ = [
     "Embedding",
     "EncoderAttention",
     "FusedMlp",
+    "GdnDecode",
+    "GdnPrefill",
     "Gelu",
     "Gemm",
     "GridEncoding",
     "HostRead",
+    "KdaDecode",
+    "KdaPrefill",
     "LatentModule",
     "LayerNorm",
     "MlaDecode",
@@ -103,6 +112,8 @@ __all__ = [
     "SiluMul",
     "Softmax",
     "SparseAttention",
+    "SsdDecode",
+    "SsdPrefill",
     "StreamFma",
     "causal_pairs",
     "make_operator",
@@ -124,6 +135,14 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Moe,
     EncoderAttention,
     SparseAttention,
+    CausalConv1d,
+    CausalConv1dUpdate,
+    GdnPrefill,
+    GdnDecode,
+    KdaPrefill,
+    KdaDecode,
+    SsdPrefill,
+    SsdDecode,
     Pointwise,
     Add,
     Mul,
