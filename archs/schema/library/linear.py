@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from simexplore.archs.schema.library.menus import Rate, Trips
+from simexplore.archs.schema.library.menus import Exponent, Rate, Trips
 from simexplore.archs.schema.quantities import Count, Cycles, Share, Spec, about
 
 
@@ -18,6 +18,7 @@ class Convolution(Spec):
     setup_round_trips: Trips = about("dependent L2 round trips before the first load", "1")
     round_trips: Trips = about("dependent L2 round trips of a CTA outside its loop", "1")
     instructions: Rate = about("instructions for each element of the result", "1")
+    overlap_exponent: Exponent = about("overlap_exponent within an SM, where a load waits for the store before it", "1")
 
 
 class Step(Spec):
@@ -38,7 +39,13 @@ class Chunked(Spec):
     setup_round_trips: Trips = about("dependent L2 round trips of each kernel before its first load", "1")
     round_trips: Trips = about("dependent L2 round trips of a CTA outside its loop", "1")
     step_round_trips: Trips = about("L2 round trips that each chunk waits for where states are carried", "1")
+    inverse: Literal["apart", "within"] = about(
+        "who inverts the four blocks of a chunk's products: a CTA each; or the CTA that multiplied, one after another",
+        "text",
+    )
+    row_cycles: Cycles = about("latency of a row of a block that is inverted, which waits for those before", "clk")
     tensor_efficiency: Share = about("share of the tensor cores' rate that products of chunks reach", "1")
+    overlap_exponent: Exponent = about("overlap_exponent within an SM, where products wait for one another", "1")
     dram_rate: Rate = about("DRAM rate over that of streams", "1")
 
 

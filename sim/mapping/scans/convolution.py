@@ -68,7 +68,7 @@ def _kernel(op: ShortConvolution, layout: _Layout, gpu: Gpu, conditions: Conditi
     traffic = Traffic(inputs=column(op.min_bytes) - written, again=layout.again, written=written)
     elements = column(op.elements)
     compute = Compute(instructions=library.instructions * elements, special_ops=column(op.special_ops))
-    shared = Library(library.setup_round_trips, library.round_trips, 1.0, 1.0)
+    shared = Library(library.setup_round_trips, library.round_trips, 1.0, 1.0, library.overlap_exponent)
     return stage(op.op, layout.ctas, traffic, compute, shared, gpu, conditions.cache)
 
 

@@ -27,7 +27,7 @@ from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import Algorithm, FloatArray, KernelDemand
 from simexplore.sim.mapping.attention.prefill import tensor_dtype
 from simexplore.sim.mapping.columns import ceil_div, constant
-from simexplore.sim.mapping.scans.stages import Compute, Ctas, Library, Traffic, stage
+from simexplore.sim.mapping.scans.stages import Compute, Ctas, Library, Traffic, chain_library, stage
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.operators.scans.delta import DeltaPrefill, GdnPrefill, KdaPrefill
@@ -112,7 +112,7 @@ def delta_demands(op: DeltaPrefill, gpu: Gpu, conditions: Conditions) -> tuple[K
     if fused is not None:
         return _fused(op, fused, gpu, conditions)
     sizes = _sizes(op, float(gpu.linear_kernels.chunked.chunk), gpu)
-    before = _fine_products(sizes, gpu) if fine else _products(sizes, gpu)
+    before = (_fine_products if fine else _products)(op, sizes, gpu)
     return (
         *(_stage(name, *parts, gpu, conditions.cache) for name, *parts in before),
         _factors(sizes, gpu, conditions.cache, fine=fine),
@@ -136,13 +136,8 @@ def _sizes(op: DeltaPrefill, chunk: float, gpu: Gpu) -> _Sizes:
     )
 
 
-def _library(gpu: Gpu) -> Library:
-    chunked = gpu.linear_kernels.chunked
-    return Library(chunked.setup_round_trips, chunked.round_trips, chunked.tensor_efficiency, chunked.dram_rate)
-
-
 def _stage(name: str, ctas: Ctas, traffic: Traffic, compute: Compute, gpu: Gpu, state: CacheState) -> KernelDemand:
-    return stage(name, ctas, traffic, compute, _library(gpu), gpu, state)
+    return stage(name, ctas, traffic, compute, chain_library(gpu), gpu, state)
 
 
 def _norm(s: _Sizes, gpu: Gpu, state: CacheState) -> KernelDemand:
@@ -156,52 +151,68 @@ def _norm(s: _Sizes, gpu: Gpu, state: CacheState) -> KernelDemand:
 _Told = tuple[str, Ctas, Traffic, Compute]
 
 
-def _products(s: _Sizes, gpu: Gpu) -> tuple[_Told, ...]:
+def _products(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> tuple[_Told, ...]:
     """Gates, products of keys and their inverse, with one decay a head."""
-    gates = NUMBER * s.tokens * s.heads
-    raw = NUMBER * s.square
-    shared = s.keys_of_heads - s.keys
-    return (
-        ("gates", Ctas(s.blocks, 1.0, 40.0), Traffic(inputs=gates, written=gates), Compute()),
-        (
-            "products",
-            Ctas(s.blocks, 4.0),
-            Traffic(inputs=s.keys + gates, made=gates, again=shared, written=raw),
-            Compute(
-                s.dtype, s.products(s.chunk, s.chunk, s.key_dim), DECAYED * s.blocks * s.chunk**2, s.blocks * s.chunk**2
-            ),
-        ),
-        _inverse(s, gpu, raw),
+    gates, raw = NUMBER * s.tokens * s.heads, NUMBER * s.square
+    within = gpu.linear_kernels.chunked.inverse == "within"
+    inverted = _inverse(op, s, gpu)
+    written = inverted[2].written if within else raw
+    chain = inverted[1].chain_cycles if within else 0.0
+    scores, factors = s.products(s.chunk, s.chunk, s.key_dim), s.blocks * s.chunk**2
+    compute = Compute(s.dtype, scores, DECAYED * factors, factors)
+    if within:
+        compute = _both(compute, inverted[3])
+    multiply: _Told = (
+        "products",
+        Ctas(s.blocks, 4.0, chain_cycles=chain),
+        Traffic(inputs=s.keys + gates, made=gates, again=s.keys_of_heads - s.keys, written=written),
+        compute,
+    )
+    summed: _Told = ("gates", Ctas(s.blocks, 1.0, 40.0), Traffic(inputs=gates, written=gates), Compute())
+    return (summed, multiply) if within else (summed, multiply, inverted)
+
+
+def _both(one: Compute, other: Compute) -> Compute:
+    """What two kernels compute, done by one."""
+    return Compute(
+        one.tensor_dtype,
+        one.tensor_ops + other.tensor_ops,
+        one.instructions + other.instructions,
+        one.special_ops + other.special_ops,
     )
 
 
-def _inverse(s: _Sizes, gpu: Gpu, raw: FloatArray) -> _Told:
-    """Blocks of 16 by substitution, a row waiting for those before, then products of blocks."""
+def _inverse(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> _Told:
+    """Blocks of 16 by substitution, a row waiting for those before, then products of blocks.
+
+    A CTA of its own has a block, or the four of a chunk are inverted one after another. The first two rows of a block
+    wait for none.
+    """
+    chunked = gpu.linear_kernels.chunked
+    tokens = np.minimum(column(op.seq_q), s.chunk)
+    rows = np.maximum(np.minimum(tokens, BLOCK) - 2.0, 0.0)
+    if chunked.inverse == "within":
+        blocks, last = np.floor(tokens / BLOCK), np.mod(tokens, BLOCK)
+        rows = blocks * (BLOCK - 2.0) + np.maximum(last - 2.0, 0.0)
     merged = 2.0 * s.blocks * MERGED_PRODUCTS * BLOCK**3
-    row = np.log2(BLOCK) * gpu.sm.latency.shared_cycles + gpu.sm.latency.fma_cycles
-    ctas = Ctas(s.blocks, 4.0, chain_cycles=constant((BLOCK - 2.0) * row))
-    return (
-        "inverse",
-        ctas,
-        Traffic(made=raw, written=s.element * s.square),
-        Compute(s.dtype, merged, s.blocks * BLOCK**3),
-    )
+    substituted = s.tokens * s.heads * BLOCK**2
+    ctas = Ctas(s.blocks, 4.0, chain_cycles=rows * chunked.row_cycles)
+    traffic = Traffic(made=NUMBER * s.square, written=s.element * s.square)
+    return "inverse", ctas, traffic, Compute(s.dtype, merged, substituted)
 
 
-def _fine_products(s: _Sizes, gpu: Gpu) -> tuple[_Told, ...]:
+def _fine_products(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> tuple[_Told, ...]:
     """The same with a decay for each feature of a key: keys and queries are scaled before they are multiplied.
 
     Products with queries are kept for the outputs. Those within a block of 16 are by FMA, for each pair of tokens has
-    decays of its own; those between blocks by products.
+    decays of its own; those between blocks by products, in the kernel that inverts.
     """
     features = s.tokens * s.heads * s.key_dim
-    sums, gates = NUMBER * features, s.element * features
-    read = 2.0 * s.keys_of_heads
-    within = NUMBER * s.tokens * s.heads * BLOCK
-    kept = s.element * s.square
-    pairs = s.blocks * s.chunk * BLOCK * s.key_dim
-    between = 2.0 * s.products(s.chunk, s.chunk - BLOCK, s.key_dim) / 2.0
-    inverse = _inverse(s, gpu, within)
+    sums, gates, read = NUMBER * features, s.element * features, 2.0 * s.keys_of_heads
+    within, kept = NUMBER * s.tokens * s.heads * BLOCK, s.element * s.square
+    pairs = s.tokens * s.heads * BLOCK * s.key_dim
+    between = s.products(s.chunk, s.chunk - BLOCK, s.key_dim)  # half of them, for queries and for keys
+    _, ctas, _, inverted = _inverse(op, s, gpu)
     return (
         (
             "gates",
@@ -217,14 +228,9 @@ def _fine_products(s: _Sizes, gpu: Gpu) -> tuple[_Told, ...]:
         ),
         (
             "products",
-            Ctas(s.blocks, 4.0, chain_cycles=inverse[1].chain_cycles),
+            ctas,
             Traffic(inputs=read, made=sums + within, written=2.0 * kept),
-            Compute(
-                s.dtype,
-                between + inverse[3].tensor_ops,
-                2.0 * DECAYED * features + inverse[3].instructions,
-                2.0 * features,
-            ),
+            _both(Compute(s.dtype, between, 2.0 * DECAYED * features, 2.0 * features), inverted),
         ),
     )
 

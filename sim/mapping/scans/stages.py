@@ -19,6 +19,20 @@ class Library(NamedTuple):
     round_trips: float
     tensor_efficiency: float
     dram_rate: float
+    overlap_exponent: float | None = None
+    """Of the units of an SM; None: the machine's."""
+
+
+def chain_library(gpu: Gpu) -> Library:
+    """What kernels of a chain have in common. Raises SimexploreError where the machine has none."""
+    chunked = gpu.linear_kernels.chunked
+    return Library(
+        chunked.setup_round_trips,
+        chunked.round_trips,
+        chunked.tensor_efficiency,
+        chunked.dram_rate,
+        chunked.overlap_exponent,
+    )
 
 
 def _nothing() -> FloatArray:
@@ -92,5 +106,9 @@ def stage(
             exposed_cycles=constant(library.round_trips * hit),
             setup_cycles=constant(library.setup_round_trips * hit),
         ),
-        overlap=Overlap(tensor_efficiency=library.tensor_efficiency, dram_rate=library.dram_rate),
+        overlap=Overlap(
+            within_sm=library.overlap_exponent,
+            tensor_efficiency=library.tensor_efficiency,
+            dram_rate=library.dram_rate,
+        ),
     )

@@ -12,7 +12,7 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import KernelDemand
 from simexplore.sim.mapping.attention.prefill import tensor_dtype
 from simexplore.sim.mapping.columns import ceil_div, constant
-from simexplore.sim.mapping.scans.stages import Compute, Ctas, Library, Traffic, stage
+from simexplore.sim.mapping.scans.stages import Compute, Ctas, Traffic, chain_library, stage
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.operators.scans.statespace import SsdPrefill
@@ -33,8 +33,7 @@ DECAYED = 2.0
 
 def ssd_demands(op: SsdPrefill, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """The five kernels, in order. Raises SimexploreError where the GPU has no tensor cores for the type."""
-    chunked = gpu.linear_kernels.chunked
-    library = Library(chunked.setup_round_trips, chunked.round_trips, chunked.tensor_efficiency, chunked.dram_rate)
+    library = chain_library(gpu)
     dtype, element = tensor_dtype(op.dtype, gpu), bytes_of(op.dtype)
     chunk, width, state = column(op.chunk), column(op.head_dim), column(op.state_dim)
     heads, groups, tokens = column(op.heads), column(op.groups), column(op.tokens)
