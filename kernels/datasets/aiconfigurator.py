@@ -361,4 +361,4 @@ _TABLES = {
     ),
 }
 _ONE_OF_EACH = ("comm", "mla", "linear_attention")
-"""Operators of whose tables a folder may have some: NCCL's or an engine's, kernels or modules, one kind of scan or two."""
+"""Operators of whose tables a folder may have some: NCCL's or an engine's, kernels or modules, of one kind or two."""

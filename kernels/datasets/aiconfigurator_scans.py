@@ -1,8 +1,9 @@
 """Columns of aiconfigurator's tables of linear attention, as ours: a row is a kernel, or the chain of one, by its name.
 
-What each kernel is given is what the collectors give it (github.com/ai-dynamo/aiconfigurator, collector/*/collect_gdn.py,
-collect_kda.py, collect_mamba2.py). TensorRT-LLM's convolve keys alone, scan without states, and step from bf16 states to
-new ones in fp32; the others convolve queries, keys and values, and have fp32 states that they change in place.
+What each kernel is given is what the collectors give it (github.com/ai-dynamo/aiconfigurator, in collector:
+collect_gdn.py, collect_kda.py and collect_mamba2.py of each engine). TensorRT-LLM's convolve keys alone, scan without
+states, and step from bf16 states to new ones in fp32; the others convolve queries, keys and values, and have fp32
+states that they change in place.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ _OF_ONE_KERNEL = ("causal_conv1d", "causal_conv1d_update", "gdn_decode", "kda_de
 def delta_rules(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of gated delta networks and of Kimi's delta attention.
 
-    vLLM's convolutions of Kimi's queries, keys and values were eager calls, whose time is the host's; they are left out.
-    A step of several tokens keeps each one's state, for those of drafts may be refused.
+    vLLM's convolutions of Kimi's queries, keys and values were eager calls, whose time is the host's: they are left
+    out. A step of several tokens keeps each one's state, for those of drafts may be refused.
     """
     trtllm, vllm = (frame["source"].str.startswith(engine) for engine in (TRTLLM, VLLM))
     kernels, drafts = frame["kernel"], frame["phase"] == "verify"

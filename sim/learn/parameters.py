@@ -304,7 +304,7 @@ def _fused(kind: str) -> tuple[Parameter, ...]:
     path = f"library.linear.fused_{kind}"
     return (
         Parameter(f"{path}.setup_round_trips", 0.1, 10.0),
-        Parameter(f"{path}.round_trips", 0.1, 20.0),
+        Parameter(f"{path}.round_trips", 0.1, 40.0),
         Parameter(f"{path}.step", 0.1, 6.0),
         Parameter(f"{path}.dram_rate", 0.4, 1.3),
     )

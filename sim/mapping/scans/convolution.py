@@ -17,7 +17,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.mapping.columns import ceil_div, constant
-from simexplore.sim.mapping.scans.stages import Compute, Ctas, Library, Traffic, stage
+from simexplore.sim.mapping.scans.stages import FEW_REGISTERS, WARPS, Compute, Ctas, Library, Told, Traffic, stage
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.operators.scans.convolution import CausalConv1d, CausalConv1dUpdate, ShortConvolution
@@ -32,8 +32,8 @@ BLOCK_TOKENS, BLOCK_CHANNELS = 8.0, 256.0
 """Tokens and channels of a CTA of the other layout."""
 STEP_CHANNELS = {"rows": 64.0, "tokens": 256.0}
 """Channels of a CTA of the kernel for next tokens."""
-WARPS, REGISTERS = 4.0, 40.0
-"""Of a CTA, and a thread's: taps, weights and addresses."""
+STEP_WARPS = {"rows": 2.0, "tokens": 4.0}
+"""Warps of it: a channel or two a thread."""
 
 
 class _Layout(NamedTuple):
@@ -46,30 +46,31 @@ def convolution_demands(op: CausalConv1d, gpu: Gpu, conditions: Conditions) -> t
     """One kernel, and one more launch for each further call that channels are divided among."""
     rows = gpu.linear_kernels.convolution.rules == "rows"
     layout = _along_channels(op, gpu) if rows else _by_tokens(op, gpu)
-    return (_kernel(op, layout, gpu, conditions).with_extra_launches(column(op.calls) - 1.0),)
+    kernel = _kernel(op, layout, gpu, conditions)
+    return (kernel.but(latency={"extra_launches": column(op.calls) - 1.0}),)
 
 
 def update_demands(op: CausalConv1dUpdate, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """One kernel that reads the last tokens of each sequence, filters the new ones and writes the last tokens again."""
-    channels = STEP_CHANNELS[gpu.linear_kernels.convolution.rules]
+    rules = gpu.linear_kernels.convolution.rules
+    channels = STEP_CHANNELS[rules]
     blocks = ceil_div(column(op.channels), channels)
     count = column(op.batch) * blocks
     element = bytes_of(op.dtype)
     held = element * channels * column(op.width)  # the window and the first new token do not wait for one another
     again = column(op.weight_bytes) * (column(op.batch) - 1.0)
-    lanes = constant(channels / gpu.sm.warp_size / 2.0 if channels > STEP_CHANNELS["rows"] else 2.0)
-    ctas = Ctas(count, float(lanes[0, 0]), REGISTERS, in_flight_bytes=constant(0.0) + held)
+    ctas = Ctas(count, STEP_WARPS[rules], FEW_REGISTERS, in_flight_bytes=constant(0.0) + held)
     return (_kernel(op, _Layout(ctas, again), gpu, conditions),)
 
 
 def _kernel(op: ShortConvolution, layout: _Layout, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     library = gpu.linear_kernels.convolution
-    written = column(op.output_bytes)
+    written = column(op.written_bytes)
     traffic = Traffic(inputs=column(op.min_bytes) - written, again=layout.again, written=written)
     elements = column(op.elements)
     compute = Compute(instructions=library.instructions * elements, special_ops=column(op.special_ops))
     shared = Library(library.setup_round_trips, library.round_trips, 1.0, 1.0, library.overlap_exponent)
-    return stage(op.op, layout.ctas, traffic, compute, shared, gpu, conditions.cache)
+    return stage(Told(op.op, layout.ctas, traffic, compute), shared, gpu, conditions.cache)
 
 
 def _along_channels(op: CausalConv1d, gpu: Gpu) -> _Layout:
@@ -84,7 +85,8 @@ def _along_channels(op: CausalConv1d, gpu: Gpu) -> _Layout:
     count = column(op.batch) * column(op.channels)
     in_flight = np.minimum(seq * element, turn_bytes)
     return _Layout(
-        Ctas(count, WARPS, REGISTERS, turn_bytes, in_flight, chain), column(op.weight_bytes) * (column(op.batch) - 1.0)
+        Ctas(count, WARPS, FEW_REGISTERS, turn_bytes, in_flight, chain),
+        column(op.weight_bytes) * (column(op.batch) - 1.0),
     )
 
 
@@ -96,4 +98,4 @@ def _by_tokens(op: CausalConv1d, gpu: Gpu) -> _Layout:  # noqa: ARG001 - the sig
     halo = element * channels * batch * (blocks - 1.0) * (column(op.width) - 1.0)
     filters = column(op.weight_bytes) * (batch * blocks - 1.0)
     in_flight = element * np.minimum(channels, BLOCK_CHANNELS)
-    return _Layout(Ctas(count, WARPS, REGISTERS, 0.0, in_flight), halo + filters)
+    return _Layout(Ctas(count, WARPS, FEW_REGISTERS, 0.0, in_flight), halo + filters)

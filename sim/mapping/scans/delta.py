@@ -1,8 +1,9 @@
 """Delta rules over prompts → the kernels of their chunked form, or one kernel that does all of it.
 
 Counted in flash-linear-attention (fla-org, MIT): ops/gated_delta_rule and ops/kda (chunk.py, wy_fast.py,
-chunk_intra.py), ops/common (chunk_scaled_dot_kkt.py, chunk_delta_h.py, chunk_o.py), ops/utils (solve_tril.py, cumsum.py),
-modules/l2norm.py; TensorRT-LLM, vLLM and SGLang carry copies. With chunks of C tokens, keys of K and values of V a head:
+chunk_intra.py), ops/common (chunk_scaled_dot_kkt.py, chunk_delta_h.py, chunk_o.py), ops/utils (solve_tril.py,
+cumsum.py), modules/l2norm.py; TensorRT-LLM, vLLM and SGLang carry copies. With chunks of C tokens, keys of K and values
+of V a head:
 
     gates      sums of decays along a chunk
     products   A = tril(b K K^T), C x C
@@ -26,8 +27,17 @@ from simexplore.archs.schema.library import Fused
 from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import Algorithm, FloatArray, KernelDemand
 from simexplore.sim.mapping.attention.prefill import tensor_dtype
-from simexplore.sim.mapping.columns import ceil_div, constant
-from simexplore.sim.mapping.scans.stages import Compute, Ctas, Library, Traffic, chain_library, stage
+from simexplore.sim.mapping.columns import ceil_div
+from simexplore.sim.mapping.scans.stages import (
+    FEW_REGISTERS,
+    WARPS,
+    Compute,
+    Ctas,
+    Library,
+    Traffic,
+    chain_library,
+    stage,
+)
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.operators.scans.delta import DeltaPrefill, GdnPrefill, KdaPrefill
@@ -44,6 +54,13 @@ GATE_INSTRUCTIONS = 8.0
 """Of a decay for each feature: widen, bias, softplus, scale, prefix sum (five shuffles' worth of adds), store."""
 DECAYED = 2.0
 """Instructions for each element of a chunk's products that takes a factor of its own: difference of sums, product."""
+
+OUTPUT_WARPS = 8.0
+"""Of a CTA of the outputs, which holds a chunk's result for all of a value (chunk_o.py: 128 x 128)."""
+FUSED_REGISTERS = 168.0
+"""Of a thread of a fused scan, as of other kernels with groups of warps that load and that multiply."""
+STATE_PRODUCTS = 3.0
+"""Products of a chunk with the state: w S, Q S, and K^T v'."""
 
 
 class _Sizes(NamedTuple):
@@ -114,7 +131,7 @@ def delta_demands(op: DeltaPrefill, gpu: Gpu, conditions: Conditions) -> tuple[K
     sizes = _sizes(op, float(gpu.linear_kernels.chunked.chunk), gpu)
     before = (_fine_products if fine else _products)(op, sizes, gpu)
     return (
-        *(_stage(name, *parts, gpu, conditions.cache) for name, *parts in before),
+        *(stage(each, chain_library(gpu), gpu, conditions.cache) for each in before),
         _factors(sizes, gpu, conditions.cache, fine=fine),
         _states(op, sizes, gpu, conditions.cache, fine=fine),
         _outputs(sizes, gpu, conditions.cache, fine=fine),
@@ -136,39 +153,34 @@ def _sizes(op: DeltaPrefill, chunk: float, gpu: Gpu) -> _Sizes:
     )
 
 
-def _stage(name: str, ctas: Ctas, traffic: Traffic, compute: Compute, gpu: Gpu, state: CacheState) -> KernelDemand:
-    return stage(name, ctas, traffic, compute, chain_library(gpu), gpu, state)
-
-
 def _norm(s: _Sizes, gpu: Gpu, state: CacheState) -> KernelDemand:
     """Queries, or keys, each divided by its length."""
     rows = s.tokens * s.query_heads
     compute = Compute(instructions=NORM_INSTRUCTIONS * rows * s.key_dim, special_ops=rows)
-    ctas = Ctas(ceil_div(rows, NORM_ROWS), 4.0, 40.0)
-    return _stage("normalize", ctas, Traffic(inputs=s.keys, written=s.keys), compute, gpu, state)
+    ctas = Ctas(ceil_div(rows, NORM_ROWS), WARPS, FEW_REGISTERS)
+    return stage(
+        Told("normalize", ctas, Traffic(inputs=s.keys, written=s.keys), compute), chain_library(gpu), gpu, state
+    )
 
 
-_Told = tuple[str, Ctas, Traffic, Compute]
-
-
-def _products(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> tuple[_Told, ...]:
+def _products(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> tuple[Told, ...]:
     """Gates, products of keys and their inverse, with one decay a head."""
     gates, raw = NUMBER * s.tokens * s.heads, NUMBER * s.square
     within = gpu.linear_kernels.chunked.inverse == "within"
     inverted = _inverse(op, s, gpu)
-    written = inverted[2].written if within else raw
-    chain = inverted[1].chain_cycles if within else 0.0
+    written = inverted.traffic.written if within else raw
+    chain = inverted.ctas.chain_cycles if within else 0.0
     scores, factors = s.products(s.chunk, s.chunk, s.key_dim), s.blocks * s.chunk**2
     compute = Compute(s.dtype, scores, DECAYED * factors, factors)
     if within:
-        compute = _both(compute, inverted[3])
-    multiply: _Told = (
+        compute = _both(compute, inverted.compute)
+    multiply = Told(
         "products",
-        Ctas(s.blocks, 4.0, chain_cycles=chain),
+        Ctas(s.blocks, chain_cycles=chain),
         Traffic(inputs=s.keys + gates, made=gates, again=s.keys_of_heads - s.keys, written=written),
         compute,
     )
-    summed: _Told = ("gates", Ctas(s.blocks, 1.0, 40.0), Traffic(inputs=gates, written=gates), Compute())
+    summed = Told("gates", Ctas(s.blocks, 1.0, FEW_REGISTERS), Traffic(inputs=gates, written=gates), Compute())
     return (summed, multiply) if within else (summed, multiply, inverted)
 
 
@@ -182,7 +194,7 @@ def _both(one: Compute, other: Compute) -> Compute:
     )
 
 
-def _inverse(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> _Told:
+def _inverse(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> Told:
     """Blocks of 16 by substitution, a row waiting for those before, then products of blocks.
 
     A CTA of its own has a block, or the four of a chunk are inverted one after another. The first two rows of a block
@@ -194,14 +206,14 @@ def _inverse(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> _Told:
     if chunked.inverse == "within":
         blocks, last = np.floor(tokens / BLOCK), np.mod(tokens, BLOCK)
         rows = blocks * (BLOCK - 2.0) + np.maximum(last - 2.0, 0.0)
-    merged = 2.0 * s.blocks * MERGED_PRODUCTS * BLOCK**3
+    merged = 2.0 * s.blocks * MERGED_PRODUCTS * BLOCK * BLOCK * BLOCK
     substituted = s.tokens * s.heads * BLOCK**2
-    ctas = Ctas(s.blocks, 4.0, chain_cycles=rows * chunked.row_cycles)
+    ctas = Ctas(s.blocks, chain_cycles=rows * chunked.row_cycles)
     traffic = Traffic(made=NUMBER * s.square, written=s.element * s.square)
-    return "inverse", ctas, traffic, Compute(s.dtype, merged, substituted)
+    return Told("inverse", ctas, traffic, Compute(s.dtype, merged, substituted))
 
 
-def _fine_products(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> tuple[_Told, ...]:
+def _fine_products(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> tuple[Told, ...]:
     """The same with a decay for each feature of a key: keys and queries are scaled before they are multiplied.
 
     Products with queries are kept for the outputs. Those within a block of 16 are by FMA, for each pair of tokens has
@@ -214,19 +226,19 @@ def _fine_products(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> tuple[_Told, ...]:
     between = s.products(s.chunk, s.chunk - BLOCK, s.key_dim)  # half of them, for queries and for keys
     _, ctas, _, inverted = _inverse(op, s, gpu)
     return (
-        (
+        Told(
             "gates",
-            Ctas(s.blocks, 4.0, 40.0),
+            Ctas(s.blocks, WARPS, FEW_REGISTERS),
             Traffic(inputs=gates, written=sums),
             Compute(instructions=GATE_INSTRUCTIONS * features, special_ops=2.0 * features),
         ),
-        (
+        Told(
             "blocks",
-            Ctas(s.blocks * s.chunk / BLOCK, 4.0),
+            Ctas(s.blocks * s.chunk / BLOCK),
             Traffic(inputs=read, made=sums, written=within + kept * BLOCK / s.chunk),
             Compute(instructions=2.0 * pairs, special_ops=pairs / 2.0),
         ),
-        (
+        Told(
             "products",
             ctas,
             Traffic(inputs=read, made=sums + within, written=2.0 * kept),
@@ -246,7 +258,7 @@ def _factors(s: _Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDem
         written=s.keys_of_heads + s.values + scaled,
     )
     ops = s.products(s.chunk, s.key_dim + s.value_dim, s.chunk)
-    return _stage("w_u", Ctas(s.blocks, 4.0), traffic, Compute(s.dtype, ops), gpu, state)
+    return stage(Told("w_u", Ctas(s.blocks), traffic, Compute(s.dtype, ops)), chain_library(gpu), gpu, state)
 
 
 def _states(op: DeltaPrefill, s: _Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDemand:
@@ -262,11 +274,10 @@ def _states(op: DeltaPrefill, s: _Sizes, gpu: Gpu, state: CacheState, *, fine: b
     made = keys + s.values + (keys if fine else 0.0)
     ops = s.products(s.chunk, s.value_dim, 2.0 * s.key_dim)
     waited = chunks * library.step_round_trips * gpu.l2.mean_latency_cycles
-    shared = 2.0 * s.element * s.chunk * (2.0 * float(s.key_dim.max()) + float(columns.max()))
+    shared = 2.0 * s.element * s.chunk * (2.0 * s.key_dim + columns)
     ctas = Ctas(
         count,
-        4.0,
-        shared_bytes=min(shared, gpu.sm.shared_memory_per_cta_bytes),
+        shared_bytes=np.minimum(shared, gpu.sm.shared_memory_per_cta_bytes),
         in_flight_bytes=s.element * s.chunk * (2.0 * s.key_dim + columns),
         chain_cycles=waited,
     )
@@ -276,7 +287,7 @@ def _states(op: DeltaPrefill, s: _Sizes, gpu: Gpu, state: CacheState, *, fine: b
         again=(blocks - 1.0) * 2.0 * keys + (0.0 if fine else 1.0) * (keys - s.keys),
         written=states + s.values + carried,
     )
-    return _stage("states", ctas, traffic, Compute(s.dtype, ops), gpu, state)
+    return stage(Told("states", ctas, traffic, Compute(s.dtype, ops)), chain_library(gpu), gpu, state)
 
 
 def _outputs(s: _Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDemand:
@@ -292,7 +303,7 @@ def _outputs(s: _Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDem
     )
     exps = s.blocks * s.chunk**2 if not fine else s.tokens * s.heads * s.key_dim
     compute = Compute(s.dtype, ops, DECAYED * exps, exps)
-    return _stage("outputs", Ctas(s.blocks, 8.0), traffic, compute, gpu, state)
+    return stage(Told("outputs", Ctas(s.blocks, OUTPUT_WARPS), traffic, compute), chain_library(gpu), gpu, state)
 
 
 def _fused(op: DeltaPrefill, library: Fused, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
@@ -302,15 +313,15 @@ def _fused(op: DeltaPrefill, library: Fused, gpu: Gpu, conditions: Conditions) -
     blocks = ceil_div(s.value_dim, columns)
     chunks = ceil_div(column(op.seq_q), s.chunk)
     pairs = blocks * (2.0 * s.products(s.chunk, s.chunk, s.key_dim) + s.products(s.chunk, s.key_dim, s.chunk))
-    ops = pairs + s.products(s.chunk, s.value_dim, 2.0 * s.chunk + 3.0 * s.key_dim)
-    written = column(op.output_bytes)
+    ops = pairs + s.products(s.chunk, s.value_dim, 2.0 * s.chunk + STATE_PRODUCTS * s.key_dim)
+    written = column(op.written_bytes)
     inputs = column(op.min_bytes) - written
     again = (blocks - 1.0) * 2.0 * s.keys_of_heads + 2.0 * (s.keys_of_heads - s.keys)
     held = s.element * s.chunk * (2.0 * s.key_dim + columns)
     ctas = Ctas(
         column(op.batch) * s.heads * blocks,
         float(library.warps),
-        registers=min(168.0, gpu.sm.registers / (library.warps * gpu.sm.warp_size)),
+        registers=min(FUSED_REGISTERS, gpu.sm.registers / (library.warps * gpu.sm.warp_size)),
         shared_bytes=gpu.sm.shared_memory_per_cta_bytes,
         in_flight_bytes=held,
         chain_cycles=chunks * library.step_cycles,
@@ -318,5 +329,6 @@ def _fused(op: DeltaPrefill, library: Fused, gpu: Gpu, conditions: Conditions) -
     exps = s.blocks * s.chunk**2 if isinstance(op, GdnPrefill) else 2.0 * s.tokens * s.heads * s.key_dim
     compute = Compute(s.dtype, ops, DECAYED * exps, exps)
     shared = Library(library.setup_round_trips, library.round_trips, library.tensor_efficiency, library.dram_rate)
-    kernel = stage("scan", ctas, Traffic(inputs, written=written, again=again), compute, shared, gpu, conditions.cache)
+    told = Told("scan", ctas, Traffic(inputs, written=written, again=again), compute)
+    kernel = stage(told, shared, gpu, conditions.cache)
     return (kernel.with_extra_launches(float(library.kernels - 1)),)

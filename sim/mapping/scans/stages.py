@@ -35,6 +35,14 @@ def chain_library(gpu: Gpu) -> Library:
     )
 
 
+WARPS = 4.0
+"""Of most of these kernels' CTAs: what their autotuners and launches begin with."""
+FEW_REGISTERS = 40.0
+"""Of a thread that streams: a few elements, and addresses."""
+PRODUCT_REGISTERS = 128.0
+"""Of a thread that holds its share of a product: 64 x 128 numbers among 128 threads, operands, and addresses."""
+
+
 def _nothing() -> FloatArray:
     return constant(0.0)
 
@@ -68,19 +76,27 @@ class Ctas:
     """A kernel's grid, and what one of its CTAs holds and waits for."""
 
     count: FloatArray
-    warps: float
-    registers: float = 128.0
-    shared_bytes: float = 0.0
+    warps: float = WARPS
+    registers: FloatArray | float = PRODUCT_REGISTERS
+    shared_bytes: FloatArray | float = 0.0
     in_flight_bytes: FloatArray | None = None
     """Loads under way; None: all that a CTA reads."""
     chain_cycles: FloatArray | float = 0.0
     """Dependent latency within a CTA beside its loads."""
 
 
-def stage(
-    kernel: str, ctas: Ctas, traffic: Traffic, compute: Compute, library: Library, gpu: Gpu, state: CacheState
-) -> KernelDemand:
+class Told(NamedTuple):
+    """One kernel of a chain."""
+
+    kernel: str
+    ctas: Ctas
+    traffic: Traffic
+    compute: Compute
+
+
+def stage(told: Told, library: Library, gpu: Gpu, state: CacheState) -> KernelDemand:
     """One kernel: inputs are as warm as activations are, what the chain has made as far as it fits L2."""
+    kernel, ctas, traffic, compute = told
     count, hit = ctas.count, gpu.l2.mean_latency_cycles
     once = traffic.inputs + traffic.made
     touched = once + traffic.written
@@ -89,7 +105,7 @@ def stage(
     read = (once + traffic.again) / count
     return KernelDemand(
         kernel=kernel,
-        grid=Grid(count, constant(ctas.warps), constant(ctas.registers), constant(ctas.shared_bytes)),
+        grid=Grid(count, constant(ctas.warps), constant(0.0) + ctas.registers, constant(0.0) + ctas.shared_bytes),
         work=Work(
             tensor_dtype=compute.tensor_dtype,
             tensor_ops=compute.tensor_ops / count,

@@ -7,17 +7,18 @@ state-spaces/mamba, selective_state_update.
 
 from __future__ import annotations
 
+import numpy as np
+
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.mapping.columns import ceil_div, constant
-from simexplore.sim.mapping.scans.stages import Compute, Ctas, Library, Traffic, stage
+from simexplore.sim.mapping.scans.stages import Compute, Ctas, Library, Told, Traffic, stage
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.operators.scans.delta import DeltaDecode
 from simexplore.workloads.operators.scans.statespace import SsdDecode
 
-REGISTER_BYTES = 4.0
 OTHER_REGISTERS = 40.0
 """Registers of a thread beside its share of the state: a token's query, key, value, and addresses."""
 MOST_REGISTERS = 255.0
@@ -35,7 +36,7 @@ def delta_step_demands(op: DeltaDecode, gpu: Gpu, conditions: Conditions) -> tup
     # Queries, keys and gates of a head are read by each of its blocks.
     query_bytes = bytes_of(op.dtype) * 2.0 * column(op.key_dim)
     again = column(op.tokens) * (column(op.heads) * blocks - column(op.query_heads)) * query_bytes
-    held = float((columns * column(op.key_dim)).max()) / gpu.sm.warp_size + OTHER_REGISTERS
+    held = columns * column(op.key_dim) / gpu.sm.warp_size + OTHER_REGISTERS
     return (_kernel(op, count, again, 1.0, held, gpu, conditions),)
 
 
@@ -46,7 +47,7 @@ def ssd_step_demands(op: SsdDecode, gpu: Gpu, conditions: Conditions) -> tuple[K
     count = column(op.batch) * column(op.heads) * blocks
     shared = bytes_of(op.dtype) * 2.0 * column(op.state_dim)
     again = column(op.tokens) * (column(op.heads) * blocks - column(op.groups)) * shared
-    held = float((rows * column(op.state_dim)).max()) / (SSD_WARPS * gpu.sm.warp_size) + OTHER_REGISTERS
+    held = rows * column(op.state_dim) / (SSD_WARPS * gpu.sm.warp_size) + OTHER_REGISTERS
     return (_kernel(op, count, again, SSD_WARPS, held, gpu, conditions),)
 
 
@@ -55,17 +56,17 @@ def _kernel(
     count: FloatArray,
     again: FloatArray,
     warps: float,
-    registers: float,
+    registers: FloatArray,
     gpu: Gpu,
     conditions: Conditions,
 ) -> KernelDemand:
     library = gpu.linear_kernels.step
-    written = column(op.output_bytes)
+    written = column(op.written_bytes)
     traffic = Traffic(inputs=column(op.min_bytes) - written, again=again, written=written)
     tokens, state = column(op.seq_q), column(op.state_elements)
     instructions = library.instructions * tokens * state
     waited = (tokens - 1.0) * TOKEN_ROUND_TRIPS * gpu.l2.mean_latency_cycles
-    ctas = Ctas(count, warps, min(registers, MOST_REGISTERS), chain_cycles=constant(0.0) + waited)
+    ctas = Ctas(count, warps, np.minimum(registers, MOST_REGISTERS), chain_cycles=constant(0.0) + waited)
     shared = Library(library.setup_round_trips, library.round_trips, 1.0, library.dram_rate)
     compute = Compute(instructions=instructions, special_ops=column(op.special_ops))
-    return stage(op.op, ctas, traffic, compute, shared, gpu, conditions.cache)
+    return stage(Told(op.op, ctas, traffic, compute), shared, gpu, conditions.cache)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -53,7 +54,21 @@ class ShortConvolution(Operator):
 
     @property
     def output_bytes(self) -> Amount:
-        return bytes_of(self.dtype) * self.elements + self.window_bytes
+        return bytes_of(self.dtype) * self.elements
+
+    @property
+    def min_bytes(self) -> Amount:
+        return 2.0 * self.output_bytes + self.weight_bytes + self.kept_bytes
+
+    @property
+    @abstractmethod
+    def kept_bytes(self) -> Amount:
+        """The last tokens, as they are read and written [B]."""
+
+    @property
+    def written_bytes(self) -> Amount:
+        """Results, and the last tokens that are kept [B]."""
+        return self.output_bytes + self.window_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +86,12 @@ class CausalConv1d(ShortConvolution):
     channels: Count = field(metadata=count_of("channels, each filtered by itself"))
     seq_q: Count = field(metadata=count_of("tokens of a sequence"))
     width: Count = field(default=4, metadata=count_of("taps of a filter"))
-    calls: Count = field(
-        default=1, metadata=count_of("kernels among which channels are divided: queries, keys, values")
-    )
+    calls: Count = field(default=1, metadata=count_of("kernels that channels are divided among: queries, keys, values"))
     dtype: str = field(default="bf16", metadata=dtype_of("type of input, filters and output"))
 
     @property
-    def min_bytes(self) -> Amount:
-        return bytes_of(self.dtype) * self.elements + self.weight_bytes + self.output_bytes
+    def kept_bytes(self) -> Amount:
+        return self.window_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +112,5 @@ class CausalConv1dUpdate(ShortConvolution):
     dtype: str = field(default="bf16", metadata=dtype_of("type of input, filters and output"))
 
     @property
-    def min_bytes(self) -> Amount:
-        return bytes_of(self.dtype) * self.elements + self.weight_bytes + self.window_bytes + self.output_bytes
+    def kept_bytes(self) -> Amount:
+        return 2.0 * self.window_bytes

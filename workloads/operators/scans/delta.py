@@ -76,6 +76,19 @@ class DeltaRule(Operator):
         return bytes_of(self.dtype) * (self.read_elements + result) + self.gate_bytes
 
     @property
+    @abstractmethod
+    def kept_bytes(self) -> Amount:
+        """The states, as they are read and written [B]."""
+
+    @property
+    def min_bytes(self) -> Amount:
+        return self.tokens * self.token_bytes + self.kept_bytes
+
+    @property
+    def output_bytes(self) -> Amount:
+        return bytes_of(self.dtype) * self.tokens * self.heads * self.value_dim
+
+    @property
     def special_ops(self) -> Amount:
         return self.tokens * self.decays
 
@@ -117,12 +130,13 @@ class DeltaPrefill(DeltaRule):
         return bytes_of(self.state_dtype) * self.carried * self.state_elements
 
     @property
-    def output_bytes(self) -> Amount:
-        return bytes_of(self.dtype) * self.tokens * self.heads * self.value_dim + self.carried_bytes
+    def written_bytes(self) -> Amount:
+        """Results and the states that are left [B]."""
+        return self.output_bytes + self.carried_bytes
 
     @property
-    def min_bytes(self) -> Amount:
-        return self.tokens * self.token_bytes + 2.0 * self.carried_bytes
+    def kept_bytes(self) -> Amount:
+        return 2.0 * self.carried_bytes
 
     def check_relations(self) -> None:
         DeltaRule.check_relations(self)
@@ -135,7 +149,7 @@ class DeltaDecode(DeltaRule):
     """A delta rule's next tokens, one after another.
 
     flops = tokens heads (7 key_dim value_dim + 2 value_dim): a decay of each element of the state beside its products.
-    min_bytes = tokens token_bytes + state_elements (b(state_dtype) + kept b(new_state_dtype)): states are read once, and
+    min_bytes = tokens token_bytes + state_elements (b(state_dtype) + kept b(new_state_dtype)): states are read once and
     written once, or after each of `kept` tokens, as drafts that may be refused need them.
     """
 
@@ -159,12 +173,13 @@ class DeltaDecode(DeltaRule):
         return bytes_of(self.new_state_dtype or self.state_dtype) * self.kept * self.state_elements
 
     @property
-    def output_bytes(self) -> Amount:
-        return bytes_of(self.dtype) * self.tokens * self.heads * self.value_dim + self.written_state_bytes
+    def written_bytes(self) -> Amount:
+        """Results and states [B]."""
+        return self.output_bytes + self.written_state_bytes
 
     @property
-    def min_bytes(self) -> Amount:
-        return self.tokens * self.token_bytes + self.read_state_bytes + self.written_state_bytes
+    def kept_bytes(self) -> Amount:
+        return self.read_state_bytes + self.written_state_bytes
 
     def check_relations(self) -> None:
         DeltaRule.check_relations(self)

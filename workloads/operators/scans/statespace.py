@@ -75,11 +75,21 @@ class StateSpace(Operator):
 
     @property
     def output_bytes(self) -> Amount:
-        return bytes_of(self.dtype) * self.tokens * self.inner + self.state_bytes
+        return bytes_of(self.dtype) * self.tokens * self.inner
+
+    @property
+    def written_bytes(self) -> Amount:
+        """Results and states [B]."""
+        return self.output_bytes + self.state_bytes
+
+    @property
+    def kept_bytes(self) -> Amount:
+        """The states, as they are read and written [B]."""
+        return 2.0 * self.state_bytes
 
     @property
     def min_bytes(self) -> Amount:
-        return self.tokens * self.token_bytes + 2.0 * self.state_bytes
+        return self.tokens * self.token_bytes + self.kept_bytes
 
     def check_relations(self) -> None:
         if np.any(np.mod(self.heads, self.groups) != 0):
