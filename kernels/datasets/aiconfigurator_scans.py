@@ -82,6 +82,8 @@ def delta_rules(frame: pd.DataFrame) -> pd.DataFrame:
     trtllm, vllm = (frame["source"].str.startswith(engine) for engine in (TRTLLM, VLLM))
     kernels, drafts = frame["kernel"], frame["phase"] == "verify"
     keys = frame["key_heads"] * frame["key_dim"]
+    # Before their decode took projections packed, SGLang's were collected as TensorRT-LLM's are.
+    trtllm |= bool((kernels == "fused_recurrent_gated_delta_rule").any()) & (frame["phase"] != "verify")
     queries_too = keys + keys + frame["heads"] * frame["value_dim"]
     known = _named(frame).assign(
         channels=queries_too.mask(trtllm, keys),

@@ -34,6 +34,7 @@ from simexplore.sim.mapping.scans.stages import (
     Compute,
     Ctas,
     Library,
+    Told,
     Traffic,
     chain_library,
     stage,
