@@ -79,11 +79,9 @@ def delta_rules(frame: pd.DataFrame) -> pd.DataFrame:
     vLLM's convolutions of Kimi's queries, keys and values were eager calls, whose time is the host's: they are left
     out. A step of several tokens keeps each one's state, for those of drafts may be refused.
     """
-    trtllm, vllm = (frame["source"].str.startswith(engine) for engine in (TRTLLM, VLLM))
+    vllm, trtllm = frame["source"].str.startswith(VLLM), _as_trtllm(frame)
     kernels, drafts = frame["kernel"], frame["phase"] == "verify"
     keys = frame["key_heads"] * frame["key_dim"]
-    # Before their decode took projections packed, SGLang's were collected as TensorRT-LLM's are.
-    trtllm |= bool((kernels == "fused_recurrent_gated_delta_rule").any()) & (frame["phase"] != "verify")
     queries_too = keys + keys + frame["heads"] * frame["value_dim"]
     known = _named(frame).assign(
         channels=queries_too.mask(trtllm, keys),
@@ -111,11 +109,17 @@ def mamba2(frame: pd.DataFrame) -> pd.DataFrame:
     return known.assign(state_dtype="bf16")
 
 
+def _as_trtllm(frame: pd.DataFrame) -> pd.Series:
+    """Rows collected as TensorRT-LLM's are: so were SGLang's before their decode took projections packed."""
+    unpacked = bool((frame["kernel"] == "fused_recurrent_gated_delta_rule").any())
+    return frame["source"].str.startswith(TRTLLM) | unpacked
+
+
 def _named(frame: pd.DataFrame) -> pd.DataFrame:
     """With our operator and dtype; rows of which a replay holds one kernel have sources of their own."""
     ops = frame["kernel"].map(_OPERATORS).fillna(frame["kernel"])
-    # SGLang's and vLLM's gated delta networks were ten calls in a graph; all others one.
-    tens = (frame["op"] == "gdn") & ~frame["source"].str.startswith(TRTLLM)
+    # Gated delta networks of SGLang and vLLM were ten calls in a graph; all others one.
+    tens = (frame["op"] == "gdn") & ~_as_trtllm(frame)
     alone = ops.isin(_OF_ONE_KERNEL) & ~tens
     return frame.assign(op=ops, dtype="bf16", source=frame["source"].mask(alone, frame["source"] + ONE_A_REPLAY))
 
