@@ -61,6 +61,9 @@ from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
 from simexplore.workloads.operators.parameters import ParameterError, from_values
+from simexplore.workloads.operators.scans.convolution import CausalConv1d, CausalConv1dUpdate
+from simexplore.workloads.operators.scans.delta import GdnDecode, GdnPrefill, KdaDecode, KdaPrefill
+from simexplore.workloads.operators.scans.statespace import SsdDecode, SsdPrefill
 from simexplore.workloads.operators.text import parse_call
 
 __all__ = [
@@ -74,6 +77,8 @@ __all__ = [
     "AttentionDecode",
     "AttentionPrefill",
     "Bmm",
+    "CausalConv1d",
+    "CausalConv1dUpdate",
     "Collective",
     "Conv",
     "Conv2d",
@@ -87,11 +92,15 @@ __all__ = [
     "EncoderAttention",
     "FusedMlp",
     "Gather",
+    "GdnDecode",
+    "GdnPrefill",
     "Gelu",
     "Gemm",
     "GridEncoding",
     "GroupNorm",
     "HostRead",
+    "KdaDecode",
+    "KdaPrefill",
     "LatentModule",
     "LayerNorm",
     "MlaDecode",
@@ -120,6 +129,8 @@ __all__ = [
     "Softmax",
     "Sort",
     "SparseAttention",
+    "SsdDecode",
+    "SsdPrefill",
     "StreamFma",
     "TopK",
     "causal_pairs",
@@ -143,6 +154,14 @@ _FAMILIES: tuple[type[Operator], ...] = (
     EncoderAttention,
     SparseAttention,
     RaggedAttention,
+    CausalConv1d,
+    CausalConv1dUpdate,
+    GdnPrefill,
+    GdnDecode,
+    KdaPrefill,
+    KdaDecode,
+    SsdPrefill,
+    SsdDecode,
     Pointwise,
     Add,
     Mul,

@@ -81,6 +81,24 @@ def sparse_attention(rng: random.Random) -> dict[str, int]:
     return {**sizes, "seq_q": seq_q, "seq_kv": seq_q + log_uniform(rng, 65536), "index_heads": rng.choice((0, 32, 64))}
 
 
+def delta_rule(rng: random.Random) -> dict[str, int]:
+    key_heads = log_uniform(rng, 16)
+    heads = {"key_heads": key_heads, "heads": key_heads * rng.choice((1, 2, 4))}
+    return {**of(batch=32, seq_q=4096)(rng), **heads, "value_dim": rng.choice((64, 128))}
+
+
+def fine_delta_rule(rng: random.Random) -> dict[str, int]:
+    sizes = delta_rule(rng)
+    del sizes["key_heads"]
+    return sizes
+
+
+def state_space(rng: random.Random) -> dict[str, int]:
+    groups = log_uniform(rng, 8)
+    sizes = {"groups": groups, "heads": groups * rng.choice((1, 4, 16)), "state_dim": rng.choice((64, 128, 256))}
+    return {**of(batch=32, seq_q=4096)(rng), **sizes}
+
+
 def mla_prefill_module(rng: random.Random) -> dict[str, int]:
     return {**mla_prefill(rng), **of(hidden=8192, q_rank=2048)(rng)}
 
@@ -200,6 +218,10 @@ DRAWS: dict[str, Draw] = {
     "sparse_attention": sparse_attention,
     "ragged_attention": ragged_attention,
     "rope": of(tokens=65536, heads=64, kv_heads=8, head_dim=256),
+    **dict.fromkeys(("causal_conv1d", "causal_conv1d_update"), of(batch=64, channels=16384, seq_q=4096)),
+    **dict.fromkeys(("gdn_prefill", "gdn_decode"), delta_rule),
+    **dict.fromkeys(("kda_prefill", "kda_decode"), fine_delta_rule),
+    **dict.fromkeys(("ssd_prefill", "ssd_decode"), state_space),
     "gemm_naive_tiled": gemm_naive_tiled,
     "conv2d": conv2d,
     "conv": conv,

@@ -33,6 +33,9 @@ from simexplore.workloads.operators.modules.ragged import RaggedAttention
 from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding
+from simexplore.workloads.operators.scans.convolution import ShortConvolution
+from simexplore.workloads.operators.scans.delta import DeltaRule
+from simexplore.workloads.operators.scans.statespace import StateSpace
 
 Elements = tuple[float, ...]
 
@@ -252,6 +255,43 @@ def _(op: ArrayOperator) -> Elements:
 @elements_written.register
 def _(op: ArrayOperator) -> Elements:
     return _numbers(op.elements_out)
+
+
+@operand_bytes.register
+def _(op: ShortConvolution | DeltaRule | StateSpace) -> Mapping[str, float]:
+    """States count as they are read and as they are written: engines' kernels write them elsewhere, or in place."""
+    states = float(op.kept_bytes)
+    return {"inputs": float(op.min_bytes - op.output_bytes) - states, "states": states}
+
+
+@elements_read.register
+@elements_written.register
+def _(op: ShortConvolution) -> Elements:
+    return _numbers((op.elements,))
+
+
+@elements_read.register
+def _(op: DeltaRule) -> Elements:
+    """Queries, keys and values; and for each token and head a rate of learning, and of forgetting."""
+    keys, values = op.tokens * op.query_heads * op.key_dim, op.tokens * op.heads * op.value_dim
+    return _numbers((keys, keys, values, op.tokens * op.heads, op.tokens * op.decays))
+
+
+@elements_written.register
+def _(op: DeltaRule) -> Elements:
+    return _numbers((op.tokens * op.heads * op.value_dim,))
+
+
+@elements_read.register
+def _(op: StateSpace) -> Elements:
+    """x, B, C and dt."""
+    shared = op.tokens * op.groups * op.state_dim
+    return _numbers((op.tokens * op.inner, shared, shared, op.tokens * op.heads))
+
+
+@elements_written.register
+def _(op: StateSpace) -> Elements:
+    return _numbers((op.tokens * op.inner,))
 
 
 @elements_read.register
