@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from simexplore.errors import SimexploreError
 
 if TYPE_CHECKING:
-    from simexplore.api import calibrate, compare, duty_cycle, estimate, load_workload, measure, simulate
+    from simexplore.api import duty_cycle, estimate, load_workload, simulate
     from simexplore.archs.load import load_arch
     from simexplore.kernels.datasets import read_measurements
+    from simexplore.measured import calibrate, compare, measure
     from simexplore.sim.explore.study import Sweep
 
     __version__: str
@@ -36,14 +37,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "calibrate": "simexplore.api",
+    "calibrate": "simexplore.measured",
     "Sweep": "simexplore.sim.explore.study",
-    "compare": "simexplore.api",
+    "compare": "simexplore.measured",
     "duty_cycle": "simexplore.api",
     "estimate": "simexplore.api",
     "load_arch": "simexplore.archs.load",
     "load_workload": "simexplore.api",
-    "measure": "simexplore.api",
+    "measure": "simexplore.measured",
     "read_measurements": "simexplore.kernels.datasets",
     "simulate": "simexplore.api",
 }
