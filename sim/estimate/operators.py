@@ -16,6 +16,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand, FloatArray
+from simexplore.sim.estimate.compiled.rows import compiled_cost
 from simexplore.sim.estimate.correction import NORMAL_80, corrected, feature_columns, half_width
 from simexplore.sim.estimate.cost import (
     Cost,
@@ -190,6 +191,9 @@ def physics(op: Operator, gpu: Gpu, conditions: Conditions) -> Held:
 def at_boost(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool = False) -> Cost:
     """What each row costs at the clock that nothing limits, by the physics alone."""
     op, gpu = even(op), as_run(gpu, conditions)
+    told = compiled_cost(op, gpu, conditions, with_traits)
+    if told is not None:
+        return told
     with np.errstate(over="ignore", invalid="ignore"):  # what is beyond numbers comes out as no number
         parts = [_cost_of_chunk(part, gpu, state, with_traits) for part, state in _chunks(op, gpu, conditions)]
     return joined(parts or [no_rows(with_traits)])
