@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from simexplore.archs.units import nearest, one_line, show
@@ -82,6 +83,23 @@ def _paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:
     elif isinstance(value, list):
         for position, inner in enumerate(value):
             yield from _paths(inner, (*path, position))
+
+
+def as_text(value: object, key: str) -> str:
+    """A value of Python as it would stand in a file.
+
+    Raises:
+        SimexploreError: it is neither a text nor a number.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Integral):
+        return str(int(value))
+    if isinstance(value, Real):
+        return repr(float(value))
+    raise SimexploreError(f"--set {key}: expected a number, or a text such as '36 MiB', found {show(value)}")
 
 
 def override(base: Layer, key: str, value: Any) -> Layer:

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Any
 from simexplore.errors import SimexploreError
 
 if TYPE_CHECKING:
-    from simexplore.api import duty_cycle, estimate, load_workload, simulate
+    from simexplore.api import duty_cycle, estimate, list_workloads, load_workload, predict, simulate
     from simexplore.archs.load import load_arch
+    from simexplore.archs.names import list_archs
     from simexplore.kernels.datasets import read_measurements
     from simexplore.measured import calibrate, compare, measure
+    from simexplore.sim.conditions import COLD, WARM
     from simexplore.sim.explore.study import Sweep
 
     __version__: str
 
 __all__ = [
+    "COLD",
+    "WARM",
     "SimexploreError",
     "Sweep",
     "__version__",
@@ -29,14 +33,22 @@ __all__ = [
     "compare",
     "duty_cycle",
     "estimate",
+    "list_archs",
+    "list_workloads",
     "load_arch",
     "load_workload",
     "measure",
+    "predict",
     "read_measurements",
     "simulate",
 ]
 
 _HOMES = {
+    "COLD": "simexplore.sim.conditions",
+    "WARM": "simexplore.sim.conditions",
+    "list_archs": "simexplore.archs.names",
+    "list_workloads": "simexplore.api",
+    "predict": "simexplore.api",
     "calibrate": "simexplore.measured",
     "Sweep": "simexplore.sim.explore.study",
     "compare": "simexplore.measured",

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
-from simexplore.archs.load import load_arch, read_document
+from simexplore.archs.load import SUFFIXES, load_arch, read_document, shipped_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
 from simexplore.archs.units import show
 from simexplore.errors import SimexploreError
-from simexplore.sim.conditions import CacheState, Conditions, Launch, PowerState
+from simexplore.remembered import Remembered
+from simexplore.sim.conditions import COLD, CacheState, Conditions, Launch, PowerState
 from simexplore.sim.estimate.graphs import Estimate, called_by_host, estimate_graph, paused_w
+from simexplore.sim.estimate.operators import predict_in_state
+from simexplore.sim.estimate.single import estimate_alone
 from simexplore.sim.hardware.duty import Period
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.probes import Probe
 from simexplore.sim.play.result import DutyCycle, Run
+from simexplore.table import Operators, columns_of, frame_of
 from simexplore.workloads.graph import Graph, single
 from simexplore.workloads.graph_data import GraphDataError, from_data
+from simexplore.workloads.hints import did_you_mean
 from simexplore.workloads.ops import FAMILIES, Operator, parse_operator
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+HUGGING_FACE = "hf:"
+"""Beginning of a model of one's own, by its `config.json`."""
 AnyArch = Gpu | str | Path
 AnyMachine = AnyArch | System
 AnyWork = Graph | Operator | str | Path
@@ -42,7 +53,7 @@ def load_workload(work: AnyWork, params: Mapping[str, object] | None = None) -> 
     if isinstance(work, Operator):
         return single(work)
     text = str(work)
-    if isinstance(work, str) and text.startswith("hf:"):
+    if isinstance(work, str) and text.startswith(HUGGING_FACE):
         from simexplore.workloads.importers import huggingface
 
         return huggingface.build(text, params or {})
@@ -109,6 +120,7 @@ def simulate(
         SimexploreError: see `load_workload` and `load_arch`; the machine can't run an operator or hold the workload,
             or has no such place as a node asks for.
     """
+    _checked(launch, power, cache)
     graph = load_workload(work, params)
     return execute(graph, _system(arch), _conditions(cache, launch), launch, probes, allow_overflow, power, repeat)
 
@@ -128,10 +140,76 @@ def estimate(
 
     `call_s` is what a host takes to hand over each operator while the machine runs, one stream for all of them [s].
     """
-    graph = load_workload(work, params)
     machine = _system(arch)
+    alone = _asked_for(work, params, machine, repeat, call_s)
+    if alone is not None:
+        question = (alone, cache, launch, power)
+        known = _TOLD.find(question, machine)
+        return known or _TOLD.keep(question, machine, _of_one(alone, machine, cache, launch, power))
+    graph = load_workload(work, params)
+    _checked(launch, power, cache)
     told = estimate_graph(graph, machine, _conditions(cache, launch), launch, power, repeat)
     return called_by_host(told, call_s, paused_w(graph, machine)) if call_s else told
+
+
+_TOLD: Remembered[Estimate] = Remembered()
+
+
+def _asked_for(work: AnyWork, params: Any, machine: Gpu | System, repeat: int, call_s: float) -> Operator | str | None:
+    """An operator alone on a GPU alone, which is told once."""
+    if params or repeat != 1 or call_s or not isinstance(machine, Gpu):
+        return None
+    is_text = isinstance(work, str) and "(" in work and not work.startswith(HUGGING_FACE)
+    return work if is_text or isinstance(work, Operator) else None  # type: ignore[return-value]
+
+
+def _of_one(
+    work: Operator | str, gpu: Gpu, cache: CacheState | None, launch: Launch, power: PowerState | Period
+) -> Estimate:
+    """`estimate` of an operator, in the shortest way that there is."""
+    _checked(launch, power, cache)
+    op = parse_operator(work) if isinstance(work, str) else work
+    given = Conditions(cache=COLD if cache is None else cache, launch=launch)
+    told = estimate_alone(op, gpu, given, power) if isinstance(power, str) else None
+    return told or estimate_graph(single(op), gpu, _conditions(cache, launch), launch, power)
+
+
+def predict(
+    operators: Operators,
+    arch: AnyArch,
+    *,
+    cache: CacheState | None = None,
+    launch: Launch = "graph",
+    power: PowerState = "serving",
+) -> pd.DataFrame:
+    """Many operators at once, each alone on the machine: a table with a row for each, as `estimate` has it.
+
+    Args:
+        operators: a DataFrame, or columns by name, with a column `op` and one for each parameter; a record such as
+            `Gemm(m=array, n=array, k=array)`; or operators one by one, as text or records.
+        arch: a machine, its name or its file.
+        cache: what every kernel finds in L2; by default nothing.
+        launch: kernels launched by a `graph` or one by one on a `stream`.
+        power: what of the board's energy budget is there, as in `simulate`.
+
+    Returns:
+        Columns `time_s`, `energy_j`, their 80 % intervals `time_low_s`, `time_high_s`, `energy_low_j`, `energy_high_j`,
+        `mean_power_w`, the learned `correction` in the time, and what takes the largest part of it, `bound`.
+
+    Raises:
+        SimexploreError: an operator that the machine cannot run, or a table with something wrong in it.
+    """
+    _checked(launch, power, cache)
+    gpu, columns = machine(arch), columns_of(operators)
+    conditions = Conditions(cache=COLD if cache is None else cache, launch=launch)
+    return frame_of(columns, [predict_in_state(part.record, gpu, conditions, power) for part in columns.parts])
+
+
+def list_workloads() -> list[str]:
+    """The names of the workloads that come with simexplore, sorted."""
+    from simexplore.workloads.catalog import list_workloads
+
+    return list_workloads()
 
 
 def duty_cycle(
@@ -178,7 +256,33 @@ def _conditions(cache: CacheState | None, launch: Launch) -> Conditions | None:
 
 def machine(arch: AnyArch) -> Gpu:
     """A machine as it is, by its name or from its file."""
-    return arch if isinstance(arch, Gpu) else load_arch(arch)
+    if isinstance(arch, Gpu):
+        return arch
+    if not isinstance(arch, str | Path):
+        raise SimexploreError(f"expected a machine, its name or its file, found {type(arch).__name__}")
+    is_file = isinstance(arch, Path) or arch.endswith(SUFFIXES)
+    return load_arch(arch) if is_file else shipped_arch(arch)
+
+
+def _checked(launch: str, power: object, cache: object) -> None:
+    """Refuse words that are none of those that there are."""
+    one_of("launch", launch, get_args(Launch))
+    if not isinstance(power, Period):
+        one_of("power", power, get_args(PowerState))
+    if cache is not None and not isinstance(cache, CacheState):
+        raise SimexploreError(f"cache: expected COLD or WARM of simexplore, or a CacheState, found {cache!r}")
+
+
+def one_of(name: str, value: object, known: Iterable[str]) -> None:
+    """Refuse a word that is not among those that are known.
+
+    Raises:
+        SimexploreError: names the words, and the nearest.
+    """
+    words = list(known)
+    if value not in words:
+        hint = did_you_mean(value, words) if isinstance(value, str) else ""
+        raise SimexploreError(f"{name}: expected one of {', '.join(words)}, found {value!r}{hint}")
 
 
 def _system(arch: AnyMachine) -> Gpu | System:

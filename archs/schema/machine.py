@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Self, cast
 
 from pydantic import AfterValidator, PrivateAttr
 
 from simexplore.archs.renamed import expected_name
 from simexplore.archs.schema.calibration import Calibration
 from simexplore.archs.schema.quantities import Spec, about, mistake
+from simexplore.errors import SimexploreError
 
 
 def _of_today(key: str) -> str:
@@ -18,6 +20,9 @@ def _of_today(key: str) -> str:
         raise mistake(expected, repr(key))
     return key
 
+
+Value = str | int | float | bool
+"""A value of a machine's file, as a user writes it in Python; numbers stand for themselves."""
 
 CurrentKey = Annotated[str, AfterValidator(_of_today)]
 
@@ -36,6 +41,8 @@ class Machine(Spec):
     )
     _reference: Self | None = PrivateAttr(None)
     _kin: Self | None = PrivateAttr(None)
+    _again: Callable[[Mapping[str, Value]], Any] | None = PrivateAttr(None)
+    """Loads it once more, with values laid over those of its file."""
 
     @property
     def lenders(self) -> tuple[Self, ...]:
@@ -58,6 +65,25 @@ class Machine(Spec):
         lent = self.model_copy()
         lent._reference, lent._kin = reference, kin
         return lent
+
+    def replace(self, changes: Mapping[str, Value]) -> Self:
+        """The machine with other values, keys and units as in its file: `replace({"sm.count": 160})`.
+
+        A learned correction stays with it, faded by how far the physics moves, as it does for `--set`.
+
+        Raises:
+            SimexploreError: a key that it has not, a unit that is not the key's, or a machine that came from no file.
+        """
+        if self._again is None:
+            raise SimexploreError("expected a machine as load_arch gives it, found one that was changed in Python since")
+        return cast(Self, self._again(changes))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's; a copy with other values no longer is what its file says."""
+        copied = super().model_copy(update=update, deep=deep)
+        if update:
+            copied._again = None
+        return copied
 
     def physics_only(self) -> Self:
         """The machine without a learned correction; it still knows which rows it was fitted on."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ MOST_PROGRAMS = 8
 """Kinds of rows of one operator, by the steps that the physics takes for them."""
 MOST_KNOWN = 64
 """Operators and machines that are remembered."""
-_AT = {name: place for place, name in enumerate(COST)}
+AT = {name: place for place, name in enumerate(COST)}
 
 
 class _Program(NamedTuple):
@@ -59,6 +60,13 @@ class Programs:
     refused: bool = False
     """Whether the physics takes steps that cannot be compiled."""
     known: list[_Program] = field(default_factory=list)
+    names: tuple[str, ...] = ()
+    """Of the counts that are inputs."""
+    more: object = None
+    """What others remember with it."""
+
+    def __post_init__(self) -> None:
+        self.names = sizes_of(self.op)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -116,12 +124,13 @@ class _Memory:
 
     def of(self, op: Operator, gpu: Gpu, conditions: Conditions) -> Programs | None:
         """What is known of an operator's kind, if it may be compiled at all."""
-        cache = conditions.cache
-        copies = (cache.weight_copies, cache.activation_copies, cache.earlier_shapes)
-        if type(op) not in FAMILIES or any(isinstance(each, np.ndarray) for each in copies):
+        if type(op) not in FAMILIES:
             return None
         key = (type(op), _kind(op), id(gpu), conditions)
-        found = self._known.get(key)
+        try:
+            found = self._known.get(key)
+        except TypeError:  # conditions of which some are columns
+            return None
         if found is None or found.gpu is not gpu:
             found = self._known[key] = Programs(op, gpu, conditions)
             if len(self._known) > MOST_KNOWN:
@@ -131,13 +140,13 @@ class _Memory:
         return found
 
 
-_MEMORY = _Memory()
+MEMORY = _Memory()
 """Nothing that is computed depends on it, but how soon it is there."""
 
 
 def programs_of(op: Operator, gpu: Gpu, conditions: Conditions, rows: int) -> Programs | None:
     """The programs for so many more rows, once they are worth compiling; None until then."""
-    found = _MEMORY.of(op, gpu, conditions)
+    found = MEMORY.of(op, gpu, conditions)
     if found is None or found.refused:
         return None
     found.asked += rows if rows > 1 else ALONE
@@ -163,14 +172,14 @@ def _cost(told: FloatArray, features: tuple[str, ...], with_traits: bool) -> Cos
     by_name = np.ascontiguousarray(told.T)
 
     def part(names: tuple[str, ...]) -> FloatArray:
-        return by_name[_AT[names[0]] : _AT[names[-1]] + 1]
+        return by_name[AT[names[0]] : AT[names[-1]] + 1]
 
     traits = [len(COST) + features.index(f"physics {name}") for name in NAMES] if with_traits else []
     return Cost(
-        time_s=times(by_name[_AT["time"]], by_name[_AT["runs"]]),
+        time_s=times(by_name[AT["time"]], by_name[AT["runs"]]),
         kernels=part(KERNEL)[None],
         energies_j=part(ENERGIES),
-        bound_code=by_name[_AT["bound"]].astype(np.int64),
+        bound_code=by_name[AT["bound"]].astype(np.int64),
         busy_s=part(BUSY),
         traits=by_name[traits].T if with_traits else None,
     )
@@ -185,9 +194,12 @@ def times(time_s: FloatArray, runs: FloatArray) -> FloatArray:
 
 def _kind(op: Operator) -> tuple[Any, ...]:
     """What is not a count of an operator: its types."""
-    return tuple(
-        getattr(op, name) for name, (_, parameter) in parameters_of(op).items() if parameter.kind != "count"
-    )
+    return tuple([getattr(op, name) for name in _types(type(op))])
+
+
+@cache
+def _types(family: type[Operator]) -> tuple[str, ...]:
+    return tuple(name for name, (_, parameter) in parameters_of(family).items() if parameter.kind != "count")
 
 
 def _with(op: Operator, counts: dict[str, int]) -> Operator:
