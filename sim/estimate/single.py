@@ -5,6 +5,7 @@ What does not depend on the operator's sizes is worked out once for its kind: th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import exp, expm1, isfinite
@@ -130,15 +131,15 @@ def estimate_alone(op: Operator, gpu: Gpu, conditions: Conditions, power: State)
     known = programs.more
     if not isinstance(known, _Known):
         known = programs.more = _Known.of(programs)
-    sizes = np.array([[getattr(op, name) for name in programs.names]], dtype=np.int64)
-    told = programs.tell(sizes)
-    learned = None if told is None else _learned(known, sizes, told[0])
+    counts = [getattr(op, name) for name in programs.names]
+    told = programs.tell_one(counts)
+    learned = None if told is None else _learned(known, counts, told)
     if told is None or learned is None:
         return None
-    return _estimate(op, known, told[0], *learned, power)
+    return _estimate(op, known, told, *learned, power)
 
 
-def _learned(known: _Known, sizes: NDArray[np.int64], row: FloatArray) -> tuple[float, float] | None:
+def _learned(known: _Known, counts: Sequence[int], row: FloatArray) -> tuple[float, float] | None:
     """Factor on the time, and half-width of log time; None where numpy has to say."""
     time_s = float(row[AT["time"]])
     if not row[AT["runs"]] or not isfinite(time_s):
@@ -147,10 +148,10 @@ def _learned(known: _Known, sizes: NDArray[np.int64], row: FloatArray) -> tuple[
         return 1.0, known.far
     its, theirs = row, known.far
     if known.lender is not None:
-        told = known.lender.tell(sizes)
-        if told is None or not told[0][AT["runs"]]:
+        told = known.lender.tell_one(counts)
+        if told is None or not told[AT["runs"]]:
             return None
-        its, theirs = told[0], half_width(known.own.op, known.lent.lender, known.own.conditions)
+        its, theirs = told, half_width(known.own.op, known.lent.lender, known.own.conditions)
     if known.reader is None:
         return None
     shift, spread = known.reader.read(its, theirs)

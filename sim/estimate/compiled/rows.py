@@ -7,8 +7,10 @@ machine, so it is counted how many were, and until then, or without a compiler, 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,8 +46,34 @@ AT = {name: place for place, name in enumerate(COST)}
 class _Program(NamedTuple):
     function: Rows
     constants: NDArray[np.float64]
-    work: NDArray[np.float64]
+    work: int
+    """Numbers that it needs room for."""
     features: tuple[str, ...]
+
+    def run(self, sizes: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """`COST` and features of rows of counts, and of which rows they hold. Calls share nothing but the constants."""
+        rows, work = np.ascontiguousarray(sizes), np.empty(self.work)
+        told, holds = np.empty((len(rows), len(COST) + len(self.features))), np.empty(len(rows), dtype=np.bool_)
+        arrays = (rows, self.constants, work, told, holds)
+        self.function(len(rows), *(address(array) for array in arrays))
+        return told, holds
+
+
+class _Desk:
+    """Room for one row of a program, laid out once: most of a single call's time would go to making arrays."""
+
+    def __init__(self, program: _Program, counts: int) -> None:
+        self.sizes = np.empty((1, counts), dtype=np.int64)
+        self.told, self.holds = np.empty((1, len(COST) + len(program.features))), np.empty(1, dtype=np.bool_)
+        self._work = np.empty(program.work)
+        arrays = (self.sizes, program.constants, self._work, self.told, self.holds)
+        self._call = partial(program.function, 1, *(address(array) for array in arrays))
+
+    def row(self, counts: Sequence[int]) -> FloatArray | None:
+        """What is told of a row; None where it does not hold of it."""
+        self.sizes[0] = counts
+        self._call()
+        return self.told[0].copy() if self.holds[0] else None
 
 
 @dataclass
@@ -64,6 +92,10 @@ class Programs:
     """Of the counts that are inputs."""
     more: object = None
     """What others remember with it."""
+    desks: list[_Desk] = field(default_factory=list)
+    """Of the first programs, as many as have been needed for single rows."""
+    lock: Lock = field(default_factory=Lock)
+    """Threads take turns at the desks."""
 
     def __post_init__(self) -> None:
         self.names = sizes_of(self.op)
@@ -86,7 +118,7 @@ class Programs:
         for attempt in range(MOST_PROGRAMS):
             if attempt == len(self.known) and not self._record(sizes[left[0]]):
                 return None
-            part, holds = self._run(self.known[attempt], sizes[left])
+            part, holds = self.known[attempt].run(sizes[left])
             if told is None:
                 told = part if len(part) == len(sizes) else np.empty((len(sizes), part.shape[1]))
             told[left[holds]] = part[holds]
@@ -95,13 +127,18 @@ class Programs:
                 return told
         return None
 
-    def _run(self, program: _Program, sizes: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.bool_]]:
-        rows = np.ascontiguousarray(sizes)
-        told, holds = np.empty((len(rows), len(COST) + len(program.features))), np.empty(len(rows), dtype=np.bool_)
-        program.function(
-            len(rows), address(rows), address(program.constants), address(program.work), address(told), address(holds)
-        )
-        return told, holds
+    def tell_one(self, counts: Sequence[int]) -> FloatArray | None:
+        """`tell` of one row, shape (outputs,)."""
+        with self.lock:
+            for desk in self.desks:
+                told = desk.row(counts)
+                if told is not None:
+                    return told
+        told = self.tell(np.array([counts], dtype=np.int64))
+        with self.lock:
+            new = self.known[len(self.desks) :]
+            self.desks += [_Desk(program, len(self.names)) for program in new]
+        return None if told is None else told[0]
 
     def _record(self, example: NDArray[np.int64]) -> bool:
         counts = dict(zip(sizes_of(self.op), (int(size) for size in example), strict=True))
@@ -112,7 +149,7 @@ class Programs:
             self.refused = True
             return False
         constants = np.array(recorded.recording.constants)
-        self.known.append(_Program(compiled(text.text, "rows"), constants, np.empty(text.work), recorded.features))
+        self.known.append(_Program(compiled(text.text, "rows"), constants, text.work, recorded.features))
         return True
 
 
