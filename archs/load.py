@@ -309,12 +309,11 @@ def _anchored(layer: Layer, path: Path) -> Layer:
     return layer
 
 
-def load_arch(
-    name_or_path: str | Path, overrides: Mapping[str, Value] | None = None, engine: str | None = None
-) -> Gpu:
+def load_arch(name_or_path: str | Path, overrides: Mapping[str, Value] | None = None, engine: str | None = None) -> Gpu:
     """A machine by name (`nvidia/h200-sxm`) or from a file, with overrides such as `{'l2.capacity': '36 MiB'}`.
 
-    Overrides are keys of the file and values with its units; counts and shares may be numbers, `{'sm.count': 160}`. With an `engine` such as `vllm` its kernels are those of that one, else those of the first that its file tells of.
+    Overrides are keys of the file and values with its units; counts and shares may be numbers, `{'sm.count': 160}`.
+    With an `engine` such as `vllm` its kernels are those of that one, else those of the first that its file tells of.
 
     Raises SimexploreError in one line, `file:line: key.path: expected …, found …`, or `--set key: expected …` for an
     override; keys that come from a parent name the parent's file and line.

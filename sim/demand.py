@@ -56,7 +56,7 @@ ARRAYS = (np.ndarray, Symbolic)
 class Part:
     """A record whose fields are arrays, or numbers and names that all rows and candidates share."""
 
-    def map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> Self:
+    def map(self, function: Callable[[Any], Any]) -> Self:
         """The same with `function` applied to each array, also to those in tuples and in parts of it."""
         values = dict(vars(self))
         for name, value in values.items():
@@ -70,7 +70,7 @@ class Part:
 
     def arrays(self) -> list[NDArray[Any]]:
         """All arrays of this record and of the parts in it."""
-        found: list[NDArray[Any]] = []
+        found: list[Any] = []
         for value in vars(self).values():
             if isinstance(value, ARRAYS):
                 found.append(value)

@@ -14,9 +14,9 @@ from simexplore.archs.units import show
 from simexplore.errors import SimexploreError
 from simexplore.remembered import Remembered
 from simexplore.sim.conditions import COLD, CacheState, Conditions, Launch, PowerState
+from simexplore.sim.estimate.compiled.single import estimate_alone
 from simexplore.sim.estimate.graphs import Estimate, called_by_host, estimate_graph, paused_w
 from simexplore.sim.estimate.operators import predict_in_state
-from simexplore.sim.estimate.single import estimate_alone
 from simexplore.sim.hardware.duty import Period
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.probes import Probe
@@ -141,8 +141,8 @@ def estimate(
     `call_s` is what a host takes to hand over each operator while the machine runs, one stream for all of them [s].
     """
     machine = _system(arch)
-    alone = _asked_for(work, params, machine, repeat, call_s)
-    if alone is not None:
+    alone = _asked_for(work, params, repeat, call_s)
+    if alone is not None and isinstance(machine, Gpu):
         question = (alone, cache, launch, power)
         known = _TOLD.find(question, machine)
         return known or _TOLD.keep(question, machine, _of_one(alone, machine, cache, launch, power))
@@ -155,9 +155,9 @@ def estimate(
 _TOLD: Remembered[Estimate] = Remembered()
 
 
-def _asked_for(work: AnyWork, params: Any, machine: Gpu | System, repeat: int, call_s: float) -> Operator | str | None:
-    """An operator alone on a GPU alone, which is told once."""
-    if params or repeat != 1 or call_s or not isinstance(machine, Gpu):
+def _asked_for(work: AnyWork, params: Any, repeat: int, call_s: float) -> Operator | str | None:
+    """An operator alone, which is told once."""
+    if params or repeat != 1 or call_s:
         return None
     is_text = isinstance(work, str) and "(" in work and not work.startswith(HUGGING_FACE)
     return work if is_text or isinstance(work, Operator) else None  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""What the public face does with measured kernels: it takes names and files where the rooms' own functions take objects.
+"""What the public face does with measured kernels: it takes names and files where the rooms take objects.
 
 It stands apart from predictions, which need no tables and so none of what reads them.
 """

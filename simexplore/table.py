@@ -58,11 +58,9 @@ def columns_of(operators: Operators) -> Columns:
     if isinstance(operators, Mapping):
         return _of_columns(operators, None, strict=True)
     if hasattr(operators, "columns") and hasattr(operators, "index"):
-        table = {str(name): operators[name].to_numpy() for name in operators.columns}
-        return _of_columns(table, operators.index, strict=False)
-    if isinstance(operators, str):
-        operators = [operators]
-    return _one_by_one(list(operators))
+        frame: Any = operators
+        return _of_columns({str(name): frame[name].to_numpy() for name in frame.columns}, frame.index, strict=False)
+    return _one_by_one([operators] if isinstance(operators, str) else list(operators))
 
 
 def _one_by_one(given: list[Any]) -> Columns:
@@ -129,7 +127,9 @@ def _of_family(family: type[Operator], table: Mapping[str, NDArray[Any]], where:
     words = [name for name, (_, parameter) in known.items() if parameter.kind != "count" and name in table]
     groups: dict[tuple[Any, ...], list[int]] = {}
     columns = [[None if _missing(word) else str(word) for word in table[name][positions]] for name in words]
-    for position, key in zip(positions.tolist(), zip(*columns, strict=True) if words else [()] * len(positions)):
+    for position, key in zip(
+        positions.tolist(), zip(*columns, strict=True) if words else [()] * len(positions), strict=True
+    ):
         groups.setdefault(key, []).append(position)
     for key, rows in groups.items():
         own = np.array(rows, dtype=np.intp)

@@ -75,7 +75,9 @@ class Machine(Spec):
             SimexploreError: a key that it has not, a unit that is not the key's, or a machine that came from no file.
         """
         if self._again is None:
-            raise SimexploreError("expected a machine as load_arch gives it, found one that was changed in Python since")
+            raise SimexploreError(
+                "expected a machine as load_arch gives it, found one that was changed in Python since"
+            )
         return cast(Self, self._again(changes))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:

@@ -42,7 +42,7 @@ def parse_call(text: str) -> Call:
     plain = _PLAIN.fullmatch(text) if len(text) <= MAX_TEXT else None
     if plain is not None:
         pairs = [pair.split("=") for pair in plain[2].split(",")]
-        named = {name: value for name, value in pairs}
+        named = dict(pairs)
         if len(named) == len(pairs):
             return Call(plain[1], named)
     reader = _Reader(text)

@@ -8,7 +8,6 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 MOST_MODULES = 64
@@ -59,6 +58,3 @@ def address(array: NDArray[Any]) -> int:
     """Where an array's values begin, one row after another."""
     assert array.flags.c_contiguous
     return int(array.__array_interface__["data"][0])
-
-
-

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from simexplore.sim.estimate.compiled.recorded import Node, Unrecordable
+from simexplore.sim.estimate.compiled.recorded import Node, UnrecordableError
 
 APART = frozenset(("repeat", "tile", "join", "at", "search"))
 """Steps that read values of other candidates than the one at hand."""
@@ -47,7 +47,7 @@ class Plan:
         if node.word == "search":
             bound, exact = node.inputs
             if exact not in self._rare and self.nodes[exact].size > 1:
-                raise Unrecordable("a search for what is known")
+                raise UnrecordableError("a search for what is known")
             self.blocks.append(Block(max(self.nodes[bound].size, self.nodes[exact].size), index))
             for each in (*self._rare, index):
                 self.block_of[each] = len(self.blocks) - 1
@@ -77,7 +77,7 @@ def _only_for_search(nodes: Sequence[Node], needed: Sequence[int], told: Collect
     searches = [index for index in needed if nodes[index].word == "search"]
     if len(searches) != 1:
         if searches:
-            raise Unrecordable("several searches")
+            raise UnrecordableError("several searches")
         return {}
     (search,) = searches
     users: dict[int, set[int]] = defaultdict(set)

@@ -1,7 +1,7 @@
 """A recording of what the physics computes: each step as a node, so that it can be written down and compiled.
 
-The physics is run once on `Recorded` values, which stand for arrays of one row. Each carries the value that it has
-for an example row, so that whatever the physics asks (`np.any(…)`) is answered by the example; the question is kept as a
+The physics is run once on `Recorded` values, which stand for arrays of one row. Each carries the value that it has for
+an example row, so that whatever the physics asks (`np.any(…)`) is answered by the example; the question is kept as a
 condition under which the recording holds for another row. Steps on numbers alone are not recorded: they are the
 machine's, and become constants.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 from simexplore.sim.demand import Symbolic
@@ -19,7 +20,7 @@ from simexplore.sim.demand import Symbolic
 Array = NDArray[Any]
 
 
-class Unrecordable(Exception):
+class UnrecordableError(Exception):
     """A step that a recording has no word for: the physics is then computed as it stands."""
 
 
@@ -72,15 +73,15 @@ class Recording:
         """A number or an array of one row as part of the recording.
 
         Raises:
-            Unrecordable: an array of another shape.
+            UnrecordableError: an array of another shape.
         """
         if isinstance(value, Recorded):
             return value
         array = np.asarray(value)
         if array.dtype.kind not in "fib" or array.ndim > 2 or (array.ndim == 2 and len(array) != 1):
-            raise Unrecordable(f"an array of {array.dtype} of shape {array.shape}")
+            raise UnrecordableError(f"an array of {array.dtype} of shape {array.shape}")
         if array.ndim == 1 and array.size != 1:
-            raise Unrecordable("a column of several rows")
+            raise UnrecordableError("a column of several rows")
         array = array.reshape((1, -1)) if array.ndim == 2 else array.reshape(array.shape)
         kind = array.dtype.kind
         values = array.ravel()
@@ -104,7 +105,7 @@ class Recording:
         if word not in ("repeat", "tile", "join", "search", "at"):
             sizes = {self.nodes[position].size for position in read} - {1}
             if len(sizes) > 1:
-                raise Unrecordable(f"{word} of {sizes} candidates")
+                raise UnrecordableError(f"{word} of {sizes} candidates")
         size = 1 if all(self.nodes[position].size == 1 for position in read) and word != "join" else array.size
         if word in ("search", "at"):
             size = 1
@@ -118,11 +119,10 @@ class Recording:
         return true
 
 
-class Recorded(Symbolic):
+class Recorded(Symbolic, NDArrayOperatorsMixin):
     """A value of the physics while it is recorded: an array of one row, or of one row's candidates."""
 
     __slots__ = ("position", "recording", "value")
-    __hash__ = None  # type: ignore[assignment]  # it is compared by elements
 
     def __init__(self, recording: Recording, position: int, value: Array) -> None:
         self.recording, self.position, self.value = recording, position, value
@@ -147,20 +147,20 @@ class Recorded(Symbolic):
         return len(self.value)
 
     def __array__(self, *_: Any, **__: Any) -> Array:
-        raise Unrecordable("a value taken for an array")
+        raise UnrecordableError("a value taken for an array")
 
     def __float__(self) -> float:
-        raise Unrecordable("a value taken for a number")
+        raise UnrecordableError("a value taken for a number")
 
     def __index__(self) -> int:
-        raise Unrecordable("a value taken for a position")
+        raise UnrecordableError("a value taken for a position")
 
     def __iter__(self) -> Any:
-        raise Unrecordable("a value taken apart")
+        raise UnrecordableError("a value taken apart")
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise Unrecordable("a question about several values")
+            raise UnrecordableError("a question about several values")
         return self.recording.answer(self, bool(self.value.ravel()[0]))
 
     def astype(self, dtype: Any) -> Recorded:
@@ -168,11 +168,13 @@ class Recorded(Symbolic):
         value = self.value.astype(dtype)
         return self if value.dtype == self.dtype else self.recording.step(f"as_{value.dtype.kind}", [self], value)
 
-    def min(self) -> Recorded:
+    def min(self) -> _EveryOne:
         """The least over the candidates; only asked for comparisons that hold of all of them."""
-        return _EveryOne(self)  # type: ignore[return-value]
+        return _EveryOne(self)
 
-    max = min
+    def max(self) -> _EveryOne:
+        """The largest over the candidates."""
+        return _EveryOne(self)
 
     def __getitem__(self, key: Any) -> Recorded:
         first, second = key if isinstance(key, tuple) else (key, None)
@@ -180,61 +182,42 @@ class Recorded(Symbolic):
             index = int(second.value[0])
             return self.recording.step("at", [self, second], self.value[first, index].reshape(1))
         if isinstance(first, Recorded) or isinstance(second, Recorded):
-            raise Unrecordable("a choice among several")
+            raise UnrecordableError("a choice among several")
         value = self.value[key]
         if value.size != self.size:
-            raise Unrecordable("a part of a value")
+            raise UnrecordableError("a part of a value")
         return Recorded(self.recording, self.position, value)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Recorded:
         if method != "__call__" or options:
-            raise Unrecordable(f"{ufunc.__name__}.{method}")
+            raise UnrecordableError(f"{ufunc.__name__}.{method}")
         values = [each.value if isinstance(each, Recorded) else each for each in inputs]
         with np.errstate(all="ignore"):
             return self.recording.step(ufunc.__name__, inputs, ufunc(*values))
 
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:  # noqa: ARG002
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         known = _FUNCTIONS.get(function.__name__)
         if known is None:
-            raise Unrecordable(f"numpy.{function.__name__}")
+            raise UnrecordableError(f"numpy.{function.__name__}")
         return known(self.recording, *args, **kwargs)
-
-
-def _operator(ufunc: Callable[..., Any], *, turned: bool = False) -> Callable[..., Any]:
-    if turned:
-        return lambda self, other: ufunc(other, self)
-    return lambda self, *others: ufunc(self, *others)
-
-
-for _name, _ufunc in {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "pow": np.power,
-    "and": np.bitwise_and, "or": np.bitwise_or, "mod": np.remainder, "floordiv": np.floor_divide,
-}.items():  # fmt: skip
-    setattr(Recorded, f"__{_name}__", _operator(_ufunc))
-    setattr(Recorded, f"__r{_name}__", _operator(_ufunc, turned=True))
-for _name, _ufunc in {
-    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
-    "neg": np.negative, "invert": np.invert,
-}.items():  # fmt: skip
-    setattr(Recorded, f"__{_name}__", _operator(_ufunc))
 
 
 class _EveryOne:
     """The least or the largest of the candidates' values, of which is only asked what then holds of each."""
 
-    def __init__(self, of: Recorded) -> None:
+    def __init__(self, of: Any) -> None:
         self._of = of
 
     def _holds(self, compared: Any) -> bool:
         if not np.all(compared.value):
-            raise Unrecordable("a comparison that fails for some candidates")
+            raise UnrecordableError("a comparison that fails for some candidates")
         return compared.recording.answer(compared, True)  # type: ignore[no-any-return]
 
     def __gt__(self, other: float) -> bool:
-        return self._holds(self._of > other)
+        return self._holds(np.greater(self._of, other))
 
     def __lt__(self, other: float) -> bool:
-        return self._holds(self._of < other)
+        return self._holds(np.less(self._of, other))
 
 
 def _where(recording: Recording, condition: Any, x: Any, y: Any) -> Any:
@@ -256,7 +239,7 @@ def _asked(recording: Recording, value: Any, question: Callable[..., Any], every
     answer = bool(question(asked.value))
     if bool(every(asked.value == answer)):
         return recording.answer(asked, answer)
-    raise Unrecordable("an answer that holds of some candidates")
+    raise UnrecordableError("an answer that holds of some candidates")
 
 
 def _same(recording: Recording, value: Any, *_: Any, **__: Any) -> Any:  # noqa: ARG001
@@ -270,7 +253,7 @@ def _shaped(function: Callable[..., Array]) -> Callable[..., Any]:
         lifted = recording.lifted(value)
         shaped = function(lifted.value, *more, **options)
         if shaped.size != lifted.size and recording.nodes[lifted.position].size != 1:
-            raise Unrecordable("a value laid out over others")
+            raise UnrecordableError("a value laid out over others")
         return Recorded(recording, lifted.position, np.array(shaped))
 
     return known
@@ -279,21 +262,21 @@ def _shaped(function: Callable[..., Array]) -> Callable[..., Any]:
 def _repeat(recording: Recording, value: Recorded, count: int, axis: int = 1) -> Any:
     repeated = np.repeat(value.value, count, axis=axis)
     if axis != 1 or len(value) != 1:
-        raise Unrecordable("repeated rows")
+        raise UnrecordableError("repeated rows")
     return recording.step("repeat", [value], repeated, count)
 
 
 def _tile(recording: Recording, value: Recorded, counts: tuple[int, int]) -> Any:
     tiled = np.tile(value.value, counts)
     if counts[0] != 1 or len(value) != 1:
-        raise Unrecordable("tiled rows")
+        raise UnrecordableError("tiled rows")
     return recording.step("tile", [value], tiled, value.size)
 
 
 def _concatenate(recording: Recording, values: Sequence[Any], axis: int = 0) -> Any:
     lifted = [recording.lifted(value) for value in values]
     if axis != 1 or len(lifted) != 2:
-        raise Unrecordable("joined rows")
+        raise UnrecordableError("joined rows")
     joined = np.concatenate([value.value for value in lifted], axis=1)
     return recording.step("join", lifted, joined, lifted[0].size)
 

@@ -21,7 +21,7 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import FloatArray
 from simexplore.sim.estimate.compiled.build import Rows, address, available, compiled
-from simexplore.sim.estimate.compiled.recorded import Unrecordable
+from simexplore.sim.estimate.compiled.recorded import UnrecordableError
 from simexplore.sim.estimate.compiled.source import source
 from simexplore.sim.estimate.compiled.steps import BUSY, COST, ENERGIES, recipe, sizes_of
 from simexplore.sim.estimate.cost import Cost
@@ -145,7 +145,7 @@ class Programs:
         try:
             recorded = recipe(_with(self.op, counts), self.gpu, self.conditions)
             text = source(recorded.recording, recorded.outputs, len(counts))
-        except (Unrecordable, SimexploreError):
+        except (UnrecordableError, SimexploreError):
             self.refused = True
             return False
         constants = np.array(recorded.recording.constants)

@@ -2,10 +2,9 @@
 
     rows(n, sizes, constants, work, told, holds)
 
-`sizes` are the rows' whole numbers, `constants` the recording's, `work` is room for the values of candidates, and `told`
-takes the outputs of each row. `holds` says of each row whether the recording's conditions hold of it; what is told of
-others is of no worth. The machine's numbers are arguments, so one function serves all machines whose physics takes the
-same steps.
+`sizes` are the rows' whole numbers, `constants` the recording's, `work` is room for the values of candidates, and
+`told` takes the outputs of each row. `holds` says whether the recording's conditions hold of a row; what is told of others is
+of no worth. The machine's numbers are arguments: one function serves all machines whose physics takes the same steps.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from simexplore.sim.estimate.compiled.plan import Plan, reachable
-from simexplore.sim.estimate.compiled.recorded import Node, Recording, Unrecordable
+from simexplore.sim.estimate.compiled.recorded import Node, Recording, UnrecordableError
 
 TYPES = {"f": "double", "i": "i64", "b": "i1"}
 _FLOATS = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv", "true_divide": "fdiv"}
@@ -92,7 +91,9 @@ end:
   ret void
 }}
 """
-_COMPUTE = "define internal i64 @compute(ptr noalias %sizes, ptr noalias %constants, ptr noalias %work, ptr noalias %told) {"
+_COMPUTE = (
+    "define internal i64 @compute(ptr noalias %sizes, ptr noalias %constants, ptr noalias %work, ptr noalias %told) {"
+)
 SLACK = "0x3FF0000000001198"
 """1 + 1e-12: how far above the best a candidate's least time may lie, as rounding goes."""
 
@@ -312,7 +313,7 @@ class _Writer:
             return self._new(f"xor {TYPES[node.kind]} {values[0]}, {'true' if node.kind == 'b' else -1}")
         if node.word in ("as_f", "as_i"):
             return values[0]
-        raise Unrecordable(node.word)
+        raise UnrecordableError(node.word)
 
     def _typed(self, index: int, kind: str) -> str:
         """A value in a type."""
@@ -348,7 +349,7 @@ def source(recording: Recording, outputs: tuple[int, ...], sizes: int) -> Source
     """The module of a recording with so many inputs, whose `told` gets the values of the nodes `outputs` in order.
 
     Raises:
-        Unrecordable: a step has no word in it.
+        UnrecordableError: a step has no word in it.
     """
     writer = _Writer(recording, outputs, sizes)
     writer.write()

@@ -11,7 +11,7 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import RESOURCES, Demand, KernelDemand
-from simexplore.sim.estimate.compiled.recorded import Recorded, Recording, Unrecordable
+from simexplore.sim.estimate.compiled.recorded import Recorded, Recording, UnrecordableError
 from simexplore.sim.estimate.correction import size_columns
 from simexplore.sim.estimate.intervals.kinds import kind_columns
 from simexplore.sim.estimate.row_costs import KERNEL
@@ -50,7 +50,7 @@ def recipe(op: Operator, gpu: Gpu, conditions: Conditions) -> Recipe:
     """What the physics does for an operator of plain numbers, and for all others that it treats alike.
 
     Raises:
-        Unrecordable: it is of several kernels or algorithms, or the physics takes a step that cannot be recorded.
+        UnrecordableError: it is of several kernels or algorithms, or the physics takes a step that cannot be recorded.
         SimexploreError: the machine cannot run it.
     """
     recording, names = Recording(), sizes_of(op)
@@ -58,7 +58,7 @@ def recipe(op: Operator, gpu: Gpu, conditions: Conditions) -> Recipe:
     try:
         told, features = _told(replace(op, **counts), gpu, conditions, recording)  # type: ignore[type-var]
     except (TypeError, ValueError, AttributeError, IndexError) as error:
-        raise Unrecordable(str(error)) from error
+        raise UnrecordableError(str(error)) from error
     nodes = tuple(recording.lifted(value).position for value in (*(told[name] for name in COST), *features.values()))
     return Recipe(recording, names, nodes, tuple(features))
 
@@ -85,7 +85,7 @@ def _of_kernels(
 ) -> dict[str, Any]:
     """`COST` and the traits of an algorithm of one kernel."""
     if len(kernels) != 1 or not isinstance(kernels[0], KernelDemand):
-        raise Unrecordable("several kernels")
+        raise UnrecordableError("several kernels")
     demand = _picked(kernels[0], gpu, conditions, recording)
     timing, launch = kernel_timing(demand, gpu), launch_seconds(demand, gpu, conditions.launch)
     time, seconds = launch + timing.time_s, seconds_of(timing, launch)
@@ -109,7 +109,8 @@ def _if_runs(way: Mapping[str, Any]) -> Any:
 
 def _picked(demand: KernelDemand, gpu: Gpu, conditions: Conditions, recording: Recording) -> KernelDemand:
     """`choice.choose` of one row."""
-    lifted = demand.map(recording.lifted)
+    lift: Any = recording.lifted
+    lifted = demand.map(lift)
     if demand.shape[1] == 1:
         return lifted.take(np.zeros(1, dtype=np.intp))
     # No smooth maximum is below the largest of its terms: most candidates are ruled out by that, which takes no powers.
@@ -122,9 +123,9 @@ def _picked(demand: KernelDemand, gpu: Gpu, conditions: Conditions, recording: R
 
 def _largest(values: list[Recorded]) -> Any:
     """Position of the first of the largest values."""
-    code, most = np.float64(0.0), values[0]
+    code: Any = 0.0
+    most: Any = values[0]
     for position, value in enumerate(values[1:], start=1):
-        larger = value > most
+        larger: Any = np.greater(value, most)
         code, most = np.where(larger, float(position), code), np.where(larger, value, most)
     return code
-

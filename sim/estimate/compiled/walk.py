@@ -75,7 +75,7 @@ class _Laid(NamedTuple):
 
     arrays: tuple[NDArray[np.generic], ...]
     """Root, feature, value, left, start; kept, for their addresses are."""
-    count: int
+    trees: int
     addresses: tuple[int, ...]
 
 
@@ -93,7 +93,7 @@ def summed(trees: Trees, x: NDArray[np.float32]) -> NDArray[np.float64]:
     root, feature, value, left, start = laid.addresses
     function = compiled(_TEXT, "trees")
     function(
-        len(x), x.shape[1], address(np.ascontiguousarray(x)), laid.count, root, feature, value, left, start,
+        len(x), x.shape[1], address(np.ascontiguousarray(x)), laid.trees, root, feature, value, left, start,
         address(total),
     )  # fmt: skip
     return total

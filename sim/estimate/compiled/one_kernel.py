@@ -14,7 +14,12 @@ from collections.abc import Callable
 from math import log
 from typing import NamedTuple
 
-from simexplore.sim.hardware.power import CLOSE, ITERATIONS, LEAST_CLOCK, SHORTEST_S, Board
+from simexplore.sim.hardware.power import CLOSE, HALF, ITERATIONS, LEAST_CLOCK, SHORTEST_S, Board
+
+STEP = 0.6
+"""Of the clock that is given up for each e-fold of power too much: power goes with its square at least."""
+LARGEST = 0.98
+"""What a step down leaves of the clock at most."""
 
 
 class OneKernel(NamedTuple):
@@ -88,7 +93,7 @@ def highest(over: Callable[[float], float], clock: float) -> float:
         if low <= LEAST_CLOCK:
             return LEAST_CLOCK
         high, above = low, below
-        low = max(low * (1.0 - min(max(0.6 * log(1.0 + below), 0.02), 0.5)), LEAST_CLOCK)
+        low = max(low * min(max(1.0 - STEP * log(1.0 + below), HALF), LARGEST), LEAST_CLOCK)
         below = over(low)
     side = 0
     for _ in range(ITERATIONS):
@@ -97,7 +102,7 @@ def highest(over: Callable[[float], float], clock: float) -> float:
         if abs(found) < CLOSE or high - low < CLOSE * high:
             return middle
         if found <= 0.0:
-            low, below, above, side = middle, found, above * (0.5 if side < 0 else 1.0), -1
+            low, below, above, side = middle, found, above * (HALF if side < 0 else 1.0), -1
         else:
-            high, above, below, side = middle, found, below * (0.5 if side > 0 else 1.0), 1
+            high, above, below, side = middle, found, below * (HALF if side > 0 else 1.0), 1
     return low
