@@ -3,8 +3,9 @@
     rows(n, sizes, constants, work, told, holds)
 
 `sizes` are the rows' whole numbers, `constants` the recording's, `work` is room for the values of candidates, and
-`told` takes the outputs of each row. `holds` says whether the recording's conditions hold of a row; what is told of others is
-of no worth. The machine's numbers are arguments: one function serves all machines whose physics takes the same steps.
+`told` takes the outputs of each row. `holds` says whether the recording's conditions hold of a row; what is told of
+others is of no worth. The machine's numbers are arguments: one function serves all machines whose physics takes the
+same steps.
 """
 
 from __future__ import annotations
