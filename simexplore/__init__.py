@@ -16,16 +16,26 @@ if TYPE_CHECKING:
     from simexplore.api import duty_cycle, estimate, list_workloads, load_workload, predict, simulate
     from simexplore.archs.load import load_arch
     from simexplore.archs.names import list_archs
+    from simexplore.archs.schema.gpu import Gpu
     from simexplore.kernels.datasets import read_measurements
     from simexplore.measured import calibrate, compare, measure
+    from simexplore.sim.compare.comparison import Comparison
     from simexplore.sim.conditions import COLD, WARM
+    from simexplore.sim.estimate.graphs import Estimate
     from simexplore.sim.explore.study import Sweep
+    from simexplore.sim.play.result import Run
+    from simexplore.workloads.ops import Operator
 
     __version__: str
 
 __all__ = [
     "COLD",
     "WARM",
+    "Comparison",
+    "Estimate",
+    "Gpu",
+    "Operator",
+    "Run",
     "SimexploreError",
     "Sweep",
     "__version__",
@@ -44,6 +54,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Operator": "simexplore.workloads.ops",
+    "Run": "simexplore.sim.play.result",
+    "Gpu": "simexplore.archs.schema.gpu",
+    "Estimate": "simexplore.sim.estimate.graphs",
+    "Comparison": "simexplore.sim.compare.comparison",
     "COLD": "simexplore.sim.conditions",
     "WARM": "simexplore.sim.conditions",
     "list_archs": "simexplore.archs.names",
