@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from simexplore.api import AnyArch, machine
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.kernels.datasets import read_measurements
-from simexplore.kernels.measurement import Measurements, join
+from simexplore.kernels.datasets import conditions_of, read_measurements
+from simexplore.kernels.measurement import Measurements, checked, join
 from simexplore.kernels.measuring import measure_suite
 from simexplore.sim.compare import comparison as comparing
 from simexplore.sim.compare.machines import WithEngine
@@ -22,7 +24,7 @@ from simexplore.sim.compare.machines import WithEngine
 if TYPE_CHECKING:
     from simexplore.sim.learn.calibration import Calibrated
 
-AnyMeasured = Measurements | str | Path
+AnyMeasured = Measurements | pd.DataFrame | str | Path
 
 
 def compare(
@@ -39,7 +41,8 @@ def compare(
 
     Args:
         arch: a machine, its name or its file.
-        measured: tables, files, or names such as `aiconfigurator:h200_sxm/gemm/trtllm`.
+        measured: tables, data frames with the same columns, files, or names such as
+            `aiconfigurator:h200_sxm/gemm/trtllm`.
         op: only this operator family.
         dtype: only this value of the `dtype` column.
         progress: told how many rows are done.
@@ -48,8 +51,7 @@ def compare(
         with_engine: gives the machine with an engine's kernels, for rows of that engine. By default a name or a file
             does; with a machine as it is, all rows are predicted with the kernels that it has.
     """
-    several = [measured] if isinstance(measured, Measurements | str | Path) else measured
-    tables = [table if isinstance(table, Measurements) else read_measurements(table) for table in several]
+    tables = _tables(measured)
     if with_engine is None and not isinstance(arch, Gpu):
         with_engine = partial(load_arch, arch, None)
     return comparing.compare(machine(arch), join(tables), op, dtype, progress, predictor, held_out_seed, with_engine)
@@ -90,14 +92,25 @@ def calibrate(
     from simexplore.sim.learn.overlay import Provenance, check_target, write_family, write_overlay
 
     check_target(Path(output), arch, family=family)
-    several = [measured] if isinstance(measured, Measurements | str | Path) else list(measured)
-    tables = [table if isinstance(table, Measurements) else read_measurements(table) for table in several]
-    table = join(tables)
+    table = join(_tables(measured))
     data = tuple(dict.fromkeys(str(source) for source in table.frame["source"]))
     result = fit(arch, table, rows, 0 if family else residual_rows, seed, progress, engine)
     write = write_family if family else write_overlay
     write(Path(output), result, Provenance(arch, data, rows, seed, date, engine))
     return result
+
+
+def _tables(measured: AnyMeasured | Iterable[AnyMeasured]) -> list[Measurements]:
+    """One table or several, read where they are named and checked where they are frames."""
+    one = isinstance(measured, Measurements | pd.DataFrame | str | Path)
+    several: list[Any] = [measured] if one else list(measured)  # type: ignore[arg-type]
+    return [_table(each) for each in several]
+
+
+def _table(given: Any) -> Measurements:
+    if isinstance(given, pd.DataFrame):
+        return Measurements(checked(given, "the table", lambda row: f"row {row}"), conditions_of)
+    return given if isinstance(given, Measurements) else read_measurements(given)
 
 
 measure = measure_suite

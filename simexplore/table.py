@@ -153,7 +153,9 @@ def _counts(family: type[Operator], name: str, column: NDArray[Any]) -> NDArray[
     try:
         numbers = column.astype(np.float64)
     except (TypeError, ValueError):
-        raise SimexploreError(f"{family.op}: {name}: expected {parameter.expected}, found {column[0]!r}") from None
+        raise SimexploreError(
+            f"{family.op}: {name}: expected {parameter.expected}, found {column.tolist()[0]!r}"
+        ) from None
     empty = np.isnan(numbers)
     if np.any(empty):
         if field.default is MISSING:

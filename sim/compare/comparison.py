@@ -108,14 +108,6 @@ class Comparison(Shown):
     predictor: str = "full"
     """Who predicted."""
 
-    @property
-    def _title(self) -> str:
-        return self.arch
-
-    @property
-    def _figures(self) -> Mapping[str, Errors]:
-        return {"all": self.total, **self.by_dtype}
-
     def as_dict(self) -> dict[str, Any]:
         """Plain data with stable keys: the figures of `total` at the top, then the same by operator and dtype."""
         return {

@@ -26,19 +26,19 @@ class Figures(Protocol):
 class Shown:
     """What a comparison shows of the figures that it has."""
 
-    @property
-    def _title(self) -> str:
-        raise NotImplementedError
+    arch: str
+    total: Figures
+    by_dtype: Mapping[str, Figures]
 
     @property
     def _figures(self) -> Mapping[str, Figures]:
         """Of all rows, then by operator and type."""
-        raise NotImplementedError
+        return {"all": self.total, **self.by_dtype}
 
     def __repr__(self) -> str:
-        total = self._figures["all"]
+        total = self.total
         held = "" if total.interval_coverage is None else f", {total.interval_coverage:.0%} within the 80 % interval"
-        return f"<Comparison {self._title}: {total.rows} rows, {total.mape:.1%} off in the mean{held}>"
+        return f"<Comparison {self.arch}: {total.rows} rows, {total.mape:.1%} off in the mean{held}>"
 
     def to_frame(self) -> pd.DataFrame:
         """Error figures, a row for all and for each operator and type; `table` has the compared rows themselves."""
@@ -50,4 +50,4 @@ class Shown:
             (name, str(errors.rows), f"{errors.mape:.1%}", f"{errors.bias:+.1%}")
             for name, errors in self._figures.items()
         ]
-        return html_table(f"Comparison, {self._title}", ("rows of", "rows", "mean error", "bias"), rows)
+        return html_table(f"Comparison, {self.arch}", ("rows of", "rows", "mean error", "bias"), rows)

@@ -75,13 +75,13 @@ class Sweep:
 
     def __repr__(self) -> str:
         spec = self.spec
-        axes = ", ".join(axis.name for axis in spec.problem.free)
+        axes = ", ".join(axis.path for axis in spec.problem.free)
         return f"<Sweep {spec.name}: {spec.points} points over {axes}>"
 
     def _repr_html_(self) -> str:
         """For notebooks: what is searched, and for what."""
         spec = self.spec
-        rows = [("points", str(spec.points)), ("over", ", ".join(axis.name for axis in spec.problem.free))]
+        rows = [("points", str(spec.points)), ("over", ", ".join(axis.path for axis in spec.problem.free))]
         rows += [(way, name) for name, way in spec.problem.objectives.items()]
         return html_table(f"Sweep {spec.name}", ("", ""), rows)
 

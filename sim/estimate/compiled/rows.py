@@ -153,7 +153,7 @@ class Programs:
         return True
 
 
-class _Memory:
+class Memory:
     """Programs by operator, machine and conditions; the least recently used are forgotten."""
 
     def __init__(self) -> None:
@@ -177,7 +177,7 @@ class _Memory:
         return found
 
 
-MEMORY = _Memory()
+MEMORY = Memory()
 """Nothing that is computed depends on it, but how soon it is there."""
 
 
