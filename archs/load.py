@@ -27,7 +27,7 @@ from simexplore.archs.names import parents_of, real_path
 from simexplore.archs.provenance import told
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import HasLibrary
-from simexplore.archs.schema.machine import Value
+from simexplore.archs.schema.machine import Origin, Value
 from simexplore.archs.units import one_line, show
 from simexplore.archs.views.variants import LeftOut, calibrations, files_left_out, split_variant
 from simexplore.errors import SimexploreError
@@ -320,7 +320,7 @@ def load_arch(name_or_path: str | Path, overrides: Mapping[str, Value] | None = 
     """
     own = dict(overrides or {})
     gpu = machine_of(resolve(name_or_path, own, engine))
-    gpu._again = partial(_again, name_or_path, own, engine)
+    gpu._origin = Origin(partial(_again, name_or_path, own, engine))
     return gpu
 
 

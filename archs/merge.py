@@ -11,6 +11,7 @@ from simexplore.archs.units import nearest, one_line, show
 from simexplore.errors import SimexploreError
 
 KeyPath = tuple[str | int, ...]
+_HOLDERS = (dict, list)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ def _copied(data: Any) -> Any:
 
 
 def _merged(base: Any, over: Any, path: KeyPath, places: dict[KeyPath, str], over_places: Mapping[KeyPath, str]) -> Any:
+    if not isinstance(base, _HOLDERS) and not isinstance(over, _HOLDERS):  # most are single values
+        places.pop(path, None)
+        if path in over_places:
+            places[path] = over_places[path]
+        return over
     if not (isinstance(base, dict) and isinstance(over, dict)):
         for key in _paths(base, path):
             places.pop(key, None)

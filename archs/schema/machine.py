@@ -27,6 +27,22 @@ Value = str | int | float | bool
 CurrentKey = Annotated[str, AfterValidator(_of_today)]
 
 
+class Origin:
+    """Where a machine comes from; machines of the same values are equal wherever they do."""
+
+    __slots__ = ("load",)
+
+    def __init__(self, load: Callable[[Mapping[str, Value]], Any] | None) -> None:
+        self.load = load
+        """Loads it once more, with values laid over those of its file; None: it is not as any file has it."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Origin)
+
+    def __hash__(self) -> int:
+        return 0
+
+
 class Machine(Spec):
     """What every machine tells of itself."""
 
@@ -41,8 +57,7 @@ class Machine(Spec):
     )
     _reference: Self | None = PrivateAttr(None)
     _kin: Self | None = PrivateAttr(None)
-    _again: Callable[[Mapping[str, Value]], Any] | None = PrivateAttr(None)
-    """Loads it once more, with values laid over those of its file."""
+    _origin: Origin = PrivateAttr(default_factory=lambda: Origin(None))
 
     @property
     def lenders(self) -> tuple[Self, ...]:
@@ -74,17 +89,17 @@ class Machine(Spec):
         Raises:
             SimexploreError: a key that it has not, a unit that is not the key's, or a machine that came from no file.
         """
-        if self._again is None:
+        if self._origin.load is None:
             raise SimexploreError(
                 "expected a machine as load_arch gives it, found one that was changed in Python since"
             )
-        return cast(Self, self._again(changes))
+        return cast(Self, self._origin.load(changes))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's; a copy with other values no longer is what its file says."""
         copied = super().model_copy(update=update, deep=deep)
         if update:
-            copied._again = None
+            copied._origin = Origin(None)
         return copied
 
     def physics_only(self) -> Self:

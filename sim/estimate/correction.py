@@ -30,7 +30,7 @@ from simexplore.archs.units import show
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import FloatArray
-from simexplore.sim.estimate.compiled.build import available
+from simexplore.sim.estimate.compiled.build import ready
 from simexplore.sim.estimate.compiled.walk import summed
 from simexplore.sim.estimate.intervals.kinds import kind_columns, unseen
 from simexplore.sim.estimate.intervals.standing import names_of, sigma_at, standing_of
@@ -212,7 +212,7 @@ def octaves_outside(hull: Hull, coordinates: Floats32) -> FloatArray:
 
 def sum_of_trees(trees: Trees, x: Floats32) -> FloatArray:
     """The sum of the leaves that each row of x, shape (rows, features), reaches; shape (rows,)."""
-    if available() and x.shape[1]:
+    if ready(len(x)) and x.shape[1]:
         return summed(trees, x)
     inner = trees.feature >= 0
     feature = np.where(inner, trees.feature, 0).astype(np.intp)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 
 MOST_MODULES = 64
 """Functions that are kept; each is a few tens of kilobytes."""
+WORTH_IMPORT = 1000
 _SPEED = 3
 """Of LLVM's levels of optimisation."""
 
 Rows = Callable[..., None]
 
 
+@lru_cache(maxsize=1)
 def available() -> bool:
     """Whether there is a compiler."""
     return find_spec("llvmlite") is not None
@@ -32,6 +35,12 @@ def _machine() -> Any:
     target = llvm.Target.from_default_triple()
     features = llvm.get_host_cpu_features().flatten()
     return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=_SPEED, jit=True)
+
+
+def ready(rows: int) -> bool:
+    """Whether so many rows of something small to compile are worth a compiler: its import alone takes a tenth of a
+    second, unless that was done."""
+    return available() and (rows >= WORTH_IMPORT or "llvmlite" in sys.modules)
 
 
 @lru_cache(maxsize=MOST_MODULES)

@@ -88,8 +88,9 @@ def test_trees_are_walked_as_numpy_walks_them(monkeypatch: pytest.MonkeyPatch) -
     residual = load_arch("nvidia/l40s").calibration.residual  # type: ignore[union-attr]
     correction = next(iter(residual.corrections.values()))  # type: ignore[union-attr]
     x = RANDOM.normal(5.0, 5.0, size=(300, len(correction.features))).astype(np.float32)
+    monkeypatch.setattr("simexplore.sim.estimate.correction.ready", lambda _rows: True)
     told = sum_of_trees(correction.shift, x)
-    monkeypatch.setattr("simexplore.sim.estimate.correction.available", lambda: False)
+    monkeypatch.setattr("simexplore.sim.estimate.correction.ready", lambda _rows: False)
     np.testing.assert_allclose(told, sum_of_trees(correction.shift, x), rtol=1e-12, atol=1e-14)
 
 
