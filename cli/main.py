@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from keyword import iskeyword
@@ -12,6 +13,8 @@ import click
 
 from simexplore.cli.console import INTERRUPTED, escaped, prepare
 from simexplore.errors import SimexploreError
+
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # finding them reads all packages' metadata
 
 COMMANDS = {
     "model.arch": "Machines: list, show, validate, schema, import.",

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from simexplore.sim.estimate.op_run import html_table
 from simexplore.sim.explore.evaluation import environment
 from simexplore.sim.explore.evaluation import executor as executors
 from simexplore.sim.explore.evaluation.executor import FIRST_POINTS, Pool, evaluate_all
@@ -71,6 +72,22 @@ class Sweep:
             SimexploreError: in one line, `file:line: key: expected …, found …`.
         """
         return cls(read_spec(path, options))
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        axes = ", ".join(axis.path for axis in spec.problem.free)
+        return f"<Sweep {spec.name}: {spec.points} points over {axes}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what is searched, and for what."""
+        spec = self.spec
+        rows = [("points", str(spec.points)), ("over", ", ".join(axis.path for axis in spec.problem.free))]
+        rows += [(way, name) for name, way in spec.problem.objectives.items()]
+        return html_table(f"Sweep {spec.name}", ("", ""), rows)
+
+    def to_frame(self) -> pd.DataFrame:
+        """All points as `run` gives them, evaluated in this process."""
+        return self.run()
 
     @property
     def header(self) -> Header:
