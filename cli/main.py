@@ -14,7 +14,7 @@ from simexplore.cli.console import INTERRUPTED, escaped, prepare
 from simexplore.errors import SimexploreError
 
 COMMANDS = {
-    "model.arch": "Machines: list, show, validate, schema, import.",
+    "model.arch": "Machines: list, show, validate, schema, import, from-point.",
     "model.workload": "Work: list, show, import.",
     "model.run": "Run a workload or one operator on a machine.",
     "measured.devices": "What kernels can be measured on here, and what is missing.",
