@@ -20,10 +20,18 @@ from simexplore.sim.explore.table import Direction, FloatArray, Index, interval_
 
 LEAST = 0.01
 """A smaller difference is none, however well it is known: nobody builds another chip for it."""
-WITH_POWER = ("energy_j", "power_w")
-"""Results whose error is that of the power beside that of the time."""
 
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What predictions leave open beside the intervals of times that a table has."""
+
+    spread: float
+    """Standard deviation of the logarithm of measured power about the model's."""
+    powered: frozenset[str]
+    """Columns that follow from an energy or a power, and err by that too."""
 
 
 @dataclass(frozen=True)
@@ -56,28 +64,31 @@ class Losses:
         return Losses(self.log[rows], self.half[rows])
 
 
-def losses_of(table: pd.DataFrame, objectives: Mapping[str, Direction], spread: float) -> Losses:
+def losses_of(table: pd.DataFrame, objectives: Mapping[str, Direction], doubt: Doubt) -> Losses:
     """The objectives of a table's rows, which must be above zero.
 
     Args:
         table: in SI units, with the ends of the intervals where an objective has any.
         objectives: which way each is better.
-        spread: standard deviation of the logarithm of measured power about the model's, which energies err by too.
+        doubt: what energies err by too.
     """
     signs = np.array([1.0 if way == "min" else -1.0 for way in objectives.values()])
     values = np.log(np.stack([table[name].to_numpy(np.float64) for name in objectives], axis=1))
-    half = np.stack([_half_width(table, name, spread) for name in objectives], axis=1)
+    half = np.stack([_half_width(table, name, doubt) for name in objectives], axis=1)
     return Losses(signs * values, half)
 
 
-def _half_width(table: pd.DataFrame, name: str, spread: float) -> FloatArray:
-    """Of one objective: its own interval's, or of energies the time's and the power's, which err independently."""
-    prefix, _, last = name.rpartition(".")
+def _half_width(table: pd.DataFrame, name: str, doubt: Doubt) -> FloatArray:
+    """Of one objective: its own interval's; of what follows from an energy the time's and the power's.
+
+    Power and time err independently. What a definition makes of an energy is taken to err in proportion to it.
+    """
+    if name not in doubt.powered:
+        return _half_of_ends(table, name)
+    prefix = name.rpartition(".")[0]
     timed = f"{prefix}.time_s" if prefix else "time_s"
-    own = _half_of_ends(table, timed if last in WITH_POWER else name)
-    if last in WITH_POWER:
-        return np.hypot(own, NORMAL_80 * spread)
-    return own
+    own = np.maximum(_half_of_ends(table, name), _half_of_ends(table, timed))
+    return np.hypot(own, NORMAL_80 * doubt.spread)
 
 
 def _half_of_ends(table: pd.DataFrame, name: str) -> FloatArray:

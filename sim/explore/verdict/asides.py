@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.explore.evaluation.points import Evaluator
 from simexplore.sim.explore.spec.axes import Axis
 from simexplore.sim.explore.spec.made import offered
@@ -212,8 +211,3 @@ def setting_of(problem: Problem, row: pd.Series[Any]) -> Setting:
         axis.path: float(axis.words.index(str(row[axis.path]))) if axis.words else float(row[axis.path])
         for axis in problem.free
     }
-
-
-def spread_of(problem: Problem) -> float:
-    """How far measured power scatters about the model's on the sweep's machine."""
-    return cast(Gpu, problem.machine).energy.spread

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.explore.spec.problem import Problem
 from simexplore.sim.explore.table import Direction
-from simexplore.sim.explore.verdict.apart import Losses, losses_of
-from simexplore.sim.explore.verdict.asides import Aside, Beside, Setting, at_work, setting_of, spread_of, usual_work
+from simexplore.sim.explore.verdict.apart import Doubt, Losses, losses_of
+from simexplore.sim.explore.verdict.asides import Aside, Beside, Setting, at_work, setting_of, usual_work
 from simexplore.sim.explore.verdict.designs import Named, chosen
 
+WITH_POWER = ("energy_j", "power_w")
+"""Results that err by the power beside the time."""
 KEY = "verdict"
 """Under which a store keeps it."""
 
@@ -25,8 +28,7 @@ class Basis:
 
     work: Setting
     """Of axes that change the work: which of their values is judged."""
-    spread: float
-    """Standard deviation of the logarithm of measured power about the model's."""
+    doubt: Doubt
     today: Aside
     """Today's machine."""
     changes: tuple[Aside, ...]
@@ -35,13 +37,15 @@ class Basis:
     def to_json(self) -> dict[str, Any]:
         """Plain data from which `from_json` makes it."""
         changes = [aside.to_json() for aside in self.changes]
-        return {"work": dict(self.work), "spread": self.spread, "today": self.today.to_json(), "changes": changes}
+        doubt = {"spread": self.doubt.spread, "powered": sorted(self.doubt.powered)}
+        return {"work": dict(self.work), "doubt": doubt, "today": self.today.to_json(), "changes": changes}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Basis:
         """What `to_json` has made."""
         changes = tuple(Aside.from_json(aside) for aside in data["changes"])
-        return cls(data["work"], data["spread"], Aside.from_json(data["today"]), changes)
+        doubt = Doubt(data["doubt"]["spread"], frozenset(data["doubt"]["powered"]))
+        return cls(data["work"], doubt, Aside.from_json(data["today"]), changes)
 
 
 def basis_of(problem: Problem, table: pd.DataFrame) -> Basis | None:
@@ -54,14 +58,23 @@ def basis_of(problem: Problem, table: pd.DataFrame) -> Basis | None:
     work = usual_work(problem, table)
     if work is None or not any(axis.target.field for axis in problem.axes):
         return None
-    beside, spread = Beside(problem, work), spread_of(problem)
+    beside, doubt = Beside(problem, work), doubt_of(problem)
     today = beside.today()
     if today.error:
-        return Basis(work, spread, today, ())
+        return Basis(work, doubt, today, ())
     points = at_work(table, work)
-    named = compared(points, problem.objectives, spread, today)
+    named = compared(points, problem.objectives, doubt, today)
     settings = {int(points["point"][name.row]): setting_of(problem, points.iloc[name.row]) for name in named.designs}
-    return Basis(work, spread, today, tuple(beside.changes(settings)))
+    return Basis(work, doubt, today, tuple(beside.changes(settings)))
+
+
+def doubt_of(problem: Problem) -> Doubt:
+    """What the sweep's energies err by, and which of its columns follow from them."""
+    powered = {f"{prefix}{name}" for prefix in problem.prefixes for name in WITH_POWER}
+    for definition in problem.definitions:  # each may use those before it
+        if definition.expression.names & powered:
+            powered.add(definition.name)
+    return Doubt(cast(Gpu, problem.machine).energy.spread, frozenset(powered))
 
 
 @dataclass(frozen=True)
@@ -76,11 +89,11 @@ class Compared:
     """Rows of `points`."""
 
 
-def compared(points: pd.DataFrame, objectives: Mapping[str, Direction], spread: float, today: Aside) -> Compared:
+def compared(points: pd.DataFrame, objectives: Mapping[str, Direction], doubt: Doubt, today: Aside) -> Compared:
     """Points and today's machine by their objectives, and the designs that stand for them."""
     every = pd.concat([points, pd.DataFrame([today.values])], ignore_index=True)
     known = {name: way for name, way in objectives.items() if bool(np.all(every[name] > 0.0))}
     if not known:
         return Compared({}, Losses(np.zeros((len(every), 0)), np.zeros((len(every), 0))), ())
-    losses = losses_of(every, known, spread)
+    losses = losses_of(every, known, doubt)
     return Compared(known, losses, tuple(chosen(losses, today=len(points))))

@@ -14,13 +14,18 @@ from simexplore.sim.explore.verdict.conflict import conflict
 MOST, FEWEST = 5, 3
 """Designs that are named, and from how many on nothing is filled in between."""
 KNEE, EVERYTHING, BETWEEN = "knee", "better in everything", "between"
+BEST, NEARLY = "best", "nearly best"
+"""In one objective: by its value; or as good as the intervals can tell, and better in the others."""
 
 
 class Named(NamedTuple):
-    """A row of the points, and why it is named: a word of this module, or the number of the objective it is best in."""
+    """A row of the points, and why it is named."""
 
     row: int
-    why: str | int
+    why: str
+    """A word of this module."""
+    objective: int | None = None
+    """Of what is best, or nearly best, in one objective: its number."""
 
 
 def chosen(points: Losses, today: int | None = None) -> list[Named]:
@@ -33,14 +38,15 @@ def chosen(points: Losses, today: int | None = None) -> list[Named]:
         points: all that may be chosen, and today's machine.
         today: its row, which is not chosen itself; None where there is none.
     """
-    choosable = [int(row) for row in on_front(points) if row != today and not _covers(points, today, int(row))]
-    if not choosable and today is not None:
+    front = [int(row) for row in on_front(points) if row != today]
+    choosable = [row for row in front if not _covers(points, today, row)]
+    if not choosable:
         return []
     found: list[Named] = []
-    for why, rows in _wanted(points, choosable, today):
-        fitting = (row for row in rows if all(_apart(points, row, other.row) for other in found))
-        if len(found) < MOST and (row := next(fitting, None)) is not None:
-            found.append(Named(row, why))
+    for named in _wanted(points, choosable, today, points.log[front].min(axis=0)):
+        has = any(other.objective is not None and other.objective == named.objective for other in found)
+        if len(found) < MOST and not has and all(_apart(points, named.row, other.row) for other in found):
+            found.append(named)
     while len(found) < FEWEST and (row := _farthest(points, choosable, found)) is not None:
         found.append(Named(row, BETWEEN))
     return sorted(found, key=lambda named: points.log[named.row, 0])
@@ -55,20 +61,23 @@ def _apart(points: Losses, row: int, other: int) -> bool:
     return bool(points.better(row)[other].any() and points.worse(row)[other].any())
 
 
-def _wanted(points: Losses, rows: Sequence[int], today: int | None) -> Iterator[tuple[str | int, tuple[int, ...]]]:
-    """What a reader asks for first, each with the rows that answer it, the best first."""
+def _wanted(points: Losses, rows: Sequence[int], today: int | None, best_of_all: FloatArray) -> Iterator[Named]:
+    """What a reader asks for first; of each objective the best, and where that is not told apart the nearly best.
+
+    The best of all may be a point that today's machine covers; what is best among the others is nearly so.
+    """
     log = points.log[rows]
-    yield KNEE, (rows[knee(log)],)
+    yield Named(rows[knee(log)], KNEE)
     if today is not None:
         best = rows[int(np.argmin((log - points.log[today]).max(axis=1)))]
         if (points.log[best] < points.log[today]).all():
-            yield EVERYTHING, (best,)
+            yield Named(best, EVERYTHING)
     for objective in range(log.shape[1]):
-        # Of points that are as good in it as the intervals can tell, the one that is best in the others comes second.
         at = rows[int(np.argmin(log[:, objective]))]
+        yield Named(at, BEST if points.log[at, objective] <= best_of_all[objective] else NEARLY, objective)
         alike = ~points.better(at)[rows, objective]
         others = np.where(alike, _scaled(log).sum(axis=1), np.inf)
-        yield objective, (at, rows[int(np.argmin(others))])
+        yield Named(rows[int(np.argmin(others))], NEARLY, objective)
 
 
 def knee(log: FloatArray) -> int:

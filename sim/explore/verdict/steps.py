@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from simexplore.sim.explore.table import Direction
-from simexplore.sim.explore.verdict.apart import losses_of
+from simexplore.sim.explore.verdict.apart import Doubt, losses_of
 from simexplore.sim.explore.verdict.asides import Aside, Values
 
 PRICES = ("area_mm2", "power_w", "cost")
@@ -39,22 +39,22 @@ class Step:
         return {**asdict(self), "alike": list(self.alike)}
 
 
-def steps_of(changes: Sequence[Aside], of: int, objectives: Mapping[str, Direction], spread: float) -> tuple[Step, ...]:
+def steps_of(changes: Sequence[Aside], of: int, objectives: Mapping[str, Direction], doubt: Doubt) -> tuple[Step, ...]:
     """One change along each axis from one machine, which comes first of its own; none where that was not evaluated."""
     mine = [aside for aside in changes if aside.of == of]
     if not mine or mine[0].error:
         return ()
-    return tuple(_step(mine[0].values, aside, objectives, spread) for aside in mine[1:])
+    return tuple(_step(mine[0].values, aside, objectives, doubt) for aside in mine[1:])
 
 
-def _step(start: Values, aside: Aside, objectives: Mapping[str, Direction], spread: float) -> Step:
+def _step(start: Values, aside: Aside, objectives: Mapping[str, Direction], doubt: Doubt) -> Step:
     before, after = start[aside.axis], aside.values[aside.axis]
     if aside.error:
         return Step(aside.axis, before, after, {}, {}, {}, (), aside.error)
     gains = {name: _gain(float(start[name]), float(aside.values[name]), way) for name, way in objectives.items()}
     prices = [name for name in PRICES if name in start]
     takes = {name: float(aside.values[name]) - float(start[name]) for name in prices}
-    return Step(aside.axis, before, after, gains, takes, _per(gains, takes), _alike(start, aside, objectives, spread))
+    return Step(aside.axis, before, after, gains, takes, _per(gains, takes), _alike(start, aside, objectives, doubt))
 
 
 def _gain(before: float, after: float, way: Direction) -> float:
@@ -70,8 +70,8 @@ def _per(gains: Mapping[str, float], takes: Mapping[str, float]) -> dict[str, di
     }
 
 
-def _alike(start: Values, aside: Aside, objectives: Mapping[str, Direction], spread: float) -> tuple[str, ...]:
+def _alike(start: Values, aside: Aside, objectives: Mapping[str, Direction], doubt: Doubt) -> tuple[str, ...]:
     """Objectives whose change is within the intervals, or too small to count."""
-    both = losses_of(pd.DataFrame([start, aside.values]), objectives, spread)
+    both = losses_of(pd.DataFrame([start, aside.values]), objectives, doubt)
     told = (both.better(0) | both.worse(0))[1]
     return tuple(name for name, apart in zip(objectives, told, strict=True) if not apart)

@@ -102,7 +102,7 @@ def verdict_of(store: Store) -> Verdict:
     if basis.today.error:
         return without(f"{machine} as it is can't be compared: {basis.today.error}")
     points = at_work(store.results(), basis.work)
-    found = compared(points, objectives, basis.spread, basis.today)
+    found = compared(points, objectives, basis.doubt, basis.today)
     if not found.objectives:
         return without("no objective is above zero everywhere, so there are no shares to compare")
     axes = [column for column in store.columns if column.role in ("axis", "derived") and column.name not in basis.work]
@@ -131,7 +131,7 @@ def _design(
     names, last = list(found.objectives), len(found.points.log) - 1
     told = found.points.better(named.row)[last] | found.points.worse(named.row)[last]
     today = basis.today.values
-    why = named.why if isinstance(named.why, str) else f"best {names[named.why]}"
+    why = named.why if named.objective is None else f"{named.why} {names[named.objective]}"
     return Design(
         point=point,
         why=why,
@@ -139,7 +139,7 @@ def _design(
         values={name: float(values[name]) for name in names},
         ratios={name: float(values[name]) / float(today[name]) for name in names},
         alike=tuple(name for name, apart in zip(names, told, strict=True) if not apart and point != TODAY),
-        steps=steps_of(basis.changes, point, found.objectives, basis.spread),
+        steps=steps_of(basis.changes, point, found.objectives, basis.doubt),
     )
 
 

@@ -34,8 +34,8 @@ def _plain(value: float | str) -> str:
 
 def title(design: Design, columns: Columns) -> str:
     """What a design is named for: `best time`."""
-    best = design.why.removeprefix("best ")
-    return f"best {name_of(columns[best])}" if design.why.startswith("best ") and best in columns else design.why
+    how, _, name = design.why.rpartition(" ")
+    return f"{how} {name_of(columns[name])}" if name in columns else design.why
 
 
 def change(ratio: float) -> str:

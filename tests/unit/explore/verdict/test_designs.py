@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from simexplore.sim.estimate.correction import NORMAL_80
-from simexplore.sim.explore.verdict.apart import LEAST, Losses, different, losses_of, on_front
+from simexplore.sim.explore.verdict.apart import LEAST, Doubt, Losses, different, losses_of, on_front
 from simexplore.sim.explore.verdict.conflict import conflict
-from simexplore.sim.explore.verdict.designs import BETWEEN, EVERYTHING, FEWEST, KNEE, MOST, chosen, knee
+from simexplore.sim.explore.verdict.designs import BEST, BETWEEN, EVERYTHING, FEWEST, KNEE, MOST, NEARLY, chosen, knee
 
 
 def exact(*points: tuple[float, ...]) -> Losses:
@@ -30,7 +30,9 @@ def test_losses_are_logarithms_with_the_half_width_of_their_interval() -> None:
             "tokens_per_s": [8.0, 2.0], "energy_j": [1.0, 3.0], "area_mm2": [5.0, 5.0],
         }
     )  # fmt: skip
-    found = losses_of(table, {"time_s": "min", "tokens_per_s": "max", "energy_j": "min", "area_mm2": "min"}, 0.25)
+    doubt = Doubt(0.25, frozenset({"energy_j", "images_per_j"}))
+    asked = {"time_s": "min", "tokens_per_s": "max", "energy_j": "min", "area_mm2": "min"}
+    found = losses_of(table, asked, doubt)
     assert found.log[:, 1] == pytest.approx([-log(8.0), -log(2.0)])
     assert found.half[0] == pytest.approx([log(2.0), 0.0, np.hypot(log(2.0), 0.25 * NORMAL_80), 0.0])
     assert found.half[1] == pytest.approx([0.0, 0.0, 0.25 * NORMAL_80, 0.0])
@@ -71,7 +73,7 @@ def test_designs_are_ends_knee_and_what_beats_today() -> None:
     points = exact((1.0, 8.0), (2.0, 2.0), (8.0, 1.0), (4.0, 1.6), (3.0, 3.0))
     found = chosen(points, today=4)
     # The knee beats today in everything, and is not named twice; three are enough, so nothing is filled in.
-    assert [(name.row, name.why) for name in found] == [(0, 0), (1, KNEE), (2, 1)]
+    assert [(name.row, name.why, name.objective) for name in found] == [(0, BEST, 0), (1, KNEE, None), (2, BEST, 1)]
 
 
 def test_what_lies_between_is_filled_in_up_to_three() -> None:
@@ -84,8 +86,16 @@ def test_what_lies_between_is_filled_in_up_to_three() -> None:
 
 def test_what_beats_today_in_everything_is_named_beside_the_knee() -> None:
     points = exact((1.0, 9.0), (2.5, 2.5), (9.0, 1.0), (5.0, 2.0), (6.0, 2.2))
-    found = {name.why: name.row for name in chosen(points, today=4)}
-    assert found == {0: 0, KNEE: 1, EVERYTHING: 3, 1: 2}
+    found = {(name.why, name.objective): name.row for name in chosen(points, today=4)}
+    assert found == {(BEST, 0): 0, (KNEE, None): 1, (EVERYTHING, None): 3, (BEST, 1): 2}
+
+
+def test_what_is_best_but_for_a_point_that_today_covers_is_nearly_best() -> None:
+    # The first is better than today by two in a hundred, which intervals of a tenth can't tell.
+    log_values = np.log(np.array([[1.0, 3.0], [1.02, 1.0], [1.05, 0.9], [1.5, 0.3], [4.0, 0.25]]))
+    points = Losses(log_values, np.array([[0.05, 0.0]] * 5))
+    found = {(name.why, name.objective): name.row for name in chosen(points, today=1)}
+    assert found == {(NEARLY, 0): 2, (KNEE, None): 3, (BEST, 1): 4}
 
 
 def test_nothing_is_named_that_today_covers() -> None:
