@@ -122,7 +122,7 @@ def verdict() -> str:
     """What README's sweep answers: what is printed before its front."""
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "out")
-        block = printed("sweep", str(ROOT / "examples" / "hopper-memory.yaml"), "-o", out)
+        block = printed("sweep", str(ROOT / "examples" / "hopper-memory.yaml"), "-o", out, "--jobs", "1")
     answer = block.partition("\n\nmemory of an H200")[0]
     _, _, below = answer.partition("-o ")
     return f"\n```\n$ simexplore sweep examples/hopper-memory.yaml -o out/\n{below.partition(chr(10))[2]}\n```\n"

@@ -149,7 +149,8 @@ def _trade_off(shown: PageColumns, points: int) -> str:
 
 def _parallel() -> str:
     words = (
-        "Each line is a point, coloured as above; the dark ones are the front. Drag along an axis to choose a range."
+        "Each line is a point, coloured as above; those of the front lie over the others. Drag along an axis to choose "
+        "a range."
     )
     return (
         note(f"{words} Scatter, map and table follow. With a keyboard, move the ends of an axis by arrow keys.")

@@ -18,8 +18,8 @@ from simexplore.sim.explore.verdict.designs import Named, chosen
 
 WITH_POWER = ("energy_j", "power_w")
 """Results that err by the power beside the time."""
-KEY = "verdict"
-"""Under which a store keeps it."""
+KEY = "verdict, layout 1"
+"""Under which a store keeps it; what another layout has kept is not read."""
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def _axis(column: Column, value: float | str) -> str:
 def _shown(column: Column, value: FloatArray) -> str:
     """A value in a unit that fits it, to four digits."""
     factor, unit = display_unit(column, value)
-    return f"{float(f'{value[0] / factor:.4g}'):,g} {unit}".strip()
+    return f"{float(f'{value[0] / factor:.4g}'):,g}\u00a0{unit}".strip()
 
 
 def _steps(verdict: Verdict, columns: Mapping[str, Column]) -> Iterator[Sequence[str]]:
