@@ -123,7 +123,7 @@ def frame_rates(plt: Any, frames: Frames) -> Any:
 
 def kernels(plt: Any, frames: Frames) -> Any:
     """Share of the RTX 3090's frame time by kernel."""
-    figure, panel = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
+    figure, panel = plt.subplots(figsize=(10, 3.6), layout="constrained")
     names = [f"{application}\n{encoding.split('-')[0]}" for encoding in ENCODINGS for application in APPLICATIONS]
     parts = [frames.on_gpu(application, encoding) for encoding in ENCODINGS for application in APPLICATIONS]
     below = [0.0] * len(parts)
@@ -148,9 +148,9 @@ def engines(plt: Any, frames: Frames) -> Any:
         panels[0].bar(at, values, width=0.18, color=COLOURS[application], label=application)
         moved = []
         for scale in SCALES:
-            frame = frames.plan(application, "hashgrid", scale).frame
+            asked = frames.frame(application, "hashgrid").asked
             time_s = frames.with_cluster(application, "hashgrid", scale).time_s
-            moved.append(frame.queries * (frame.input_bytes + frame.result_bytes) / time_s / 1e9)
+            moved.append(asked.queries * (asked.input_bytes + asked.result_bytes) / time_s / 1e9)
         panels[1].plot(SCALES, moved, f"{MARKS[application]}-", color=COLOURS[application], markersize=4)
     labels = ("GPU FMA", "L2", "DRAM", "NGPC", "grid SRAM", "MLP arrays")
     panels[0].set_xticks(range(len(shown)), labels, fontsize=8)
