@@ -56,6 +56,7 @@ from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
 from simexplore.workloads.operators.parameters import ParameterError, from_values
 from simexplore.workloads.operators.text import parse_call
+from simexplore.workloads.operators.training.backward import AttentionBackward, OptimizerStep
 
 __all__ = [
     "FAMILIES",
@@ -65,6 +66,7 @@ __all__ = [
     "AllToAll",
     "Amount",
     "Attention",
+    "AttentionBackward",
     "AttentionDecode",
     "AttentionPrefill",
     "Bmm",
@@ -93,6 +95,7 @@ __all__ = [
     "NaiveTiledGemm",
     "Norm",
     "Operator",
+    "OptimizerStep",
     "Pointwise",
     "Quantize",
     "RayKernel",
@@ -124,6 +127,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Moe,
     EncoderAttention,
     SparseAttention,
+    AttentionBackward,
     Pointwise,
     Add,
     Mul,
@@ -138,6 +142,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Rope,
     Quantize,
     Embedding,
+    OptimizerStep,
     AllReduce,
     CustomAllReduce,
     AllGather,

@@ -36,6 +36,7 @@ from simexplore.sim.mapping.rowwise import (
     rope_demand,
     rowwise_demand,
 )
+from simexplore.sim.mapping.training import attention_backward_demands, optimizer_step_demand
 from simexplore.workloads import ops
 
 Mapping = Callable[[Any, Gpu, Conditions], tuple[Demand, ...]]
@@ -49,6 +50,8 @@ MAPPINGS: dict[type, Mapping] = {
     ops.MlaPrefillModule: mla_prefill_module_demands,
     ops.MlaDecodeModule: mla_decode_module_demands,
     ops.EncoderAttention: encoder_demands,
+    ops.AttentionBackward: attention_backward_demands,
+    ops.OptimizerStep: optimizer_step_demand,
     ops.SparseAttention: sparse_attention_demands,
     ops.Quantize: quantize_demand,
     ops.Rope: rope_demand,

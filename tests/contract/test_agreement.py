@@ -65,6 +65,15 @@ def encoder_attention(rng: random.Random) -> dict[str, int]:
     return {**attention(rng), "seq_q": log_uniform(rng, 8192), "seq_kv": log_uniform(rng, 8192)}
 
 
+def attention_backward(rng: random.Random) -> dict[str, int]:
+    return attention_prefill(rng)
+
+
+def optimizer_step(rng: random.Random) -> dict[str, int]:
+    elements = log_uniform(rng, 2**28)
+    return {"elements": elements, "state_bytes": elements * rng.choice((0, 1, 2, 8, 12))}
+
+
 def sparse_attention(rng: random.Random) -> dict[str, int]:
     seq_q = log_uniform(rng, 4096)
     sizes = of(batch=16, heads=128, hidden=8192, q_rank=2048, top_k=4096)(rng)
@@ -131,6 +140,8 @@ DRAWS: dict[str, Draw] = {
     "bmm": gemm,
     "encoder_attention": encoder_attention,
     "sparse_attention": sparse_attention,
+    "attention_backward": attention_backward,
+    "optimizer_step": optimizer_step,
     "rope": of(tokens=65536, heads=64, kv_heads=8, head_dim=256),
     "gemm_naive_tiled": gemm_naive_tiled,
     "conv2d": conv2d,
