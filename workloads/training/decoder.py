@@ -16,7 +16,19 @@ from simexplore.workloads.families.decoder.shape import Decoder, Grouped, Mlp
 from simexplore.workloads.families.decoder.share import shard
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.operators.base import Operator
-from simexplore.workloads.ops import Add, AllGather, AttentionPrefill, Bmm, Gemm, Norm, Pointwise, Rope, Softmax
+from simexplore.workloads.ops import (
+    Add,
+    AllGather,
+    AllReduce,
+    AttentionPrefill,
+    Bmm,
+    Embedding,
+    Gemm,
+    Norm,
+    Pointwise,
+    Rope,
+    Softmax,
+)
 from simexplore.workloads.training.plan import Held
 from simexplore.workloads.training.weights import Weight, weights_of
 
@@ -64,11 +76,26 @@ def forward_pass(model: Decoder, name: str, options: PrefillOptions, *, unfused:
             nodes += _apart(node, sums, unfused=unfused)
         elif isinstance(node.op, AttentionPrefill):
             nodes += _attention(node, node.op, rotates=rotates, unfused=unfused)
+        elif node.name == "embedding" and options.tensor_parallel > 1:
+            nodes += _embedding_in_parts(node, options.tensor_parallel)
         elif node.name == "lm_head" and isinstance(node.op, Gemm):
             nodes.append(Node.of(node.name, replace(node.op, m=tokens), node.after, node.group))
         else:
             nodes.append(node)
     return Graph(name, tuple(nodes))
+
+
+def _embedding_in_parts(node: Node, gpus: int) -> Iterator[Node]:
+    """Each GPU looks up the tokens of its part of the vocabulary; the sum over GPUs, mostly of zeros, is the row.
+
+    The sum has the embedding's name, so that what reads the embedding reads it.
+    """
+    op = node.op
+    assert isinstance(op, Embedding)
+    part = replace(op, vocabulary=-(-int(op.vocabulary) // gpus))
+    yield Node.of(f"{node.name}.part", part, node.after, node.group)
+    total = AllReduce(int(op.tokens * op.width), gpus, op.dtype)
+    yield Node.of(node.name, total, (f"{node.name}.part",), node.group)
 
 
 def _apart(norm: Node, sums: dict[str, str], *, unfused: bool) -> Iterator[Node]:
@@ -118,10 +145,16 @@ def held_by_nodes(model: Decoder, name: str, options: PrefillOptions) -> Held:
     by_name: dict[str, list[Weight]] = {}
     for weight in weights_of(share):
         by_name.setdefault(weight.name, []).append(weight)
+    gpus = options.tensor_parallel
+    if gpus > 1:
+        (table,) = by_name.pop("embedding")
+        by_name["embedding.part"] = [replace(table, rows=-(-table.rows // gpus))]
     held: dict[str, tuple[Weight, ...]] = {}
     for node in build_prefill(model, name, options).nodes:
         group, _, part = node.name.rpartition(".")
         wanted = [f"{group}.{each}" for each in PARTS.get(part, ())] if group else [node.name, f"{node.name}.bias"]
+        if gpus > 1 and node.name == "embedding":
+            held["embedding.part"] = tuple(by_name["embedding.part"])
         held[node.name] = tuple(weight for each in wanted for weight in by_name.get(each, ()))
     if share.tied_head:
         held["lm_head"] += (Weight("lm_head", share.head_columns, share.hidden, "head", count=0),)

@@ -18,12 +18,12 @@ from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.tensors import fit
-from simexplore.workloads.ops import Add, AllGather, AllReduce, Copy, Gemm, Norm, Pointwise, Softmax
+from simexplore.workloads.ops import Add, AllGather, AllReduce, Copy, Embedding, Gemm, Norm, Pointwise, Softmax
 from simexplore.workloads.training.footprint import gradient_bytes, state_bytes, weight_bytes
 from simexplore.workloads.training.gradients import Gradients, gradients_of
 from simexplore.workloads.training.plan import Held, Plan, held_by
 from simexplore.workloads.training.segments import segments_of
-from simexplore.workloads.training.tape import Tape
+from simexplore.workloads.training.tape import BACKWARD, FORWARD, UPDATE, Tape
 from simexplore.workloads.training.update import add_updates
 from simexplore.workloads.training.weights import Weight
 
@@ -68,6 +68,7 @@ def resident_bytes(held: Held, plan: Plan) -> dict[str, float]:
 
 def _add_optimizer(tape: Tape, forward: Graph, plan: Plan, held: Held, reduced: Sequence[str]) -> None:
     tape.wait_for(reduced)
+    tape.phase = UPDATE
     groups: dict[str, list[Weight]] = defaultdict(list)
     for node in forward.nodes:
         groups[node.group or node.name] += [each for each in held.get(node.name, ()) if not plan.method.frozen(each)]
@@ -108,12 +109,14 @@ class _Batch:
 
     def add_forward(self) -> None:
         """The forward pass."""
+        self.tape.phase = FORWARD
         for node in self.forward.nodes:
             reads = [self.prefix + name for name in node.reads]
             self.tape.add(self.prefix + node.name, node.op, reads, node.group, node.output_bytes)
 
     def add_backward(self) -> None:
         """The backward pass, from what no node reads to what reads nothing."""
+        self.tape.phase = BACKWARD
         read = {name for node in self.forward.nodes for name in node.reads}
         for node in reversed(self.forward.nodes):
             if node.name in self._needs:
@@ -181,7 +184,9 @@ class _Batch:
             self._accumulate(op)
         self._pending[node.group] += done
         if self.plan.layer_wise and self.last:
+            self.tape.phase = UPDATE
             add_updates(self.tape, node.name, weights, self.plan.dtype, self.plan, done, node.group)
+            self.tape.phase = BACKWARD
 
     def _accumulate(self, op: Operator) -> None:
         """Let the last kernel add to gradients that are there, or that are of another type than what it makes."""
@@ -265,6 +270,8 @@ def _twins(forward: Graph) -> dict[str, AllReduce]:
     for node in forward.nodes:
         if isinstance(node.op, AllReduce):
             entry = nodes[node.reads[0]]
+            if isinstance(entry.op, Embedding):
+                continue  # parts of the table are shared, and nothing before them
             while entry.reads and not (isinstance(entry.op, Norm) and _reads_a_sum(entry, nodes)):
                 entry = nodes[entry.reads[0]]
             twins[entry.name] = node.op

@@ -8,12 +8,16 @@ from dataclasses import replace
 from simexplore.workloads.graph import Node
 from simexplore.workloads.operators.base import Operator
 
+FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
+"""Phases of a step: a node's group is what it belongs to and the phase, `layer3 backward`."""
+
 
 class Tape:
-    """Nodes in the order in which a framework launches them."""
+    """Nodes in the order in which a framework launches them; `phase` is that of the next ones."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
+        self.phase = FORWARD
         self._last: tuple[str, ...] = ()
 
     def add(
@@ -44,4 +48,4 @@ class Tape:
 
     def _put(self, name: str, op: Operator, after: Iterable[str], group: str, output_bytes: float | None) -> None:
         held = float(op.output_bytes) if output_bytes is None else output_bytes
-        self.nodes.append(Node(name, op, tuple(dict.fromkeys(after)), held, group))
+        self.nodes.append(Node(name, op, tuple(dict.fromkeys(after)), held, f"{group} {self.phase}".strip()))
