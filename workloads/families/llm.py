@@ -12,16 +12,23 @@ from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Any
 
 from simexplore.workloads.families.decoder.graph import build_decode, build_prefill
-from simexplore.workloads.families.decoder.options import DecodeOptions, Options, PrefillOptions
+from simexplore.workloads.families.decoder.options import DecodeOptions, PrefillOptions
 from simexplore.workloads.families.decoder.readers import decoder_of
 from simexplore.workloads.families.decoder.shape import Decoder
 from simexplore.workloads.graph import Graph
+from simexplore.workloads.training.decoder import trains
+from simexplore.workloads.training.options import TrainOptions, build_train
 from simexplore.workloads.workload import Workload
 
-PHASES: Mapping[str, tuple[type[Options], Callable[..., Graph]]] = MappingProxyType(
-    {"prefill": (PrefillOptions, build_prefill), "decode": (DecodeOptions, build_decode)}
+PHASES: Mapping[str, tuple[type[Any], Callable[..., Graph]]] = MappingProxyType(
+    {
+        "prefill": (PrefillOptions, build_prefill),
+        "decode": (DecodeOptions, build_decode),
+        "train": (TrainOptions, build_train),
+    }
 )
 """What is asked of a model, and the builder of its graph."""
 
@@ -59,5 +66,6 @@ WORKLOADS = tuple(
     workload(model, f"llm/{model.name}/{phase}", phase, f"{phase} of {model.name}: {model.source}")
     for model in MODELS.values()
     for phase in PHASES
+    if phase != "train" or trains(model)
 )
-"""A prefill and a decode step of every model."""
+"""A prefill and a decode step of every model, and a training step of dense ones."""

@@ -68,11 +68,12 @@ class LoRA(Method):
     def added(self, weight: Weight) -> tuple[Weight, ...]:
         if not weight.in_layer:
             return ()
-        down = replace(weight, name=f"{weight.name}.A", rows=self.rank, cols=weight.cols)
-        return (down, replace(weight, name=f"{weight.name}.B", rows=weight.rows, cols=self.rank))
+        of_both = replace(weight, role="adapter")
+        down = replace(of_both, name=f"{weight.name}.A", rows=self.rank)
+        return (down, replace(of_both, name=f"{weight.name}.B", cols=self.rank))
 
     def frozen(self, weight: Weight) -> bool:
-        return weight.role not in self.whole
+        return weight.role not in (*self.whole, "adapter")
 
     def added_dtype(self, dtype: str) -> str:
         return self.adapter_dtype or dtype

@@ -56,7 +56,7 @@ def training_step(forward: Graph, plan: Plan, held: Held | None = None) -> Graph
 
 def resident_bytes(held: Held, plan: Plan) -> dict[str, float]:
     """What is held from step to step by kind [B]; layer-wise updates hold no gradients."""
-    weights = [weight for each in held.values() for weight in each]
+    weights = [weight for each in held.values() for weight in each if weight.role != "adapter"]  # the method adds them
     kept = {
         "weights": weight_bytes(weights, plan.method, plan.dtype),
         "states": sum(state_bytes(weights, plan.method, plan.dtype).values()),
@@ -73,7 +73,7 @@ def _add_optimizer(tape: Tape, forward: Graph, plan: Plan, held: Held, reduced: 
     for node in forward.nodes:
         groups[node.group or node.name] += [each for each in held.get(node.name, ()) if not plan.method.frozen(each)]
     for group, weights in groups.items():
-        add_updates(tape, group, weights, plan.dtype, plan, (), group)
+        add_updates(tape, group, weights, plan, (), group)
 
 
 @dataclass
@@ -185,7 +185,7 @@ class _Batch:
         self._pending[node.group] += done
         if self.plan.layer_wise and self.last:
             self.tape.phase = UPDATE
-            add_updates(self.tape, node.name, weights, self.plan.dtype, self.plan, done, node.group)
+            add_updates(self.tape, node.name, weights, self.plan, done, node.group)
             self.tape.phase = BACKWARD
 
     def _accumulate(self, op: Operator) -> None:

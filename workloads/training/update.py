@@ -16,11 +16,10 @@ PASSES_OF_NORMALISING = (4, 3)
 """Tensors of m x n that GradNormLoRP reads and writes: v and the gradient, then v again; its gradient, v and W."""
 
 
-def add_updates(
-    tape: Tape, name: str, weights: Sequence[Weight], dtype: str, plan: Plan, reads: Sequence[str], group: str
-) -> None:
-    """The update of some tensors of one type, once their gradients `reads` are there."""
-    method = plan.method
+def add_updates(tape: Tape, name: str, weights: Sequence[Weight], plan: Plan, reads: Sequence[str], group: str) -> None:
+    """The update of some tensors, all of the model or all adapters, once their gradients `reads` are there."""
+    method, adapters = plan.method, any(weight.role == "adapter" for weight in weights)
+    dtype = method.added_dtype(plan.dtype) if adapters else plan.dtype
     projected = [weight for weight in weights if method.projected(weight)]
     whole = [weight for weight in weights if not method.projected(weight) and weight.total]
     if whole:

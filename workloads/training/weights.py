@@ -21,7 +21,7 @@ from simexplore.workloads.families.decoder.shape import (
     Mlp,
 )
 
-Role = Literal["attention", "mlp", "embedding", "head", "vector"]
+Role = Literal["attention", "mlp", "embedding", "head", "vector", "adapter"]
 
 
 @dataclass(frozen=True, slots=True)
