@@ -28,9 +28,7 @@ def attention_backward_demands(op: AttentionBackward, gpu: Gpu, conditions: Cond
     A CTA keeps a tile of keys and loops over queries, so that the gradients of queries are added up in L2.
     Source: Dao, arXiv:2307.08691, algorithm 2; flash-attention, csrc/flash_attn/src/flash_bwd_preprocess_kernel.h.
     """
-    forward = op.forward
-    map_forward = prefill_demands if isinstance(forward, AttentionPrefill) else encoder_demands
-    (kernel,) = map_forward(forward, gpu, Conditions(cache=conditions.cache, launch=conditions.launch))  # type: ignore[operator]
+    kernel = _forward(op, gpu, Conditions(cache=conditions.cache, launch=conditions.launch))
     queries, wide = column(op.query_bytes), bytes_of("fp32") / bytes_of(op.dtype)
     none = 0.0 * queries
     sums = _stream(2.0 * queries, none, FLOPS_OF_SUM * queries / bytes_of(op.dtype), gpu, conditions)
@@ -40,6 +38,14 @@ def attention_backward_demands(op: AttentionBackward, gpu: Gpu, conditions: Cond
         _products(op, kernel, gpu, conditions),
         stream_demand("attention_narrow", narrow, gpu),
     )
+
+
+def _forward(op: AttentionBackward, gpu: Gpu, conditions: Conditions) -> KernelDemand:
+    """The kernel of the forward pass alone, without an engine's module around it."""
+    forward = op.forward
+    if isinstance(forward, AttentionPrefill):
+        return prefill_demands(forward, gpu, conditions)[0]
+    return encoder_demands(forward, gpu, conditions)[0]
 
 
 def _products(op: AttentionBackward, kernel: KernelDemand, gpu: Gpu, conditions: Conditions) -> KernelDemand:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from simexplore.errors import SimexploreError
 from simexplore.workloads.dtypes import bytes_of
@@ -37,20 +37,22 @@ def training_step(forward: Graph, plan: Plan, held: Held | None = None) -> Graph
         held: the tensors that nodes hold; by default what their operators tell (`held_by`).
 
     Raises:
-        SimexploreError: an operator whose gradient is not known, or layer-wise updates of several micro-batches.
+        SimexploreError: an operator whose gradient is not known, or layer-wise updates of what is added up first.
     """
-    if plan.layer_wise and plan.micro_batches > 1:
-        raise SimexploreError("layer-wise updates free each gradient: take one micro-batch, or updates at the end")
+    if plan.layer_wise and (plan.micro_batches > 1 or plan.replicas > 1):
+        raise SimexploreError(
+            "layer-wise updates free each gradient: take one micro-batch and one copy, or updates at the end"
+        )
     tensors = held_by(forward) if held is None else held
-    tape, ready = Tape(), []
+    tape = Tape()
     for index in range(plan.micro_batches):
         prefix = f"batch{index}/" if plan.micro_batches > 1 else ""
         batch = _Batch(forward, plan, tensors, tape, prefix, last=index == plan.micro_batches - 1)
         batch.add_forward()
         batch.add_backward()
-        ready = batch.gradients
     if not plan.layer_wise:
-        _add_optimizer(tape, forward, plan, tensors, ready)
+        _add_optimizer(tape, forward, plan, tensors)
+    tape.wait()
     return Graph(forward.name, tuple(tape.nodes), resident_bytes(tensors, plan))
 
 
@@ -66,8 +68,8 @@ def resident_bytes(held: Held, plan: Plan) -> dict[str, float]:
     return kept
 
 
-def _add_optimizer(tape: Tape, forward: Graph, plan: Plan, held: Held, reduced: Sequence[str]) -> None:
-    tape.wait_for(reduced)
+def _add_optimizer(tape: Tape, forward: Graph, plan: Plan, held: Held) -> None:
+    tape.wait()
     tape.phase = UPDATE
     groups: dict[str, list[Weight]] = defaultdict(list)
     for node in forward.nodes:
@@ -86,8 +88,6 @@ class _Batch:
     tape: Tape
     prefix: str
     last: bool
-    gradients: list[str] = field(default_factory=list)
-    """Nodes after which gradients of tensors are complete on all GPUs."""
 
     def __post_init__(self) -> None:
         self._nodes = {node.name: node for node in self.forward.nodes}
@@ -208,7 +208,7 @@ class _Batch:
         elements = sum(weight.total for weight in weights if not self.plan.method.frozen(weight))
         if elements:
             total = AllReduce(elements, self.plan.replicas, self.plan.gradient_dtype or self.plan.dtype)
-            self.gradients.append(self.tape.beside(f"{group}.gradients_all_reduce", total, done, group))
+            self.tape.beside(f"{group}.gradients_all_reduce", total, done, group)
 
     def _summed(self, node: Node) -> tuple[str, ...]:
         """The gradient of what a node made: that of its only reader, or the sum of several; slices lie side by side."""

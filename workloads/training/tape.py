@@ -19,6 +19,8 @@ class Tape:
         self.nodes: list[Node] = []
         self.phase = FORWARD
         self._last: tuple[str, ...] = ()
+        self._exchanged: tuple[str, ...] = ()
+        self._beside: list[Node] = []
 
     def add(
         self, name: str, op: Operator, reads: Iterable[str], group: str = "", output_bytes: float | None = None
@@ -29,23 +31,27 @@ class Tape:
             output_bytes: memory that its result holds; None: what its operator writes. 0: it writes where memory is
                 held already.
         """
-        self._put(name, op, (*reads, *self._last), group, output_bytes)
-        self._last = (name,)
+        held = float(op.output_bytes) if output_bytes is None else output_bytes
+        self.nodes.append(self._node(name, op, (*reads, *self._last), group, held))
+        self.nodes += self._beside  # after the node that goes on, so that this one keeps its stream
+        self._beside, self._last = [], (name,)
         return name
 
     def merge(self, op: Operator, moved_bytes: float) -> None:
         """Let the last node's kernel do an operator beside its own, moving so many bytes more for it."""
-        self.nodes[-1] = replace(self.nodes[-1], merged=(op,), merged_bytes=moved_bytes)
+        index = next(index for index in reversed(range(len(self.nodes))) if self.nodes[index].name in self._last)
+        self.nodes[index] = replace(self.nodes[index], merged=(op,), merged_bytes=moved_bytes)
 
     def beside(self, name: str, op: Operator, reads: Iterable[str], group: str = "") -> str:
-        """A node that runs on a stream of its own as soon as what it reads is there; it writes in place."""
-        self._put(name, op, tuple(reads), group, 0.0)
+        """A node on the stream of exchanges, as soon as what it reads is there; it writes in place."""
+        self._beside.append(self._node(name, op, (*reads, *self._exchanged), group, 0.0))
+        self._exchanged = (name,)
         return name
 
-    def wait_for(self, names: Iterable[str]) -> None:
-        """The next node of the stream comes after these too."""
-        self._last = (*self._last, *names)
+    def wait(self) -> None:
+        """Let the next node of the stream come after all exchanges."""
+        self.nodes += self._beside
+        self._beside, self._last = [], (*self._last, *self._exchanged)
 
-    def _put(self, name: str, op: Operator, after: Iterable[str], group: str, output_bytes: float | None) -> None:
-        held = float(op.output_bytes) if output_bytes is None else output_bytes
-        self.nodes.append(Node(name, op, tuple(dict.fromkeys(after)), held, f"{group} {self.phase}".strip()))
+    def _node(self, name: str, op: Operator, after: Iterable[str], group: str, held_bytes: float) -> Node:
+        return Node(name, op, tuple(dict.fromkeys(after)), held_bytes, f"{group} {self.phase}".strip())
