@@ -82,6 +82,9 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             "what is held byte for byte is told beside it",
             module="training.galore",
         ),
+        "selene": Study(
+            "Selene: steps of Megatron-LM with pipelines on A100 (arXiv 2205.05198)", module="training.selene"
+        ),
         "gradnormlorp": Study(
             "GradNormLoRP: memory of training with normalised weights (arXiv 2412.19616)",
             caveat="the paper tells no model, rank or bytes of its figure: each is named by what is counted",

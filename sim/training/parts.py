@@ -10,8 +10,13 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
 from simexplore.errors import SimexploreError
 from simexplore.sim.estimate.graphs import estimate_graph
+from simexplore.sim.estimate.operators import predict
 from simexplore.sim.training.pipeline import Played, play_pipeline
+from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.families.decoder.shape import Decoder
 from simexplore.workloads.graph import Graph
+from simexplore.workloads.ops import AllGather
+from simexplore.workloads.training.options import TrainOptions
 from simexplore.workloads.training.pipeline import Pipeline
 from simexplore.workloads.training.tape import BACKWARD, FORWARD, UPDATE
 
@@ -26,6 +31,25 @@ def seconds_by_group(graph: Graph, machine: Gpu | System) -> dict[str, float]:
     for op in estimate_graph(graph, machine).ops:
         took[groups[op.name]] += op.time_s
     return took
+
+
+def transfer_seconds(model: Decoder, options: TrainOptions, machine: Gpu, bandwidth_bytes_per_s: float) -> float:
+    """Time that a micro-batch's activations take from one stage to the next [s].
+
+    Each of the GPUs that share a layer sends its part over an adapter of its own; where they hold whole activations,
+    the parts are gathered on the other side (Narayanan et al., arXiv:2104.04473, section 4.1).
+
+    Args:
+        model: whose activations are sent.
+        options: how large a micro-batch is, and on how many GPUs.
+        machine: one of them.
+        bandwidth_bytes_per_s: of a GPU's own link to other nodes [B/s].
+    """
+    elements = options.batch * options.tokens * model.hidden
+    sent_s = bytes_of(options.dtype) * elements / options.tensor_parallel / bandwidth_bytes_per_s
+    if options.tensor_parallel == 1 or options.sequence == "parallel":
+        return sent_s
+    return sent_s + float(predict(AllGather(elements, options.tensor_parallel, options.dtype), machine).time_s[0])
 
 
 @dataclass(frozen=True, slots=True)

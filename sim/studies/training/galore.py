@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import simexplore.workloads
-from simexplore.archs.load import read_document
+from simexplore.archs.load import load_arch, read_document
+from simexplore.sim.play.execute import execute
 from simexplore.sim.studies.training.accounting import G_BYTES, METHODS, counted, elements_g, states_of_8_bits
 from simexplore.sim.studies.training.records import less, record
 from simexplore.workloads.families.decoder.readers import decoder_of
 from simexplore.workloads.training.footprint import gradient_bytes, state_bytes
 from simexplore.workloads.training.low_rank import GaLore, Method
 from simexplore.workloads.training.optimizers import Adam8bit, AdamW
+from simexplore.workloads.training.options import TrainOptions, build_train
 from simexplore.workloads.training.weights import Weight, weights_of
 
 PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "galore.yaml"
@@ -28,7 +30,8 @@ ADAMW, ADAM_8BIT = Method(AdamW()), Method(Adam8bit())
 def study() -> list[dict[str, Any]]:
     """A record for each published figure, and for the same by true bytes."""
     table = read_document(PUBLISHED).data
-    told = {**seven_billion(table["models"]["7B"], table["accounting"])}
+    model = table["models"]["7B"]
+    told = {**seven_billion(model, table["accounting"]), **played(model, table["step"])}
     records = [record(table, entry, told[entry["quantity"]]) for entry in table["figures"]]
     return [*_of_tables(table), *records]
 
@@ -82,6 +85,13 @@ def seven_billion(model: Mapping[str, Any], accounting: Mapping[str, Any]) -> di
         "7B, true bytes: states, 8-bit GaLore under 8-bit Adam": less(true["GaLore"], true["8 bits"]),
         "7B, true bytes: states, 8-bit GaLore under AdamW in bf16": less(true["GaLore"], true["bf16"]),
     }
+
+
+def played(model: Mapping[str, Any], step: Mapping[str, Any]) -> dict[str, float]:
+    """The most that a training step of 7B holds, played as events on one GPU, in the paper's G."""
+    options = TrainOptions(tokens=step["tokens"], optimizer="galore8bit", rank=model["rank"], update="layer_wise")
+    graph = build_train(decoder_of(model["config"], "galore", "galore"), "galore", options)
+    return {"7B, a step as played": execute(graph, load_arch(step["arch"])).peak_memory_bytes / G_BYTES}
 
 
 def _methods(galore: GaLore) -> tuple[tuple[str, Method], ...]:

@@ -126,7 +126,7 @@ def test_copies_of_the_model_add_up_every_gradient_beside_the_backward_pass() ->
     first_update = next(node for node in graph.nodes if "update" in node.group)
     assert reduced[-1].name in first_update.after
     streams = graph.streams()
-    assert {streams[node.name] for node in reduced} == {1}
+    assert {streams[node.name] for node in reduced[:-1]} == {1}  # after the last one nothing runs beside it
     assert {streams[node.name] for node in graph.nodes if node not in reduced} == {0}
 
 
