@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.ops import Add, Gemm
+from simexplore.workloads.training.methods.weights import Weight
 from simexplore.workloads.training.plan import Held, Plan
-from simexplore.workloads.training.weights import Weight
 
 
 def with_adapters(forward: Graph, held: Held, plan: Plan) -> Graph:

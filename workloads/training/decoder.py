@@ -29,8 +29,8 @@ from simexplore.workloads.ops import (
     Rope,
     Softmax,
 )
+from simexplore.workloads.training.methods.weights import Weight, weights_of
 from simexplore.workloads.training.plan import Held
-from simexplore.workloads.training.weights import Weight, weights_of
 
 PARTS = {
     "qkv": ("q", "k", "v", "q.bias", "k.bias", "v.bias"),

@@ -8,8 +8,8 @@ from typing import Literal
 
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.ops import Bmm, Conv, Conv2d, Embedding, Gemm, Norm
-from simexplore.workloads.training.low_rank import Method
-from simexplore.workloads.training.weights import Weight
+from simexplore.workloads.training.methods.low_rank import Method
+from simexplore.workloads.training.methods.weights import Weight
 
 Recompute = Literal["none", "attention", "full"]
 Held = Mapping[str, tuple[Weight, ...]]

@@ -19,13 +19,13 @@ from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.tensors import fit
 from simexplore.workloads.ops import Add, AllGather, AllReduce, Copy, Embedding, Gemm, Norm, Pointwise, Softmax
-from simexplore.workloads.training.footprint import gradient_bytes, state_bytes, weight_bytes
 from simexplore.workloads.training.gradients import Gradients, gradients_of
+from simexplore.workloads.training.methods.footprint import gradient_bytes, state_bytes, weight_bytes
+from simexplore.workloads.training.methods.weights import Weight
 from simexplore.workloads.training.plan import Held, Plan, held_by
 from simexplore.workloads.training.segments import segments_of
 from simexplore.workloads.training.tape import BACKWARD, FORWARD, UPDATE, Tape
 from simexplore.workloads.training.update import add_updates
-from simexplore.workloads.training.weights import Weight
 
 
 def training_step(forward: Graph, plan: Plan, held: Held | None = None) -> Graph:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simexplore.workloads.ops import Gemm, OptimizerStep, Pointwise
-from simexplore.workloads.training.low_rank import GaLore, GradNormLoRP
+from simexplore.workloads.training.methods.low_rank import GaLore, GradNormLoRP
+from simexplore.workloads.training.methods.weights import Weight
 from simexplore.workloads.training.plan import Plan
 from simexplore.workloads.training.tape import Tape
-from simexplore.workloads.training.weights import Weight
 
 NOT_OF_A_STEP = ("projector", "factor", "v", "g", "exp_avg_g", "exp_avg_sq_g")
 """States that other operators than the fused update read."""

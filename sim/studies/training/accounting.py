@@ -20,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from simexplore.workloads.training.low_rank import GaLore
-from simexplore.workloads.training.optimizers import Adam8bit
-from simexplore.workloads.training.weights import Weight
+from simexplore.workloads.training.methods.low_rank import GaLore
+from simexplore.workloads.training.methods.optimizers import Adam8bit
+from simexplore.workloads.training.methods.weights import Weight
 
 MILLION = 1e6
 BYTES = 2.0

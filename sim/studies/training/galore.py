@@ -16,11 +16,11 @@ from simexplore.sim.play.execute import execute
 from simexplore.sim.studies.training.accounting import G_BYTES, METHODS, counted, elements_g, states_of_8_bits
 from simexplore.sim.studies.training.records import less, record
 from simexplore.workloads.families.decoder.readers import decoder_of
-from simexplore.workloads.training.footprint import gradient_bytes, state_bytes
-from simexplore.workloads.training.low_rank import GaLore, Method
-from simexplore.workloads.training.optimizers import Adam8bit, AdamW
+from simexplore.workloads.training.methods.footprint import gradient_bytes, state_bytes
+from simexplore.workloads.training.methods.low_rank import GaLore, Method
+from simexplore.workloads.training.methods.optimizers import Adam8bit, AdamW
+from simexplore.workloads.training.methods.weights import Weight, weights_of
 from simexplore.workloads.training.options import TrainOptions, build_train
-from simexplore.workloads.training.weights import Weight, weights_of
 
 PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "galore.yaml"
 DTYPE = "bf16"

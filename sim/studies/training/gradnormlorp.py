@@ -14,10 +14,10 @@ from simexplore.archs.load import read_document
 from simexplore.sim.studies.training.accounting import elements_g, states_of_8_bits
 from simexplore.sim.studies.training.records import less, record
 from simexplore.workloads.families.llm import MODELS
-from simexplore.workloads.training.footprint import state_bytes
-from simexplore.workloads.training.low_rank import GaLore, GradNormLoRP, Method
-from simexplore.workloads.training.optimizers import Adam8bit, AdamW
-from simexplore.workloads.training.weights import weights_of
+from simexplore.workloads.training.methods.footprint import state_bytes
+from simexplore.workloads.training.methods.low_rank import GaLore, GradNormLoRP, Method
+from simexplore.workloads.training.methods.optimizers import Adam8bit, AdamW
+from simexplore.workloads.training.methods.weights import weights_of
 
 PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "gradnormlorp.yaml"
 DTYPE = "bf16"

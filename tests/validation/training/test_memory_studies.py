@@ -12,7 +12,7 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.studies import reproduce
 from simexplore.sim.studies.training import galore, gradnormlorp
 from simexplore.sim.studies.training.accounting import G_BYTES, counted, states_of_8_bits
-from simexplore.workloads.training.weights import Weight
+from simexplore.workloads.training.methods.weights import Weight
 
 TABLES = {
     name: read_document(study.PUBLISHED).data for name, study in (("galore", galore), ("gradnormlorp", gradnormlorp))

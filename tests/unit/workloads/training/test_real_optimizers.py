@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from small_llama import MODEL, SIZES
 
-from simexplore.workloads.training.footprint import state_bytes, weight_bytes
-from simexplore.workloads.training.low_rank import GaLore, LoRA, Method
-from simexplore.workloads.training.optimizers import Adafactor, Adam8bit, AdamW
-from simexplore.workloads.training.weights import weights_of
+from simexplore.workloads.training.methods.footprint import state_bytes, weight_bytes
+from simexplore.workloads.training.methods.low_rank import GaLore, LoRA, Method
+from simexplore.workloads.training.methods.optimizers import Adafactor, Adam8bit, AdamW
+from simexplore.workloads.training.methods.weights import weights_of
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")

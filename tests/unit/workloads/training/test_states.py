@@ -10,10 +10,10 @@ import pytest
 from small_llama import MODEL
 
 from simexplore.workloads.families.llm import MODELS
-from simexplore.workloads.training.footprint import footprint, gradient_bytes, state_bytes, weight_bytes
-from simexplore.workloads.training.low_rank import GaLore, GradNormLoRP, LoRA, Method, ReLoRA
-from simexplore.workloads.training.optimizers import Adafactor, Adam8bit, AdamW
-from simexplore.workloads.training.weights import Weight, weights_of
+from simexplore.workloads.training.methods.footprint import footprint, gradient_bytes, state_bytes, weight_bytes
+from simexplore.workloads.training.methods.low_rank import GaLore, GradNormLoRP, LoRA, Method, ReLoRA
+from simexplore.workloads.training.methods.optimizers import Adafactor, Adam8bit, AdamW
+from simexplore.workloads.training.methods.weights import Weight, weights_of
 
 WEIGHTS = weights_of(MODEL)
 ADAM, GALORE_ADAM = AdamW(), AdamW(steps=False)

@@ -21,8 +21,8 @@ from simexplore.workloads.ops import (
     OptimizerStep,
     parse_operator,
 )
-from simexplore.workloads.training.low_rank import Method
-from simexplore.workloads.training.optimizers import AdamW
+from simexplore.workloads.training.methods.low_rank import Method
+from simexplore.workloads.training.methods.optimizers import AdamW
 from simexplore.workloads.training.plan import Plan
 from simexplore.workloads.training.step import training_step
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simexplore.workloads.dtypes import bytes_of
-from simexplore.workloads.training.weights import Weight
+from simexplore.workloads.training.methods.weights import Weight
 
 FP32_BYTES = 4.0
 States = Mapping[str, float]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from simexplore.workloads.dtypes import bytes_of
-from simexplore.workloads.training.low_rank import Method
-from simexplore.workloads.training.weights import Weight
+from simexplore.workloads.training.methods.low_rank import Method
+from simexplore.workloads.training.methods.weights import Weight
 
 
 @dataclass(frozen=True, slots=True)

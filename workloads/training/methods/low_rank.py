@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from simexplore.workloads.dtypes import bytes_of
-from simexplore.workloads.training.optimizers import FP32_BYTES, AdamW, Optimizer, States
-from simexplore.workloads.training.weights import Weight
+from simexplore.workloads.training.methods.optimizers import FP32_BYTES, AdamW, Optimizer, States
+from simexplore.workloads.training.methods.weights import Weight
 
 
 @dataclass(frozen=True, slots=True)
