@@ -16,10 +16,8 @@ def segments_of(forward: Graph, recompute: Recompute) -> dict[str, tuple[str, ..
     """The nodes that are recomputed, each with all that are so at the same time, in order.
 
     `full`: a layer from its first node to its last. `attention`: of each layer all nodes from the first product of
-    scores, or the fused attention, to the last such, and every gathering of what GPUs hold in parts.
+    scores, or the fused attention, to the last such. What GPUs hold in parts is gathered again in any case.
     """
-    if recompute == "none":
-        return {}
     layers: dict[str, list[str]] = defaultdict(list)
     for node in forward.nodes:
         if node.group.startswith(LAYER):
@@ -27,10 +25,10 @@ def segments_of(forward: Graph, recompute: Recompute) -> dict[str, tuple[str, ..
     if recompute == "full":
         return {name: tuple(names) for names in layers.values() for name in names}
     ops = {node.name: node.op for node in forward.nodes}
-    segments: dict[str, tuple[str, ...]] = {}
-    for names in layers.values():
+    segments = {name: (name,) for name, op in ops.items() if isinstance(op, AllGather)}
+    for names in layers.values() if recompute == "attention" else ():
         core = [index for index, name in enumerate(names) if isinstance(ops[name], Attention | Bmm)]
         if core:
             between = tuple(names[core[0] : core[-1] + 1])
             segments |= dict.fromkeys(between, between)
-    return segments | {name: (name,) for name, op in ops.items() if isinstance(op, AllGather)}
+    return segments

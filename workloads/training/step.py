@@ -112,7 +112,13 @@ class _Batch:
         self.tape.phase = FORWARD
         for node in self.forward.nodes:
             reads = [self.prefix + name for name in node.reads]
-            self.tape.add(self.prefix + node.name, node.op, reads, node.group, node.output_bytes)
+            # A mask beside the result is made again where the result is.
+            held = min(node.output_bytes, float(node.op.output_bytes)) if self._replayed(node) else node.output_bytes
+            self.tape.add(self.prefix + node.name, node.op, reads, node.group, held)
+
+    def _replayed(self, node: Node) -> bool:
+        """Whether a node is done once more with others, and not only gathered."""
+        return len(self._segments.get(node.name, ())) > 1
 
     def add_backward(self) -> None:
         """The backward pass, from what no node reads to what reads nothing."""
@@ -122,7 +128,7 @@ class _Batch:
             if node.name in self._needs:
                 if node.name not in read:
                     self._flowing[node.name].append(self._add_loss(node))
-                if len(self._segments.get(node.name, ())) > 1:
+                if self._replayed(node):
                     self._replay(node.name)
                 self._add_gradients(node)
             self._left[node.group] -= 1
@@ -241,7 +247,7 @@ class _Batch:
         return f"{self.prefix}{name}.again"
 
     def _replay(self, name: str) -> None:
-        """Do the nodes of a segment once more, if they are to be and have not been yet."""
+        """Do the nodes of a segment once more, if they have not been yet."""
         for each in self._segments[name]:
             if each in self._redone:
                 return

@@ -48,7 +48,7 @@ def test_recomputation_trades_time_for_memory(alone: Run) -> None:
 
 
 def test_activations_by_hand() -> None:
-    """s b h (34 + 5 a s / h) for each layer of a GPT, within a tenth: Korthikanti et al., arXiv:2205.05198, equation 1."""
+    """s b h (34 + 5 a s / h) for each layer of a GPT: Korthikanti et al., arXiv:2205.05198, equation 1."""
     heads, hidden, tokens, batch = 12, 768, 1024, 4
     peaks = [
         simexplore.simulate(
@@ -60,7 +60,7 @@ def test_activations_by_hand() -> None:
     held = 12 * hidden**2 * 4 * 2  # weights, gradients and two moments
     per_layer = (peaks[1] - peaks[0]) / 2 - held
     published = tokens * batch * hidden * (34 + 5 * heads * tokens / hidden)
-    assert per_layer == pytest.approx(published, rel=0.1)
+    assert per_layer == pytest.approx(published, rel=0.002)
 
 
 def test_parts_of_a_step_sum_up_to_it() -> None:
