@@ -17,6 +17,7 @@ COMMANDS = {
     "model.arch": "Machines: list, show, validate, schema, import.",
     "model.workload": "Work: list, show, import.",
     "model.run": "Run a workload or one operator on a machine.",
+    "model.train": "A training step over many GPUs: pipelines, copies, memory.",
     "measured.devices": "What kernels can be measured on here, and what is missing.",
     "measured.measure": "Run real kernels and write their times.",
     "measured.measured": "Which rows of a public data set can be predicted, and which are refused and why.",

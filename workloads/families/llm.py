@@ -14,11 +14,13 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
+from simexplore.errors import SimexploreError
 from simexplore.workloads.families.decoder.graph import build_decode, build_prefill
 from simexplore.workloads.families.decoder.options import DecodeOptions, PrefillOptions
 from simexplore.workloads.families.decoder.readers import decoder_of
 from simexplore.workloads.families.decoder.shape import Decoder
 from simexplore.workloads.graph import Graph
+from simexplore.workloads.hints import did_you_mean, found
 from simexplore.workloads.training.decoder import trains
 from simexplore.workloads.training.options import TrainOptions, build_train
 from simexplore.workloads.workload import Workload
@@ -54,6 +56,18 @@ MODELS: Mapping[str, Decoder] = MappingProxyType(
     {name: model for models in FAMILIES.values() for name, model in models.items()}
 )
 """Models by name."""
+
+
+def model_named(name: str) -> Decoder:
+    """A model of the catalogue by its name, alone or as in a workload's: `llama-3-8b`, `llm/llama-3-8b/train`.
+
+    Raises:
+        SimexploreError: there is none; suggests the nearest name.
+    """
+    word = name.removeprefix("llm/").removesuffix("/train")
+    if word not in MODELS:
+        raise SimexploreError(f"unknown model {found(name)}{did_you_mean(word, MODELS)} (workload list has all)")
+    return MODELS[word]
 
 
 def workload(model: Decoder, name: str, phase: str, description: str) -> Workload:

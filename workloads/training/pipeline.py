@@ -52,6 +52,10 @@ class Pipeline:
         turns = [job for pair in zip(forward[first:], backward, strict=False) for job in pair]
         return (*forward[:first], *turns, *backward[total - first :])
 
+    def in_flight(self, stage: int) -> int:
+        """The most chunks of micro-batches whose forward pass a stage has done and whose backward pass it has not."""
+        return min(self._ahead(stage) + 1, self.micro_batches * self.chunks)
+
     def _ahead(self, stage: int) -> int:
         """Forward passes of a stage before its first backward pass, but for the one just before it."""
         after = self.stages - stage - 1

@@ -25,7 +25,7 @@ def segments_of(forward: Graph, recompute: Recompute) -> dict[str, tuple[str, ..
     if recompute == "full":
         return {name: tuple(names) for names in layers.values() for name in names}
     ops = {node.name: node.op for node in forward.nodes}
-    segments = {name: (name,) for name, op in ops.items() if isinstance(op, AllGather)}
+    segments: dict[str, tuple[str, ...]] = {name: (name,) for name, op in ops.items() if isinstance(op, AllGather)}
     for names in layers.values() if recompute == "attention" else ():
         core = [index for index, name in enumerate(names) if isinstance(ops[name], Attention | Bmm)]
         if core:

@@ -25,9 +25,20 @@ def test_a_step_is_within_its_bound(quantity: str, records: dict[str, dict[str, 
     assert abs(records[quantity]["ratio"] - 1.0) <= FIGURES[quantity]["within"] <= 0.10
 
 
+@pytest.mark.parametrize("figure", TABLE["memory"], ids=lambda figure: figure["quantity"])
+def test_activations_are_those_of_figure_1(figure: dict[str, Any], records: dict[str, dict[str, Any]]) -> None:
+    assert abs(records[figure["quantity"]]["ratio"] - 1.0) <= figure["within"]
+
+
+def test_shares_of_activations_are_those_of_figure_7(records: dict[str, dict[str, Any]]) -> None:
+    shares = [record for name, record in records.items() if name.endswith("of a layer")]
+    assert len(shares) == 16
+    assert all(abs(record["ratio"] - 1.0) <= TABLE["within_share"] for record in shares)
+
+
 @pytest.mark.parametrize("model", TABLE["models"])
 def test_selective_recomputation_saves_what_it_saved(model: str, records: dict[str, dict[str, Any]]) -> None:
-    full, selective = (records[f"{model}, {way}"] for way in TABLE["ways"])
+    full, selective = (records[f"{model}, {way}"] for way in ("full recomputation", "selective, sequence parallel"))
     simulated, published = (selective[key] / full[key] for key in ("simulated", "published"))
     assert simulated == pytest.approx(published, rel=0.03)
 
