@@ -12,8 +12,8 @@ from simexplore.workloads.families.decoder.shape import Decoder
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.hints import did_you_mean, found
 from simexplore.workloads.operators.parameters import count_of, dtype_of, label_of
-from simexplore.workloads.training.adapters import adapters_held, with_adapters
 from simexplore.workloads.training.decoder import forward_pass, held_by_nodes, trains
+from simexplore.workloads.training.methods.adapters import adapters_held, with_adapters
 from simexplore.workloads.training.methods.low_rank import GaLore, GradNormLoRP, LoRA, Method, ReLoRA
 from simexplore.workloads.training.methods.optimizers import Adafactor, Adam8bit, AdamW
 from simexplore.workloads.training.parallel import in_parts
