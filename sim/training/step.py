@@ -8,7 +8,7 @@ from typing import Any
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.training.parts import PipelinedStep, pipelined_step, seconds_by_group, transfer_seconds
+from simexplore.sim.training.parts import LAYER, PipelinedStep, pipelined_step, seconds_by_group, transfer_seconds
 from simexplore.workloads.families.decoder.shape import Decoder
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.training.kept import kept_bytes
@@ -16,7 +16,7 @@ from simexplore.workloads.training.options import TrainOptions, build_train, pla
 from simexplore.workloads.training.pipeline import Pipeline
 from simexplore.workloads.training.plan import Held
 from simexplore.workloads.training.step import resident_bytes
-from simexplore.workloads.training.tape import UPDATE
+from simexplore.workloads.training.tape import BACKWARD, FORWARD, UPDATE
 
 TIMED = 2
 """Layers of the step whose parts are timed; all layers of a model are as its second."""
@@ -89,12 +89,13 @@ def step_on(
     network = network_bytes_per_s or float("inf")
     timed = build_train(model, name, replace(alone, layers=min(TIMED, layers)))
     took = seconds_by_group(timed, machine)
-    took = took if layers > 1 else took | {f"layer1 {key.split()[1]}": value for key, value in took.items()}
+    if layers == 1:
+        took |= {f"{LAYER} {phase}": took[f"layer0 {phase}"] for phase in (FORWARD, BACKWARD, UPDATE)}
     step = pipelined_step(took, layers, pipeline, transfer_seconds(model, options, machine, network))
     held = held_on_first_stage(model, name, options, pipeline)
     copies = options.data_parallel
     exchanged_s = 2.0 * (copies - 1) / copies * held["gradients"] / network if copies > 1 else 0.0
-    hidden_s = layers / pipeline.stages * took["layer1 backward"]
+    hidden_s = layers / pipeline.stages * took[f"{LAYER} {BACKWARD}"]
     flops = pipeline.micro_batches * copies * options.tensor_parallel * _flops_of_passes(timed, layers)
     return TrainingStep(
         step=step,

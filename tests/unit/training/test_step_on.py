@@ -12,14 +12,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+import simexplore
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.cli.main import main
 from simexplore.errors import SimexploreError
 from simexplore.sim.estimate.graphs import estimate_graph
+from simexplore.sim.estimate.operators import predict
+from simexplore.sim.training.parts import transfer_seconds
 from simexplore.sim.training.step import TrainingStep, held_on_first_stage, step_on
 from simexplore.workloads import catalog
 from simexplore.workloads.families.llm import MODELS
+from simexplore.workloads.ops import AllGather
 from simexplore.workloads.training.options import TrainOptions
 from simexplore.workloads.training.pipeline import Pipeline
 
@@ -131,4 +135,17 @@ def test_a_models_own_file_is_taken(command: Callable[..., Result], tmp_path: Pa
     config |= {"num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 256, "hidden_act": "silu"}
     (tmp_path / "mine.json").write_text(json.dumps(config))
     done = command(f"hf:{tmp_path / 'mine.json'}", "--arch", "nvidia/a100-sxm-80gb", "--json")
-    assert json.loads(done.stdout)["held_bytes"]["weights"] == 2 * (4 * 64 * 64 + 3 * 64 * 128 + 3 * 64 + 2 * 256 * 64)
+    told = json.loads(done.stdout)
+    assert told["held_bytes"]["weights"] == 2 * (4 * 64 * 64 + 3 * 64 * 128 + 3 * 64 + 2 * 256 * 64)
+    graph = simexplore.load_workload(f"hf:{tmp_path / 'mine.json'}/train")
+    assert told["time_s"] == pytest.approx(estimate_graph(graph, machine()).time_s, rel=1e-6)
+
+
+def test_a_transfer_is_a_gpus_part_of_a_micro_batch() -> None:
+    elements = 2 * 512 * MODEL.hidden
+    assert transfer_seconds(MODEL, OPTIONS, machine(), 1e9) == pytest.approx(2 * elements / 1e9)
+    shared = replace(OPTIONS, tensor_parallel=4)
+    parts = transfer_seconds(MODEL, replace(shared, sequence="parallel"), machine(), 1e9)
+    assert parts == pytest.approx(2 * elements / 4 / 1e9)
+    gathered = float(predict(AllGather(elements, 4, "bf16"), machine()).time_s[0])
+    assert transfer_seconds(MODEL, shared, machine(), 1e9) == pytest.approx(parts + gathered)

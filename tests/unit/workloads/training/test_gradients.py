@@ -51,6 +51,11 @@ def texts(ops: tuple[Operator, ...]) -> list[str]:
             ],
         ),
         ("add(elements=6,dtype=bf16)", [], []),
+        (
+            "pointwise(elements=4,dtype=fp16,function=add_dropout)",
+            ["pointwise(elements=4,dtype=fp16,function=add_dropout_backward)"],
+            [],
+        ),
         ("all_gather(elements=8,num_gpus=2,dtype=bf16)", ["reduce_scatter(elements=8,num_gpus=2,dtype=bf16)"], []),
         ("reduce_scatter(elements=8,num_gpus=2,dtype=bf16)", ["all_gather(elements=8,num_gpus=2,dtype=bf16)"], []),
         (

@@ -23,7 +23,7 @@ from simexplore.workloads.ops import (
 )
 from simexplore.workloads.training.methods.low_rank import Method
 from simexplore.workloads.training.methods.optimizers import AdamW
-from simexplore.workloads.training.plan import Plan
+from simexplore.workloads.training.plan import Plan, held_by
 from simexplore.workloads.training.step import training_step
 
 MODEL = MODELS["llama-2-7b"]
@@ -190,6 +190,45 @@ def test_adapters_are_trained_beside_a_frozen_model() -> None:
     assert updated == adapters
     assert graph.resident_bytes["gradients"] == 4 * adapters
     assert graph.resident_bytes["weights"] == step().resident_bytes["weights"] + 4 * adapters
+
+
+def test_mixed_precision_holds_18_bytes_a_parameter() -> None:
+    graph, parameters = step(precision="mixed"), 2 * (LAYER + 2 * 4096) + 2 * HEAD + 4096
+    assert graph.resident_bytes["weights"] == 2 * parameters
+    assert graph.resident_bytes["gradients"] == 4 * parameters
+    assert graph.resident_bytes["states"] == 12 * parameters + 4 * 21  # and the steps of its tensors
+    (update, *_) = nodes_of(graph, OptimizerStep)
+    assert (update.op.dtype, update.op.gradient_dtype) == ("bf16", "fp32")  # type: ignore[attr-defined]
+
+
+def test_gpus_have_equal_parts_of_the_vocabulary() -> None:
+    graph = catalog.build("llm/gpt2/train", {"tokens": 16, "layers": 1, "tensor_parallel": 4})
+    assert named(graph, "embedding.part").op.describe() == "embedding(tokens=16,width=768,vocabulary=12565,dtype=bf16)"
+    assert named(graph, "embedding").op.describe() == "all_reduce(elements=12288,num_gpus=4,dtype=bf16)"
+
+
+def test_the_loss_is_a_softmax_of_wide_logits() -> None:
+    loss = [node.op.describe() for node in step().nodes if node.name.startswith("lm_head.")][:3]
+    elements = TOKENS * 32000
+    assert loss == [
+        f"copy(elements={elements},dtype=bf16,output_dtype=fp32)",
+        f"softmax(rows={TOKENS},cols=32000,dtype=fp32)",
+        f"pointwise(elements={elements},flops_per_element=2,dtype=fp32,function=cross_entropy_backward)",
+    ]
+
+
+def test_tensors_of_any_graph_by_its_operators() -> None:
+    ops = {
+        "conv": "conv2d(batch=2,cin=3,cout=8,ksize=3,hw=8,pad=1)",
+        "depthwise": "conv(batch=2,cin=8,cout=8,width=9,cols=5,groups=8)",
+        "norm": "layernorm(rows=4,cols=16)",
+        "scores": "bmm(m=2,n=3,k=4)",
+        "table": "embedding(tokens=2,width=4,vocabulary=9)",
+        "heads": "gemm(m=2,n=3,k=4,batch=5)",
+    }
+    held = held_by(Graph("some", tuple(Node.of(name, parse_operator(text)) for name, text in ops.items())))
+    elements = {name: sum(weight.total for weight in weights) for name, weights in held.items()}
+    assert elements == {"conv": 3 * 8 * 9, "depthwise": 8 * 5, "norm": 2 * 16, "table": 36, "heads": 60}
 
 
 def test_any_graph_of_known_operators_is_trained() -> None:
