@@ -65,6 +65,7 @@ from simexplore.workloads.operators.scans.convolution import CausalConv1d, Causa
 from simexplore.workloads.operators.scans.delta import GdnDecode, GdnPrefill, KdaDecode, KdaPrefill
 from simexplore.workloads.operators.scans.statespace import SsdDecode, SsdPrefill
 from simexplore.workloads.operators.text import parse_call
+from simexplore.workloads.operators.training.backward import AttentionBackward, OptimizerStep
 
 __all__ = [
     "FAMILIES",
@@ -74,6 +75,7 @@ __all__ = [
     "AllToAll",
     "Amount",
     "Attention",
+    "AttentionBackward",
     "AttentionDecode",
     "AttentionPrefill",
     "Bmm",
@@ -112,6 +114,7 @@ __all__ = [
     "NaiveTiledGemm",
     "Norm",
     "Operator",
+    "OptimizerStep",
     "Pointwise",
     "Pool",
     "Quantize",
@@ -162,6 +165,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     KdaDecode,
     SsdPrefill,
     SsdDecode,
+    AttentionBackward,
     Pointwise,
     Add,
     Mul,
@@ -187,6 +191,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     TopK,
     Gather,
     Scatter,
+    OptimizerStep,
     AllReduce,
     CustomAllReduce,
     AllGather,

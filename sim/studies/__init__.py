@@ -29,6 +29,8 @@ class Study(NamedTuple):
     """Where a user gets them."""
     caveat: str = ""
     """What whoever reads its figures must know of what was measured."""
+    module: str = ""
+    """Its module in this folder, where that is not of its name: `training.galore`."""
 
 
 STUDIES: Mapping[str, Study] = MappingProxyType(
@@ -74,6 +76,20 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             caveat="the host's time of a call was read from S, which is an input; of the machine nothing was fitted",
         ),
         "area": Study("Areas of NVIDIA dies from their parts"),
+        "galore": Study(
+            "GaLore: memory of training by low-rank gradients (arXiv 2403.03507)",
+            caveat="G is the paper's own: in its tables M elements times 2 B over 1024, of 7B GB times 1.0737; "
+            "what is held byte for byte is told beside it",
+            module="training.galore",
+        ),
+        "selene": Study(
+            "Selene: steps of Megatron-LM with pipelines on A100 (arXiv 2205.05198)", module="training.selene"
+        ),
+        "gradnormlorp": Study(
+            "GradNormLoRP: memory of training with normalised weights (arXiv 2412.19616)",
+            caveat="the paper tells no model, rank or bytes of its figure: each is named by what is counted",
+            module="training.gradnormlorp",
+        ),
         "ngpc": Study("NGPC: a neural-graphics cluster beside an RTX 3090 (arXiv 2303.05735)"),
     }
 )
@@ -102,6 +118,6 @@ def reproduce(name: str, measured: Path | None = None) -> list[Record]:
         if measured is None or not (measured / file).is_file():
             folder = "a folder given with --measured" if measured is None else str(measured)
             raise SimexploreError(f"{name}: expected {file} in {folder}, found nothing; it comes from {study.where}")
-    run = importlib.import_module(f"simexplore.sim.studies.{name}").study
+    run = importlib.import_module(f"simexplore.sim.studies.{study.module or name}").study
     records: list[Record] = run(measured) if study.files else run()
     return records

@@ -27,6 +27,7 @@ LEVELS = {
     "mapping": 3,
     "estimate": 4,
     "play": 5,
+    "training": 5,
     "learn": 6,
     "compare": 6,
     "serve": 7,
