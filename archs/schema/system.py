@@ -68,7 +68,9 @@ class SystemLink(Link):
         "full: the bandwidth is there each way; half: both ways share it", "text", default="full"
     )
     pageable_bandwidth_bytes_per_s: BytesPerSecond | None = about(
-        "of copies from or to memory that is not pinned, which the driver stages; absent: as of pinned", "B/s", default=None
+        "of copies from or to memory that is not pinned, which the driver stages; absent: as of pinned",
+        "B/s",
+        default=None,
     )
     port: str | None = about("name of the port that it shares with other links; absent: none", "text", default=None)
 

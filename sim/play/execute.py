@@ -121,9 +121,7 @@ class _Playback:
             energies_j=with_idle(self._ops, idle_j),
             peak_memory_bytes=self._peak.peak_bytes,
             utilization=self._loads.utilization(self._end_fs),
-            memory={
-                name: self._tensors.peak(name, self._places[name].capacity_bytes) for name in self._tensors.places
-            },
+            memory={name: self._tensors.peak(name, self._places[name].capacity_bytes) for name in self._tensors.places},
             ops=tuple(sorted(self._ops, key=lambda op: (op.start_s, place_in_graph[op.name]))),
         )
 

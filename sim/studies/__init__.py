@@ -29,6 +29,8 @@ class Study(NamedTuple):
     """Where a user gets them."""
     caveat: str = ""
     """What whoever reads its figures must know of what was measured."""
+    folder: str = ""
+    """Where its module is, below this package; nothing: here."""
 
 
 STUDIES: Mapping[str, Study] = MappingProxyType(
@@ -73,6 +75,12 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             "LivePortrait: its modules on an RTX 4090, compiled and synchronised one by one (arXiv 2407.03168)",
             caveat="the host's time of a call was read from S, which is an input; of the machine nothing was fitted",
         ),
+        "fuyou": Study(
+            "Fuyou: training steps of 13B and 175B models on an RTX 4090 with drives (arXiv 2403.06504)",
+            caveat="two constants of the array of drives were read from two figures, which are inputs; TFLOP/s count six "
+            "operations a parameter and token",
+            folder="systems.",
+        ),
         "area": Study("Areas of NVIDIA dies from their parts"),
         "ngpc": Study("NGPC: a neural-graphics cluster beside an RTX 3090 (arXiv 2303.05735)"),
     }
@@ -102,6 +110,6 @@ def reproduce(name: str, measured: Path | None = None) -> list[Record]:
         if measured is None or not (measured / file).is_file():
             folder = "a folder given with --measured" if measured is None else str(measured)
             raise SimexploreError(f"{name}: expected {file} in {folder}, found nothing; it comes from {study.where}")
-    run = importlib.import_module(f"simexplore.sim.studies.{name}").study
+    run = importlib.import_module(f"simexplore.sim.studies.{study.folder}{name}").study
     records: list[Record] = run(measured) if study.files else run()
     return records

@@ -68,9 +68,7 @@ def _transfer(demand: TransferDemand, place: Place, conditions: Conditions) -> A
     path = place.arch
     if not isinstance(path, Path):
         raise SimexploreError(f"expected a path such as 'cpu->gpu' for {demand.kernel}, found {place.name!r}")
-    takes = {
-        name: demand.bytes / rate for hop in path.hops for name, rate in hop.rates.items()
-    }
+    takes = {name: demand.bytes / rate for hop in path.hops for name, rate in hop.rates.items()}
     waits_s = sum(hop.link.latency_s for hop in path.hops)
     own_s, energy_j = 0.0, 0.0
     for stop, writes in ((path.stops[0], False), (path.stops[-1], True)):
@@ -85,7 +83,11 @@ def _transfer(demand: TransferDemand, place: Place, conditions: Conditions) -> A
         takes |= {stop.prefix + name: taken for name, taken in _memory(stop, passes * demand.bytes).items()}
     own_s = max(own_s, *(demand.bytes / rate for rate in _staged(path, demand)), *takes.values())
     spends = {"link": demand.bytes * sum(_link_energies(path)), "host": energy_j}
-    bound = "drive" if any(isinstance(stop.arch, Drive) for stop in path.stops) and own_s > _links_s(path, demand) else "link"
+    bound = (
+        "drive"
+        if any(isinstance(stop.arch, Drive) for stop in path.stops) and own_s > _links_s(path, demand)
+        else "link"
+    )
     return Alone((Phase(waits_s, own_s, takes, spends, (0.0, own_s, 1.0)),), bound, {"bytes": demand.bytes})
 
 

@@ -37,7 +37,7 @@ class OutOfMemory(SimexploreError):
         self.alive = tuple(sorted(alive, key=lambda tensor: -tensor.bytes))
 
 
-def ignore(name: str, kind: str, size: float) -> None:  # noqa: ARG001 - of a ledger that nobody watches
+def ignore(name: str, kind: str, size: float) -> None:
     """What is done with a change that nobody wants to know of."""
 
 

@@ -31,7 +31,9 @@ class Memories:
         """
         self._places, self._first = places, first
         self._ledgers: dict[str, Memory] = {}
-        for name in dict.fromkeys((first, *graph.resident_elsewhere, *(place.holds or first for place in places.values()))):
+        for name in dict.fromkeys(
+            (first, *graph.resident_elsewhere, *(place.holds or first for place in places.values()))
+        ):
             place = places[name]
             resident = {**(graph.resident_bytes if name == first else {}), **graph.resident_elsewhere.get(name, {})}
             capacity = place.capacity_bytes

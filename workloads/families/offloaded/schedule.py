@@ -17,12 +17,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from simexplore.workloads.families.offloaded.gpt import (
+    ABOVE,
+    BROUGHT_AFTER,
     HALF_BYTES,
+    INPUT,
     Model,
     Part,
     backward_parts,
     forward_parts,
-    recomputed_parts,
 )
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.ops import Embedding, HostWork, Operator, Transfer
@@ -57,6 +59,9 @@ class Schedule:
 FUYOU = Schedule("fuyou", "ssd", "ssd", 0, beside_backward=True, inputs_stay=False)
 ZERO_INFINITY = Schedule("zero-infinity", "ssd", "ssd", 4, beside_backward=False, inputs_stay=False)
 ZERO_OFFLOAD = Schedule("zero-offload", "gpu", "cpu", 0, beside_backward=False, inputs_stay=True)
+
+SCHEDULES = {schedule.name: schedule for schedule in (FUYOU, ZERO_INFINITY, ZERO_OFFLOAD)}
+"""By name."""
 
 
 @dataclass
@@ -118,87 +123,114 @@ def _last(layer: int) -> str:
     return "embed" if layer < 0 else f"{layer}/add2"
 
 
-def _fetch(built: _Built, model: Model, schedule: Schedule, layer: int, phase: str, waits: Sequence[str]) -> list[str]:
-    """A layer's weights on their way to the GPU, not before `waits`; nothing where they never leave it."""
+def _fetch(
+    built: _Built, model: Model, schedule: Schedule, layer: int, phase: str, waits: tuple[str, str]
+) -> tuple[str, ...]:
+    """A layer's weights on their way to host memory and to the GPU, each after one of `waits`.
+
+    Nothing where they never leave the GPU.
+    """
     if schedule.weights == "gpu":
-        return []
+        return ()
     move = Transfer(HALF_BYTES * _weights_of(model, layer), dtype="fp16")
-    mark, group = (".b", f"backward {layer}") if phase == "backward" else ("", f"forward {layer}")
-    read = built.add(f"{layer}/read{mark}", move, (), waits, READ, "weights", group)
-    return [built.add(f"{layer}/up{mark}", move, (read,), waits, UP, "weights", group)]
+    mark, group = ".b" if phase == "backward" else "", f"{phase} {layer}"
+    read = built.add(f"{layer}/read{mark}", move, (), waits[:1], READ, "weights", group)
+    return (built.add(f"{layer}/up{mark}", move, (read,), waits[1:], UP, "weights", group),)
 
 
 def _embed(built: _Built, model: Model, schedule: Schedule) -> None:
-    weights = _fetch(built, model, schedule, -1, "forward", ())
+    weights = _fetch(built, model, schedule, -1, "forward", ("", ""))
     op = Embedding(model.tokens, model.hidden, model.vocabulary, dtype="fp16")
     built.add("embed", op, weights, group="forward -1")
 
 
 def _forward(built: _Built, model: Model, schedule: Schedule, layer: int) -> None:
     group, source = f"forward {layer}", _last(layer - 1)
-    weights = _fetch(built, model, schedule, layer, "forward", (_last(layer - 1 - model.ahead),))
-    room = (f"{layer - model.ahead}/down",)
+    waits = (_last(layer - 1 - model.ahead), _last(layer - 2))
+    weights = _fetch(built, model, schedule, layer, "forward", waits)
     before = source
     for part in forward_parts(model):
-        reads = [before, *(weights if part.weighs else ())]
-        if part.name == "add1":
-            reads.append(source)
-        if part.name == "add2":
-            reads.append(f"{layer}/add1")
-        before = built.add(f"{layer}/{part.name}", part.op, reads, room, group=group)
-    if layer == model.layers - 1 or schedule.inputs_stay:
-        return  # its backward pass is next; or its input stays
-    kept = [source, *(f"{layer}/{name}" for name in model.kept)]
-    move = Transfer(model.kept_bytes, dtype="fp16")
-    down = built.add(f"{layer}/down", move, kept, (_last(layer),), DOWN, group=group)
-    if layer < model.spilled:
-        built.add(f"{layer}/spill", move, (down,), (), WRITE, group=group)
+        reads = [source if name == INPUT else f"{layer}/{name}" for name in part.reads]
+        room = f"{layer - 1}/{part.name}.down"  # a result takes the place of the layer before's
+        before = built.add(
+            f"{layer}/{part.name}", part.op, [*reads, *(weights if part.weighs else ())], (before, room), group=group
+        )
+    if schedule.inputs_stay:
+        return
+    for name in (INPUT, *model.kept):
+        move = Transfer(model.value_bytes(name), dtype="fp16")
+        made = source if name == INPUT else f"{layer}/{name}"
+        down = built.add(f"{layer}/{name}.down", move, (made,), (), DOWN, group=group)
+        if layer < model.spilled:
+            built.add(f"{layer}/{name}.spill", move, (down,), (), WRITE, group=group)
+
+
+@dataclass
+class _Again:
+    """A layer's values of the forward pass as its backward pass finds them: still there, brought back, or made again."""
+
+    built: _Built
+    model: Model
+    layer: int
+    weights: tuple[str, ...]
+    before: str
+    """The node of the GPU that came last."""
+
+    def value(self, name: str) -> str:
+        """The node that has a value on the GPU."""
+        built, layer = self.built, self.layer
+        if f"{layer}/{name}.down" in built.names:
+            return self._back(name)
+        if name == INPUT:
+            return _last(layer - 1)
+        again = f"{layer}/{name}.again"
+        if again not in built.names:
+            part = next(part for part in forward_parts(self.model) if part.name == name)
+            self.run(again, part, [self.value(read) for read in part.reads])
+        return again
+
+    def run(self, name: str, part: Part, reads: Sequence[str]) -> str:
+        """An operator on the GPU, behind the one before."""
+        kind = "gradients" if part.name.endswith(".dw") else "activations"
+        reads = [*reads, *(self.weights if part.weighs else ())]
+        self.before = self.built.add(name, part.op, reads, (self.before,), kind=kind, group=f"backward {self.layer}")
+        return name
+
+    def _back(self, name: str) -> str:
+        built, layer = self.built, self.layer
+        back, group = f"{layer}/{name}.back", f"backward {layer}"
+        if back in built.names:
+            return back
+        move = Transfer(self.model.value_bytes(name), dtype="fp16")
+        source = f"{layer}/{name}.down"
+        if f"{layer}/{name}.spill" in built.names:
+            early = f"{layer + 1 + self.model.ahead}/add.dx"
+            source = built.add(f"{layer}/{name}.fetch", move, (f"{layer}/{name}.spill",), (early,), READ, group=group)
+        late = BROUGHT_AFTER.get(name) if {"fc1", "fc2"} <= {*self.model.kept} else None
+        waits = f"{layer + 1}/{ABOVE}" if late is None else f"{layer}/{late}"
+        return built.add(back, move, (source,), (waits,), UP, group=group)
 
 
 def _backward(built: _Built, model: Model, schedule: Schedule, layer: int) -> None:
-    group = f"backward {layer}"
-    gradient = f"{layer + 1}/add.dx"
-    early = (f"{layer + 1 + model.ahead}/add.dx",) if layer + 1 + model.ahead < model.layers else (_last(model.layers - 2),)
-    weights = _fetch(built, model, schedule, layer, "backward", early)
-    kept = _returned(built, model, layer, early)
-    before = _recomputed(built, model, layer, weights, kept, gradient)
-    made = _last(model.layers - 1) if layer == model.layers - 1 else gradient
+    top = layer == model.layers - 1
+    early = f"{layer + 1 + model.ahead}/add.dx"
+    waits = (early if early in built.names else _last(model.layers - 2), f"{layer + 2}/add.dx")
+    weights = _fetch(built, model, schedule, layer, "backward", waits)
+    made = _last(layer) if top else f"{layer + 1}/add.dx"
+    again = _Again(built, model, layer, weights, made)
     changes: list[str] = []
+    around = made
     for part in backward_parts(model):
-        reads = [made, *(weights if part.weighs else kept)]
-        node = built.add(f"{layer}/{part.name}", part.op, reads, before, group=group, kind=_kind(part))
-        changes.append(node) if part.name.endswith(".dw") else None
-        made = made if part.name.endswith(".dw") else node
+        reads = [made, *(again.value(name) for name in part.reads)]
+        if part.name in ("ln2.dx", "add.dx"):  # gradients that go around the feed-forward, and around attention
+            reads.append(around)
+        node = again.run(f"{layer}/{part.name}", part, reads)
+        if part.name.endswith(".dw"):
+            changes.append(node)
+        else:
+            made = node
+            around = node if part.name == "ln2.dx" else around
     _gradient(built, model, schedule, layer, changes)
-
-
-def _kind(part: Part) -> str:
-    return "gradients" if part.name.endswith(".dw") else "activations"
-
-
-def _returned(built: _Built, model: Model, layer: int, waits: Sequence[str]) -> list[str]:
-    """What the layer kept, on the GPU again."""
-    move, group = Transfer(model.kept_bytes, dtype="fp16"), f"backward {layer}"
-    if f"{layer}/down" not in built.names:
-        return list(built.known([_last(layer - 1), *(f"{layer}/{name}" for name in model.kept)]))
-    source = f"{layer}/down"
-    if f"{layer}/spill" in built.names:
-        source = built.add(f"{layer}/fetch", move, (f"{layer}/spill",), waits, READ, group=group)
-    return [built.add(f"{layer}/back", move, (source,), waits, UP, group=group)]
-
-
-def _recomputed(
-    built: _Built, model: Model, layer: int, weights: list[str], kept: list[str], gradient: str
-) -> tuple[str, ...]:
-    """The forward operators of the layer that run again; what the backward pass waits for."""
-    if layer == model.layers - 1:
-        return ()
-    before: tuple[str, ...] = built.known([gradient])
-    for part in recomputed_parts(model):
-        reads = [*kept, *(weights if part.weighs else ())]
-        name = f"{layer}/{part.name}.again"
-        before = (built.add(name, part.op, reads, before, group=f"backward {layer}"),)
-    return before
 
 
 def _gradient(built: _Built, model: Model, schedule: Schedule, layer: int, changes: Sequence[str]) -> None:
@@ -222,19 +254,25 @@ def _embed_backward(built: _Built, model: Model, schedule: Schedule) -> None:
 
 def _optimizer(built: _Built, model: Model, schedule: Schedule, layer: int) -> None:
     """Adam of one layer: its states to host memory, the step, and back."""
-    count, group = _weights_of(model, layer), f"optimizer {layer}" if not schedule.beside_backward else f"backward {layer}"
+    count, group = (
+        _weights_of(model, layer),
+        f"optimizer {layer}" if not schedule.beside_backward else f"backward {layer}",
+    )
     room = (f"{layer + model.ahead}/write", f"{layer + model.ahead}/adam")
     begins = (f"{layer + model.ahead}/add.dx", _last(model.layers - 1)) if schedule.beside_backward else ("embed.dw",)
     states, gradient = [], f"{layer}/gradient"
     if schedule.states == "ssd":
         per_weight = STATE_BYTES + schedule.gradient_bytes
-        waits = (*built.known(begins)[:1], *room, f"{layer}/gradient.out")
-        states = [built.add(f"{layer}/states", Transfer(per_weight * count, dtype="fp32"), (), waits, READ, "states", group)]
+        # One thread reads and one writes, each a layer after the other.
+        waits = (*built.known(begins)[:1], *room, f"{layer}/gradient.out", f"{layer + 1}/states")
+        states = [
+            built.add(f"{layer}/states", Transfer(per_weight * count, dtype="fp32"), (), waits, READ, "states", group)
+        ]
     adam = built.add(f"{layer}/adam", HostWork(ADAM_FLOPS * count, ADAM_BYTES * count), [*states, gradient],
                      (f"{layer + 1}/adam", *begins[-1:]) if not schedule.beside_backward else (f"{layer + 1}/adam",),
                      "cpu", "weights", group, float(HALF_BYTES * count))  # fmt: skip
     if schedule.states == "ssd":
         written = Transfer((STATE_BYTES + HALF_BYTES) * count, dtype="fp32")
-        built.add(f"{layer}/write", written, [adam, *states], (), WRITE, "states", group, 0.0)
+        built.add(f"{layer}/write", written, [adam, *states], (f"{layer + 1}/write",), WRITE, "states", group, 0.0)
     else:
         built.add(f"{layer}/renew", Transfer(HALF_BYTES * count, dtype="fp16"), [adam], (), UP, "weights", group, 0.0)

@@ -18,7 +18,8 @@ class Recomputing(Model):
     """A model of whose layers only inputs are kept."""
 
     swapped: int = field(
-        default=0, metadata=count_of("of each layer's four products, those whose results are kept off the GPU, 0 to 4", 0)
+        default=0,
+        metadata=count_of("of each layer's four products, those whose results are kept off the GPU, 0 to 4", 0),
     )
 
 
@@ -43,7 +44,10 @@ def _recomputing(schedule: Schedule) -> type[Model]:
 WORKLOADS = tuple(
     Workload(f"offload/{schedule.name}", description, _recomputing(schedule), partial(build, schedule=schedule))
     for schedule, description in (
-        (FUYOU, "a training step of a GPT by Fuyou: states on drives, activations swapped by benefit (arXiv 2403.06504)"),
+        (
+            FUYOU,
+            "a training step of a GPT by Fuyou: states on drives, activations swapped by benefit (arXiv 2403.06504)",
+        ),
         (ZERO_INFINITY, "the same by ZeRO-Infinity: states on drives, the optimizer at the end (arXiv 2104.07857)"),
         (ZERO_OFFLOAD, "the same by ZeRO-Offload: states in host memory, weights on the GPU (arXiv 2101.06840)"),
     )
