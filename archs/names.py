@@ -22,8 +22,8 @@ def list_archs() -> list[str]:
 def _shipped(*, families: bool) -> dict[str, Path]:
     """Name -> file: `vendor/machine` -> `vendor/generation/machine.yaml`.
 
-    With `families`, also CPUs, drives and systems, and what machines extend: `vendor/generation` -> `vendor/generation/parts/family.yaml`, and
-    `vendor/generation/x` -> `vendor/generation/parts/x.yaml`.
+    With `families`, also CPUs, drives and systems, and what machines extend: `vendor/generation` ->
+    `vendor/generation/parts/family.yaml`, and `vendor/generation/x` -> `vendor/generation/parts/x.yaml`.
     """
     found = {f"{path.parent.parent.name}/{path.stem}": path for path in HERE.glob("*/*/*.yaml")}
     for path in HERE.glob("*/*/parts/*.yaml") if families else ():

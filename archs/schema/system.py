@@ -16,6 +16,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.host.cpu import Cpu
 from simexplore.archs.schema.host.drive import Drive
 from simexplore.archs.schema.host.ports import Port
+from simexplore.archs.schema.machine import longest_prefix
 from simexplore.archs.schema.ngpc import Ngpc
 from simexplore.archs.schema.quantities import BytesPerSecond, Count, Dollars, Spec, about, mistake
 from simexplore.errors import SimexploreError
@@ -75,7 +76,7 @@ class SystemLink(Link):
     port: str | None = about("name of the port that it shares with other links; absent: none", "text", default=None)
 
     def way(self, name: str, *, forward: bool) -> str:
-        """Name of what one way of it takes, from its first end to its second or back; `name` is its own, or its port's."""
+        """Name of what one way of it takes, from its first end to its second or back."""
         return way_of(name, self.duplex, forward=forward)
 
 
@@ -130,6 +131,10 @@ class System(Spec):
     def _check(self, right: bool, found: str | None, key: str, expected: str = "") -> None:
         if not right:
             raise mistake(expected or f"one of the devices {', '.join(self.devices)}", repr(found), key=key)
+
+    def source_of(self, key: str) -> str | None:
+        """The citation that covers a dotted YAML key: that of its longest prefix in `sources`, or None."""
+        return longest_prefix(key, self.sources)
 
     @property
     def first_gpu(self) -> str:

@@ -68,7 +68,7 @@ def system_of_layer(layer: Layer, engine: str | None = None) -> System:
     return system.model_copy(update={"sources": told(layer)})
 
 
-def _arch(layer: Layer, name: str, engine: str | None) -> Any:
+def _arch(layer: Layer, name: str, engine: str | None) -> Gpu | Cpu | Drive:
     """The arch of a device, with what the system's file changes of it."""
     here: KeyPath = ("devices", name)
     device = layer.data["devices"][name]
@@ -80,16 +80,23 @@ def _arch(layer: Layer, name: str, engine: str | None) -> Any:
         own = resolve(_found(layer, arch), engine=engine if engine is not None and arch.startswith("nvidia") else None)
     except SimexploreError as error:
         raise SimexploreError(f"{at(layer, (*here, 'arch'))}: {error}") from None
-    if changes:
-        own = overlay(own, _below(layer, here, changes))
-    kind = own.data.get("kind")
+    return device_of(overlay(own, _below(layer, here, changes)) if changes else own)
+
+
+def device_of(layer: Layer) -> Gpu | Cpu | Drive:
+    """The GPU, CPU or drive that merged plain data describes, by its `kind`.
+
+    Raises:
+        SimexploreError: a key is wrong in it.
+    """
+    kind = layer.data.get("kind")
     if kind not in KINDS:
-        return machine_of(own)
+        return machine_of(layer)
     try:
-        record = KINDS[kind].model_validate(own.data)
+        record = KINDS[kind].model_validate(layer.data)
     except ValidationError as error:
-        raise explain(error, own, KINDS[kind]) from None
-    return record.model_copy(update={"sources": told(own)})
+        raise explain(error, layer, KINDS[kind]) from None
+    return record.model_copy(update={"sources": told(layer)})
 
 
 def _found(layer: Layer, arch: str) -> str | Path:

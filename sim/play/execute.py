@@ -63,7 +63,7 @@ def execute(
 
     Raises:
         SimexploreError: the machine has no such place as a node asks for, a place cannot run an operator, or the graph
-            does not fit into the memory of a place (`memory.ledger.OutOfMemory`, which names the tensors alive).
+            does not fit into the memory of a place (`memory.ledger.OutOfMemoryError`, which names the tensors alive).
     """
     return _Playback(PricedGraph.on(graph, machine, conditions, launch, runs), power, probes, allow_overflow).run()
 
@@ -121,7 +121,10 @@ class _Playback:
             energies_j=with_idle(self._ops, idle_j),
             peak_memory_bytes=self._peak.peak_bytes,
             utilization=self._loads.utilization(self._end_fs),
-            memory={name: self._tensors.peak(name, self._places[name].capacity_bytes) for name in self._tensors.places},
+            memory={
+                name: self._tensors.peak(name, self._places[name].capacity_bytes)
+                for name in dict.fromkeys((self._first, *self._tensors.places))
+            },
             ops=tuple(sorted(self._ops, key=lambda op: (op.start_s, place_in_graph[op.name]))),
         )
 

@@ -31,7 +31,7 @@ class Run:
     ops: tuple[OpRun, ...]
     """The nodes in the order in which they started; those that started together as the graph has them."""
     memory: Mapping[str, PlaceMemory] = field(default_factory=dict)
-    """What was held at its peak at each place that held anything."""
+    """What was held at its peak by the first GPU, and by each other place that held anything."""
 
     @property
     def energy_j(self) -> float:

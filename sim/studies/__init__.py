@@ -77,8 +77,8 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
         ),
         "fuyou": Study(
             "Fuyou: training steps of 13B and 175B models on an RTX 4090 with drives (arXiv 2403.06504)",
-            caveat="two constants of the array of drives were read from two figures, which are inputs; TFLOP/s count six "
-            "operations a parameter and token",
+            caveat="two constants of the array of drives were read from two figures, which are inputs; TFLOP/s count "
+            "six operations a parameter and token",
             folder="systems.",
         ),
         "area": Study("Areas of NVIDIA dies from their parts"),

@@ -1,4 +1,4 @@
-"""What limits an offloaded step: how long each phase keeps the GPU, each link, each drive and the CPU busy, and which most.
+"""What limits an offloaded step: how long each phase keeps the GPU, links, drives and the CPU busy, and which most.
 
 Nothing waits for anything else in this: a phase takes as long as the busiest of what it uses. So it is a lower bound of
 the step, and what a schedule can be planned by before it is played.

@@ -87,7 +87,7 @@ def _of_path(arch: Path, place: Place) -> dict[str, float]:  # noqa: ARG001
 
 
 @resources.register
-def _of_cpu(arch: Cpu, place: Place) -> dict[str, float]:
+def _of_cpu(arch: Cpu, place: Place) -> dict[str, float]:  # noqa: ARG001
     """Memory that it shares with a GPU is the GPU's."""
     names = (CORES, MEMORY) if place.home == place.name else (CORES,)
     return dict.fromkeys(names, 1.0)

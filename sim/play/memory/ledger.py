@@ -28,13 +28,16 @@ class Held(NamedTuple):
     bytes: float
 
 
-class OutOfMemory(SimexploreError):
+class OutOfMemoryError(SimexploreError):
     """Work that does not fit: where, at which node, and which tensors are alive there, the largest first."""
 
     def __init__(self, message: str, place: str, needed_bytes: float, alive: Sequence[Held]) -> None:
-        super().__init__(message)
-        self.place, self.needed_bytes = place, needed_bytes
+        super().__init__(message, place, needed_bytes, tuple(alive))  # an event that fails is made again of these
+        self.message, self.place, self.needed_bytes = message, place, needed_bytes
         self.alive = tuple(sorted(alive, key=lambda tensor: -tensor.bytes))
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def ignore(name: str, kind: str, size: float) -> None:
@@ -66,7 +69,7 @@ class Memory:
             place: name of the device in its system.
 
         Raises:
-            OutOfMemory: the resident parts alone do not fit.
+            OutOfMemoryError: the resident parts alone do not fit.
         """
         self._graph = graph
         self._machine, self._place = machine, place
@@ -115,7 +118,7 @@ class Memory:
         `reads_here`: whether the node's operands are here too; those of a copy are where it comes from.
 
         Raises:
-            OutOfMemory: it does not fit.
+            OutOfMemoryError: it does not fit.
         """
         if reads_here:
             made = sum(self._made[name] for name in node.reads)
@@ -150,7 +153,7 @@ class Memory:
         when = f" at {node.name}" if node else ""
         held, room = _gigabytes(self.held_bytes), _gigabytes(self._capacity_bytes)
         where = f"of memory at {self._place}" if self._place else "of device memory"
-        raise OutOfMemory(
+        raise OutOfMemoryError(
             f"{self._graph.name} needs {held} {where}{when} ({shown}{self._largest()}), and {self._machine} has "
             f"{room}: make it smaller, spread it over more GPUs, or allow overflow",
             self._place,

@@ -27,7 +27,7 @@ class Memories:
             unlimited: hold any amount anywhere.
 
         Raises:
-            OutOfMemory: what is resident somewhere does not fit there.
+            OutOfMemoryError: what is resident somewhere does not fit there.
         """
         self._places, self._first = places, first
         self._ledgers: dict[str, Memory] = {}
@@ -55,7 +55,7 @@ class Memories:
         """Make room for a node's result where it lies.
 
         Raises:
-            OutOfMemory: it does not fit there.
+            OutOfMemoryError: it does not fit there.
         """
         place = self._places[node.place or self._first]
         self._ledgers[place.holds or self._first].begin(node, reads_here=not isinstance(place.arch, Path))

@@ -17,7 +17,7 @@ DTYPE = "fp16"
 HALF_BYTES = 2
 """Of a value of a weight, gradient or activation in fp16 [B]."""
 BACKWARD_OF_ATTENTION = 2.5
-"""Products of flash attention's backward pass, five, over the two of its forward pass (T. Dao et al., FlashAttention)."""
+"""Products of flash attention's backward pass, five, over its forward one's two (T. Dao et al., FlashAttention)."""
 INPUT = "x"
 """Name of what goes into a layer."""
 BY_BENEFIT = ("fc2", "proj", "qkv", "fc1")
@@ -38,7 +38,7 @@ class Model:
     vocabulary: int = field(default=50257, metadata=count_of("entries of the embedding"))
     swapped: int = field(
         default=4,
-        metadata=count_of("of each layer's four products, those whose results are kept off the GPU, 0 to 4", 0),
+        metadata=count_of("of each layer's four products, those kept off the GPU, 0 to 4", 0),
     )
     spilled: int = field(default=0, metadata=count_of("layers whose activations go on from host memory to drives", 0))
     ahead: int = field(default=2, metadata=count_of("layers that copies may run ahead of the work that needs them"))

@@ -1,4 +1,4 @@
-"""A training step as a graph over a GPU `gpu`, host memory `cpu` and drives `ssd`: what is computed, copied and awaited.
+"""A training step as a graph over a GPU `gpu`, host memory `cpu` and drives `ssd`: what is computed, copied, awaited.
 
 A schedule says three things: where weights and states live, whether the optimizer's work on a layer begins as soon as
 that layer's gradient is there or after the whole backward pass, and what of the activations leaves the GPU.
@@ -49,7 +49,7 @@ class Schedule:
     states: str
     """Device that the optimizer's states come from."""
     gradient_bytes: int
-    """Of a weight's gradient that goes to the states' device before the optimizer reads it there [B]; 0: it does not."""
+    """Of a weight's gradient that goes to the states' device, and is read there by the optimizer [B]; 0: none does."""
     beside_backward: bool
     """Whether a layer's optimizer begins when its gradient is there; else all wait for the backward pass."""
     inputs_stay: bool
@@ -82,10 +82,6 @@ class _Built:
         self.nodes.append(replace(node, unread=unread, kind=kind, **changed))  # type: ignore[arg-type]
         self.names.add(name)
         return name
-
-    def known(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Those of the names that are nodes."""
-        return tuple(name for name in names if name in self.names)
 
 
 def step(model: Model, schedule: Schedule) -> Graph:
@@ -167,7 +163,7 @@ def _forward(built: _Built, model: Model, schedule: Schedule, layer: int) -> Non
 
 @dataclass
 class _Again:
-    """A layer's values of the forward pass as its backward pass finds them: still there, brought back, or made again."""
+    """A layer's values of the forward pass as its backward pass finds them: there, brought back, or made again."""
 
     built: _Built
     model: Model
@@ -253,26 +249,34 @@ def _embed_backward(built: _Built, model: Model, schedule: Schedule) -> None:
 
 
 def _optimizer(built: _Built, model: Model, schedule: Schedule, layer: int) -> None:
-    """Adam of one layer: its states to host memory, the step, and back."""
-    count, group = (
-        _weights_of(model, layer),
-        f"optimizer {layer}" if not schedule.beside_backward else f"backward {layer}",
-    )
-    room = (f"{layer + model.ahead}/write", f"{layer + model.ahead}/adam")
-    begins = (f"{layer + model.ahead}/add.dx", _last(model.layers - 1)) if schedule.beside_backward else ("embed.dw",)
-    states, gradient = [], f"{layer}/gradient"
-    if schedule.states == "ssd":
-        per_weight = STATE_BYTES + schedule.gradient_bytes
-        # One thread reads and one writes, each a layer after the other.
-        waits = (*built.known(begins)[:1], *room, f"{layer}/gradient.out", f"{layer + 1}/states")
-        states = [
-            built.add(f"{layer}/states", Transfer(per_weight * count, dtype="fp32"), (), waits, READ, "states", group)
-        ]
-    adam = built.add(f"{layer}/adam", HostWork(ADAM_FLOPS * count, ADAM_BYTES * count), [*states, gradient],
-                     (f"{layer + 1}/adam", *begins[-1:]) if not schedule.beside_backward else (f"{layer + 1}/adam",),
-                     "cpu", "weights", group, float(HALF_BYTES * count))  # fmt: skip
+    """Adam of one layer: its states to host memory, the step, and back.
+
+    One thread reads, one writes, and one works, each a layer after the other; buffers are there for `ahead` layers.
+    """
+    count = _weights_of(model, layer)
+    group = f"{'backward' if schedule.beside_backward else 'optimizer'} {layer}"
+    states = _states(built, model, schedule, layer, group)
+    reads = [*states, f"{layer}/gradient"]
+    waits = (f"{layer + 1}/adam", "" if schedule.beside_backward else "embed.dw")
+    work, renewed = HostWork(ADAM_FLOPS * count, ADAM_BYTES * count), float(HALF_BYTES * count)
+    adam = built.add(f"{layer}/adam", work, reads, waits, "cpu", "weights", group, renewed)
     if schedule.states == "ssd":
         written = Transfer((STATE_BYTES + HALF_BYTES) * count, dtype="fp32")
         built.add(f"{layer}/write", written, [adam, *states], (f"{layer + 1}/write",), WRITE, "states", group, 0.0)
     else:
-        built.add(f"{layer}/renew", Transfer(HALF_BYTES * count, dtype="fp16"), [adam], (), UP, "weights", group, 0.0)
+        written = Transfer(HALF_BYTES * count, dtype="fp16")
+        built.add(f"{layer}/renew", written, [adam], (), UP, "weights", group, 0.0)
+
+
+def _states(built: _Built, model: Model, schedule: Schedule, layer: int, group: str) -> list[str]:
+    """A layer's states on their way to host memory; nothing where they are there."""
+    if schedule.states != "ssd":
+        return []
+    begins = ("embed.dw",)
+    if schedule.beside_backward:
+        above = f"{layer + model.ahead}/add.dx"
+        begins = (above if above in built.names else _last(model.layers - 1),)
+    room = f"{layer + model.ahead}/write"
+    waits = (*begins, room, f"{layer}/gradient.out", f"{layer + 1}/states")
+    move = Transfer((STATE_BYTES + schedule.gradient_bytes) * _weights_of(model, layer), dtype="fp32")
+    return [built.add(f"{layer}/states", move, (), waits, READ, "states", group)]

@@ -46,7 +46,7 @@ WORKLOADS = tuple(
     for schedule, description in (
         (
             FUYOU,
-            "a training step of a GPT by Fuyou: states on drives, activations swapped by benefit (arXiv 2403.06504)",
+            "a GPT's training step by Fuyou: states on drives, activations swapped by benefit (arXiv 2403.06504)",
         ),
         (ZERO_INFINITY, "the same by ZeRO-Infinity: states on drives, the optimizer at the end (arXiv 2104.07857)"),
         (ZERO_OFFLOAD, "the same by ZeRO-Offload: states in host memory, weights on the GPU (arXiv 2101.06840)"),
