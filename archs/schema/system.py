@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from simexplore.archs.schema.board import Link
+from simexplore.archs.schema.calibration import Calibration
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.host.cpu import Cpu
 from simexplore.archs.schema.host.drive import Drive
@@ -106,6 +107,7 @@ class System(Spec):
     links: dict[str, SystemLink] = about("links by name", "mapping", default_factory=dict)
     domains: dict[str, Domain] = about("devices behind one switch, by name", "mapping", default_factory=dict)
     ports: dict[str, Port] = about("what several links share, by name", "mapping", default_factory=dict)
+    calibration: Calibration | None = about("what measurements have taught about it", "mapping", default=None)
     sources: dict[str, str] = about("dotted key prefix -> where its numbers come from", "text", default_factory=dict)
 
     @model_validator(mode="after")

@@ -25,6 +25,8 @@ from simexplore.errors import SimexploreError
 
 KINDS: Mapping[str, type[Cpu | Drive]] = {"cpu": Cpu, "drive": Drive}
 """Devices of a system that are no GPUs, by what their files call themselves."""
+NAMES = frozenset(("arch", "beside", "between", "port", "link"))
+"""Keys of a system's file that name things and need no source."""
 OF_DEVICE = frozenset(info.alias or name for name, info in Device.model_fields.items())
 
 
@@ -65,7 +67,8 @@ def system_of_layer(layer: Layer, engine: str | None = None) -> System:
         system = System.model_validate({**data, "devices": devices})
     except ValidationError as error:
         raise explain(error, layer, System) from None
-    return system.model_copy(update={"sources": told(layer)})
+    sources = {key: source for key, source in told(layer).items() if key.rpartition(".")[2] not in NAMES}
+    return system.model_copy(update={"sources": sources})
 
 
 def _arch(layer: Layer, name: str, engine: str | None) -> Gpu | Cpu | Drive:

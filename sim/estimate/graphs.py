@@ -62,6 +62,7 @@ class Estimate:
             **whole_to_json(self.time_s, self.energies_j, self.ops),
             "peak_memory_bytes": None,
             "utilization": None,
+            "memory": None,
             "ops": [op.to_json() for op in self.ops],
         }
 

@@ -141,10 +141,8 @@ def test_parallel_runs_say_whose_figures_they_are(command: Callable[..., Result]
     told = json.loads(command("run", *PARALLEL, "tensor_parallel=8", "--json").stdout)
     assert told["gpus"] == 8
     of_one = ("energy_j", "energies_j", "mean_power_w", "clock_over_boost", "peak_memory_bytes")
-    assert told["figures_of"] == {
-        "time_s": "all",
-        **dict.fromkeys((*of_one, "memory", "utilization", "ops", "duty"), "one"),
-    }
+    others = ("memory", "utilization", "ops", "duty")
+    assert told["figures_of"] == {"time_s": "all", **dict.fromkeys((*of_one, *others), "one")}
     one = json.loads(command("run", *PARALLEL, "tensor_parallel=1", "--json").stdout)
     assert one["gpus"] == 1
 
