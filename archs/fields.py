@@ -12,11 +12,14 @@ from pydantic import BaseModel
 from simexplore.archs import units
 from simexplore.archs.renamed import NEW_KEYS, expected_name, told
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.host.ports import Port
 from simexplore.archs.schema.quantities import Quantity, has
-from simexplore.archs.schema.system import Device
+from simexplore.archs.schema.system import Device, Domain, SystemLink
 from simexplore.archs.units import Dimension, nearest, show
 from simexplore.errors import SimexploreError
 
+NAMED_BY_FILES = (Device, SystemLink, Domain, Port)
+"""Records of a system that its file gives names to."""
 Machine = BaseModel
 """What an arch file describes: a GPU, or any other record of quantities."""
 
@@ -162,7 +165,7 @@ def _keys(annotation: Any, holder: Any = None) -> dict[str, tuple[str, Any, tupl
         }
     if get_origin(annotation) is dict:
         words, value = get_args(annotation)
-        known = get_args(words) or (holder if isinstance(holder, Mapping) and value is not str else ())
+        known = get_args(words) or (holder if value in NAMED_BY_FILES and isinstance(holder, Mapping) else ())
         return {word: (word, *_bare(value, ())) for word in known}
     return {}
 
