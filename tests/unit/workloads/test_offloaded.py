@@ -15,6 +15,7 @@ from simexplore.workloads import catalog
 from simexplore.workloads.families.offloaded.gpt import BY_BENEFIT, INPUT, WIDTHS, Model, backward_parts, forward_parts
 from simexplore.workloads.families.offloaded.schedule import FUYOU, SCHEDULES, ZERO_INFINITY, ZERO_OFFLOAD, step
 from simexplore.workloads.graph import Graph
+from simexplore.workloads.graph_data import from_data, to_data
 from simexplore.workloads.ops import Gemm
 
 SMALL = Model(layers=3, hidden=256, heads=4, batch=2, seq=128, vocabulary=1000)
@@ -148,3 +149,26 @@ def test_the_catalogue_has_them() -> None:
         catalog.build("offload/fuyou", {"heads": 3})
     with pytest.raises(SimexploreError, match="swapped: expected 0 to 4, found 5"):
         catalog.build("offload/fuyou", {"swapped": 5})
+
+
+def test_a_step_is_plain_data_and_back() -> None:
+    graph = step(SMALL, FUYOU)
+    assert from_data(to_data(graph)) == graph
+
+
+def test_what_only_waits_keeps_nothing_in_memory_also_where_operators_repeat() -> None:
+    copy = {"op": "transfer(bytes=10,dtype=fp16)", "place": "ssd->cpu"}
+    waits = {"name": "b", **copy, "after": ["a"], "unread": ["a"], "repeat": 2, "kind": "weights"}
+    data = {
+        "operators": [{"name": "a", **copy, "after": [], "repeat": 2}, waits],
+        "resident_elsewhere": {"cpu": {"x": 1}},
+    }
+    graph = from_data(data)
+    assert [(node.name, node.after, node.unread) for node in graph.nodes if node.name.startswith("b")] == [
+        ("b.0", ("a.1",), ("a.1",)),
+        ("b.1", ("b.0",), ()),
+    ]
+    assert {node.kind for node in graph.nodes} == {"activations", "weights"}
+    assert graph.resident_elsewhere == {"cpu": {"x": 1.0}}
+    with pytest.raises(SimexploreError, match=r"operators.1.unread: expected a list of names in 'after' \(a\), found"):
+        from_data({"operators": [data["operators"][0], {**waits, "unread": ["c"]}]})  # type: ignore[index]
