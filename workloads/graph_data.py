@@ -72,12 +72,12 @@ def from_data(data: object, name: str = "graph") -> Graph:
 
     Args:
         data: a mapping with `operators` (a list) and optionally `name`, `repeat`, `resident_bytes` and
-            `resident_elsewhere` (the same by place), or only the list. An operator is its text, or a mapping with
-            `op` (its text, or the family with the parameters as keys beside it) and optionally `name`, `after`
-            (default: the operator before), `any_size` (true: what it reads of these need not be all of it), `repeat`,
-            `output_bytes`, `group`, `place`, `module` (true: attention rotates and appends to its cache), `fresh` (true: it reads nothing of these),
-            `merged` and `merged_bytes` (what a compiler merged into it), `unread` (of `after`, what it only waits
-            for) and `kind` (what its result is, for memory).
+            `resident_elsewhere` (the same by place), or only the list. An operator is its text, or a mapping with `op`
+            (its text, or the family with the parameters as keys beside it) and optionally `name`, `after` (default: the
+            operator before), `any_size` (true: what it reads of these need not be all of it), `repeat`, `output_bytes`,
+            `group`, `place`, `module` (true: attention rotates and appends to its cache), `fresh` (true: it reads
+            nothing of these), `merged` and `merged_bytes` (what a compiler merged into it), `unread` (of `after`, what
+            it only waits for) and `kind` (what its result is, for memory).
             A pass of a repeated graph begins when that before has ended.
         name: used when the data names none.
 
