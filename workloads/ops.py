@@ -27,6 +27,7 @@ from simexplore.workloads.operators.collectives import (
 )
 from simexplore.workloads.operators.conv import Conv, Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
+from simexplore.workloads.operators.host.work import HostWork, Transfer
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import (
     Attention,
@@ -68,6 +69,7 @@ from simexplore.workloads.operators.text import parse_call
 from simexplore.workloads.operators.training.backward import AttentionBackward, OptimizerStep
 
 __all__ = [
+    "AROUND",
     "FAMILIES",
     "Add",
     "AllGather",
@@ -101,6 +103,7 @@ __all__ = [
     "GridEncoding",
     "GroupNorm",
     "HostRead",
+    "HostWork",
     "KdaDecode",
     "KdaPrefill",
     "LatentModule",
@@ -136,6 +139,7 @@ __all__ = [
     "SsdPrefill",
     "StreamFma",
     "TopK",
+    "Transfer",
     "causal_pairs",
     "make_operator",
     "parse_operator",
@@ -207,6 +211,10 @@ FAMILIES: Mapping[str, type[Operator]] = MappingProxyType({family.op: family for
 """Class of every operator family, by the name it has on the command line and in tables."""
 
 
+AROUND: Mapping[str, type[Operator]] = MappingProxyType({family.op: family for family in (Transfer, HostWork)})
+"""What runs at places of a system that are no GPU: along a path of links, or on a CPU."""
+
+
 def parse_operator(text: str) -> Operator:
     """The operator that a text such as `gemm(m=4096,n=4096,k=4096,dtype=bf16)` names.
 
@@ -224,7 +232,7 @@ def make_operator(family: str, values: Mapping[str, object]) -> Operator:
     Raises:
         ParameterError: unknown family, unknown or missing parameter, bad value, or values that contradict each other.
     """
-    record = FAMILIES.get(family)
+    record = FAMILIES.get(family) or AROUND.get(family)
     if record is None:
         raise ParameterError(
             "operator",
