@@ -1,4 +1,4 @@
-"""Simpler ways to select experts: all, the single best, one after another by gain, at random; and to try every subset."""
+"""Simpler ways to select experts: all, the single best, by gain, at random; and to try every subset."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def greedy(problem: Problem) -> BoolArray:
         fits = problem.feasible(with_each(chosen)) & ~chosen
         if not fits.any():
             return chosen
-        worth = np.where(fits, problem.gains(chosen) / problem.dearness, -np.inf)
+        worth = np.where(fits, problem.gains(chosen) / problem.alone_j, -np.inf)
         chosen = chosen | (np.arange(problem.experts) == np.argmax(worth))
 
 
@@ -37,7 +37,8 @@ def single_best(problem: Problem) -> BoolArray:
     """The one expert that fits and tells most alone; none where none fits."""
     alone = np.eye(problem.experts, dtype=bool)
     told = np.where(problem.feasible(alone), problem.value(alone), -np.inf)
-    return alone[np.argmax(told)] & np.isfinite(told.max())
+    best: BoolArray = alone[np.argmax(told)] & np.isfinite(told.max())
+    return best
 
 
 def random_fill(problem: Problem, seed: int) -> BoolArray:

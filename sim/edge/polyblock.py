@@ -3,8 +3,8 @@
 Value and costs only grow with the subset. So a box of subsets tells no more than its largest one, and where that is
 over budget some prefix of any order of its experts is too: no subset within the budgets holds all of that prefix. The
 box then falls into smaller ones, each of which lacks one expert of the prefix and holds those before it. These boxes
-are the polyblock whose corners close in on the best subset from above (Tuy, Minoux and Hoai-Phuong, 2006, SIAM J. Optim.
-17(1), 78-97, equations of Section 4 for points of a lattice); the box with the highest bound is always split first.
+are the polyblock whose corners close in on the best subset from above (Tuy, Minoux and Hoai-Phuong, 2006, Discrete
+monotonic optimization, SIAM J. Optim. 17(1), 78-97); the box with the highest bound is always split first.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class _Search:
     def _split(self, box: Box, bounded: Bounded) -> list[Box]:
         """The boxes that are left of one without its corner: expert after expert, until together they cost too much."""
         free = np.flatnonzero(box.high & ~box.low)
-        dear = (bounded.shares + TIE * self._problem.gains(box.low)) * self._problem.dearness
+        dear = (bounded.shares + TIE * self._problem.gains(box.low)) * self._problem.alone_j
         order = free[np.argsort(-dear[free], kind="stable")]
         low, boxes = box.low.copy(), []
         for expert in order:

@@ -69,7 +69,8 @@ class Problem:
     def energies_j(self, chosen: BoolArray) -> FloatArray:
         """Energy for a request if it asks the dearest experts, by subset [J]."""
         request: FloatArray = self._largest(self.costs.request_j, chosen).sum(axis=-1) @ self.shares
-        return request + chosen @ self.costs.standing_j
+        energies_j: FloatArray = request + chosen @ self.costs.standing_j
+        return energies_j
 
     def delays_s(self, chosen: BoolArray) -> FloatArray:
         """Delay if a request asks the slowest experts, (subsets, categories) [s].
@@ -77,7 +78,8 @@ class Problem:
         Experts work side by side; the user's link serves one after another.
         """
         slowest = self._largest(self.costs.service_s, chosen)[..., -1]
-        return slowest + self._largest(self.costs.transfer_s, chosen).sum(axis=-1)
+        delays_s: FloatArray = slowest + self._largest(self.costs.transfer_s, chosen).sum(axis=-1)
+        return delays_s
 
     def feasible(self, chosen: BoolArray) -> BoolArray:
         """Which subsets stay within all budgets, (subsets,)."""
@@ -94,13 +96,13 @@ class Problem:
 
     def gains(self, chosen: BoolArray) -> FloatArray:
         """What each expert would add to one subset, (experts,) [nat]."""
-        return self.value(with_each(chosen)) - self.value(chosen[None])[0]
+        gains: FloatArray = self.value(with_each(chosen)) - self.value(chosen[None])[0]
+        return gains
 
     @cached_property
-    def dearness(self) -> FloatArray:
-        """Share of the energy budget that each expert takes alone, (experts,)."""
-        alone = np.eye(self.experts, dtype=bool)
-        return self.energies_j(alone) / self.energy_j
+    def alone_j(self) -> FloatArray:
+        """Energy for a request with each expert alone, (experts,) [J]."""
+        return self.energies_j(np.eye(self.experts, dtype=bool))
 
     def _largest(self, figures: FloatArray, chosen: BoolArray) -> FloatArray:
         """The largest figures of a subset, as many as a request asks: (subsets, categories, asked), ascending."""

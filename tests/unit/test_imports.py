@@ -29,6 +29,7 @@ LEVELS = {
     "play": 5,
     "learn": 6,
     "compare": 6,
+    "edge": 7,
     "serve": 7,
     "explore": 7,
     "studies": 7,
