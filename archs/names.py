@@ -10,6 +10,8 @@ from simexplore.archs.units import nearest, show
 from simexplore.errors import SimexploreError
 
 HERE = Path(__file__).resolve().parent
+AROUND = ("cpu", "drives", "systems")
+"""Folders of what stands around a GPU, `cpu/file.yaml`; what has a folder more is a machine that kernels run on."""
 
 
 def list_archs() -> list[str]:
@@ -20,14 +22,16 @@ def list_archs() -> list[str]:
 def _shipped(*, families: bool) -> dict[str, Path]:
     """Name -> file: `vendor/machine` -> `vendor/generation/machine.yaml`.
 
-    With `families`, also what machines extend: `vendor/generation` -> `vendor/generation/parts/family.yaml`, and
-    `vendor/generation/x` -> `vendor/generation/parts/x.yaml`.
+    With `families`, also CPUs, drives and systems, and what machines extend: `vendor/generation` ->
+    `vendor/generation/parts/family.yaml`, and `vendor/generation/x` -> `vendor/generation/parts/x.yaml`.
     """
     found = {f"{path.parent.parent.name}/{path.stem}": path for path in HERE.glob("*/*/*.yaml")}
     for path in HERE.glob("*/*/parts/*.yaml") if families else ():
         generation = path.parent.parent
         branch = "" if path.stem == "family" else f"/{path.stem}"
         found[f"{generation.parent.name}/{generation.name}{branch}"] = path
+    for path in (path for folder in AROUND for path in (HERE / folder).glob("*.yaml")) if families else ():
+        found[f"{path.parent.name}/{path.stem}"] = path
     return found
 
 

@@ -12,6 +12,7 @@ from simexplore.archs.load import load_arch, read_document
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
 from simexplore.archs.units import show
+from simexplore.archs.views.machines import load_machine
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import Measurements, join
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 AnyArch = Gpu | str | Path
 AnyMachine = AnyArch | System
+"""A GPU or a system; a name or a file may be of either."""
 AnyWork = Graph | Operator | str | Path
 AnyMeasured = Measurements | str | Path
 
@@ -103,7 +105,7 @@ def simulate(
 
     Args:
         work: what `load_workload` takes.
-        arch: a machine, its name or its file; or a system of devices and links.
+        arch: a GPU or a system of devices and links, its name or its file.
         params: parameters of a workload by name.
         cache: what every kernel finds in L2, `COLD` or `WARM` of `sim.conditions`; by default what nodes before wrote.
         launch: kernels launched by a `graph` or one by one on a `stream`.
@@ -268,4 +270,4 @@ def _machine(arch: AnyArch) -> Gpu:
 
 
 def _system(arch: AnyMachine) -> Gpu | System:
-    return arch if isinstance(arch, System) else _machine(arch)
+    return arch if isinstance(arch, Gpu | System) else load_machine(arch)

@@ -22,6 +22,7 @@ from simexplore.workloads.operators.collectives import (
 )
 from simexplore.workloads.operators.conv import Conv, Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
+from simexplore.workloads.operators.host.work import HostWork, Transfer
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import (
     Attention,
@@ -58,6 +59,7 @@ from simexplore.workloads.operators.parameters import ParameterError, from_value
 from simexplore.workloads.operators.text import parse_call
 
 __all__ = [
+    "AROUND",
     "FAMILIES",
     "Add",
     "AllGather",
@@ -82,6 +84,7 @@ __all__ = [
     "Gemm",
     "GridEncoding",
     "HostRead",
+    "HostWork",
     "LatentModule",
     "LayerNorm",
     "MlaDecode",
@@ -104,6 +107,7 @@ __all__ = [
     "Softmax",
     "SparseAttention",
     "StreamFma",
+    "Transfer",
     "causal_pairs",
     "make_operator",
     "parse_operator",
@@ -153,6 +157,10 @@ FAMILIES: Mapping[str, type[Operator]] = MappingProxyType({family.op: family for
 """Class of every operator family, by the name it has on the command line and in tables."""
 
 
+AROUND: Mapping[str, type[Operator]] = MappingProxyType({family.op: family for family in (Transfer, HostWork)})
+"""What runs at places of a system that are no GPU: along a path of links, or on a CPU."""
+
+
 def parse_operator(text: str) -> Operator:
     """The operator that a text such as `gemm(m=4096,n=4096,k=4096,dtype=bf16)` names.
 
@@ -170,7 +178,7 @@ def make_operator(family: str, values: Mapping[str, object]) -> Operator:
     Raises:
         ParameterError: unknown family, unknown or missing parameter, bad value, or values that contradict each other.
     """
-    record = FAMILIES.get(family)
+    record = FAMILIES.get(family) or AROUND.get(family)
     if record is None:
         raise ParameterError(
             "operator",

@@ -9,7 +9,8 @@ import click
 
 import simexplore
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.cli.machines import Loaded, load
+from simexplore.archs.schema.system import System
+from simexplore.cli.machines import Loaded, load_any
 from simexplore.cli.model.repetition import Repetition, repetition_options
 from simexplore.cli.model.run_table import Told
 from simexplore.cli.options import arch_option, engine_option, json_option, param_option, set_option
@@ -86,15 +87,15 @@ def run(
     called = chosen is not None and chosen.called
     if (in_closed_form or called) and trace_file is not None:
         raise click.UsageError(f"--trace needs events: leave out {'--compiler eager' if called else '--estimate'}")
-    machine = load(arch, overrides, engine)
-    gpu = machine.gpu.physics_only() if physics_only else machine.gpu
+    machine = load_any(arch, overrides, engine)
+    gpu = machine.without_correction() if physics_only else machine.machine
     graph = simexplore.load_workload(work, params)
     if chosen is not None:
         graph, launch = chosen.compiled(graph), chosen.launch
     state = None if cache is None else CACHES[cache]
     result: Run | Estimate
     if in_closed_form or called:
-        call_s = gpu.launch.eager_s if called else 0.0
+        call_s = machine.gpu.launch.eager_s if called else 0.0
         result = simexplore.estimate(
             graph, gpu, cache=state, launch=launch, power=repetition.power, repeat=repetition.runs, call_s=call_s
         )
@@ -113,7 +114,7 @@ def run(
 
 def _played(
     graph: Graph,
-    gpu: Gpu,
+    gpu: Gpu | System,
     cache: CacheState | None,
     launch: Launch,
     repetition: Repetition,
@@ -140,7 +141,7 @@ def _played(
 
 
 def _learned(
-    graph: Graph, gpu: Gpu, machine: Loaded, cache: CacheState | None, launch: Launch, physics_only: bool
+    graph: Graph, gpu: Gpu | System, machine: Loaded, cache: CacheState | None, launch: Launch, physics_only: bool
 ) -> Learned:
     """What learned corrections do for the work; where they fade because of what was changed, a note."""
     conditions = None if cache is None else Conditions(cache=cache, launch=launch)

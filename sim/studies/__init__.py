@@ -75,6 +75,12 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             "LivePortrait: its modules on an RTX 4090, compiled and synchronised one by one (arXiv 2407.03168)",
             caveat="the host's time of a call was read from S, which is an input; of the machine nothing was fitted",
         ),
+        "fuyou": Study(
+            "Fuyou: training steps of 13B and 175B models on an RTX 4090 with drives (arXiv 2403.06504)",
+            caveat="two constants of the array of drives were read from two figures, which are inputs; TFLOP/s count "
+            "six operations a parameter and token",
+            folder="systems.",
+        ),
         "area": Study("Areas of NVIDIA dies from their parts"),
         "moe2": Study(
             "MoE²: which language models to keep ready on edge servers, and which to ask (arXiv 2501.09410)",

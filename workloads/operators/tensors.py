@@ -14,6 +14,7 @@ from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.collectives import AllGather, Collective, ReduceScatter
 from simexplore.workloads.operators.conv import Conv, Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
+from simexplore.workloads.operators.host.work import HostWork, Transfer
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import Attention, AttentionPrefill, Bmm, EncoderAttention, Gemm
 from simexplore.workloads.operators.memory import (
@@ -38,6 +39,13 @@ Elements = tuple[float, ...]
 def operand_bytes(op: Operator) -> Mapping[str, float]:
     """Bytes of what an operator reads, by what it is: all of it is in memory while the operator runs [B]."""
     return {"inputs": float(op.min_bytes - op.output_bytes)}
+
+
+@operand_bytes.register(Transfer)
+@operand_bytes.register(HostWork)
+def _(op: Transfer | HostWork) -> Mapping[str, float]:  # noqa: ARG001
+    """What they read is where other nodes, or the graph itself, have put it."""
+    return {}
 
 
 @singledispatch

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import COLD, Conditions, Launch, conditions_of
 from simexplore.sim.explore.evaluation.rows import Work
-from simexplore.sim.play.memory import Memory
+from simexplore.sim.play.memory.ledger import Memory
 from simexplore.workloads import catalog
 from simexplore.workloads.graph import Graph, single
 from simexplore.workloads.graph_data import from_data
