@@ -30,9 +30,12 @@ def _shipped(*, families: bool) -> dict[str, Path]:
         generation = path.parent.parent
         branch = "" if path.stem == "family" else f"/{path.stem}"
         found[f"{generation.parent.name}/{generation.name}{branch}"] = path
-    for path in (path for folder in AROUND for path in (HERE / folder).glob("*.yaml")) if families else ():
-        found[f"{path.parent.name}/{path.stem}"] = path
-    return found
+    return found | _around() if families else found
+
+
+def _around() -> dict[str, Path]:
+    """Name -> file of CPUs, drives and systems: `systems/x` -> `systems/x.yaml`."""
+    return {f"{folder}/{path.stem}": path for folder in AROUND for path in (HERE / folder).glob("*.yaml")}
 
 
 def arch_path(name_or_path: str | Path, beside: Path | None = None) -> Path:
@@ -56,7 +59,7 @@ def arch_path(name_or_path: str | Path, beside: Path | None = None) -> Path:
 
 def shipped_name(path: Path) -> str | None:
     """The name of the machine whose file this is, or whose part it is: `parts/x.yaml` of `vendor/x`; None: no such."""
-    real, machines = real_path(path), _shipped(families=False)
+    real, machines = real_path(path), _shipped(families=False) | _around()
     own = real.parent.parent / real.name if real.parent.name == "parts" else real
     return next((name for name, file in machines.items() if real_path(file) == own), None)
 

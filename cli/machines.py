@@ -9,7 +9,7 @@ from simexplore.archs.load import machine_of, overridden, resolve
 from simexplore.archs.provenance import own_keys, warnings
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
-from simexplore.archs.views.machines import system_of_layer
+from simexplore.archs.views.machines import is_system, system_of_layer
 from simexplore.cli.output import note
 
 
@@ -68,6 +68,6 @@ def load_any(arch: str, overrides: Mapping[str, str], engine: str | None = None)
         SimexploreError: as `archs.views.machines.load_machine`.
     """
     layer = resolve(arch)
-    if layer.data.get("kind") != "system":
+    if not is_system(layer):
         return load(arch, overrides, engine)
     return Loaded(system_of_layer(overridden(layer, overrides), engine), (), tuple(overrides))

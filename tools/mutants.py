@@ -6,7 +6,7 @@
     python tools/mutants.py --only sim/libraries # of some files or folders alone
     python tools/mutants.py --list               # what would be tried
 
-The operators are mutmut's (`pip install -e '.[dev]'`). For each mutant only those unit and contract tests run that
+The operators are mutmut's (`pip install -e '.[dev]'`). For each mutant only those tests of the physics run that
 execute its line, the fastest first; the first failure ends it. Equal files, seed and sample give equal mutants.
 """
 
@@ -27,7 +27,14 @@ from mutation.run import Verdict, control, run_all
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("sim/mapping", "sim/hardware", "sim/play")
-SUITES = ("tests/unit", "tests/contract")
+UNITS = ("estimate", "hardware", "libraries", "mapping", "play", "studies")
+CONTRACTS = ("agreement", "any_machine", "collectives", "columns", "conv_properties", "physics_properties", "workloads")
+SUITES = (
+    *(f"tests/unit/{room}" for room in UNITS),
+    *(f"tests/contract/test_{name}.py" for name in CONTRACTS),
+    *("tests/contract/devices", "tests/contract/language"),
+)
+"""Tests of the physics and of what stands on it; those of files, tables, sweeps and workers hardly come by it."""
 NAMED = Path(__file__).with_name("named_mutants.yaml")
 
 

@@ -49,6 +49,11 @@ class Machine(Spec):
         return (own,) if self._kin is None else (own, self._kin)
 
     @property
+    def stands_on_another(self) -> bool:
+        """Whether its fitted values are another machine's, which its file extends under a name of its own."""
+        return self.lenders[0].name != self.name
+
+    @property
     def lends(self) -> bool:
         """Whether it has a learned correction of its own."""
         residual = self.calibration.residual if self.calibration is not None else None

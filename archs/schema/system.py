@@ -139,6 +139,12 @@ class System(Spec):
         return longest_prefix(key, self.sources)
 
     @property
+    def price_usd(self) -> float | None:
+        """Price of all devices together [USD]; None where that of one is not known."""
+        prices = [None if each.price_usd is None else each.count * each.price_usd for each in self.devices.values()]
+        return None if None in prices else sum(price for price in prices if price is not None)
+
+    @property
     def first_gpu(self) -> str:
         """Name of the first GPU: where a graph's node is when it does not say.
 

@@ -43,9 +43,14 @@ def load_machine(
     Raises SimexploreError in one line, as `archs.load.load_arch` does.
     """
     layer = resolve(name_or_path)
-    if layer.data.get("kind") == "system":
+    if is_system(layer):
         return system_of_layer(overridden(layer, overrides or {}), engine)
     return machine_of(resolve(name_or_path, overrides, engine))
+
+
+def is_system(layer: Layer) -> bool:
+    """Whether merged plain data says that it describes a system."""
+    return isinstance(layer.data, dict) and layer.data.get("kind") == "system"
 
 
 def system_of_layer(layer: Layer, engine: str | None = None) -> System:

@@ -15,12 +15,14 @@ from simexplore.cli.model.repetition import Repetition, repetition_options
 from simexplore.cli.model.run_table import Told
 from simexplore.cli.options import arch_option, engine_option, json_option, param_option, set_option
 from simexplore.cli.output import note, percent, print_json, progress
+from simexplore.cli.pages import now, write_page
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions, Launch
 from simexplore.sim.estimate.graphs import Estimate, paused_w
 from simexplore.sim.estimate.intervals.rows import standings_of
 from simexplore.sim.estimate.offload import gpus_of
 from simexplore.sim.learn.applied import Learned, learned_of
+from simexplore.sim.play.memory.timeline import MemoryTimeline
 from simexplore.sim.play.probes import Activity, Probe
 from simexplore.sim.play.result import Run
 from simexplore.sim.play.trace import Trace
@@ -41,6 +43,12 @@ CACHES = {"cold": COLD, "warm": WARM}
 @set_option()
 @param_option()
 @click.option("--trace", "trace_file", type=click.Path(path_type=Path), help="Write a trace for ui.perfetto.dev.")
+@click.option(
+    "--memory",
+    "memory_file",
+    type=click.Path(path_type=Path),
+    help="Write a page that draws memory over time, by place.",
+)
 @click.option(
     "--launch", type=click.Choice(["graph", "stream"]), default="graph", show_default=True, help="How kernels start."
 )
@@ -68,6 +76,7 @@ def run(
     overrides: dict[str, str],
     params: dict[str, str],
     trace_file: Path | None,
+    memory_file: Path | None,
     launch: Launch,
     cache: str | None,
     compiler: str | None,
@@ -85,8 +94,9 @@ def run(
     """
     chosen = None if compiler is None else COMPILERS[compiler]
     called = chosen is not None and chosen.called
-    if (in_closed_form or called) and trace_file is not None:
-        raise click.UsageError(f"--trace needs events: leave out {'--compiler eager' if called else '--estimate'}")
+    if (in_closed_form or called) and (trace_file or memory_file) is not None:
+        option = "--trace" if trace_file is not None else "--memory"
+        raise click.UsageError(f"{option} needs events: leave out {'--compiler eager' if called else '--estimate'}")
     machine = load_any(arch, overrides, engine)
     gpu = machine.without_correction() if physics_only else machine.machine
     graph = simexplore.load_workload(work, params)
@@ -100,7 +110,7 @@ def run(
             graph, gpu, cache=state, launch=launch, power=repetition.power, repeat=repetition.runs, call_s=call_s
         )
     else:
-        result = _played(graph, gpu, state, launch, repetition, allow_overflow, trace_file)
+        result = _played(graph, gpu, state, launch, repetition, allow_overflow, trace_file, memory_file)
     cycle = repetition.cycle(result, paused_w(graph, gpu))
     learned = _learned(graph, gpu, machine, state, launch, physics_only)
     conditions = None if state is None else Conditions(cache=state, launch=launch)
@@ -120,9 +130,11 @@ def _played(
     repetition: Repetition,
     allow_overflow: bool,
     trace_file: Path | None,
+    memory_file: Path | None,
 ) -> Run:
-    """The work as events, with a bar, and a trace where there is a file for it."""
-    trace = Trace(gpu.name)
+    """The work as events, with a bar, and a trace and a page of its memory where there are files for them."""
+    trace, timeline = Trace(gpu.name), MemoryTimeline()
+    watched = [probe for probe, file in ((trace, trace_file), (timeline, memory_file)) if file is not None]
     with progress("running") as advance:
         watching = _Progress(advance, repetition.runs * len(graph.nodes))
         result = simexplore.simulate(
@@ -130,13 +142,17 @@ def _played(
             gpu,
             cache=cache,
             launch=launch,
-            probes=[watching, trace] if trace_file is not None else [watching],
+            probes=[watching, *watched],
             allow_overflow=allow_overflow,
             power=repetition.power,
             repeat=repetition.runs,
         )
     if trace_file is not None:
         _write(trace, trace_file)
+    if memory_file is not None:
+        from simexplore.sim.report.runs.memory import memory_html  # only a page waits for pandas
+
+        write_page(memory_file, memory_html(graph.name, gpu.name, timeline, result.memory, now()))
     return result
 
 

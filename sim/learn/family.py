@@ -45,6 +45,8 @@ class Taught:
     """Relative standard error of each; None where the teachers' rows do not tell it."""
     sigma_log: dict[str, float]
     """By operator family, the spread of the log error that its teachers keep: its 80 % quantile over 1.28."""
+    teachers: dict[str, tuple[Gpu, ...]]
+    """By operator family, the machines that had rows of it."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def teach(
     values: dict[str, float] = {}
     uncertainty: dict[str, float | None] = {}
     sigmas: dict[str, float] = {}
+    told_by: dict[str, tuple[Gpu, ...]] = {}
     for group in groups_of(pupil):
         share = round(rows * group.share / max(len(known), 1))
         members = [teacher.member(group, share, seed) for teacher in known]
@@ -99,9 +102,11 @@ def teach(
         told = zip(fit.paths, errors, strict=True)
         uncertainty.update({path: error for path, error in told if error is not None or path not in values})
         left = float(np.quantile(np.abs(fit.errors_of_rows(x)), 0.8)) / NORMAL_80
-        sigmas.update({op: max(left, sigmas.get(op, 0.0)) for op in sorted({column.record.op for column in columns})})
+        for op in sorted({column.record.op for column in columns}):
+            sigmas[op] = max(left, sigmas.get(op, 0.0))
+            told_by[op] = tuple(old.gpu for old in known if any(column.record.op == op for column in old.columns))
         known = [_Teacher(fit.machine(x, old.gpu), old.columns, old.times_s) for old in known]
         pupil = fit.machine(x, pupil)
     if not values:
         raise SimexploreError(f"nothing to teach {pupil.name}: no teacher has rows of a family that has parameters")
-    return Taught(pupil, values, uncertainty, sigmas)
+    return Taught(pupil, values, uncertainty, sigmas, told_by)

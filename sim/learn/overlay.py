@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from simexplore.archs.load import arch_path, load_arch, read_document
 from simexplore.archs.merge import dotted
@@ -14,6 +15,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.residual import to_bytes
 from simexplore.archs.views.variants import fitted_machines, split_variant
 from simexplore.errors import SimexploreError
+from simexplore.sim.conditions import Launch
 from simexplore.sim.learn.calibration import Calibrated, in_yaml, sigma_by_name
 from simexplore.sim.learn.energy import EnergyFit
 from simexplore.sim.learn.family import Taught
@@ -158,7 +160,12 @@ def write_taught(path: Path, taught: Taught, pupil: str, teachers: Sequence[str]
         "of": fitted_to(path, *teachers),
         "date": _text(provenance.date),
         "seed": str(provenance.seed),
-        "sigma_log": {op: f"{sigma:.4g}" for op, sigma in taught.sigma_log.items()},
+        "sigma_log": {name: f"{sigma:.4g}" for op, sigma in taught.sigma_log.items() for name in _groups_taught(op)},
+        "teachers": {
+            name: f"[{', '.join(map(_teacher, gpus))}]"
+            for op, gpus in taught.teachers.items()
+            for name in _groups_taught(op)
+        },
     }
     times = f"calibrated: {', '.join(provenance.data)}, at most {provenance.rows} rows a family of {names}, "
     times += f"seed {provenance.seed}, {provenance.date}"
@@ -174,6 +181,11 @@ def write_taught(path: Path, taught: Taught, pupil: str, teachers: Sequence[str]
     except OSError as error:
         raise SimexploreError(f"{path}: the family can't be written: {error.strerror}") from None
     return path
+
+
+def _groups_taught(op: str) -> list[str]:
+    """The groups that lessons are of: wide types alone, for of narrow ones teachers show no rows."""
+    return [f"{op} {dtype} {launch}" for dtype in ("bf16", "fp16") for launch in get_args(Launch)]
 
 
 def extends_from(path: Path, arch: str) -> str:

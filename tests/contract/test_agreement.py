@@ -26,7 +26,7 @@ MACHINES = (
     "nvidia/v100-sxm",
     "nvidia/jetson-agx-orin-64gb",
 )
-ROWS = 250
+ROWS = 120
 TOLERANCE, SEVERAL = 0.015, 0.05
 """Both play the same demands; they differ by how a budget drains, most where a hungry kernel follows another."""
 

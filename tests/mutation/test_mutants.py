@@ -31,11 +31,11 @@ def test_there_are_ten_named_mistakes() -> None:
 def test_mutants_can_be_drawn_of_some_files() -> None:
     if importlib.util.find_spec("mutmut") is None:
         pytest.skip("mutmut is not installed: pip install 'simexplore[dev]'")
-    only = ["sim/mapping/columns.py", "sim/libraries"]
+    only = ["sim/mapping/columns.py", "sim/hardware/die"]
     call = [sys.executable, str(ROOT / "tools" / "mutants.py"), "--list", "--sample", "1000", "--only", *only]
     listed = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
     files = {line.partition(":")[0] for line in listed if not line.startswith(" ")}
-    assert {"sim/mapping/columns.py", "sim/libraries/cublas.py"} < files
+    assert {"sim/mapping/columns.py", "sim/hardware/die/area.py"} < files
     assert all(file.startswith(tuple(only)) for file in files)
 
 

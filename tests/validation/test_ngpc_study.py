@@ -11,6 +11,8 @@ from simexplore.archs.load import read_document
 from simexplore.sim.studies import STUDIES
 from simexplore.sim.studies.ngpc import APPLICATIONS, ENCODINGS, PUBLISHED, SCALES, Frames, study
 
+pytestmark = pytest.mark.xdist_group("ngpc")  # what its fixtures make takes long to make again
+
 KEYS = {"paper", "quantity", "unit", "published", "simulated", "ratio", "status", "source"}
 
 

@@ -21,6 +21,8 @@ from simexplore.archs.load import load_arch
 from simexplore.kernels.runner import Effort
 from simexplore.kernels.vulkan.device import VulkanBackend
 
+pytestmark = pytest.mark.xdist_group("vulkan")  # what its fixtures make takes long to make again
+
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "vulkan_loop.py"
 BRIEF = Effort(warmup=1, sample_s=0.002, min_samples=6, max_samples=40, case_s=0.25, rounds=2, more_rounds=1)
 ONCE = replace(BRIEF, rounds=1, more_rounds=0)

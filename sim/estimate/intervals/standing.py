@@ -60,10 +60,10 @@ def standing_of(group: str, gpu: Gpu) -> Standing:
     calibration, family = gpu.calibration or Calibration(), group.split(" ", 1)[0]
     own = [name for name, rows in calibration.rows.items() if rows]
     if group in own:
-        return Standing.NEIGHBOUR
+        return Standing.OTHER_BOARD if gpu.stands_on_another else Standing.NEIGHBOUR
+    if any(name.split(" ", 1)[0] == family for name in own):
+        return Standing.OTHER_BOARD if gpu.stands_on_another else Standing.OTHER_KIND
     taught = next((name for name in names_of(group) if name in calibration.teachers), None)
-    if any(name.split(" ", 1)[0] == family for name in own) and taught != group:
-        return Standing.OTHER_KIND
     if taught is None:
         return _of_untold(group, gpu, calibration)
     nearest = min(distance(teacher, gpu) for teacher in calibration.teachers[taught])

@@ -92,5 +92,5 @@ def lent_to(op: Operator, gpu: Gpu, conditions: Conditions) -> Lent | None:
     for place, lender in enumerate(gpu.lenders):
         correction = correction_of(op, lender, conditions)
         if correction is not None:
-            return Lent(correction, lender, to_kin=place > 0)
+            return Lent(correction, lender, to_kin=place > 0 or gpu.stands_on_another)
     return None

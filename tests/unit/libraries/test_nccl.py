@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ KIB, MIB = 1024.0, 1024.0**2
 NAMES = {nccl.LL: "LL", nccl.LL128: "LL128", nccl.SIMPLE: "Simple", nccl.NVLS: "NVLS"}
 
 
+@cache
 def library(name: str) -> CollectiveLibrary:
     found = load_arch(f"nvidia/{name}@facts").collective_library
     assert found is not None

@@ -1,4 +1,4 @@
-"""`reproduce fuyou`: figures lie within their bounds, known gaps outside theirs, and two constants make no more inputs."""
+"""`reproduce fuyou`: figures lie within their bounds, known gaps outside theirs; two constants make two inputs."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from simexplore.workloads.families.offloaded.gpt import (
     forward_parts,
 )
 from simexplore.workloads.graph import Graph, Node
-from simexplore.workloads.ops import Embedding, HostWork, Operator, Transfer
+from simexplore.workloads.ops import Add, Embedding, HostWork, Operator, Transfer
 
 READ, WRITE = "ssd->cpu", "cpu->ssd"
 UP, DOWN = "cpu->gpu", "gpu->cpu"
@@ -242,7 +242,8 @@ def _gradient(built: _Built, model: Model, schedule: Schedule, layer: int, chang
 
 
 def _embed_backward(built: _Built, model: Model, schedule: Schedule) -> None:
-    op = Embedding(model.tokens, model.hidden, model.vocabulary, dtype="fp16")
+    # Rows of the table's gradient are added up: the traffic of an addition.
+    op = Add(model.tokens * model.hidden, "fp16")
     made = built.add("embed.dw", op, ("0/add.dx",), group="backward -1", kind="gradients",
                      output_bytes=float(HALF_BYTES * model.embedding_parameters))  # fmt: skip
     _gradient(built, model, schedule, -1, (made,))
