@@ -96,6 +96,13 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             caveat="the paper tells no model, rank or bytes of its figure: each is named by what is counted",
             module="training.gradnormlorp",
         ),
+        "moe2": Study(
+            "MoE²: which language models to keep ready on edge servers, and which to ask (arXiv 2501.09410)",
+            caveat="no figure of the paper beyond its abstract is at hand: a claim stands as published as the share of "
+            "cases in which it holds, on a testbed of ours; how often experts are right is a stated synthetic model "
+            "(docs/studies/moe2.md)",
+            module="systems.moe2",
+        ),
         "ngpc": Study("NGPC: a neural-graphics cluster beside an RTX 3090 (arXiv 2303.05735)"),
     }
 )

@@ -30,6 +30,7 @@ LEVELS = {
     "training": 5,
     "learn": 6,
     "compare": 6,
+    "edge": 7,
     "serve": 7,
     "explain": 7,
     "explore": 7,
