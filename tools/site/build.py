@@ -9,6 +9,7 @@ A link that leads nowhere, and a page that the contents do not name, fail the bu
 from __future__ import annotations
 
 import argparse
+import logging
 import shutil
 import sys
 import tempfile
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONTENTS = Path(__file__).resolve().with_name("mkdocs.yml")
 FOLDERS = ("docs", "examples")
 """What documents are in and link to."""
+ROOMS = ("archs", "workloads", "kernels", "sim", "cli")
 
 
 def stage(folder: Path) -> None:
@@ -33,6 +35,14 @@ def stage(folder: Path) -> None:
     for name, text in pages().items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def link_package(folder: Path) -> None:
+    """The package as it installs, by links to the rooms: what reads docstrings finds it there from anywhere."""
+    package = folder / "simexplore"
+    package.mkdir(parents=True)
+    for file in (*(ROOT / "simexplore").iterdir(), *(ROOT / room for room in ROOMS)):
+        (package / file.name).symlink_to(file)
 
 
 def build(site: Path) -> None:
@@ -50,11 +60,13 @@ def build(site: Path) -> None:
         staged = Path(folder) / "staged"
         staged.mkdir()
         stage(staged)
+        link_package(Path(folder) / "package")
         shutil.copy(CONTENTS, Path(folder) / CONTENTS.name)
         make(load_config(str(Path(folder) / CONTENTS.name), site_dir=str(site.resolve()), strict=True))
 
 
 def main() -> None:
+    logging.basicConfig(level=logging.WARNING)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "site")
     build(parser.parse_args().output)
