@@ -72,6 +72,10 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     sweep = next(text for line, text in told.items() if line.startswith("simexplore sweep"))
     assert re.search(r"^best time +3816 ", sweep, re.MULTILINE), "point 3816 is the fastest"
     assert all(f"\n{name} " in sweep for name in ("knee", "better in everything"))
+    documented = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8").partition("<!-- table: verdict -->")[2]
+    answer = documented.partition("-o out/\n")[2].partition("\n```")[0]
+    assert len(answer.splitlines()) > 12
+    assert sweep.startswith(answer), "stale: python tools/documented.py docs/sweeps.md writes it anew"
     assert (tmp_path / "decode.json").is_file()
 
 
