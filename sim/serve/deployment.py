@@ -20,7 +20,7 @@ from simexplore.sim.serve.steps.exact import Model
 from simexplore.sim.serve.steps.table import StepTable
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.families.decoder.options import StepOptions
-from simexplore.workloads.families.decoder.shape import Decoder, Delta, Experts, FeedForward, Grouped, Layer
+from simexplore.workloads.families.decoder.shape import Decoder, Experts, FeedForward, Grouped, Latent, Layer
 from simexplore.workloads.families.decoder.share import resident_bytes, shard
 
 LOGIT_BYTES = 4.0
@@ -178,10 +178,10 @@ def _widest(layer: Layer) -> int:
     attention = layer.attention
     if isinstance(attention, Grouped):
         heads = attention.qkv_features + attention.heads * attention.head_dim
-    elif isinstance(attention, Delta):  # before and after the convolution, the gate, and the result
-        heads = 2 * attention.channels + 2 * attention.values
-    else:
+    elif isinstance(attention, Latent):
         heads = attention.heads * (attention.nope + attention.rope + attention.nope + 2 * attention.value)
+    else:
+        heads = attention.channels + 2 * attention.values
     return max(heads, _wide(layer.feed_forward))
 
 

@@ -108,9 +108,9 @@ def _of_attention(hidden: int, kind: Attention) -> Iterator[Weight]:
 
 
 def _of_delta(hidden: int, kind: Delta) -> Iterator[Weight]:
-    yield Weight("qkvz", kind.channels + kind.values, hidden, "attention")
-    yield Weight("rates", 2 * kind.heads, hidden, "attention")
-    yield Weight("filters", kind.channels * kind.taps, 0, "vector")
+    """What comes in with the gate and both rates of a head, the filters, a rate and a bias of forgetting, the norm."""
+    yield Weight("in", kind.channels + kind.values + 2 * kind.heads, hidden, "attention")
+    yield Weight("conv", kind.channels, kind.taps, "vector")
     yield Weight("forgetting", kind.heads, 0, "vector", count=2)
     yield Weight("head_norm", kind.value_dim, 0, "vector")
     yield Weight("o", hidden, kind.values, "attention")
