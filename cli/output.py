@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from simexplore.cli.columns import fitted, wrapped
 from simexplore.cli.console import escaped, is_terminal, say, shows
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
@@ -57,12 +58,15 @@ def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> N
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    widths = fitted([headers, *rows], left, console.width)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column, header in enumerate(headers):
-        table.add_column(Text(header), justify="left" if column < left else "right", overflow="fold")
+        table.add_column(Text(header), justify="left" if column < left else "right", no_wrap=True, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+        cells = ("\n".join(wrapped(cell, width)) for cell, width in zip(row, widths, strict=True))
+        table.add_row(*(Text(cell) for cell in cells))
+    console.print(table, crop=False)
 
 
 def note(line: str) -> None:
