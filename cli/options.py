@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from simexplore.cli.completion import machines
 from simexplore.errors import SimexploreError
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -41,6 +42,7 @@ def arch_option() -> Decorator:
         multiple=True,
         callback=_only,
         metavar="NAME|FILE",
+        shell_complete=machines,
         help="Machine: a name (arch list) or a file; NAME@family without its own measurements, NAME@facts with none.",
     )
 

@@ -12,6 +12,7 @@ from simexplore.archs.json_schema import json_schema
 from simexplore.archs.load import list_archs, load_arch, resolved
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.quantities import stated
+from simexplore.cli.completion import machines
 from simexplore.cli.console import say
 from simexplore.cli.machines import load
 from simexplore.cli.options import engine_option, json_option, set_option
@@ -46,7 +47,7 @@ def list_() -> None:
 
 
 @arch.command(epilog="Example: simexplore arch show nvidia/h100-sxm --set sm.count=144")
-@click.argument("name", metavar="NAME|FILE")
+@click.argument("name", metavar="NAME|FILE", shell_complete=machines)
 @engine_option()
 @set_option()
 @json_option()

@@ -9,6 +9,7 @@ import click
 
 import simexplore
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.cli.completion import work as complete_work
 from simexplore.cli.machines import Loaded, load
 from simexplore.cli.model.repetition import Repetition, repetition_options
 from simexplore.cli.model.run_table import Told
@@ -34,7 +35,7 @@ CACHES = {"cold": COLD, "warm": WARM}
     "or for ever: simexplore run 'gemm(m=8192,n=8192,k=8192)' --arch nvidia/h200-sxm --repeat 2000; or a frame every "
     "33 ms, most left out: simexplore run ngp/nvr/hashgrid --arch nvidia/rtx-3090 --every 33.3ms --skip 0.6"
 )
-@click.argument("work", metavar="WORKLOAD|OPERATOR|FILE|hf:CONFIG")
+@click.argument("work", metavar="WORKLOAD|OPERATOR|FILE|hf:CONFIG", shell_complete=complete_work)
 @arch_option()
 @engine_option()
 @set_option()
