@@ -11,6 +11,7 @@ from simexplore.archs.load import SUFFIXES, load_arch, read_document, shipped_ar
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
 from simexplore.archs.units import show
+from simexplore.archs.views.machines import load_machine
 from simexplore.errors import SimexploreError
 from simexplore.remembered import Remembered
 from simexplore.sim.conditions import COLD, CacheState, Conditions, Launch, PowerState
@@ -34,6 +35,7 @@ HUGGING_FACE = "hf:"
 """Beginning of a model of one's own, by its `config.json`."""
 AnyArch = Gpu | str | Path
 AnyMachine = AnyArch | System
+"""A GPU or a system; a name or a file may be of either."""
 AnyWork = Graph | Operator | str | Path
 
 
@@ -105,7 +107,7 @@ def simulate(
 
     Args:
         work: what `load_workload` takes.
-        arch: a machine, its name or its file; or a system of devices and links.
+        arch: a GPU or a system of devices and links, its name or its file.
         params: parameters of a workload by name.
         cache: what every kernel finds in L2, `COLD` or `WARM` of `sim.conditions`; by default what nodes before wrote.
         launch: kernels launched by a `graph` or one by one on a `stream`.
@@ -286,4 +288,9 @@ def one_of(name: str, value: object, known: Iterable[str]) -> None:
 
 
 def _system(arch: AnyMachine) -> Gpu | System:
-    return arch if isinstance(arch, System) else machine(arch)
+    """As `machine`; a system is read anew each time."""
+    if isinstance(arch, System):
+        return arch
+    if isinstance(arch, Path) or (isinstance(arch, str) and arch.startswith("systems/") | arch.endswith(SUFFIXES)):
+        return load_machine(arch)
+    return machine(arch)

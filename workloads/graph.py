@@ -31,6 +31,8 @@ class Node:
         merged: operators that its last kernel does beside, on values that it has in registers, as a compiler merges
             them (`workloads.compilers`).
         merged_bytes: what that kernel reads and writes for them beside its own operands [B].
+        unread: names in `after` that it waits for and reads nothing of.
+        kind: what its result is: activations, weights, gradients, states, …; for memory.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Node:
     fresh: bool = False
     merged: tuple[Operator, ...] = ()
     merged_bytes: float = 0.0
+    unread: tuple[str, ...] = ()
+    kind: str = "activations"
 
     @classmethod
     def of(cls, name: str, op: Operator, after: Iterable[str] = (), group: str = "", place: str | None = None) -> Node:
@@ -52,7 +56,9 @@ class Node:
     @property
     def reads(self) -> tuple[str, ...]:
         """Names of the nodes whose results it reads."""
-        return () if self.fresh else self.after
+        if self.fresh:
+            return ()
+        return tuple(name for name in self.after if name not in self.unread) if self.unread else self.after
 
     @property
     def flops(self) -> float:
@@ -99,8 +105,9 @@ class Graph:
     """Operators in an order in which they can run.
 
     `nodes` may be given in any order; they are kept in topological order, and in the order given where that allows.
-    `resident_bytes` is the memory held from start to end [B] by name: `weights`, `kv_cache`. `exchanges` are pairs of
-    nodes that hand each other work while they run.
+    `resident_bytes` is the memory of the first GPU held from start to end [B] by name: `weights`, `kv_cache`;
+    `resident_elsewhere` that of other devices, by place. `exchanges` are pairs of nodes that hand each other work while
+    they run.
 
     Raises:
         GraphError: a name used twice, an unknown name in `after`, a cycle, or an exchange of nodes that cannot run at
@@ -111,11 +118,14 @@ class Graph:
     nodes: tuple[Node, ...]
     resident_bytes: Mapping[str, float] = field(default_factory=dict)
     exchanges: tuple[Exchange, ...] = ()
+    resident_elsewhere: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", _in_order(tuple(self.nodes)))
         _check_exchanges(self.nodes, self.exchanges)
         object.__setattr__(self, "resident_bytes", dict(self.resident_bytes))
+        held = {place: dict(resident) for place, resident in self.resident_elsewhere.items()}
+        object.__setattr__(self, "resident_elsewhere", held)
 
     @property
     def flops(self) -> float:
@@ -199,10 +209,12 @@ def chained(graph: Graph, times: int) -> Graph:
     for run in (f"run{index}/" for index in range(times)):
         for node in graph.nodes:
             after = tuple(run + name for name in node.after)
-            nodes.append(replace(node, name=run + node.name, after=after or before, fresh=node.fresh or not after))
+            unread = tuple(run + name for name in node.unread)
+            fresh = node.fresh or not after
+            nodes.append(replace(node, name=run + node.name, after=after or before, fresh=fresh, unread=unread))
         exchanges += [replace(each, asks=run + each.asks, answers=run + each.answers) for each in graph.exchanges]
         before = tuple(run + name for name in last)
-    return Graph(graph.name, tuple(nodes), graph.resident_bytes, tuple(exchanges))
+    return Graph(graph.name, tuple(nodes), graph.resident_bytes, tuple(exchanges), graph.resident_elsewhere)
 
 
 def find_cycle(after: Mapping[str, Iterable[str]]) -> tuple[str, ...]:

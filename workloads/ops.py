@@ -11,6 +11,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from simexplore.workloads.hints import did_you_mean, found
+from simexplore.workloads.operators.arrays.filters import ConvDilated, ConvTranspose
+from simexplore.workloads.operators.arrays.indexed import Gather, Scatter
+from simexplore.workloads.operators.arrays.norms import GroupNorm
+from simexplore.workloads.operators.arrays.rows import Reduce, Scan, Sort, TopK
+from simexplore.workloads.operators.arrays.windows import Pool, Resample
 from simexplore.workloads.operators.base import Amount, Count, Operator
 from simexplore.workloads.operators.collectives import (
     AllGather,
@@ -22,6 +27,7 @@ from simexplore.workloads.operators.collectives import (
 )
 from simexplore.workloads.operators.conv import Conv, Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
+from simexplore.workloads.operators.host.work import HostWork, Transfer
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import (
     Attention,
@@ -51,13 +57,19 @@ from simexplore.workloads.operators.memory import (
     StreamFma,
 )
 from simexplore.workloads.operators.modules.latent import LatentModule, MlaDecodeModule, MlaPrefillModule
+from simexplore.workloads.operators.modules.ragged import RaggedAttention
 from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
 from simexplore.workloads.operators.parameters import ParameterError, from_values
+from simexplore.workloads.operators.scans.convolution import CausalConv1d, CausalConv1dUpdate
+from simexplore.workloads.operators.scans.delta import GdnDecode, GdnPrefill, KdaDecode, KdaPrefill
+from simexplore.workloads.operators.scans.statespace import SsdDecode, SsdPrefill
 from simexplore.workloads.operators.text import parse_call
+from simexplore.workloads.operators.training.backward import AttentionBackward, OptimizerStep
 
 __all__ = [
+    "AROUND",
     "FAMILIES",
     "Add",
     "AllGather",
@@ -65,12 +77,17 @@ __all__ = [
     "AllToAll",
     "Amount",
     "Attention",
+    "AttentionBackward",
     "AttentionDecode",
     "AttentionPrefill",
     "Bmm",
+    "CausalConv1d",
+    "CausalConv1dUpdate",
     "Collective",
     "Conv",
     "Conv2d",
+    "ConvDilated",
+    "ConvTranspose",
     "Copy",
     "Count",
     "CustomAllReduce",
@@ -78,10 +95,17 @@ __all__ = [
     "Embedding",
     "EncoderAttention",
     "FusedMlp",
+    "Gather",
+    "GdnDecode",
+    "GdnPrefill",
     "Gelu",
     "Gemm",
     "GridEncoding",
+    "GroupNorm",
     "HostRead",
+    "HostWork",
+    "KdaDecode",
+    "KdaPrefill",
     "LatentModule",
     "LayerNorm",
     "MlaDecode",
@@ -93,17 +117,29 @@ __all__ = [
     "NaiveTiledGemm",
     "Norm",
     "Operator",
+    "OptimizerStep",
     "Pointwise",
+    "Pool",
     "Quantize",
+    "RaggedAttention",
     "RayKernel",
+    "Reduce",
     "ReduceScatter",
     "Relu",
+    "Resample",
     "RmsNorm",
     "Rope",
+    "Scan",
+    "Scatter",
     "SiluMul",
     "Softmax",
+    "Sort",
     "SparseAttention",
+    "SsdDecode",
+    "SsdPrefill",
     "StreamFma",
+    "TopK",
+    "Transfer",
     "causal_pairs",
     "make_operator",
     "parse_operator",
@@ -124,6 +160,16 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Moe,
     EncoderAttention,
     SparseAttention,
+    RaggedAttention,
+    CausalConv1d,
+    CausalConv1dUpdate,
+    GdnPrefill,
+    GdnDecode,
+    KdaPrefill,
+    KdaDecode,
+    SsdPrefill,
+    SsdDecode,
+    AttentionBackward,
     Pointwise,
     Add,
     Mul,
@@ -138,6 +184,18 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Rope,
     Quantize,
     Embedding,
+    ConvDilated,
+    ConvTranspose,
+    Pool,
+    Resample,
+    GroupNorm,
+    Reduce,
+    Scan,
+    Sort,
+    TopK,
+    Gather,
+    Scatter,
+    OptimizerStep,
     AllReduce,
     CustomAllReduce,
     AllGather,
@@ -151,6 +209,10 @@ _FAMILIES: tuple[type[Operator], ...] = (
 
 FAMILIES: Mapping[str, type[Operator]] = MappingProxyType({family.op: family for family in _FAMILIES})
 """Class of every operator family, by the name it has on the command line and in tables."""
+
+
+AROUND: Mapping[str, type[Operator]] = MappingProxyType({family.op: family for family in (Transfer, HostWork)})
+"""What runs at places of a system that are no GPU: along a path of links, or on a CPU."""
 
 
 def parse_operator(text: str) -> Operator:
@@ -170,7 +232,7 @@ def make_operator(family: str, values: Mapping[str, object]) -> Operator:
     Raises:
         ParameterError: unknown family, unknown or missing parameter, bad value, or values that contradict each other.
     """
-    record = FAMILIES.get(family)
+    record = FAMILIES.get(family) or AROUND.get(family)
     if record is None:
         raise ParameterError(
             "operator",

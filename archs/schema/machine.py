@@ -117,6 +117,11 @@ class Machine(Spec):
 
     def source_of(self, key: str) -> str | None:
         """The citation that covers a dotted YAML key: that of its longest prefix in `sources`, or None."""
-        parts = key.split(".")
-        prefixes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
-        return next((self.sources[prefix] for prefix in prefixes if prefix in self.sources), None)
+        return longest_prefix(key, self.sources)
+
+
+def longest_prefix(key: str, sources: Mapping[str, str]) -> str | None:
+    """What `sources` has for the longest prefix of a dotted key."""
+    parts = key.split(".")
+    prefixes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next((sources[prefix] for prefix in prefixes if prefix in sources), None)

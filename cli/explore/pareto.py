@@ -24,6 +24,7 @@ from simexplore.sim.explore.pareto import (
 )
 from simexplore.sim.explore.store import Store
 from simexplore.sim.explore.table import Direction
+from simexplore.sim.explore.verdict.verdict import verdict_of
 
 SHOWN = 20
 """Points of a front that people look at; JSON has all."""
@@ -59,7 +60,8 @@ def pareto(folder: Path, objectives: str, with_dominated: bool, limit: int, as_j
         if as_json:
             kept = ranked if with_dominated else ranked[ranked["status"] == FRONT]
             found = {"hypervolume": volume, "hypervolume_unit": unit, "hypervolume_reference": reference}
-            print_json({"objectives": chosen, **found, "points": _plain(kept)})
+            verdict = verdict_of(store).to_json()
+            print_json({"objectives": chosen, **found, "verdict": verdict, "points": _plain(kept)})
         elif reference:
             corner = ", ".join(f"{name} = {value:.6g} {units[name]}" for name, value in reference.items())
             click.echo(f"hypervolume {volume:.6g} in {unit}, to the reference {corner}")

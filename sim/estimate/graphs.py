@@ -14,7 +14,7 @@ from math import inf
 from typing import Any, Literal, NamedTuple
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.archs.schema.system import Place, System, system_of
+from simexplore.archs.schema.system import Path, Place, System, system_of
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions, Launch, PowerState, conditions_of
 from simexplore.sim.demand import FloatArray
@@ -60,6 +60,7 @@ class Estimate(Whole):
             **whole_to_json(self.time_s, self.energies_j, self.ops),
             "peak_memory_bytes": None,
             "utilization": None,
+            "memory": None,
             "ops": [op.to_json() for op in self.ops],
         }
 
@@ -152,13 +153,15 @@ def busy_seconds(
 
 
 def places_of(graph: Graph, system: System) -> dict[str, Place]:
-    """The places that a graph uses, by name: the first GPU, those of its nodes, and the devices that these lie beside.
+    """The places that a graph uses, by name: the first GPU, those of its nodes, and the devices that these lie beside
+    or lead through.
 
     Raises:
         SimexploreError: the system has no such place as a node asks for.
     """
     some = {node.place: node for node in graph.nodes}
     used = [system.place(), *(place_of(node, system) for node in some.values())]
+    used += [stop for place in used if isinstance(place.arch, Path) for stop in place.arch.stops]
     homes = [system.place(place.home) for place in used]
     return {place.name: place for pair in zip(homes, used, strict=True) for place in pair}
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from simexplore.sim.demand import RESOURCES, FloatArray, KernelDemand
 from simexplore.sim.hardware.timing import KernelTiming
 
-BOUNDS = (*RESOURCES, "latency", "launch", "link", "encode", "mlp")
+BOUNDS = (*RESOURCES, "latency", "launch", "link", "encode", "mlp", "cores", "memory", "drive")
 """Names; results that are arrays hold positions in it."""
 
 _SECONDS = (*RESOURCES, "latency", "launch")

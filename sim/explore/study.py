@@ -25,6 +25,7 @@ from simexplore.sim.explore.spec.file import Options, Spec, read_spec
 from simexplore.sim.explore.storage.header import Header
 from simexplore.sim.explore.store import Chunk, Store, gaps
 from simexplore.sim.explore.table import FloatArray
+from simexplore.sim.explore.verdict.basis import KEY, basis_of
 
 TRIED_S = 0.3
 """A dry run evaluates more and more points until some take so long, to learn what one costs."""
@@ -119,9 +120,17 @@ class Sweep:
             return store.results()
 
     def fill(
-        self, folder: str | Path, executor: Executor | Pool | None = None, listener: Listener | None = None
+        self,
+        folder: str | Path,
+        executor: Executor | Pool | None = None,
+        listener: Listener | None = None,
+        *,
+        judge: bool = False,
     ) -> None:
-        """As `run`, without making the table of what is in the folder then."""
+        """As `run`, without making the table of what is in the folder then.
+
+        With `judge`, what a verdict stands on is evaluated and kept too, when all points are there.
+        """
         pool = executor if isinstance(executor, Pool) else _pool(executor)
         with Store.create(folder, self.header) as store:
             if store.finished:
@@ -131,6 +140,8 @@ class Sweep:
             if store.count() < store.planned:
                 pool.start()  # workers come up meanwhile
             self._fill(store, pool, listener)
+            if judge and (basis := basis_of(self.spec.problem, store.results())) is not None:
+                store.keep(KEY, basis.to_json())
             store.finish()
 
     def forecast(self) -> Forecast:

@@ -29,9 +29,10 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import FloatArray, KernelDemand
 
-COMPONENTS = ("tensor", "fma", "special", "shared", "l2", "dram", "link", "cluster")
-"""Where dynamic energy goes: to units of the SMs, the L2, DRAM, links, and a neural-graphics cluster."""
-FIXED = ("dram", "link")
+COMPONENTS = ("tensor", "fma", "special", "shared", "l2", "dram", "link", "cluster", "host")
+"""Where dynamic energy goes: to units of the SMs, the L2, DRAM, links, a neural-graphics cluster, and what is around a
+GPU: CPUs and drives."""
+FIXED = ("dram", "link", "host")
 """Components whose voltage is not the core's, so the core's clock changes nothing of their energy."""
 CLOCKED = tuple(name for name in COMPONENTS if name not in FIXED)
 LIMIT_WINDOWS = 10.0

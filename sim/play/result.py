@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from simexplore.archs import units
 from simexplore.sim.estimate.graphs import Estimate
 from simexplore.sim.estimate.op_run import OpRun, Whole, in_short, whole_to_json
 from simexplore.sim.hardware.duty import Period
+from simexplore.sim.play.memory.timeline import PlaceMemory
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,6 +30,8 @@ class Run(Whole):
     """
     ops: tuple[OpRun, ...]
     """The nodes in the order in which they started; those that started together as the graph has them."""
+    memory: Mapping[str, PlaceMemory] = field(default_factory=dict)
+    """What was held at its peak by the first GPU, and by each other place that held anything."""
 
     def __repr__(self) -> str:
         peak = units.format(float(f"{self.peak_memory_bytes:.4g}"), units.BYTES)
@@ -40,6 +43,7 @@ class Run(Whole):
             **whole_to_json(self.time_s, self.energies_j, self.ops),
             "peak_memory_bytes": self.peak_memory_bytes,
             "utilization": dict(self.utilization),
+            "memory": {name: place.to_json() for name, place in self.memory.items()},
             "ops": [op.to_json() for op in self.ops],
         }
 
