@@ -25,7 +25,7 @@ def test_python_of_the_page_runs() -> None:
     ("words", "position", "offered"),
     [
         ("simexplore run --arch nvidia/h2", 3, {"nvidia/h200-sxm"}),
-        ("simexplore run llm/llama-3-8b/", 2, {"llm/llama-3-8b/decode", "llm/llama-3-8b/prefill"}),
+        ("simexplore run llm/llama-3-8b/d", 2, {"llm/llama-3-8b/decode"}),
         ("simexplore run attention_p", 2, {"attention_prefill("}),
         ("simexplore arch show ngpc/rtx-3090-ngpc-1", 3, {"ngpc/rtx-3090-ngpc-16"}),
     ],

@@ -9,6 +9,7 @@ import pytest
 
 from simexplore.archs.load import load_arch
 from simexplore.sim.conditions import WARM, CacheState, Conditions
+from simexplore.sim.estimate.compiled import build
 from simexplore.sim.estimate.compiled import rows as compiling
 from simexplore.sim.estimate.correction import sum_of_trees
 from simexplore.sim.estimate.operators import predict
@@ -82,6 +83,14 @@ def test_without_a_compiler_numpy_says_it(monkeypatch: pytest.MonkeyPatch, at_on
     programs = compiling.MEMORY.of(op, gpu, Conditions())
     assert programs is not None
     assert not programs.known
+
+
+@pytest.mark.parametrize(
+    ("version", "serves"), [("0.43.0", False), ("0.44.0rc1", True), ("0.50.0", True), ("1.0", True)]
+)
+def test_a_compiler_that_is_too_old_is_none(version: str, serves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "version", lambda _name: version)
+    assert build.available.__wrapped__() is serves
 
 
 def test_trees_are_walked_as_numpy_walks_them(monkeypatch: pytest.MonkeyPatch) -> None:
