@@ -11,6 +11,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from simexplore.workloads.hints import did_you_mean, found
+from simexplore.workloads.operators.arrays.filters import ConvDilated, ConvTranspose
+from simexplore.workloads.operators.arrays.indexed import Gather, Scatter
+from simexplore.workloads.operators.arrays.norms import GroupNorm
+from simexplore.workloads.operators.arrays.rows import Reduce, Scan, Sort, TopK
+from simexplore.workloads.operators.arrays.windows import Pool, Resample
 from simexplore.workloads.operators.base import Amount, Count, Operator
 from simexplore.workloads.operators.collectives import (
     AllGather,
@@ -51,6 +56,7 @@ from simexplore.workloads.operators.memory import (
     StreamFma,
 )
 from simexplore.workloads.operators.modules.latent import LatentModule, MlaDecodeModule, MlaPrefillModule
+from simexplore.workloads.operators.modules.ragged import RaggedAttention
 from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
@@ -73,6 +79,8 @@ __all__ = [
     "Collective",
     "Conv",
     "Conv2d",
+    "ConvDilated",
+    "ConvTranspose",
     "Copy",
     "Count",
     "CustomAllReduce",
@@ -80,9 +88,11 @@ __all__ = [
     "Embedding",
     "EncoderAttention",
     "FusedMlp",
+    "Gather",
     "Gelu",
     "Gemm",
     "GridEncoding",
+    "GroupNorm",
     "HostRead",
     "LatentModule",
     "LayerNorm",
@@ -97,16 +107,24 @@ __all__ = [
     "Operator",
     "OptimizerStep",
     "Pointwise",
+    "Pool",
     "Quantize",
+    "RaggedAttention",
     "RayKernel",
+    "Reduce",
     "ReduceScatter",
     "Relu",
+    "Resample",
     "RmsNorm",
     "Rope",
+    "Scan",
+    "Scatter",
     "SiluMul",
     "Softmax",
+    "Sort",
     "SparseAttention",
     "StreamFma",
+    "TopK",
     "causal_pairs",
     "make_operator",
     "parse_operator",
@@ -128,6 +146,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     EncoderAttention,
     SparseAttention,
     AttentionBackward,
+    RaggedAttention,
     Pointwise,
     Add,
     Mul,
@@ -143,6 +162,17 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Quantize,
     Embedding,
     OptimizerStep,
+    ConvDilated,
+    ConvTranspose,
+    Pool,
+    Resample,
+    GroupNorm,
+    Reduce,
+    Scan,
+    Sort,
+    TopK,
+    Gather,
+    Scatter,
     AllReduce,
     CustomAllReduce,
     AllGather,

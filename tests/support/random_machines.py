@@ -208,6 +208,8 @@ def any_operators(
     for name, (field, parameter) in parameters_of(record).items():
         if parameter.kind == "count":
             values[name] = draw(st.integers(0, 1)) if name == "residual" else draw(anything) - 1 + parameter.minimum
+        elif parameter.kind == "lengths":
+            values[name] = tuple(draw(st.lists(anything, min_size=2, max_size=2)))
         elif parameter.kind == "dtype":
             optional = [None] if field.default is None else []
             values[name] = draw(st.sampled_from([*dtypes, *optional]))
@@ -222,6 +224,9 @@ def any_operators(
         values |= {"moe_ep_size": 1 + values["moe_ep_size"] % 8, "topk": 1 + values["topk"] % 8}
         values |= {"num_experts": 8 * values["moe_ep_size"] * (1 + values["num_experts"] % 8)}
         values |= {"inter_size": values["inter_size"] * values["moe_tp_size"], "gated": values["gated"] % 2}
+    if "kv_lengths" in values:
+        pairs = zip(values["q_lengths"], values["kv_lengths"], strict=True)
+        values["kv_lengths"] = tuple(queries + keys for queries, keys in pairs)
     op: ops.Operator = record(**values)
     try:
         op.validate()

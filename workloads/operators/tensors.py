@@ -10,6 +10,8 @@ from functools import singledispatch
 from itertools import combinations
 
 from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.arrays.base import ArrayOperator
+from simexplore.workloads.operators.arrays.filters import ConvTranspose
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.collectives import AllGather, Collective, ReduceScatter
 from simexplore.workloads.operators.conv import Conv, Conv2d
@@ -27,6 +29,7 @@ from simexplore.workloads.operators.memory import (
     StreamFma,
 )
 from simexplore.workloads.operators.modules.latent import LatentModule
+from simexplore.workloads.operators.modules.ragged import RaggedAttention
 from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding
@@ -114,7 +117,8 @@ def _(op: Attention) -> Elements:
 
 @operand_bytes.register
 def _(op: EncoderAttention) -> Mapping[str, float]:
-    return {"queries": float(op.output_bytes), "keys_and_values": float(op.kv_bytes)}
+    mask = {"mask": float(op.mask_bytes)} if op.mask_elements else {}
+    return {"queries": float(op.output_bytes), "keys_and_values": float(op.kv_bytes), **mask}
 
 
 @elements_read.register
@@ -128,6 +132,11 @@ def _(op: EncoderAttention) -> Elements:
 def _(op: Attention) -> Elements:
     tokens = op.seq_q if isinstance(op, AttentionPrefill | EncoderAttention) else 1
     return _numbers((op.batch * op.heads * op.head_dim * tokens,))
+
+
+@operand_bytes.register
+def _(op: RaggedAttention) -> Mapping[str, float]:
+    return {"queries": float(op.output_bytes), "kv_cache": float(op.kv_bytes)}
 
 
 @operand_bytes.register
@@ -229,6 +238,21 @@ def _(op: Conv) -> Elements:
 @elements_written.register
 def _(op: Conv) -> Elements:
     return _numbers((op.batch * op.cout * op.positions,))
+
+
+@operand_bytes.register
+def _(op: ConvTranspose) -> Mapping[str, float]:
+    return {"images": float(op.image_bytes), "filters": float(op.filter_bytes)}
+
+
+@elements_read.register
+def _(op: ArrayOperator) -> Elements:
+    return _numbers(op.elements_in)
+
+
+@elements_written.register
+def _(op: ArrayOperator) -> Elements:
+    return _numbers(op.elements_out)
 
 
 @elements_read.register

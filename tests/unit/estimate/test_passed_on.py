@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from simexplore.archs.load import load_arch
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.estimate.correction import NORMAL_80, feature_columns, half_width
+from simexplore.sim.estimate.intervals.standing import Standing, standing_of
 from simexplore.sim.estimate.learned.passed_on import (
     ANOTHER_BOARD,
     NOTHING,
@@ -139,6 +140,22 @@ def test_kin_lends_what_a_machine_lacks_with_a_wider_interval() -> None:
     assert told.spread[0] == pytest.approx(sqrt(own.spread[0] ** 2 + ANOTHER_BOARD**2))
     assert predict(GEMM, h100).correction[0] != 1.0
     assert predict(GEMM, h100.physics_only()).correction[0] == 1.0
+
+
+def test_a_machine_that_extends_the_fits_of_another_stands_on_another_board() -> None:
+    gb200, b200 = load_arch("nvidia/gb200"), load_arch("nvidia/b200")
+    assert (gb200.stands_on_another, b200.stands_on_another) == (True, False)
+    lent, own = lent_to(GEMM, gb200, Conditions()), lent_to(GEMM, b200, Conditions())
+    assert lent is not None
+    assert own is not None
+    assert (lent.lender.name, lent.to_kin, own.to_kin) == (b200.name, True, False)
+    assert standing_of("gemm bf16 graph", gb200) is Standing.OTHER_BOARD
+    assert standing_of("gemm int8 graph", gb200) is Standing.OTHER_BOARD
+    assert standing_of("gemm bf16 graph", b200) is Standing.NEIGHBOUR
+    assert standing_of("gemm int8 graph", b200) is Standing.OTHER_KIND
+    assert predict(GEMM, gb200).interval_ratio[0] > predict(GEMM, b200).interval_ratio[0]
+    more_power = load_arch("nvidia/b200", {"power.tdp": "1100 W"})
+    assert not more_power.stands_on_another
 
 
 def test_ones_own_correction_comes_before_that_of_kin() -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from simexplore.archs.fields import field_of, with_columns
-from simexplore.archs.load import load_arch
+from simexplore.archs.load import load_arch, read_document
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.kernels.measurement import Measurements
 from simexplore.sim.conditions import WARM, Conditions
 from simexplore.sim.estimate.operators import physics
 from simexplore.sim.learn.family import teach
+from simexplore.sim.learn.overlay import Provenance, write_taught
 from simexplore.workloads.ops import Add
 
 pytest.importorskip("scipy", reason="the extra [calibrate] is not installed")
@@ -50,6 +53,20 @@ def test_what_boards_differ_in_teaches_nothing() -> None:
     taught = teach(PUPIL, [(H200, rows(H200, 6.0, 1.1)), (L40S, rows(L40S, 6.0, 0.9))], rows=80)
     assert taught.values[PATH] == pytest.approx(6.0 * read(PUPIL), rel=0.2)
     assert not [path for path in taught.values if path.startswith(("dram.", "sm.", "l2.", "power.", "clock."))]
+
+
+def test_the_file_tells_whose_rows_and_of_which_types(tmp_path: Path) -> None:
+    taught = teach(PUPIL, [(H200, rows(H200, 6.0)), (L40S, rows(L40S, 6.0))], rows=40)
+    assert {op: [gpu.name for gpu in gpus] for op, gpus in taught.teachers.items()} == {"add": [H200.name, L40S.name]}
+    names, whose = ["nvidia/h200-sxm", "nvidia/l40s"], Provenance("mine", ("made up",), 40, 0, "2026")
+    path = write_taught(
+        tmp_path / "taught.yaml", taught, "mine", names, Provenance("mine", ("made up",), 40, 0, "2026")
+    )
+    told = read_document(path).data["calibration"]
+    assert {name.split()[1] for name in told["sigma_log"]} == {"bf16", "fp16"}
+    assert told["teachers"].keys() == told["sigma_log"].keys()
+    first, second = told["teachers"]["add bf16 graph"]
+    assert (first["machine"], first["generation"], second["chip"]) == (H200.name, "hopper", "AD102")
 
 
 def test_without_rows_nothing_is_taught() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
+import yaml
 from checkout import ROOT
 
 from simexplore.workloads import catalog
@@ -10,6 +14,7 @@ from simexplore.workloads.families.decoder.shape import Decoder
 from simexplore.workloads.families.llm import FAMILIES, MODELS
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.graph_data import from_data, to_data
+from simexplore.workloads.importers.imported import Imported, to_yaml
 from simexplore.workloads.ops import (
     Attention,
     AttentionDecode,
@@ -89,6 +94,48 @@ def test_kv_bytes_of_a_token_are_exact(name: str, kv_bytes: int) -> None:
     assert 2 * model.kv_elements() == kv_bytes
     graph = catalog.build(f"llm/{name}/decode", {"batch": 3, "context": 100})
     assert graph.resident_bytes["kv_cache"] == 300 * kv_bytes
+
+
+def told_kv_elements(config: dict[str, Any]) -> int:
+    """Elements of a token's cache by a model's `config.json`, read apart from the readers."""
+
+    def first(*names: str) -> int:
+        return int(next(config[name] for name in names if name in config))
+
+    layers = first("num_hidden_layers", "n_layer")
+    if "kv_lora_rank" in config:
+        return layers * (int(config["kv_lora_rank"]) + int(config["qk_rope_head_dim"]))
+    heads = first("num_attention_heads", "n_head")
+    width = int(config.get("head_dim") or first("hidden_size", "n_embd") // heads)
+    return layers * 2 * int(config.get("num_key_value_heads") or heads) * width
+
+
+CONFIGS = {
+    name: entry["config"]
+    for file in sorted((ROOT / "workloads" / "families" / "configs").glob("*.json"))
+    for models in json.loads(file.read_text(encoding="utf-8")).values()
+    for name, entry in models.items()
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_kv_bytes_of_every_model_are_those_of_its_configuration(name: str) -> None:
+    elements = told_kv_elements(CONFIGS[name])
+    assert MODELS[name].kv_elements() == elements
+    graph = catalog.build(f"llm/{name}/decode", {"batch": 3, "context": 7, "kv_dtype": "fp8"})  # no window is shorter
+    assert graph.resident_bytes["kv_cache"] == 21 * elements
+
+
+THREE_SIZES = [name for models in FAMILIES.values() if len(models) >= SIZES for name in list(models)[:SIZES]]
+
+
+@pytest.mark.parametrize("name", THREE_SIZES)
+def test_three_sizes_of_every_family_survive_yaml(name: str) -> None:
+    for phase in ("prefill", "decode"):
+        graph = catalog.build(f"llm/{name}/{phase}", {"layers": 2, "batch": 3})
+        text = to_yaml(Imported(graph), name)
+        assert from_data(yaml.load(text, yaml.CSafeLoader)) == graph
+    assert len(THREE_SIZES) >= 12 * SIZES
 
 
 def test_layers_with_a_window_cache_no_more_than_it() -> None:
