@@ -12,10 +12,14 @@ from pydantic import BaseModel
 from simexplore.archs import units
 from simexplore.archs.renamed import NEW_KEYS, expected_name, told
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.host.ports import Port
 from simexplore.archs.schema.quantities import Quantity, has
+from simexplore.archs.schema.system import Device, Domain, SystemLink
 from simexplore.archs.units import Dimension, nearest, show
 from simexplore.errors import SimexploreError
 
+NAMED_BY_FILES = (Device, SystemLink, Domain, Port)
+"""Records of a system that its file gives names to."""
 Machine = BaseModel
 """What an arch file describes: a GPU, or any other record of quantities."""
 
@@ -69,13 +73,18 @@ def field_of(path: str, machine: Machine) -> Field:
     if former is not None:
         raise SimexploreError(f"expected {former}, found {show(path)}")
     current: Any = type(machine)
+    holder: Any = machine
     steps: list[str] = []
     metadata: tuple[Any, ...] = ()
     for key in path.split("."):
-        known = _keys(current)
+        known = _keys(current, holder)
         if key not in known:
             raise SimexploreError(_unknown(path, key, known))
         name, current, metadata = known[key]
+        if isinstance(holder, Device) and name not in type(holder).model_fields:
+            steps.append("arch")  # what a system's file changes of it stands beside the device's own keys
+            holder = holder.arch
+        holder = None if holder is None else _below(holder, name)
         steps.append(name)
     if _keys(current) or get_origin(current) not in (None, Literal):
         raise SimexploreError(f"expected the path of one value, found {show(path)}, which holds {_listed(current)}")
@@ -98,11 +107,12 @@ def leaf_fields(machine: Machine) -> dict[str, Field]:
 
 
 def _leaf_paths(annotation: Any, value: Any, prefix: str) -> Iterator[str]:
-    for key, (name, inner, _) in _keys(annotation).items():
-        below = _below(value, name)
+    for key, (name, inner, _) in _keys(annotation, value).items():
+        of_arch = isinstance(value, Device) and name not in type(value).model_fields
+        below = _below(value.arch if of_arch else value, name)
         if below is None:
             continue
-        if _keys(inner):
+        if _keys(inner, below):
             yield from _leaf_paths(inner, below, f"{prefix}{key}.")
         elif get_origin(inner) is None:
             yield f"{prefix}{key}"
@@ -140,8 +150,14 @@ def _leaf(old: Any, new: Any) -> Any:
     return _placed(old, new) if isinstance(new, dict) else new
 
 
-def _keys(annotation: Any) -> dict[str, tuple[str, Any, tuple[Any, ...]]]:
-    """YAML key -> (attribute, type, metadata) of what lies below a record or a dictionary of quantities."""
+def _keys(annotation: Any, holder: Any = None) -> dict[str, tuple[str, Any, tuple[Any, ...]]]:
+    """YAML key -> (attribute, type, metadata) of what lies below a record or a dictionary of quantities.
+
+    Of a device, also what lies below its arch; of a dictionary whose names are the file's own, those of `holder`.
+    """
+    if isinstance(holder, Device):
+        own = {key: found for key, found in _keys(Device).items() if key != "arch"}
+        return {"arch": ("arch", str, ()), **_keys(type(holder.arch)), **own}
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return {
             info.alias or name: (name, *_bare(info.annotation, tuple(info.metadata)))
@@ -149,7 +165,8 @@ def _keys(annotation: Any) -> dict[str, tuple[str, Any, tuple[Any, ...]]]:
         }
     if get_origin(annotation) is dict:
         words, value = get_args(annotation)
-        return {word: (word, *_bare(value, ())) for word in get_args(words)}
+        known = get_args(words) or (holder if value in NAMED_BY_FILES and isinstance(holder, Mapping) else ())
+        return {word: (word, *_bare(value, ())) for word in known}
     return {}
 
 

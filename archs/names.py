@@ -10,6 +10,8 @@ from simexplore.archs.units import nearest, show
 from simexplore.errors import SimexploreError
 
 HERE = Path(__file__).resolve().parent
+AROUND = ("cpu", "drives", "systems")
+"""Folders of what stands around a GPU, `cpu/file.yaml`; what has a folder more is a machine that kernels run on."""
 
 
 def list_archs() -> list[str]:
@@ -20,15 +22,20 @@ def list_archs() -> list[str]:
 def _shipped(*, families: bool) -> dict[str, Path]:
     """Name -> file: `vendor/machine` -> `vendor/generation/machine.yaml`.
 
-    With `families`, also what machines extend: `vendor/generation` -> `vendor/generation/parts/family.yaml`, and
-    `vendor/generation/x` -> `vendor/generation/parts/x.yaml`.
+    With `families`, also CPUs, drives and systems, and what machines extend: `vendor/generation` ->
+    `vendor/generation/parts/family.yaml`, and `vendor/generation/x` -> `vendor/generation/parts/x.yaml`.
     """
     found = {f"{path.parent.parent.name}/{path.stem}": path for path in HERE.glob("*/*/*.yaml")}
     for path in HERE.glob("*/*/parts/*.yaml") if families else ():
         generation = path.parent.parent
         branch = "" if path.stem == "family" else f"/{path.stem}"
         found[f"{generation.parent.name}/{generation.name}{branch}"] = path
-    return found
+    return found | _around() if families else found
+
+
+def _around() -> dict[str, Path]:
+    """Name -> file of CPUs, drives and systems: `systems/x` -> `systems/x.yaml`."""
+    return {f"{folder}/{path.stem}": path for folder in AROUND for path in (HERE / folder).glob("*.yaml")}
 
 
 def arch_path(name_or_path: str | Path, beside: Path | None = None) -> Path:
@@ -52,7 +59,7 @@ def arch_path(name_or_path: str | Path, beside: Path | None = None) -> Path:
 
 def shipped_name(path: Path) -> str | None:
     """The name of the machine whose file this is, or whose part it is: `parts/x.yaml` of `vendor/x`; None: no such."""
-    real, machines = real_path(path), _shipped(families=False)
+    real, machines = real_path(path), _shipped(families=False) | _around()
     own = real.parent.parent / real.name if real.parent.name == "parts" else real
     return next((name for name, file in machines.items() if real_path(file) == own), None)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from simexplore.errors import SimexploreError
 from simexplore.workloads.families import llm, neural_graphics
 from simexplore.workloads.families.diffusion import stream
+from simexplore.workloads.families.offloaded import workloads as offloaded
 from simexplore.workloads.families.portrait import liveportrait
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.hints import did_you_mean, found
@@ -20,6 +21,7 @@ _SOURCES = (
     neural_graphics.WORKLOADS,
     stream.WORKLOADS,
     liveportrait.WORKLOADS,
+    offloaded.WORKLOADS,
 )  # a new domain: one more line here
 
 CATALOG: Mapping[str, Workload] = MappingProxyType(

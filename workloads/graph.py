@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-import networkx as nx
-
 from simexplore.errors import SimexploreError
 from simexplore.workloads.hints import did_you_mean
 from simexplore.workloads.operators.base import Operator
@@ -33,6 +31,8 @@ class Node:
         merged: operators that its last kernel does beside, on values that it has in registers, as a compiler merges
             them (`workloads.compilers`).
         merged_bytes: what that kernel reads and writes for them beside its own operands [B].
+        unread: names in `after` that it waits for and reads nothing of.
+        kind: what its result is: activations, weights, gradients, states, …; for memory.
     """
 
     name: str
@@ -45,6 +45,8 @@ class Node:
     fresh: bool = False
     merged: tuple[Operator, ...] = ()
     merged_bytes: float = 0.0
+    unread: tuple[str, ...] = ()
+    kind: str = "activations"
 
     @classmethod
     def of(cls, name: str, op: Operator, after: Iterable[str] = (), group: str = "", place: str | None = None) -> Node:
@@ -54,7 +56,9 @@ class Node:
     @property
     def reads(self) -> tuple[str, ...]:
         """Names of the nodes whose results it reads."""
-        return () if self.fresh else self.after
+        if self.fresh:
+            return ()
+        return tuple(name for name in self.after if name not in self.unread) if self.unread else self.after
 
     @property
     def flops(self) -> float:
@@ -101,8 +105,9 @@ class Graph:
     """Operators in an order in which they can run.
 
     `nodes` may be given in any order; they are kept in topological order, and in the order given where that allows.
-    `resident_bytes` is the memory held from start to end [B] by name: `weights`, `kv_cache`. `exchanges` are pairs of
-    nodes that hand each other work while they run.
+    `resident_bytes` is the memory of the first GPU held from start to end [B] by name: `weights`, `kv_cache`;
+    `resident_elsewhere` that of other devices, by place. `exchanges` are pairs of nodes that hand each other work while
+    they run.
 
     Raises:
         GraphError: a name used twice, an unknown name in `after`, a cycle, or an exchange of nodes that cannot run at
@@ -113,11 +118,14 @@ class Graph:
     nodes: tuple[Node, ...]
     resident_bytes: Mapping[str, float] = field(default_factory=dict)
     exchanges: tuple[Exchange, ...] = ()
+    resident_elsewhere: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", _in_order(tuple(self.nodes)))
         _check_exchanges(self.nodes, self.exchanges)
         object.__setattr__(self, "resident_bytes", dict(self.resident_bytes))
+        held = {place: dict(resident) for place, resident in self.resident_elsewhere.items()}
+        object.__setattr__(self, "resident_elsewhere", held)
 
     @property
     def flops(self) -> float:
@@ -201,14 +209,18 @@ def chained(graph: Graph, times: int) -> Graph:
     for run in (f"run{index}/" for index in range(times)):
         for node in graph.nodes:
             after = tuple(run + name for name in node.after)
-            nodes.append(replace(node, name=run + node.name, after=after or before, fresh=node.fresh or not after))
+            unread = tuple(run + name for name in node.unread)
+            fresh = node.fresh or not after
+            nodes.append(replace(node, name=run + node.name, after=after or before, fresh=fresh, unread=unread))
         exchanges += [replace(each, asks=run + each.asks, answers=run + each.answers) for each in graph.exchanges]
         before = tuple(run + name for name in last)
-    return Graph(graph.name, tuple(nodes), graph.resident_bytes, tuple(exchanges))
+    return Graph(graph.name, tuple(nodes), graph.resident_bytes, tuple(exchanges), graph.resident_elsewhere)
 
 
 def find_cycle(after: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     """The names along a cycle, the first one again at the end; empty when there is none."""
+    import networkx as nx
+
     edges: nx.DiGraph[str] = nx.DiGraph([(before, name) for name, needed in after.items() for before in needed])
     try:
         cycle = nx.find_cycle(edges)
@@ -241,6 +253,10 @@ def _in_order(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
                     f"operator {node.name!r} is to run after {name!r}, which is not in the graph"
                     f"{did_you_mean(name, position)}"
                 )
+    if all(position[name] < index for index, node in enumerate(nodes) for name in node.after):
+        return nodes
+    import networkx as nx  # it costs as much as a prediction, and most graphs come in order
+
     edges: nx.DiGraph[str] = nx.DiGraph()
     edges.add_nodes_from(position)
     edges.add_edges_from((name, node.name) for node in nodes for name in node.after)

@@ -16,8 +16,8 @@ from simexplore.workloads.ops import FAMILIES, Operator, make_operator, parse_op
 MAX_OPERATORS = 100_000
 """Most operators in a user's graph, repeats included."""
 
-_GRAPH_KEYS = ("name", "operators", "repeat", "resident_bytes")
-_OF_NODES = ("output_bytes", "group", "place", "module", "fresh", "merged", "merged_bytes")
+_GRAPH_KEYS = ("name", "operators", "repeat", "resident_bytes", "resident_elsewhere")
+_OF_NODES = ("output_bytes", "group", "place", "module", "fresh", "merged", "merged_bytes", "unread", "kind")
 _NODE_KEYS = ("name", "op", "after", "any_size", "repeat", *_OF_NODES)
 _OPERATOR_FORM = f"an operator such as 'gemm(m=16,n=4096,k=4096)' or the name of a family ({', '.join(FAMILIES)})"
 
@@ -45,6 +45,7 @@ def to_data(graph: Graph) -> dict[str, Any]:
     return {
         "name": graph.name,
         "resident_bytes": dict(graph.resident_bytes),
+        **({"resident_elsewhere": dict(graph.resident_elsewhere)} if graph.resident_elsewhere else {}),
         "operators": [
             {
                 "name": node.name,
@@ -58,6 +59,8 @@ def to_data(graph: Graph) -> dict[str, Any]:
                 **({"fresh": True} if node.fresh else {}),
                 **({"merged": [op.describe() for op in node.merged]} if node.merged else {}),
                 **({"merged_bytes": node.merged_bytes} if node.merged_bytes else {}),
+                **({"unread": list(node.unread)} if node.unread else {}),
+                **({} if node.kind == Node.kind else {"kind": node.kind}),
             }
             for node in graph.nodes
         ],
@@ -68,12 +71,13 @@ def from_data(data: object, name: str = "graph") -> Graph:
     """A user's graph from plain data: what a YAML or JSON file holds.
 
     Args:
-        data: a mapping with `operators` (a list) and optionally `name`, `repeat` and `resident_bytes`, or only the
-            list. An operator is its text, or a mapping with `op` (its text, or the family with the parameters as
-            keys beside it) and optionally `name`, `after` (default: the operator before), `any_size` (true: what it
-            reads of these need not be all of it), `repeat`, `output_bytes`, `group`, `place`, `module` (true:
-            attention rotates and appends to its cache), `fresh` (true: it reads nothing of these),
-            `merged` and `merged_bytes` (what a compiler merged into it).
+        data: a mapping with `operators` (a list) and optionally `name`, `repeat`, `resident_bytes` and
+            `resident_elsewhere` (the same by place), or only the list. An operator is its text, or a mapping with `op`
+            (its text, or the family with the parameters as keys beside it) and optionally `name`, `after` (default: the
+            operator before), `any_size` (true: what it reads of these need not be all of it), `repeat`, `output_bytes`,
+            `group`, `place`, `module` (true: attention rotates and appends to its cache), `fresh` (true: it reads
+            nothing of these), `merged` and `merged_bytes` (what a compiler merged into it), `unread` (of `after`, what
+            it only waits for) and `kind` (what its result is, for memory).
             A pass of a repeated graph begins when that before has ended.
         name: used when the data names none.
 
@@ -99,10 +103,21 @@ def from_data(data: object, name: str = "graph") -> Graph:
     resident = _mapping(("resident_bytes",), whole.get("resident_bytes", {}), "bytes by name, {weights: 1000000}")
     resident_bytes = {key: _read_bytes(("resident_bytes", key), value) for key, value in resident.items()}
     graph_name = _read_word(("name",), whole.get("name", name))
+    elsewhere = _read_elsewhere(whole)
     try:
-        return Graph(graph_name, _expand(entries, passes), resident_bytes)
+        return Graph(graph_name, _expand(entries, passes), resident_bytes, (), elsewhere)
     except GraphError as error:
         raise GraphDataError(("operators",), "names that stay apart when repeats are numbered", str(error)) from None
+
+
+def _read_elsewhere(whole: Mapping[str, object]) -> dict[str, dict[str, float]]:
+    """What is resident at places beside the first GPU."""
+    path, form = ("resident_elsewhere",), "bytes by name for each place, {cpu: {states: 1000000}}"
+    found = {}
+    for place, held in _mapping(path, whole.get("resident_elsewhere", {}), form).items():
+        inside = _mapping((*path, place), held, form)
+        found[place] = {name: _read_bytes((*path, place, name), size) for name, size in inside.items()}
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +147,10 @@ def _read_entry(path: KeyPath, data: object, previous: str | None) -> _Entry:
         node = replace(node, output_bytes=_read_bytes((*path, "output_bytes"), fields["output_bytes"]))
     module, fresh = (_read_flag(path, fields, name) for name in ("module", "fresh"))
     node = replace(node, merged=_read_merged(path, fields), module=module, fresh=fresh)
+    if "kind" in fields:
+        node = replace(node, kind=_read_word((*path, "kind"), fields["kind"]))
+    if "unread" in fields:
+        node = replace(node, unread=_read_unread(path, fields, node))
     if "merged_bytes" in fields:
         node = replace(node, merged_bytes=_read_bytes((*path, "merged_bytes"), fields["merged_bytes"]))
     return _Entry(node, _read_repeat(path, fields), path, _read_flag(path, fields, "any_size"))
@@ -163,6 +182,13 @@ def _read_merged(path: KeyPath, fields: Mapping[str, object]) -> tuple[Operator,
         raise GraphDataError((*path, "merged"), "a list of operators", found(texts))
     at = (*path, "merged")
     return tuple(_read_operator((*at, index), (*at, index), {"op": text}) for index, text in enumerate(texts))
+
+
+def _read_unread(path: KeyPath, fields: Mapping[str, object], node: Node) -> tuple[str, ...]:
+    names = fields["unread"]
+    if not isinstance(names, list) or not set(map(str, names)) <= set(node.after):
+        raise GraphDataError((*path, "unread"), f"a list of names in 'after' ({', '.join(node.after)})", found(names))
+    return tuple(names)
 
 
 def _read_after(path: KeyPath, fields: Mapping[str, object], previous: str | None) -> tuple[str, ...]:
@@ -235,9 +261,10 @@ def _expand_pass(entries: list[_Entry], suffix: str) -> list[Node]:
     nodes = []
     for entry in entries:
         after = tuple(copies[name][-1] for name in entry.node.after)
+        unread = tuple(copies[name][-1] for name in entry.node.unread)
         for name in copies[entry.node.name]:
-            nodes.append(replace(entry.node, name=name, after=after))
-            after = (name,)
+            nodes.append(replace(entry.node, name=name, after=after, unread=unread))
+            after, unread = (name,), ()
     return nodes
 
 

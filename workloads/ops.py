@@ -27,6 +27,7 @@ from simexplore.workloads.operators.collectives import (
 )
 from simexplore.workloads.operators.conv import Conv, Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
+from simexplore.workloads.operators.host.work import HostWork, Transfer
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import (
     Attention,
@@ -61,10 +62,14 @@ from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
 from simexplore.workloads.operators.parameters import ParameterError, from_values
+from simexplore.workloads.operators.scans.convolution import CausalConv1d, CausalConv1dUpdate
+from simexplore.workloads.operators.scans.delta import GdnDecode, GdnPrefill, KdaDecode, KdaPrefill
+from simexplore.workloads.operators.scans.statespace import SsdDecode, SsdPrefill
 from simexplore.workloads.operators.text import parse_call
 from simexplore.workloads.operators.training.backward import AttentionBackward, OptimizerStep
 
 __all__ = [
+    "AROUND",
     "FAMILIES",
     "Add",
     "AllGather",
@@ -76,6 +81,8 @@ __all__ = [
     "AttentionDecode",
     "AttentionPrefill",
     "Bmm",
+    "CausalConv1d",
+    "CausalConv1dUpdate",
     "Collective",
     "Conv",
     "Conv2d",
@@ -89,11 +96,16 @@ __all__ = [
     "EncoderAttention",
     "FusedMlp",
     "Gather",
+    "GdnDecode",
+    "GdnPrefill",
     "Gelu",
     "Gemm",
     "GridEncoding",
     "GroupNorm",
     "HostRead",
+    "HostWork",
+    "KdaDecode",
+    "KdaPrefill",
     "LatentModule",
     "LayerNorm",
     "MlaDecode",
@@ -123,8 +135,11 @@ __all__ = [
     "Softmax",
     "Sort",
     "SparseAttention",
+    "SsdDecode",
+    "SsdPrefill",
     "StreamFma",
     "TopK",
+    "Transfer",
     "causal_pairs",
     "make_operator",
     "parse_operator",
@@ -145,8 +160,16 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Moe,
     EncoderAttention,
     SparseAttention,
-    AttentionBackward,
     RaggedAttention,
+    CausalConv1d,
+    CausalConv1dUpdate,
+    GdnPrefill,
+    GdnDecode,
+    KdaPrefill,
+    KdaDecode,
+    SsdPrefill,
+    SsdDecode,
+    AttentionBackward,
     Pointwise,
     Add,
     Mul,
@@ -161,7 +184,6 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Rope,
     Quantize,
     Embedding,
-    OptimizerStep,
     ConvDilated,
     ConvTranspose,
     Pool,
@@ -173,6 +195,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     TopK,
     Gather,
     Scatter,
+    OptimizerStep,
     AllReduce,
     CustomAllReduce,
     AllGather,
@@ -186,6 +209,10 @@ _FAMILIES: tuple[type[Operator], ...] = (
 
 FAMILIES: Mapping[str, type[Operator]] = MappingProxyType({family.op: family for family in _FAMILIES})
 """Class of every operator family, by the name it has on the command line and in tables."""
+
+
+AROUND: Mapping[str, type[Operator]] = MappingProxyType({family.op: family for family in (Transfer, HostWork)})
+"""What runs at places of a system that are no GPU: along a path of links, or on a CPU."""
 
 
 def parse_operator(text: str) -> Operator:
@@ -205,7 +232,7 @@ def make_operator(family: str, values: Mapping[str, object]) -> Operator:
     Raises:
         ParameterError: unknown family, unknown or missing parameter, bad value, or values that contradict each other.
     """
-    record = FAMILIES.get(family)
+    record = FAMILIES.get(family) or AROUND.get(family)
     if record is None:
         raise ParameterError(
             "operator",

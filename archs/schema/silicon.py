@@ -18,6 +18,7 @@ from simexplore.archs.schema.quantities import (
     BytesPerSecond,
     Capacity,
     Count,
+    Dollars,
     Metres,
     Quantity,
     Spec,
@@ -26,7 +27,6 @@ from simexplore.archs.schema.quantities import (
     mistake,
 )
 
-Dollars = Annotated[float, Quantity(units.DOLLARS)]
 DollarsPerByte = Annotated[float, Quantity(units.DOLLARS_PER_BYTE)]
 SomeOrNone = Annotated[int, Field(ge=0, le=1_000_000)]
 Growth = Annotated[float, Field(gt=0, le=20)]

@@ -6,29 +6,40 @@ A GPU's file alone is a system too, of one device `gpu`, its links, and the clus
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
 from simexplore.archs.schema.board import Link
+from simexplore.archs.schema.calibration import Calibration
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.host.cpu import Cpu
+from simexplore.archs.schema.host.drive import Drive
+from simexplore.archs.schema.host.ports import Port
+from simexplore.archs.schema.machine import longest_prefix
 from simexplore.archs.schema.ngpc import Ngpc
-from simexplore.archs.schema.quantities import Count, Spec, about, mistake
+from simexplore.archs.schema.quantities import BytesPerSecond, Count, Dollars, Spec, about, mistake
 from simexplore.errors import SimexploreError
 
+ARROW = "->"
+"""Between the two ends of a place that is a path: `cpu->gpu`."""
+BACK = ".back"
+"""What ends the name of a link, or of a port, where it is used from its second end to its first."""
 OUTSIDE = "host"
 """End of a link that leads out of the system: a host that nobody described, or other GPUs like this one."""
 
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 Ends = Annotated[tuple[str, str], Field(strict=False)]
-Arch: TypeAlias = Gpu | Ngpc
+Arch: TypeAlias = Gpu | Ngpc | Cpu | Drive
 """What a device can be."""
 
 
 class Device(Spec):
     """A device of a system, with what the system's file changes of its arch laid over it.
 
-    Of several that are alike, a graph plays on one: it is one device's share of the work.
+    Of several GPUs that are alike, a graph plays on one: it is one device's share of the work. The sockets of a CPU
+    are one place, and so are the drives of an array.
     """
 
     arch: Arch = about("what it is", "mapping")
@@ -36,6 +47,19 @@ class Device(Spec):
     beside: str | None = about(
         "the device whose L2 and memory it works on; absent: it has its own", "text", default=None
     )
+    raid: Literal[0] | None = about(
+        "0: data is striped over all drives; absent: a graph plays on one of them", "1", default=None
+    )
+    price_usd: Dollars | None = about("price of one of them; absent: nobody said", "USD", default=None)
+
+    @property
+    def whole(self) -> Arch:
+        """All that a graph plays on: one GPU, all sockets of a CPU, all drives of an array."""
+        if isinstance(self.arch, Cpu):
+            return self.arch.times(self.count)
+        if isinstance(self.arch, Drive) and self.raid is not None:
+            return self.arch.times(self.count)
+        return self.arch
 
 
 class SystemLink(Link):
@@ -45,10 +69,28 @@ class SystemLink(Link):
     duplex: Literal["full", "half"] = about(
         "full: the bandwidth is there each way; half: both ways share it", "text", default="full"
     )
+    pageable_bandwidth_bytes_per_s: BytesPerSecond | None = about(
+        "of copies from or to memory that is not pinned, which the driver stages; absent: as of pinned",
+        "B/s",
+        default=None,
+    )
+    port: str | None = about("name of the port that it shares with other links; absent: none", "text", default=None)
+
+    def way(self, name: str, *, forward: bool) -> str:
+        """Name of what one way of it takes, from its first end to its second or back."""
+        return way_of(name, self.duplex, forward=forward)
+
+
+def way_of(name: str, duplex: str, *, forward: bool) -> str:
+    """Name of what one way of a link or port takes: both ways of a half-duplex one are the same."""
+    return name if forward or duplex == "half" else name + BACK
 
 
 class Domain(Spec):
-    """Devices that reach each other over a switch."""
+    """Devices that reach each other over a switch.
+
+    With NVSwitch each GPU reaches every other at the rate of its own link.
+    """
 
     devices: Names = about("kinds of devices in it, by name", "text")
     link: str = about("name of the link that each has to the switch", "text")
@@ -60,9 +102,13 @@ class System(Spec):
 
     kind: Literal["system"] = about("what the file describes", "text", default="system")
     name: str = about("name for people", "text")
+    description: str = about("one sentence", "text", default="")
     devices: dict[str, Device] = about("devices by name", "mapping")
     links: dict[str, SystemLink] = about("links by name", "mapping", default_factory=dict)
     domains: dict[str, Domain] = about("devices behind one switch, by name", "mapping", default_factory=dict)
+    ports: dict[str, Port] = about("what several links share, by name", "mapping", default_factory=dict)
+    calibration: Calibration | None = about("what measurements have taught about it", "mapping", default=None)
+    sources: dict[str, str] = about("dotted key prefix -> where its numbers come from", "text", default_factory=dict)
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
@@ -73,6 +119,11 @@ class System(Spec):
             self._check(name not in self.devices, name, f"links.{name}", "a name that no device has")
             for end in link.between:
                 self._check(end in known, end, f"links.{name}.between")
+            right = link.port is None or link.port in self.ports
+            self._check(right, link.port, f"links.{name}.port", "the name of a port")
+        for name in self.ports:
+            taken = name in self.links or name in self.devices
+            self._check(not taken, name, f"ports.{name}", "a name that no link and no device has")
         for name, domain in self.domains.items():
             self._check(domain.link in self.links, domain.link, f"domains.{name}.link", "the name of a link")
             for member in domain.devices:
@@ -82,6 +133,16 @@ class System(Spec):
     def _check(self, right: bool, found: str | None, key: str, expected: str = "") -> None:
         if not right:
             raise mistake(expected or f"one of the devices {', '.join(self.devices)}", repr(found), key=key)
+
+    def source_of(self, key: str) -> str | None:
+        """The citation that covers a dotted YAML key: that of its longest prefix in `sources`, or None."""
+        return longest_prefix(key, self.sources)
+
+    @property
+    def price_usd(self) -> float | None:
+        """Price of all devices together [USD]; None where that of one is not known."""
+        prices = [None if each.price_usd is None else each.count * each.price_usd for each in self.devices.values()]
+        return None if None in prices else sum(price for price in prices if price is not None)
 
     @property
     def first_gpu(self) -> str:
@@ -114,25 +175,98 @@ class System(Spec):
         if name in self.devices:
             device = self.devices[name]
             home = device.beside or name
-            return Place(name, device.arch, home, self.devices[home].arch, "" if home == first else f"{home}.")
+            return Place(name, device.whole, home, self.devices[home].whole, "" if home == first else f"{home}.")
         if name in self.links:
             return Place(name, self.links[name], name, None, "")
+        ends = tuple(end.strip() for end in name.split(ARROW))
+        if len(ends) == 2 and all(end in self.devices for end in ends) and ends[0] != ends[1]:
+            return Place(name, self.path(*ends), name, None, "")
         known = ", ".join((*self.devices, *self.links))
         raise SimexploreError(f"expected a place of {self.name} ({known}), found {name!r}")
+
+    def path(self, start: str, end: str) -> Path:
+        """The way of a copy from one device to another, over as few links as there are; the first such by name.
+
+        Raises:
+            SimexploreError: no links lead there.
+        """
+        import networkx as nx  # only who copies over a path waits for it
+
+        graph: nx.Graph[str] = nx.Graph(link.between for link in self.links.values() if OUTSIDE not in link.between)
+        graph.add_nodes_from((start, end))
+        try:
+            stops = nx.shortest_path(graph, start, end)
+        except nx.NetworkXNoPath:
+            raise SimexploreError(f"{self.name}: expected links from {start} to {end}, found none") from None
+        hops = tuple(self._hop(here, there) for here, there in pairwise(stops))
+        at = tuple(self.place(stop) for stop in stops)
+        return Path(hops, at)
+
+    def _hop(self, here: str, there: str) -> Hop:
+        name, link = next((name, link) for name, link in self.links.items() if {here, there} == {*link.between})
+        port = None if link.port is None else self.ports[link.port]
+        return Hop(name, link, port, forward=link.between == (here, there))
+
+
+@dataclass(frozen=True, eq=False)
+class Hop:
+    """A link on the way of a copy."""
+
+    name: str
+    link: SystemLink
+    port: Port | None
+    forward: bool
+    """From the first of the link's ends to the second."""
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """What the hop takes, by the names of its resources, and what each gives [B/s]."""
+        link = self.link
+        found = {link.way(self.name, forward=self.forward): link.bandwidth_bytes_per_s}
+        if self.port is not None and link.port is not None:
+            found[way_of(link.port, self.port.duplex, forward=self.forward)] = self.port.bandwidth_bytes_per_s
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """The way of a copy: its links in order, and the places that it goes through, both ends among them."""
+
+    hops: tuple[Hop, ...]
+    stops: tuple[Place, ...]
+
+    @property
+    def end(self) -> str:
+        """Name of the device that the copy arrives at."""
+        return self.stops[-1].name
 
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where a node of a graph runs: a device, or a link that copies go over."""
+    """Where a node of a graph runs: a device, or a link or a path of links that copies go over."""
 
     name: str
-    arch: Arch | SystemLink
+    arch: Arch | SystemLink | Path
     home: str
     """Name of the device whose L2 and memory it works on: mostly itself."""
     home_arch: Arch | None
-    """That device; None for a link."""
+    """That device; None for a link or a path."""
     prefix: str
     """What the names of its resources begin with in results; nothing on the first GPU, and on links."""
+
+    @property
+    def holds(self) -> str | None:
+        """Name of the device in whose memory results of what runs here lie; None: the first GPU's, of a bare link."""
+        return self.arch.end if isinstance(self.arch, Path) else self.home if self.home_arch is not None else None
+
+    @property
+    def capacity_bytes(self) -> float | None:
+        """What the memory of the device holds [B]; None: it has none of its own."""
+        if isinstance(self.arch, Gpu):
+            return self.arch.dram.capacity_bytes
+        if isinstance(self.arch, Cpu):
+            return self.arch.memory.capacity_bytes
+        return self.arch.capacity_bytes if isinstance(self.arch, Drive) else None
 
     @property
     def gpu(self) -> Gpu:

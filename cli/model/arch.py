@@ -10,11 +10,13 @@ import click
 
 from simexplore.archs import units
 from simexplore.archs.json_schema import json_schema
-from simexplore.archs.load import list_archs, load_arch, resolved
+from simexplore.archs.load import list_archs, load_arch, resolve, resolved
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.quantities import stated
+from simexplore.archs.schema.system import System
+from simexplore.archs.views.machines import KINDS, device_of, list_systems
 from simexplore.cli.console import say
-from simexplore.cli.machines import load
+from simexplore.cli.machines import load_any
 from simexplore.cli.options import engine_option, json_option, set_option
 from simexplore.cli.output import percent, print_json, print_table, quantity
 from simexplore.errors import SimexploreError
@@ -44,6 +46,9 @@ def list_() -> None:
         clock = units.format(gpu.clock.boost_hz, units.HERTZ)
         rows.append([name, gpu.generation, str(gpu.sm.count), clock, capacity, bandwidth])
     print_table(["name", "generation", "SMs", "boost", "memory", "bandwidth"], rows, left=2)
+    say()
+    systems = [[name, str(resolve(name).data["name"])] for name in list_systems()]
+    print_table(["system", "what it is"], systems, left=2)
 
 
 @arch.command(epilog="Example: simexplore arch show nvidia/h100-sxm --set sm.count=144")
@@ -53,7 +58,10 @@ def list_() -> None:
 @json_option()
 def show(name: str, engine: str | None, overrides: dict[str, str], as_json: bool) -> None:
     """A machine with everything it inherits, the peaks that follow, and where each number comes from."""
-    machine = load(name, overrides, engine)
+    machine = load_any(name, overrides, engine)
+    if isinstance(machine.machine, System):
+        _show_system(name, machine.machine, overrides, as_json)
+        return
     gpu = machine.gpu
     if as_json:
         derived = {key: value for key, value, _ in _derived(gpu)}
@@ -67,6 +75,19 @@ def show(name: str, engine: str | None, overrides: dict[str, str], as_json: bool
     order = sorted(Gpu.model_fields, key=lambda key: key in SHOWN_LAST)
     written = {key: resolved_data[key] for key in order if key in resolved_data and key != "sources"}
     rows = [[key, value, gpu.source_of(key) or ""] for key, value in _leaves(written)]
+    print_table(["key", "value", "source"], rows, left=3)
+
+
+def _show_system(name: str, system: System, overrides: dict[str, str], as_json: bool) -> None:
+    """What a system's own file says of its devices and links; the devices have files of their own."""
+    if as_json:
+        print_json(stated(system))
+        return
+    say(f"{system.name}: {system.description}" if system.description else system.name)
+    say()
+    sections = ("devices", "links", "ports", "domains")
+    data = {key: value for key, value in resolved(name, overrides).items() if key in sections}
+    rows = [[key, value, system.source_of(key) or ""] for key, value in _leaves(data)]
     print_table(["key", "value", "source"], rows, left=3)
 
 
@@ -116,7 +137,9 @@ def _leaves(data: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 def validate(files: tuple[str, ...]) -> None:
     """Check arch files: one line with file, line, key, what was expected and what was found for the first fault."""
     for file in files:
-        say(f"{file}: valid ({load(file, {}).gpu.name})")
+        layer = resolve(file)
+        around = layer.data.get("kind") in KINDS
+        say(f"{file}: valid ({device_of(layer).name if around else load_any(file, {}).machine.name})")
 
 
 @arch.command(epilog="Example: simexplore arch schema > arch.schema.json")
@@ -142,9 +165,35 @@ def import_(database: str, name: str, output: Path | None) -> None:  # noqa: ARG
     if output is None:
         say(text, nl=False)
         return
+    _write(output, text)
+    gpu = load_arch(output)
+    say(f"{output}: {gpu.name}; simexplore arch show {output} says where each number comes from")
+
+
+@arch.command("from-point", epilog="Example: simexplore arch from-point out/ 3816 -o mine.yaml")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("point", metavar="POINT", type=int)
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Arch file; else it is printed.")
+def from_point(folder: Path, point: int, output: Path | None) -> None:
+    """Write the machine of a sweep's POINT as an arch file, which every command takes.
+
+    It extends the sweep's machine, and its sources say that its values were chosen by the sweep in DIR.
+    """
+    from simexplore.sim.explore.point_file import point_text, work_of
+    from simexplore.sim.explore.store import Store
+
+    with Store.open(folder) as store:
+        text, work = point_text(store, point), work_of(store, point)
+    if output is None:
+        say(text, nl=False)
+        return
+    _write(output, text)
+    done = "".join(f"; the point's {name} is {value}" for name, value in work.items())
+    say(f"{output}: {load_arch(output).name}{done}")
+
+
+def _write(output: Path, text: str) -> None:
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise SimexploreError(f"{output}: the arch file can't be written: {error.strerror}") from None
-    gpu = load_arch(output)
-    say(f"{output}: {gpu.name}; simexplore arch show {output} says where each number comes from")

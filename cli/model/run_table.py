@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.system import System
 from simexplore.cli.console import say
 from simexplore.cli.output import percent, print_table, quantity
 from simexplore.sim.estimate.graphs import Estimate
@@ -25,7 +26,7 @@ HELD = 0.9995
 _PARTS = re.compile(r"([./_])")
 SCOPE = {
     "time_s": "all", "energy_j": "one", "energies_j": "one", "mean_power_w": "one", "clock_over_boost": "one",
-    "peak_memory_bytes": "one", "utilization": "one", "ops": "one", "duty": "one",
+    "peak_memory_bytes": "one", "memory": "one", "utilization": "one", "ops": "one", "duty": "one",
 }  # fmt: skip
 """Whether a figure of a run is all GPUs' together or that of one of them."""
 
@@ -36,7 +37,7 @@ class Told:
 
     result: Run | Estimate
     graph: Graph
-    gpu: Gpu
+    machine: Gpu | System
     learned: Learned
     gpus: int
     """GPUs that share the work; the graph is one GPU's part."""
@@ -46,6 +47,11 @@ class Told:
     """What becomes of it that is done once a period."""
     standings: Mapping[str, Standing] = field(default_factory=dict)
     """Where operators stand, by name."""
+
+    @property
+    def gpu(self) -> Gpu:
+        """The machine itself, or the first GPU of a system."""
+        return self.machine if isinstance(self.machine, Gpu) else self.machine.place().gpu
 
     def to_json(self) -> dict[str, Any]:
         """The result's keys and those of what belongs beside it."""
@@ -72,7 +78,7 @@ class Told:
         """The tables: operators, where the energy goes, the whole, and where no correction was learned."""
         often = f", {self.runs} times" if self.runs > 1 else ""
         alike = f", one of {self.gpus} alike" if self.gpus > 1 else ""
-        say(f"{self.graph.name}{often} on {self.gpu.name}{alike}")
+        say(f"{self.graph.name}{often} on {self.machine.name}{alike}")
         say()
         _print_ops(self.result.ops, self.result.energies_j["idle"])
         say()
@@ -104,6 +110,7 @@ class Told:
         rows += self._power_rows()
         if isinstance(result, Run):
             rows.append(self._shared("peak memory", result.peak_memory_bytes, "B"))
+            rows += _elsewhere(result)
             rows += [[f"{name} in use", percent(share), ""] for name, share in result.utilization.items() if share > 0]
         if self.learned.applied or self.learned.left_out:
             rows.append(["learned correction", f"{self.learned.applied} of {self.learned.operators} operators", ""])
@@ -200,3 +207,9 @@ def _unnumbered(name: str, counted: frozenset[str]) -> str:
         return f"{word}*" if text != word and (not word or word in counted) else text
 
     return "".join(map(part, _PARTS.split(name)))
+
+
+def _elsewhere(result: Run) -> list[list[str]]:
+    """Peak memory of places beside the first GPU."""
+    others = list(result.memory.items())[1:]
+    return [[f"peak memory of {name}", quantity(place.peak_bytes, "B"), ""] for name, place in others]

@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.archs.schema.system import Place, System, SystemLink
+from simexplore.archs.schema.host.cpu import Cpu
+from simexplore.archs.schema.system import Path, Place, System, SystemLink
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import LinkDemand
 from simexplore.sim.estimate.alone import AnyDemand, alone
 from simexplore.sim.estimate.cost import Cost, one_after_another
+from simexplore.sim.estimate.host.demands import CpuDemand, TransferDemand
 from simexplore.sim.estimate.op_run import UNCALIBRATED_RATIO
 from simexplore.sim.estimate.operators import check_told, kernels_of, learned_cost
 from simexplore.sim.estimate.row_costs import costs_of_phases
@@ -22,7 +24,7 @@ from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.hardware.power import added
 from simexplore.workloads.graph import Node
 from simexplore.workloads.operators.base import Operator
-from simexplore.workloads.ops import Copy
+from simexplore.workloads.ops import Copy, HostWork, Transfer
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +144,27 @@ def _on_gpu(arch: Gpu, op: Operator, place: Place, conditions: Conditions) -> tu
 @mapped_on.register
 def _on_link(arch: SystemLink, op: Operator, place: Place, conditions: Conditions) -> tuple[AnyDemand, ...]:  # noqa: ARG001
     """A copy: one message of as many bytes as its result has."""
-    if not isinstance(op, Copy):
+    if not isinstance(op, Copy | Transfer):
         raise SimexploreError(f"expected a copy to go over {place.name}, found {op.op}")
     return (LinkDemand(kernel=op.op, link=place.name, bytes=np.atleast_1d(op.output_bytes), steps=np.ones(1)),)
+
+
+@mapped_on.register
+def _on_path(arch: Path, op: Operator, place: Place, conditions: Conditions) -> tuple[AnyDemand, ...]:  # noqa: ARG001
+    """A copy from one device to another."""
+    if isinstance(op, Transfer):
+        pageable = op.memory == "pageable"
+        return (TransferDemand(op.op, float(op.bytes), float(op.block), float(op.queue), pageable),)
+    if not isinstance(op, Copy):
+        raise SimexploreError(f"expected a transfer to go over {place.name}, found {op.op}")
+    usual = Transfer(1)
+    return (TransferDemand(op.op, float(op.output_bytes), float(usual.block), float(usual.queue)),)
+
+
+@mapped_on.register
+def _on_cpu(arch: Cpu, op: Operator, place: Place, conditions: Conditions) -> tuple[AnyDemand, ...]:  # noqa: ARG001
+    """Any operator as a roofline of the cores: its operations in FP32, and its compulsory traffic."""
+    if isinstance(op, Transfer):
+        raise SimexploreError(f"expected a path such as '{place.name}->gpu' for a transfer, found {place.name!r}")
+    cores = op.cores if isinstance(op, HostWork) else None
+    return (CpuDemand(op.op, float(op.flops), float(op.min_bytes), None if cores is None else int(cores)),)

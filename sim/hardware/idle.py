@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import singledispatch
 
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.host.cpu import Cpu
+from simexplore.archs.schema.host.drive import Drive
 from simexplore.archs.schema.ngpc import Ngpc
 
 
@@ -22,3 +24,9 @@ def _gpu(arch: Gpu) -> float:
 @idle_w.register
 def _cluster(arch: Ngpc) -> float:
     return arch.nfps * arch.silicon.leakage_w
+
+
+@idle_w.register(Cpu)
+@idle_w.register(Drive)
+def _around(arch: Cpu | Drive) -> float:
+    return arch.power.idle_w

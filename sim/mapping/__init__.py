@@ -42,8 +42,13 @@ from simexplore.sim.mapping.rowwise import (
     rope_demand,
     rowwise_demand,
 )
+from simexplore.sim.mapping.scans.convolution import convolution_demands, update_demands
+from simexplore.sim.mapping.scans.delta import delta_algorithms, delta_demands
+from simexplore.sim.mapping.scans.statespace import ssd_demands
+from simexplore.sim.mapping.scans.step import delta_step_demands, ssd_step_demands
 from simexplore.sim.mapping.training import attention_backward_demands, optimizer_step_demand
 from simexplore.workloads import ops
+from simexplore.workloads.operators.scans.delta import DeltaDecode, DeltaPrefill
 
 Mapping = Callable[[Any, Gpu, Conditions], tuple[Demand, ...]]
 
@@ -59,6 +64,12 @@ MAPPINGS: dict[type, Mapping] = {
     ops.AttentionBackward: attention_backward_demands,
     ops.OptimizerStep: optimizer_step_demand,
     ops.SparseAttention: sparse_attention_demands,
+    ops.CausalConv1d: convolution_demands,
+    ops.CausalConv1dUpdate: update_demands,
+    DeltaPrefill: delta_demands,
+    DeltaDecode: delta_step_demands,
+    ops.SsdPrefill: ssd_demands,
+    ops.SsdDecode: ssd_step_demands,
     ops.Quantize: quantize_demand,
     ops.Rope: rope_demand,
     ops.Elementwise: elementwise_demand,
@@ -93,6 +104,7 @@ ALGORITHMS: dict[type, Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] 
     ops.Gemm: gemm_algorithms,
     ops.Moe: moe_algorithms,
     ops.Bmm: bmm_algorithms,
+    DeltaPrefill: delta_algorithms,
 }
 """Families for which the library has several algorithms, of different kernels."""
 

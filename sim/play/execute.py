@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,8 @@ from simexplore.sim.play.devices.steps import Step
 from simexplore.sim.play.engine import Clock, Event, seconds
 from simexplore.sim.play.exchange import Exchanged
 from simexplore.sim.play.flows import FlowNetwork
-from simexplore.sim.play.memory import Memory
+from simexplore.sim.play.memory.places import Memories
+from simexplore.sim.play.memory.timeline import MemoryTimeline
 from simexplore.sim.play.meters import LoadMeter, MemoryMeter
 from simexplore.sim.play.plan import Plan, Planner
 from simexplore.sim.play.probes import Activity, BoardState, Probe, Probes
@@ -55,7 +55,7 @@ def execute(
             all else is cold.
         launch: how kernels are launched, where `conditions` is not given.
         probes: what watches the run besides the result's own meters.
-        allow_overflow: let the run hold more than the first GPU's memory.
+        allow_overflow: let the run hold more than the memory of a GPU, a CPU or a drive.
         power: what of the boards' energy budgets is there at the start; a period: what work leaves there that is done
             once in it. By default, what `conditions` tell; without these either, what the same work leaves there that
             has been done for long.
@@ -63,7 +63,7 @@ def execute(
 
     Raises:
         SimexploreError: the machine has no such place as a node asks for, a place cannot run an operator, or the graph
-            does not fit into the first GPU's memory.
+            does not fit into the memory of a place (`memory.ledger.OutOfMemoryError`, which names the tensors alive).
     """
     return _Playback(PricedGraph.on(graph, machine, conditions, launch, runs), power, probes, allow_overflow).run()
 
@@ -75,12 +75,11 @@ class _Playback:
         self, work: PricedGraph, power: PowerState | Period | None, probes: Sequence[Probe], allow_overflow: bool
     ) -> None:
         self._graph = graph = work.graph
-        self._loads, self._peak = LoadMeter(), MemoryMeter()
-        self._probes = Probes([self._loads, self._peak, *probes])
+        self._loads, self._peak, self._tensors = LoadMeter(), MemoryMeter(), MemoryTimeline()
+        self._probes = Probes([self._loads, self._peak, self._tensors, *probes])
         self._clock = Clock()
         self._places, self._first = work.places, work.system.first_gpu
-        gpu = self._places[self._first].gpu
-        self._memory = Memory(graph, gpu.name, inf if allow_overflow else gpu.dram.capacity_bytes)
+        self._memory = Memories(graph, self._places, self._first, unlimited=allow_overflow)
         self._boards = _boards(work, power, self._clock)
         self._board_at = {board.name: board for board in self._boards}
         self._beside = _unregulated(self._places)
@@ -107,6 +106,7 @@ class _Playback:
         stream_of = self._graph.streams()
         for node in self._graph.nodes:
             streams[stream_of[node.name]].append(node)
+        self._memory.watch(self._on_tensor)
         self._probes.on_memory(0, self._memory.held_bytes)
         self._network.settle_soon()  # what idle boards draw is told from the start
         for stream, nodes in streams.items():
@@ -121,6 +121,10 @@ class _Playback:
             energies_j=with_idle(self._ops, idle_j),
             peak_memory_bytes=self._peak.peak_bytes,
             utilization=self._loads.utilization(self._end_fs),
+            memory={
+                name: self._tensors.peak(name, self._places[name].capacity_bytes)
+                for name in dict.fromkeys((self._first, *self._tensors.places))
+            },
             ops=tuple(sorted(self._ops, key=lambda op: (op.start_s, place_in_graph[op.name]))),
         )
 
@@ -134,8 +138,7 @@ class _Playback:
     def _play_node(self, node: Node, stream: int) -> Process:
         place = self._places[node.place or self._first]
         plan = self._planner.plan(node)
-        if not place.prefix:  # what other devices hold is not counted
-            self._memory.begin(node)
+        self._memory.begin(node)
         self._probes.on_memory(self._clock.now_fs, self._memory.held_bytes)
         played = self._play_alone if node.name not in self._exchanges else self._play_exchanged
         op = yield from played(node, stream, plan, self._stages[place.name])
@@ -177,6 +180,9 @@ class _Playback:
             return (board.ticked_fs(self._clock.now_fs) - before_fs) / taken_fs if taken_fs else 1.0
 
         return mean
+
+    def _on_tensor(self, place: str, name: str, kind: str, size: float) -> None:
+        self._probes.on_tensor(self._clock.now_fs, place, name, kind, size)
 
     def _on_rates(self, loads: Mapping[str, float]) -> None:
         self._probes.on_rates(self._clock.now_fs, loads)

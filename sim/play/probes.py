@@ -54,6 +54,9 @@ class Probe:
     def on_memory(self, now_fs: int, held_bytes: float) -> None:
         """The run now holds so much device memory [B]."""
 
+    def on_tensor(self, now_fs: int, place: str, name: str, kind: str, size: float) -> None:
+        """A tensor is born at a place, or dies there where `size` is below zero [B]."""
+
 
 class Probes(Probe):
     """Passes what happens on to those probes that override the hook."""
@@ -66,6 +69,7 @@ class Probes(Probe):
         self._rates = [p.on_rates for p in probes if type(p).on_rates is not Probe.on_rates]
         self._boards = [p.on_boards for p in probes if type(p).on_boards is not Probe.on_boards]
         self._memory = [p.on_memory for p in probes if type(p).on_memory is not Probe.on_memory]
+        self._tensor = [p.on_tensor for p in probes if type(p).on_tensor is not Probe.on_tensor]
 
     @property
     def watch_waves(self) -> bool:
@@ -99,3 +103,7 @@ class Probes(Probe):
     def on_memory(self, now_fs: int, held_bytes: float) -> None:
         for hook in self._memory:
             hook(now_fs, held_bytes)
+
+    def on_tensor(self, now_fs: int, place: str, name: str, kind: str, size: float) -> None:
+        for hook in self._tensor:
+            hook(now_fs, place, name, kind, size)

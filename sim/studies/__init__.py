@@ -75,6 +75,12 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             "LivePortrait: its modules on an RTX 4090, compiled and synchronised one by one (arXiv 2407.03168)",
             caveat="the host's time of a call was read from S, which is an input; of the machine nothing was fitted",
         ),
+        "fuyou": Study(
+            "Fuyou: training steps of 13B and 175B models on an RTX 4090 with drives (arXiv 2403.06504)",
+            caveat="two constants of the array of drives were read from two figures, which are inputs; TFLOP/s count "
+            "six operations a parameter and token",
+            module="systems.fuyou",
+        ),
         "area": Study("Areas of NVIDIA dies from their parts"),
         "galore": Study(
             "GaLore: memory of training by low-rank gradients (arXiv 2403.03507)",
@@ -89,6 +95,13 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             "GradNormLoRP: memory of training with normalised weights (arXiv 2412.19616)",
             caveat="the paper tells no model, rank or bytes of its figure: each is named by what is counted",
             module="training.gradnormlorp",
+        ),
+        "moe2": Study(
+            "MoE²: which language models to keep ready on edge servers, and which to ask (arXiv 2501.09410)",
+            caveat="no figure of the paper beyond its abstract is at hand: a claim stands as published as the share of "
+            "cases in which it holds, on a testbed of ours; how often experts are right is a stated synthetic model "
+            "(docs/studies/moe2.md)",
+            module="systems.moe2",
         ),
         "ngpc": Study("NGPC: a neural-graphics cluster beside an RTX 3090 (arXiv 2303.05735)"),
     }

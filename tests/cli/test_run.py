@@ -24,7 +24,7 @@ def test_json_has_the_promised_keys(command: Callable[..., Result]) -> None:
     result = command("run", GEMM, "--arch", "nvidia/rtx-4090", "--set", "l2.capacity=36 MiB", "--json")
     data = json.loads(result.stdout)
     figures = {*of("time", "s"), *of("energy", "j"), "energies_j", "clock_over_boost"}
-    of_the_run = {*figures, "mean_power_w", "peak_memory_bytes", "utilization", "ops"}
+    of_the_run = {*figures, "mean_power_w", "peak_memory_bytes", "memory", "utilization", "ops"}
     of_repeats = {"runs", "time_per_run_s", "energy_per_run_j", "duty"}
     assert set(data) == of_the_run | of_repeats | {"correction", "gpus", "figures_of", "warnings"}
     (op,) = data["ops"]
@@ -141,7 +141,8 @@ def test_parallel_runs_say_whose_figures_they_are(command: Callable[..., Result]
     told = json.loads(command("run", *PARALLEL, "tensor_parallel=8", "--json").stdout)
     assert told["gpus"] == 8
     of_one = ("energy_j", "energies_j", "mean_power_w", "clock_over_boost", "peak_memory_bytes")
-    assert told["figures_of"] == {"time_s": "all", **dict.fromkeys((*of_one, "utilization", "ops", "duty"), "one")}
+    others = ("memory", "utilization", "ops", "duty")
+    assert told["figures_of"] == {"time_s": "all", **dict.fromkeys((*of_one, *others), "one")}
     one = json.loads(command("run", *PARALLEL, "tensor_parallel=1", "--json").stdout)
     assert one["gpus"] == 1
 
@@ -154,8 +155,8 @@ def test_more_gpus_than_a_node_has_are_refused(command: Callable[..., Result], f
     assert command("run", *PARALLEL, "tensor_parallel=64", "--set", "links.node_gpus=72").exit_code == 0
 
 
-def test_a_second_machine_is_refused(fails: Callable[..., str]) -> None:
-    told = fails("run", "gelu(elements=4)", "--arch", "nvidia/t4", "--arch", "nvidia/l4")
+def test_a_second_machine_is_refused_where_they_are_not_compared(fails: Callable[..., str]) -> None:
+    told = fails("compare", "--measured", "rows.csv", "--arch", "nvidia/t4", "--arch", "nvidia/l4")
     assert "--arch: expected one machine, found nvidia/t4, nvidia/l4" in told
 
 

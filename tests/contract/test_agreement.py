@@ -68,6 +68,13 @@ def encoder_attention(rng: random.Random) -> dict[str, int]:
     return {**attention(rng), "seq_q": log_uniform(rng, 8192), "seq_kv": log_uniform(rng, 8192)}
 
 
+def ragged_attention(rng: random.Random) -> dict[str, object]:
+    sizes = {name: value for name, value in attention(rng).items() if name != "batch"}
+    kv_lengths = [log_uniform(rng, 4096) for _ in range(rng.randint(1, 5))]
+    q_lengths = [rng.choice((1, rng.randint(1, length))) for length in kv_lengths]
+    return {**sizes, "q_lengths": tuple(q_lengths), "kv_lengths": tuple(kv_lengths)}
+
+
 def attention_backward(rng: random.Random) -> dict[str, int]:
     return attention_prefill(rng)
 
@@ -77,17 +84,28 @@ def optimizer_step(rng: random.Random) -> dict[str, int]:
     return {"elements": elements, "state_bytes": elements * rng.choice((0, 1, 2, 8, 12))}
 
 
-def ragged_attention(rng: random.Random) -> dict[str, object]:
-    sizes = {name: value for name, value in attention(rng).items() if name != "batch"}
-    kv_lengths = [log_uniform(rng, 4096) for _ in range(rng.randint(1, 5))]
-    q_lengths = [rng.choice((1, rng.randint(1, length))) for length in kv_lengths]
-    return {**sizes, "q_lengths": tuple(q_lengths), "kv_lengths": tuple(kv_lengths)}
-
-
 def sparse_attention(rng: random.Random) -> dict[str, int]:
     seq_q = log_uniform(rng, 4096)
     sizes = of(batch=16, heads=128, hidden=8192, q_rank=2048, top_k=4096)(rng)
     return {**sizes, "seq_q": seq_q, "seq_kv": seq_q + log_uniform(rng, 65536), "index_heads": rng.choice((0, 32, 64))}
+
+
+def delta_rule(rng: random.Random) -> dict[str, int]:
+    key_heads = log_uniform(rng, 16)
+    heads = {"key_heads": key_heads, "heads": key_heads * rng.choice((1, 2, 4))}
+    return {**of(batch=32, seq_q=4096)(rng), **heads, "value_dim": rng.choice((64, 128))}
+
+
+def fine_delta_rule(rng: random.Random) -> dict[str, int]:
+    sizes = delta_rule(rng)
+    del sizes["key_heads"]
+    return sizes
+
+
+def state_space(rng: random.Random) -> dict[str, int]:
+    groups = log_uniform(rng, 8)
+    sizes = {"groups": groups, "heads": groups * rng.choice((1, 4, 16)), "state_dim": rng.choice((64, 128, 256))}
+    return {**of(batch=32, seq_q=4096)(rng), **sizes}
 
 
 def mla_prefill_module(rng: random.Random) -> dict[str, int]:
@@ -207,10 +225,14 @@ DRAWS: dict[str, Draw] = {
     "bmm": gemm,
     "encoder_attention": encoder_attention,
     "sparse_attention": sparse_attention,
+    "ragged_attention": ragged_attention,
     "attention_backward": attention_backward,
     "optimizer_step": optimizer_step,
-    "ragged_attention": ragged_attention,
     "rope": of(tokens=65536, heads=64, kv_heads=8, head_dim=256),
+    **dict.fromkeys(("causal_conv1d", "causal_conv1d_update"), of(batch=64, channels=16384, seq_q=4096)),
+    **dict.fromkeys(("gdn_prefill", "gdn_decode"), delta_rule),
+    **dict.fromkeys(("kda_prefill", "kda_decode"), fine_delta_rule),
+    **dict.fromkeys(("ssd_prefill", "ssd_decode"), state_space),
     "gemm_naive_tiled": gemm_naive_tiled,
     "conv2d": conv2d,
     "conv": conv,

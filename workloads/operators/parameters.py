@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -24,6 +25,9 @@ MAX_COUNT = 2**53
 """Largest count accepted: the last one that a float holds exactly."""
 
 Record = TypeVar("Record", bound="DataclassInstance")
+
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,30}\s*")
+_LABEL = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,11 @@ def label_of(description: str) -> dict[str, Parameter]:
 
 def parameters_of(record: Any) -> dict[str, tuple[Field[Any], Parameter]]:
     """Field and `Parameter` by name, in the order of declaration. `record` is a dataclass or an instance of one."""
+    return _parameters(record if isinstance(record, type) else type(record))
+
+
+@cache
+def _parameters(record: type[Any]) -> dict[str, tuple[Field[Any], Parameter]]:
     return {f.name: (f, f.metadata["parameter"]) for f in fields(record)}
 
 
@@ -182,14 +191,14 @@ def _read(
             if value in DTYPES:
                 return value
             raise ParameterError(owner, name, parameter.expected, f"{found(value)}{told(value)}")
-        if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", value):
+        if _LABEL.fullmatch(value):
             return value
     raise ParameterError(owner, name, parameter.expected, found(value))
 
 
 def integer(value: object) -> int | None:
     """The integer that `value` is or spells, else None. True and False are not integers here."""
-    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,30}\s*", value):
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return int(value)

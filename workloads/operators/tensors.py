@@ -16,6 +16,7 @@ from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.collectives import AllGather, Collective, ReduceScatter
 from simexplore.workloads.operators.conv import Conv, Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
+from simexplore.workloads.operators.host.work import HostWork, Transfer
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import Attention, AttentionPrefill, Bmm, EncoderAttention, Gemm
 from simexplore.workloads.operators.memory import (
@@ -33,6 +34,9 @@ from simexplore.workloads.operators.modules.ragged import RaggedAttention
 from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding
+from simexplore.workloads.operators.scans.convolution import ShortConvolution
+from simexplore.workloads.operators.scans.delta import DeltaRule
+from simexplore.workloads.operators.scans.statespace import StateSpace
 from simexplore.workloads.operators.training.backward import AttentionBackward, OptimizerStep
 
 Elements = tuple[float, ...]
@@ -42,6 +46,13 @@ Elements = tuple[float, ...]
 def operand_bytes(op: Operator) -> Mapping[str, float]:
     """Bytes of what an operator reads, by what it is: all of it is in memory while the operator runs [B]."""
     return {"inputs": float(op.min_bytes - op.output_bytes)}
+
+
+@operand_bytes.register(Transfer)
+@operand_bytes.register(HostWork)
+def _(op: Transfer | HostWork) -> Mapping[str, float]:  # noqa: ARG001
+    """What they read is where other nodes, or the graph itself, have put it."""
+    return {}
 
 
 @singledispatch
@@ -253,6 +264,43 @@ def _(op: ArrayOperator) -> Elements:
 @elements_written.register
 def _(op: ArrayOperator) -> Elements:
     return _numbers(op.elements_out)
+
+
+@operand_bytes.register
+def _(op: ShortConvolution | DeltaRule | StateSpace) -> Mapping[str, float]:
+    """States count as they are read and as they are written: engines' kernels write them elsewhere, or in place."""
+    states = float(op.kept_bytes)
+    return {"inputs": float(op.min_bytes - op.output_bytes) - states, "states": states}
+
+
+@elements_read.register
+@elements_written.register
+def _(op: ShortConvolution) -> Elements:
+    return _numbers((op.elements,))
+
+
+@elements_read.register
+def _(op: DeltaRule) -> Elements:
+    """Queries, keys and values; and for each token and head a rate of learning, and of forgetting."""
+    keys, values = op.tokens * op.query_heads * op.key_dim, op.tokens * op.heads * op.value_dim
+    return _numbers((keys, keys, values, op.tokens * op.heads, op.tokens * op.decays))
+
+
+@elements_written.register
+def _(op: DeltaRule) -> Elements:
+    return _numbers((op.tokens * op.heads * op.value_dim,))
+
+
+@elements_read.register
+def _(op: StateSpace) -> Elements:
+    """x, B, C and dt."""
+    shared = op.tokens * op.groups * op.state_dim
+    return _numbers((op.tokens * op.inner, shared, shared, op.tokens * op.heads))
+
+
+@elements_written.register
+def _(op: StateSpace) -> Elements:
+    return _numbers((op.tokens * op.inner,))
 
 
 @elements_read.register

@@ -11,7 +11,9 @@ import numpy as np
 from simexplore.archs.fields import Field, with_columns
 from simexplore.archs.load import machine_of, overridden
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.system import System
 from simexplore.errors import SimexploreError
+from simexplore.sim.explore.spec.machine import made_of
 from simexplore.sim.explore.spec.problem import Problem
 from simexplore.sim.explore.table import FloatArray, Index
 
@@ -23,7 +25,7 @@ class Group:
     """Points whose machines differ in numbers only."""
 
     points: Index
-    base: Gpu
+    base: Gpu | System
     columns: Mapping[Field, FloatArray]
     """Values of the distinct machines."""
     machine_of: Index
@@ -46,7 +48,7 @@ class Grouping:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self._layer = problem.layer
-        self._bases: dict[tuple[tuple[str, str], ...], Gpu | str] = {}
+        self._bases: dict[tuple[tuple[str, str], ...], Gpu | System | str] = {}
         self._checked: dict[tuple[tuple[str, str], ...], str] = {}
 
     def groups(self, table: Mapping[str, FloatArray], points: int, errors: dict[int, str]) -> Iterator[Group]:
@@ -64,18 +66,18 @@ class Grouping:
                 continue
             values, machine_of = distinct([table[field.path][mine] for field in numbers], len(mine))
             columns = dict(zip(numbers, values, strict=True))
-            bad = self._contradictions(texts, columns, values.shape[1])
+            bad = self._contradictions(texts, columns, values.shape[1]) if columns else {}
             for machine, error in bad.items():
                 errors.update(dict.fromkeys(mine[machine_of == machine].tolist(), error))
             fine = ~np.isin(machine_of, list(bad))
             if np.any(fine):
                 yield Group(mine[fine], base, columns, machine_of[fine])
 
-    def _base(self, texts: Mapping[str, str]) -> Gpu | str:
+    def _base(self, texts: Mapping[str, str]) -> Gpu | System | str:
         key = tuple(texts.items())
         if key not in self._bases:
             try:
-                self._bases[key] = machine_of(overridden(self._layer, texts)).lent_by(*self._problem.lenders)
+                self._bases[key] = made_of(overridden(self._layer, texts), self._problem.lenders)
             except SimexploreError as error:
                 self._bases[key] = _without_set(error)
         return self._bases[key]

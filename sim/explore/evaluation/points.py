@@ -14,6 +14,7 @@ import numpy as np
 
 from simexplore.archs.fields import with_columns
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.system import System
 from simexplore.errors import SimexploreError
 from simexplore.sim.demand import RESOURCES
 from simexplore.sim.estimate.cost import Cost
@@ -23,6 +24,7 @@ from simexplore.sim.explore.evaluation.frames import add_frame
 from simexplore.sim.explore.evaluation.groups import Group, Grouping, distinct
 from simexplore.sim.explore.evaluation.replay import Player
 from simexplore.sim.explore.evaluation.rows import Lessons, Machines, Work, costs, evaluate
+from simexplore.sim.explore.evaluation.systems import add_system
 from simexplore.sim.explore.evaluation.totals import Totals, chain_totals, spreads, tabulate
 from simexplore.sim.explore.evaluation.work import Variant, Workload, variant_of
 from simexplore.sim.explore.spec.axes import Axis
@@ -54,7 +56,8 @@ class Evaluator:
 
     def __post_init__(self) -> None:
         self._grouping = Grouping(self.problem)
-        self._lessons = Lessons(cast(Gpu, self.problem.machine))
+        machine = self.problem.machine
+        self._lessons = Lessons(machine.place().gpu if isinstance(machine, System) else cast(Gpu, machine))
 
     def evaluate(self, first: int, u: FloatArray) -> Chunk:
         """Points first … with coordinates u of shape (points, free axes)."""
@@ -71,7 +74,9 @@ class Evaluator:
         table = self._inputs(u)
         errors: dict[int, str] = {}
         each = [Totals.empty(len(u)) for _ in problem.workloads]
+        made: list[tuple[Index, Gpu | System]] = []
         for group in self._grouping.groups(table, len(u), errors):
+            made.append((group.points, group.base))
             for workload, totals in zip(problem.workloads, each, strict=True):
                 self._add_workload(group, workload, table, totals, errors)
         everything = Totals.empty(len(u))
@@ -83,7 +88,7 @@ class Evaluator:
         self._check_memory(table, errors)
         for point in np.flatnonzero(~np.isfinite(everything.time_s)):
             errors.setdefault(int(point), TOO_LONG if np.isnan(everything.time_s[point]) else NO_KERNEL)
-        self._make(table)
+        self._make(table, made)
         self._define(table, len(u))
         for name in problem.objectives:
             found = np.broadcast_to(table[name], (len(u),))
@@ -133,6 +138,10 @@ class Evaluator:
     ) -> None:
         """Times of a workload at a group's points."""
         variants = list(self._variants_of(workload, group, table, errors))
+        if isinstance(group.base, System):
+            for variant, inside in variants:
+                add_system(variant, group.base, self.problem, group.points[inside], totals, errors)
+            return
         if group.base.ngpc is not None:
             for variant, inside in variants:
                 self._add_frames(group, variant, inside, totals, errors)
@@ -268,7 +277,7 @@ class Evaluator:
 
     def _check_memory(self, table: Mapping[str, FloatArray], errors: dict[int, str]) -> None:
         """Points whose workload does not fit the machine's memory fail."""
-        if self.problem.allow_overflow:
+        if self.problem.allow_overflow or isinstance(self.problem.machine, System):  # each place of a system has told
             return
         needed = table["peak_memory_bytes"]
         room = np.broadcast_to(self._amounts(frozenset(["dram.capacity"]), table)["dram.capacity"].value, needed.shape)
@@ -278,9 +287,15 @@ class Evaluator:
             )
             errors.setdefault(int(point), said)
 
-    def _make(self, table: dict[str, FloatArray]) -> None:
-        """Area and cost, where they are asked for."""
+    def _make(self, table: dict[str, FloatArray], made: list[tuple[Index, Gpu | System]]) -> None:
+        """Area and cost, or a system's price, where they are asked for."""
         if not self.problem.made:
+            return
+        if isinstance(self.problem.machine, System):
+            for name in self.problem.made:
+                table[name] = np.full(len(table["time_s"]), np.nan)
+                for points, system in made:
+                    table[name][points] = MADE[name].value(system)
             return
         axes = [(axis.path, axis.target) for axis in self.problem.axes]
         numbers = {target.field: table[path] for path, target in axes if target.field and target.kind in NUMBERS}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import COLD, Conditions, Launch, conditions_of
 from simexplore.sim.explore.evaluation.rows import Work
-from simexplore.sim.play.memory import Memory
+from simexplore.sim.play.memory.ledger import Memory
 from simexplore.workloads import catalog
 from simexplore.workloads.graph import Graph, single
 from simexplore.workloads.graph_data import from_data
@@ -86,6 +86,8 @@ class Variant:
     """The most memory that it holds, its nodes run in order [B]."""
     tokens: float
     """Tokens that go through it."""
+    whole: Graph
+    """The graph, chain or not: what a system of devices plays."""
     frame: Graph | None = None
     """The graph of a neural-graphics frame, which a machine with a cluster for it plays as a whole."""
 
@@ -99,7 +101,7 @@ def variant_of(workload: Workload, changes: Mapping[str, Any], launch: Launch) -
     if workload.kind == "operator":
         op = workload.operator(changes)
         conditions = Conditions(cache=COLD, launch=launch)
-        return Variant(((op, conditions),), (1,), None, (), _peak_bytes(single(op)), _tokens(op))
+        return Variant(((op, conditions),), (1,), None, (), _peak_bytes(single(op)), _tokens(op), single(op))
     graph = workload.graph(changes)
     index: dict[Work, int] = {}
     order = [index.setdefault((node.op, conditions_of(node, launch)), len(index)) for node in graph.nodes]
@@ -111,6 +113,7 @@ def variant_of(workload: Workload, changes: Mapping[str, Any], launch: Launch) -
         order=() if chain else tuple(order),
         peak_bytes=_peak_bytes(graph),
         tokens=sum(_tokens(node.op) for node in graph.nodes),
+        whole=graph,
         frame=graph if any(isinstance(node.op, GridEncoding) for node in graph.nodes) else None,
     )
 

@@ -10,8 +10,8 @@ from typing import Any
 from simexplore.archs.load import machine_of, resolve
 from simexplore.archs.merge import Layer
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.archs.units import show
-from simexplore.errors import SimexploreError
+from simexplore.archs.schema.system import System
+from simexplore.archs.views.machines import is_system, system_of_layer
 
 
 @dataclass(frozen=True)
@@ -22,19 +22,26 @@ class ReadMachine:
     """As the sweep's file names it."""
     source: str
     """Its name, or the absolute path of its file."""
-    gpu: Gpu
+    machine: Gpu | System
     layer: Layer
-    """Its data, all files merged, without the learned correction and its kin's: those are in `gpu.lenders`."""
+    """Its data, all files merged, without the learned correction and its kin's: those are in `lenders`."""
+
+    @property
+    def lenders(self) -> tuple[Gpu, ...]:
+        """The machines whose learned corrections serve its variants; a system's devices have their own."""
+        return self.machine.lenders if isinstance(self.machine, Gpu) else ()
 
     def told(self) -> Mapping[str, Any]:
         """What a sweep's store keeps: the data itself, and of the learned correction its check sum."""
         data = copy.deepcopy(self.layer.data)
-        if told := _check_sum(self.gpu):
+        gpu = self.machine
+        if isinstance(gpu, Gpu) and (told := _check_sum(gpu)):
             data["calibration"]["residual"] = told
-        if self.gpu.kin is not None:
-            data["kin"] = " ".join([self.gpu.kin, *(_check_sum(kin) for kin in self.gpu.lenders[1:])])
+        if isinstance(gpu, Gpu) and gpu.kin is not None:
+            data["kin"] = " ".join([gpu.kin, *(_check_sum(kin) for kin in gpu.lenders[1:])])
         fitted = {key: source for key, source in data.get("sources", {}).items() if "calibrated" in str(source)}
-        return {"name": data.get("name", self.written), "from": self.written, "data": data, "calibration": fitted}
+        name = data.get("name", self.written)
+        return {"name": name, "from": self.written, "source": self.source, "data": data, "calibration": fitted}
 
 
 def _check_sum(gpu: Gpu) -> str:
@@ -44,17 +51,29 @@ def _check_sum(gpu: Gpu) -> str:
 
 
 def read_machine(written: str, source: str, engine: str | None = None) -> ReadMachine:
-    """The machine of a name or file, with the kernels of an engine or those of its first.
+    """The GPU or system of a name or file, with the kernels of an engine or those of its first.
 
     Raises:
-        SimexploreError: as `load_arch`; it is no GPU.
+        SimexploreError: as `load_machine`.
     """
+    layer = resolve(source)
+    if is_system(layer):
+        return ReadMachine(written, source, system_of_layer(layer, engine), layer)
     layer = resolve(source, engine=engine)
     gpu = machine_of(layer)
-    if not isinstance(gpu, Gpu):
-        raise SimexploreError(f"expected a GPU, found {show(written)}, which describes something else")
     data = copy.deepcopy(layer.data)
     if isinstance(calibration := data.get("calibration"), dict):
         calibration.pop("residual", None)
     data.pop("kin", None)
     return ReadMachine(written, source, gpu, Layer(data, layer.places))
+
+
+def made_of(layer: Layer, lenders: tuple[Gpu, ...]) -> Gpu | System:
+    """The machine that merged plain data describes, served by the learned corrections of others.
+
+    A system's devices are read from their own files.
+
+    Raises:
+        SimexploreError: as `machine_of` and `system_of_layer`.
+    """
+    return system_of_layer(layer) if is_system(layer) else machine_of(layer).lent_by(*lenders)

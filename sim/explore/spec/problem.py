@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any, Literal
 
 from simexplore.archs.fields import Machine, field_of
-from simexplore.archs.load import machine_of
 from simexplore.archs.merge import Layer
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Launch
@@ -17,6 +16,7 @@ from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.explore.evaluation.work import Workload
 from simexplore.sim.explore.spec.axes import Axis
 from simexplore.sim.explore.spec.expression import Amount, Condition, Expression, Powers, powers_of
+from simexplore.sim.explore.spec.machine import made_of
 from simexplore.sim.explore.spec.made import MADE
 from simexplore.sim.explore.table import Column, Direction, interval_name
 
@@ -72,7 +72,7 @@ class Problem:
     @cached_property
     def machine(self) -> Machine:
         """The machine that axes vary."""
-        return machine_of(self.layer).lent_by(*self.lenders)
+        return made_of(self.layer, self.lenders)
 
     @property
     def free(self) -> tuple[Axis, ...]:

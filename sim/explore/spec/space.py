@@ -30,7 +30,7 @@ def read_problem(
     reader: Reader, data: Mapping[str, Any], read: ReadMachine, workloads: tuple[Workload, ...]
 ) -> Problem:
     """The problem of a sweep's file, its fidelity and launch at their defaults."""
-    machine = read.gpu
+    machine = read.machine
     names: Units = {
         path: Amount(float(field.read(machine)), powers_of(field.unit)) for path, field in leaf_fields(machine).items()
     }
@@ -52,7 +52,7 @@ def read_problem(
     return Problem(
         arch=read.source,
         layer=read.layer,
-        lenders=read.gpu.lenders,
+        lenders=read.lenders,
         workloads=workloads,
         axes=axes,
         definitions=definitions,

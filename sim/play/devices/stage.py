@@ -10,9 +10,13 @@ from math import inf
 from typing import Any, TypeAlias
 
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.host.cpu import Cpu
+from simexplore.archs.schema.host.drive import Drive
 from simexplore.archs.schema.ngpc import Ngpc
-from simexplore.archs.schema.system import Place, SystemLink
+from simexplore.archs.schema.system import BACK, Path, Place, SystemLink
 from simexplore.sim.demand import RESOURCES
+from simexplore.sim.estimate.host.demands import CORES, MEMORY
+from simexplore.sim.hardware.host.drive import drive_resources
 from simexplore.sim.play.engine import Clock, Event
 from simexplore.sim.play.flows import FlowNetwork
 from simexplore.sim.play.probes import Probes
@@ -71,8 +75,27 @@ def _of_cluster(arch: Ngpc, place: Place) -> dict[str, float]:  # noqa: ARG001
 
 
 @resources.register
-def _of_link(arch: SystemLink, place: Place) -> dict[str, float]:  # noqa: ARG001
-    return {place.name: 1.0}
+def _of_link(arch: SystemLink, place: Place) -> dict[str, float]:
+    both = (place.name,) if arch.duplex == "half" else (place.name, place.name + BACK)
+    return dict.fromkeys(both, 1.0)
+
+
+@resources.register
+def _of_path(arch: Path, place: Place) -> dict[str, float]:  # noqa: ARG001
+    """Its links and their ports in its direction; what is at its stops is of places of their own."""
+    return {name: 1.0 for hop in arch.hops for name in hop.rates}
+
+
+@resources.register
+def _of_cpu(arch: Cpu, place: Place) -> dict[str, float]:  # noqa: ARG001
+    """Memory that it shares with a GPU is the GPU's."""
+    names = (CORES, MEMORY) if place.home == place.name else (CORES,)
+    return dict.fromkeys(names, 1.0)
+
+
+@resources.register
+def _of_drive(arch: Drive, place: Place) -> dict[str, float]:  # noqa: ARG001
+    return dict.fromkeys(drive_resources(arch), 1.0)
 
 
 class _WithoutSms(Probes):

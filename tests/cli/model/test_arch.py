@@ -10,6 +10,7 @@ import pytest
 from click.testing import Result
 
 from simexplore.archs.load import list_archs, load_arch
+from simexplore.archs.views.machines import list_systems
 from simexplore.sim.hardware.die.area import gpu_area
 from simexplore.sim.hardware.die.price import gpu_price
 
@@ -25,7 +26,9 @@ def mine(tmp_path: Path) -> Path:
 
 def test_list_names_every_machine(command: Callable[..., Result]) -> None:
     lines = command("arch", "list").stdout.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == list_archs()
+    blank = lines.index("")
+    assert [line.split()[0] for line in lines[1:blank]] == list_archs()
+    assert [line.split()[0] for line in lines[blank + 2 :]] == list_systems()
 
 
 def test_show_has_values_peaks_and_sources(command: Callable[..., Result], mine: Path) -> None:

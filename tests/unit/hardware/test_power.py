@@ -68,8 +68,8 @@ def test_energy_follows_the_type_of_the_operands() -> None:
 
 
 def test_dram_and_links_keep_their_own_voltage() -> None:
-    assert set(FIXED) == {"dram", "link"}
-    assert split_energy(dict.fromkeys(COMPONENTS, 1.0)) == (len(COMPONENTS) - 2, 2)
+    assert set(FIXED) == {"dram", "link", "host"}
+    assert split_energy(dict.fromkeys(COMPONENTS, 1.0)) == (len(COMPONENTS) - 3, 3)
 
 
 STEADY = {"power.burst_headroom": 0}

@@ -23,7 +23,7 @@ from simexplore.sim.play.devices.steps import named, step_of
 from simexplore.sim.play.engine import Clock
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.flows import FlowNetwork
-from simexplore.sim.play.memory import Memory
+from simexplore.sim.play.memory.ledger import Memory
 from simexplore.sim.play.meters import Integral, LoadMeter, MemoryMeter
 from simexplore.sim.play.plan import Planner
 from simexplore.sim.play.probes import Activity, BoardState, Probe, Probes

@@ -177,7 +177,7 @@ def test_the_result_is_plain_data_with_stable_keys() -> None:
     data = json.loads(json.dumps(execute(single(SMALL), gpu()).to_json()))
     energy = {"energy_j", "energy_low_j", "energy_high_j", "energies_j", "clock_over_boost"}
     times = {"time_s", "time_low_s", "time_high_s"}
-    assert set(data) == {*energy, *times, "mean_power_w", "peak_memory_bytes", "utilization", "ops"}
+    assert set(data) == {*energy, *times, "mean_power_w", "peak_memory_bytes", "memory", "utilization", "ops"}
     (op,) = data["ops"]
     assert set(op) == {*energy, *times, "name", "op", "start_s", "bound", "kernel"}
     assert op["op"] == SMALL.describe()

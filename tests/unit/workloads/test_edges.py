@@ -15,10 +15,10 @@ from simexplore.workloads.graph_data import GraphDataError, from_data, to_data
 from simexplore.workloads.operators.tensors import elements_read, elements_written, fit
 from simexplore.workloads.ops import FAMILIES, Operator, parse_operator
 
-EDGED = ("llama-3-8b", "gpt-3-13b")
-"""Models whose edges are looked at; in a training step nodes also come after what they don't read."""
 WITH_INDICES = ("sort", "top_k")
 """Families whose results come with 64-bit indices."""
+EDGED = ("llama-3-8b", "gpt-3-13b")
+"""Models whose edges are looked at; in a training step nodes also come after what they don't read."""
 ONE_WAY = {"embedding", "grid_encoding", "ray_kernel", "host_read"}
 """Families that read indices, coordinates or what rays hold: sizes say nothing of these."""
 

@@ -19,6 +19,8 @@ from simexplore.workloads.ops import (
     Attention,
     AttentionDecode,
     AttentionPrefill,
+    GdnDecode,
+    GdnPrefill,
     Gelu,
     Gemm,
     LayerNorm,
@@ -30,8 +32,8 @@ from simexplore.workloads.ops import (
     SiluMul,
 )
 
-ROUNDED = {"gpt-3-13b"}
-"""Its table prints 13.0 billion; its own widths make 12.85."""
+ROUNDED = {"gpt-3-13b", "qwen3.5-9b"}
+"""GPT-3's table prints 13.0 billion, and its own widths make 12.85; Qwen's card prints 9, and its widths make 8.954."""
 SIZES = 3
 
 
@@ -260,7 +262,7 @@ def test_graphs_survive_plain_data_and_are_shared(models: dict[str, Decoder], gp
     for phase in ("prefill", "decode"):
         graph = catalog.build(f"llm/{model.name}/{phase}", {"layers": 3, "tensor_parallel": gpus})
         assert from_data(to_data(graph)) == graph
-        kinds = Attention | MlaPrefill | MlaDecode
+        kinds = Attention | MlaPrefill | MlaDecode | GdnPrefill | GdnDecode
         heads = [each.op.heads for each in graph.nodes if isinstance(each.op, kinds)]
         assert heads == [layer.heads // gpus] * 3
         for each in graph.nodes:

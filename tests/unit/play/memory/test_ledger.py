@@ -11,7 +11,7 @@ import simexplore
 from simexplore.archs.load import load_arch
 from simexplore.errors import SimexploreError
 from simexplore.sim.play.execute import execute
-from simexplore.sim.play.memory import Memory
+from simexplore.sim.play.memory.ledger import Memory
 from simexplore.workloads.graph import Graph, Node, single
 from simexplore.workloads.operators.tensors import operand_bytes
 from simexplore.workloads.ops import FAMILIES, Operator, parse_operator

@@ -1,0 +1,1 @@
+"""What CPUs, drives and copies over a path are asked for, and what that costs alone."""

@@ -1,0 +1,1 @@
+"""Physics around a GPU: CPUs, drives, and copies over a path of links."""

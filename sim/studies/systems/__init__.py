@@ -1,0 +1,1 @@
+"""Studies of whole systems: a GPU with what stands around it, or several machines together."""

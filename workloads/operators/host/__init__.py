@@ -1,0 +1,1 @@
+"""Work around a GPU: copies between devices, and what a CPU does."""
