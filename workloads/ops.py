@@ -11,6 +11,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from simexplore.workloads.hints import did_you_mean, found
+from simexplore.workloads.operators.arrays.filters import ConvDilated, ConvTranspose
+from simexplore.workloads.operators.arrays.indexed import Gather, Scatter
+from simexplore.workloads.operators.arrays.norms import GroupNorm
+from simexplore.workloads.operators.arrays.rows import Reduce, Scan, Sort, TopK
+from simexplore.workloads.operators.arrays.windows import Pool, Resample
 from simexplore.workloads.operators.base import Amount, Count, Operator
 from simexplore.workloads.operators.collectives import (
     AllGather,
@@ -52,10 +57,14 @@ from simexplore.workloads.operators.memory import (
     StreamFma,
 )
 from simexplore.workloads.operators.modules.latent import LatentModule, MlaDecodeModule, MlaPrefillModule
+from simexplore.workloads.operators.modules.ragged import RaggedAttention
 from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding, HostRead, RayKernel
 from simexplore.workloads.operators.parameters import ParameterError, from_values
+from simexplore.workloads.operators.scans.convolution import CausalConv1d, CausalConv1dUpdate
+from simexplore.workloads.operators.scans.delta import GdnDecode, GdnPrefill, KdaDecode, KdaPrefill
+from simexplore.workloads.operators.scans.statespace import SsdDecode, SsdPrefill
 from simexplore.workloads.operators.text import parse_call
 
 __all__ = [
@@ -70,9 +79,13 @@ __all__ = [
     "AttentionDecode",
     "AttentionPrefill",
     "Bmm",
+    "CausalConv1d",
+    "CausalConv1dUpdate",
     "Collective",
     "Conv",
     "Conv2d",
+    "ConvDilated",
+    "ConvTranspose",
     "Copy",
     "Count",
     "CustomAllReduce",
@@ -80,11 +93,17 @@ __all__ = [
     "Embedding",
     "EncoderAttention",
     "FusedMlp",
+    "Gather",
+    "GdnDecode",
+    "GdnPrefill",
     "Gelu",
     "Gemm",
     "GridEncoding",
+    "GroupNorm",
     "HostRead",
     "HostWork",
+    "KdaDecode",
+    "KdaPrefill",
     "LatentModule",
     "LayerNorm",
     "MlaDecode",
@@ -97,16 +116,26 @@ __all__ = [
     "Norm",
     "Operator",
     "Pointwise",
+    "Pool",
     "Quantize",
+    "RaggedAttention",
     "RayKernel",
+    "Reduce",
     "ReduceScatter",
     "Relu",
+    "Resample",
     "RmsNorm",
     "Rope",
+    "Scan",
+    "Scatter",
     "SiluMul",
     "Softmax",
+    "Sort",
     "SparseAttention",
+    "SsdDecode",
+    "SsdPrefill",
     "StreamFma",
+    "TopK",
     "Transfer",
     "causal_pairs",
     "make_operator",
@@ -128,6 +157,15 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Moe,
     EncoderAttention,
     SparseAttention,
+    RaggedAttention,
+    CausalConv1d,
+    CausalConv1dUpdate,
+    GdnPrefill,
+    GdnDecode,
+    KdaPrefill,
+    KdaDecode,
+    SsdPrefill,
+    SsdDecode,
     Pointwise,
     Add,
     Mul,
@@ -142,6 +180,17 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Rope,
     Quantize,
     Embedding,
+    ConvDilated,
+    ConvTranspose,
+    Pool,
+    Resample,
+    GroupNorm,
+    Reduce,
+    Scan,
+    Sort,
+    TopK,
+    Gather,
+    Scatter,
     AllReduce,
     CustomAllReduce,
     AllGather,

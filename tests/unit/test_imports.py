@@ -30,6 +30,7 @@ LEVELS = {
     "learn": 6,
     "compare": 6,
     "serve": 7,
+    "explain": 7,
     "explore": 7,
     "studies": 7,
     "report": 8,

@@ -10,6 +10,8 @@ from functools import singledispatch
 from itertools import combinations
 
 from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.arrays.base import ArrayOperator
+from simexplore.workloads.operators.arrays.filters import ConvTranspose
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.collectives import AllGather, Collective, ReduceScatter
 from simexplore.workloads.operators.conv import Conv, Conv2d
@@ -28,9 +30,13 @@ from simexplore.workloads.operators.memory import (
     StreamFma,
 )
 from simexplore.workloads.operators.modules.latent import LatentModule
+from simexplore.workloads.operators.modules.ragged import RaggedAttention
 from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding
+from simexplore.workloads.operators.scans.convolution import ShortConvolution
+from simexplore.workloads.operators.scans.delta import DeltaRule
+from simexplore.workloads.operators.scans.statespace import StateSpace
 
 Elements = tuple[float, ...]
 
@@ -121,7 +127,8 @@ def _(op: Attention) -> Elements:
 
 @operand_bytes.register
 def _(op: EncoderAttention) -> Mapping[str, float]:
-    return {"queries": float(op.output_bytes), "keys_and_values": float(op.kv_bytes)}
+    mask = {"mask": float(op.mask_bytes)} if op.mask_elements else {}
+    return {"queries": float(op.output_bytes), "keys_and_values": float(op.kv_bytes), **mask}
 
 
 @elements_read.register
@@ -135,6 +142,11 @@ def _(op: EncoderAttention) -> Elements:
 def _(op: Attention) -> Elements:
     tokens = op.seq_q if isinstance(op, AttentionPrefill | EncoderAttention) else 1
     return _numbers((op.batch * op.heads * op.head_dim * tokens,))
+
+
+@operand_bytes.register
+def _(op: RaggedAttention) -> Mapping[str, float]:
+    return {"queries": float(op.output_bytes), "kv_cache": float(op.kv_bytes)}
 
 
 @operand_bytes.register
@@ -236,6 +248,58 @@ def _(op: Conv) -> Elements:
 @elements_written.register
 def _(op: Conv) -> Elements:
     return _numbers((op.batch * op.cout * op.positions,))
+
+
+@operand_bytes.register
+def _(op: ConvTranspose) -> Mapping[str, float]:
+    return {"images": float(op.image_bytes), "filters": float(op.filter_bytes)}
+
+
+@elements_read.register
+def _(op: ArrayOperator) -> Elements:
+    return _numbers(op.elements_in)
+
+
+@elements_written.register
+def _(op: ArrayOperator) -> Elements:
+    return _numbers(op.elements_out)
+
+
+@operand_bytes.register
+def _(op: ShortConvolution | DeltaRule | StateSpace) -> Mapping[str, float]:
+    """States count as they are read and as they are written: engines' kernels write them elsewhere, or in place."""
+    states = float(op.kept_bytes)
+    return {"inputs": float(op.min_bytes - op.output_bytes) - states, "states": states}
+
+
+@elements_read.register
+@elements_written.register
+def _(op: ShortConvolution) -> Elements:
+    return _numbers((op.elements,))
+
+
+@elements_read.register
+def _(op: DeltaRule) -> Elements:
+    """Queries, keys and values; and for each token and head a rate of learning, and of forgetting."""
+    keys, values = op.tokens * op.query_heads * op.key_dim, op.tokens * op.heads * op.value_dim
+    return _numbers((keys, keys, values, op.tokens * op.heads, op.tokens * op.decays))
+
+
+@elements_written.register
+def _(op: DeltaRule) -> Elements:
+    return _numbers((op.tokens * op.heads * op.value_dim,))
+
+
+@elements_read.register
+def _(op: StateSpace) -> Elements:
+    """x, B, C and dt."""
+    shared = op.tokens * op.groups * op.state_dim
+    return _numbers((op.tokens * op.inner, shared, shared, op.tokens * op.heads))
+
+
+@elements_written.register
+def _(op: StateSpace) -> Elements:
+    return _numbers((op.tokens * op.inner,))
 
 
 @elements_read.register

@@ -10,7 +10,7 @@ Scaling of the embedding and soft caps of logits are left out.
 Tensor parallelism (Shoeybi et al. 2019, "Megatron-LM", arXiv:1909.08053): the graph is one GPU's share. Heads and the
 feed-forward width are divided, with an all-reduce after attention and after the feed-forward. The embedding table is
 held whole by every GPU; the output head is divided by columns, the vocabulary rounded up, and its logits gathered.
-Latent attention and experts have modules of their own beside this one.
+Latent attention, delta networks and experts have modules of their own beside this one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from simexplore.workloads.families.decoder.chain import Chain, Parts
+from simexplore.workloads.families.decoder.delta import add_delta_network
 from simexplore.workloads.families.decoder.feed_forward import add_feed_forward
 from simexplore.workloads.families.decoder.latent import add_latent_attention
 from simexplore.workloads.families.decoder.options import DecodeOptions, Options, PrefillOptions
-from simexplore.workloads.families.decoder.shape import Decoder, Grouped, Layer, Mlp
+from simexplore.workloads.families.decoder.shape import Decoder, Grouped, Latent, Layer, Mlp
 from simexplore.workloads.families.decoder.share import resident_bytes, shard
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.ops import (
@@ -37,6 +38,8 @@ from simexplore.workloads.ops import (
     RmsNorm,
 )
 
+GATE_FLOPS = 4
+"""Of x sigmoid(gate): exp, addition, reciprocal and product."""
 AttentionOf = Callable[[Grouped], Operator]
 
 
@@ -147,8 +150,10 @@ def _add_attention(chain: Chain, parts: Parts, group: str, layer: Layer, attenti
     kind = layer.attention
     if isinstance(kind, Grouped):
         _add_grouped(chain, parts, group, kind, attention)
-    else:
+    elif isinstance(kind, Latent):
         add_latent_attention(chain, parts, group, kind)
+    else:
+        add_delta_network(chain, parts, group, kind)
     if parts.options.tensor_parallel > 1:
         chain.add(f"{group}.attention_all_reduce", parts.all_reduce(), group)
 
@@ -160,6 +165,9 @@ def _add_grouped(chain: Chain, parts: Parts, group: str, kind: Grouped, attentio
         chain.add(f"{group}.query_norm", RmsNorm(parts.tokens * kind.heads, kind.head_dim, dtype), group)
         chain.add(f"{group}.key_norm", RmsNorm(parts.tokens * kind.kv_heads, kind.head_dim, dtype), group, projected)
     chain.add(f"{group}.attention", attention(kind), group, projected)
+    if kind.gated:
+        gate = Pointwise(parts.tokens * kind.heads * kind.head_dim, 2, 1, GATE_FLOPS, dtype, "sigmoid_gate")
+        chain.add(f"{group}.attention_gate", gate, group, projected)
     chain.add(f"{group}.projection", parts.gemm(parts.share.hidden, kind.heads * kind.head_dim, wide=True), group)
 
 
