@@ -292,6 +292,6 @@ def one_of(name: str, value: object, known: Iterable[str]) -> None:
 def _system(arch: AnyMachine) -> Gpu | System:
     if isinstance(arch, System):
         return arch
-    is_file = isinstance(arch, Path) or (isinstance(arch, str) and arch.endswith(SUFFIXES))
-    is_named = isinstance(arch, str) and arch.startswith(SYSTEMS)
-    return load_machine(arch) if is_file or is_named else machine(arch)
+    if isinstance(arch, Path) or (isinstance(arch, str) and (arch.startswith(SYSTEMS) or arch.endswith(SUFFIXES))):
+        return load_machine(arch)
+    return machine(arch)

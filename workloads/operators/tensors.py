@@ -47,11 +47,8 @@ def operand_bytes(op: Operator) -> Mapping[str, float]:
     return {"inputs": float(op.min_bytes - op.output_bytes)}
 
 
-@operand_bytes.register(Transfer)
-@operand_bytes.register(HostWork)
-def _(op: Transfer | HostWork) -> Mapping[str, float]:  # noqa: ARG001
-    """What they read is where other nodes, or the graph itself, have put it."""
-    return {}
+for _family in (Transfer, HostWork):  # what they read is where other nodes, or the graph itself, have put it
+    operand_bytes.register(_family)(lambda op: {})  # noqa: ARG005
 
 
 @singledispatch
