@@ -21,6 +21,8 @@ COMMANDS = {
     "model.workload": "Work: list, show, import.",
     "model.run": "Run a workload or one operator on a machine.",
     "model.explain": "Why work takes as long as it does, and what would help.",
+    "model.train": "A training step over many GPUs: pipelines, copies, memory.",
+    "explore.serve": "Serve a language model to many users: latency, throughput, energy by load.",
     "measured.devices": "What kernels can be measured on here, and what is missing.",
     "measured.measure": "Run real kernels and write their times.",
     "measured.measured": "Which rows of a public data set can be predicted, and which are refused and why.",

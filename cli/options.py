@@ -67,14 +67,14 @@ def engine_option(default: str = "the machine's first") -> Decorator:
 
 
 def param_option() -> Decorator:
-    return click.option(
-        "--param",
-        "params",
-        multiple=True,
-        callback=_pairs,
-        metavar="NAME=VALUE",
-        help="Parameter of the workload (workload show NAME). Repeatable.",
+    return pairs_option(
+        "--param", "params", "NAME=VALUE", "Parameter of the workload (workload show NAME). Repeatable."
     )
+
+
+def pairs_option(option: str, name: str, metavar: str, words: str) -> Decorator:
+    """An option that is given once for each key."""
+    return click.option(option, name, multiple=True, callback=_pairs, metavar=metavar, help=words)
 
 
 def json_option() -> Decorator:

@@ -31,8 +31,6 @@ from simexplore.workloads.ops import FAMILIES, Operator, parse_operator
 if TYPE_CHECKING:
     import pandas as pd
 
-SYSTEMS = "systems/"
-"""Beginning of a shipped system's name."""
 HUGGING_FACE = "hf:"
 """Beginning of a model of one's own, by its `config.json`."""
 AnyArch = Gpu | str | Path
@@ -290,8 +288,10 @@ def one_of(name: str, value: object, known: Iterable[str]) -> None:
 
 
 def _system(arch: AnyMachine) -> Gpu | System:
+    """As `machine`; a system is read anew each time."""
     if isinstance(arch, System):
         return arch
-    if isinstance(arch, Path) or (isinstance(arch, str) and (arch.startswith(SYSTEMS) or arch.endswith(SUFFIXES))):
+    may_be_one = isinstance(arch, Path) or (isinstance(arch, str) and arch.endswith(SUFFIXES))
+    if may_be_one or (isinstance(arch, str) and arch.startswith("systems/")):
         return load_machine(arch)
     return machine(arch)

@@ -66,6 +66,7 @@ from simexplore.workloads.operators.scans.convolution import CausalConv1d, Causa
 from simexplore.workloads.operators.scans.delta import GdnDecode, GdnPrefill, KdaDecode, KdaPrefill
 from simexplore.workloads.operators.scans.statespace import SsdDecode, SsdPrefill
 from simexplore.workloads.operators.text import parse_call
+from simexplore.workloads.operators.training.backward import AttentionBackward, OptimizerStep
 
 __all__ = [
     "AROUND",
@@ -76,6 +77,7 @@ __all__ = [
     "AllToAll",
     "Amount",
     "Attention",
+    "AttentionBackward",
     "AttentionDecode",
     "AttentionPrefill",
     "Bmm",
@@ -115,6 +117,7 @@ __all__ = [
     "NaiveTiledGemm",
     "Norm",
     "Operator",
+    "OptimizerStep",
     "Pointwise",
     "Pool",
     "Quantize",
@@ -166,6 +169,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     KdaDecode,
     SsdPrefill,
     SsdDecode,
+    AttentionBackward,
     Pointwise,
     Add,
     Mul,
@@ -191,6 +195,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     TopK,
     Gather,
     Scatter,
+    OptimizerStep,
     AllReduce,
     CustomAllReduce,
     AllGather,

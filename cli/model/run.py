@@ -97,19 +97,19 @@ def run(
     """
     chosen = None if compiler is None else COMPILERS[compiler]
     called = chosen is not None and chosen.called
-    files = _Files(trace_file, memory_file)
-    if (in_closed_form or called) and files.option:
-        raise click.UsageError(
-            f"{files.option} needs events: leave out {'--compiler eager' if called else '--estimate'}"
-        )
-    if len(archs) > 1 and files.option:
-        raise click.UsageError(f"{files.option} is of one machine: leave out {files.option}, or all --arch but one")
+    if (in_closed_form or called) and (trace_file or memory_file) is not None:
+        option = "--trace" if trace_file is not None else "--memory"
+        raise click.UsageError(f"{option} needs events: leave out {'--compiler eager' if called else '--estimate'}")
+    if len(archs) > 1 and (trace_file or memory_file) is not None:
+        option = "--trace" if trace_file is not None else "--memory"
+        raise click.UsageError(f"{option} is of one machine: leave it out, or all --arch but one")
     machines = [load_any(arch, overrides, engine) for arch in archs]
     graph = simexplore.load_workload(work, params)
     if chosen is not None:
         graph, launch = chosen.compiled(graph), chosen.launch
     state = None if cache is None else CACHES[cache]
-    asked = _Asked(graph, state, launch, repetition, in_closed_form, called, physics_only, allow_overflow, files)
+    files = (trace_file, memory_file)
+    asked = _Asked(graph, state, launch, repetition, in_closed_form, called, physics_only, allow_overflow, *files)
     every = [_told(machine, asked) for machine in machines]
     compared = beside([(told.machine.name, told.result) for told in every])
     if as_json:
@@ -120,19 +120,6 @@ def run(
         every[0].show()
     else:
         print_beside(graph.name, compared)
-
-
-@dataclass(frozen=True)
-class _Files:
-    """What is written of a run, where it is asked for."""
-
-    trace: Path | None
-    memory: Path | None
-
-    @property
-    def option(self) -> str:
-        """The option that asks for the first of them; nothing where none is asked for."""
-        return "--trace" if self.trace is not None else "--memory" if self.memory is not None else ""
 
 
 @dataclass(frozen=True)
@@ -148,7 +135,8 @@ class _Asked:
     """Whether the host calls each operator."""
     physics_only: bool
     allow_overflow: bool
-    files: _Files
+    trace_file: Path | None
+    memory_file: Path | None
 
 
 def _told(machine: Loaded, asked: _Asked) -> Told:
@@ -162,7 +150,7 @@ def _told(machine: Loaded, asked: _Asked) -> Told:
             graph, gpu, cache=state, launch=launch, power=repetition.power, repeat=repetition.runs, call_s=call_s
         )
     else:
-        result = _played(graph, gpu, state, launch, repetition, asked.allow_overflow, asked.files)
+        result = _played(graph, gpu, state, launch, repetition, asked)
     cycle = repetition.cycle(result, paused_w(graph, gpu))
     learned = _learned(graph, gpu, machine, state, launch, asked.physics_only)
     conditions = None if state is None else Conditions(cache=state, launch=launch)
@@ -176,12 +164,12 @@ def _played(
     cache: CacheState | None,
     launch: Launch,
     repetition: Repetition,
-    allow_overflow: bool,
-    files: _Files,
+    asked: _Asked,
 ) -> Run:
     """The work as events, with a bar, and a trace and a page of its memory where there are files for them."""
+    trace_file, memory_file = asked.trace_file, asked.memory_file
     trace, timeline = Trace(gpu.name), MemoryTimeline()
-    watched = [probe for probe, file in ((trace, files.trace), (timeline, files.memory)) if file is not None]
+    watched = [probe for probe, file in ((trace, trace_file), (timeline, memory_file)) if file is not None]
     with progress("running") as advance:
         watching = _Progress(advance, repetition.runs * len(graph.nodes))
         result = simexplore.simulate(
@@ -190,16 +178,16 @@ def _played(
             cache=cache,
             launch=launch,
             probes=[watching, *watched],
-            allow_overflow=allow_overflow,
+            allow_overflow=asked.allow_overflow,
             power=repetition.power,
             repeat=repetition.runs,
         )
-    if files.trace is not None:
-        _write(trace, files.trace)
-    if files.memory is not None:
+    if trace_file is not None:
+        _write(trace, trace_file)
+    if memory_file is not None:
         from simexplore.sim.report.runs.memory import memory_html  # only a page waits for pandas
 
-        write_page(files.memory, memory_html(graph.name, gpu.name, timeline, result.memory, now()))
+        write_page(memory_file, memory_html(graph.name, gpu.name, timeline, result.memory, now()))
     return result
 
 

@@ -46,6 +46,7 @@ from simexplore.sim.mapping.scans.convolution import convolution_demands, update
 from simexplore.sim.mapping.scans.delta import delta_algorithms, delta_demands
 from simexplore.sim.mapping.scans.statespace import ssd_demands
 from simexplore.sim.mapping.scans.step import delta_step_demands, ssd_step_demands
+from simexplore.sim.mapping.training import attention_backward_demands, optimizer_step_demand
 from simexplore.workloads import ops
 from simexplore.workloads.operators.scans.delta import DeltaDecode, DeltaPrefill
 
@@ -60,6 +61,8 @@ MAPPINGS: dict[type, Mapping] = {
     ops.MlaPrefillModule: mla_prefill_module_demands,
     ops.MlaDecodeModule: mla_decode_module_demands,
     ops.EncoderAttention: encoder_demands,
+    ops.AttentionBackward: attention_backward_demands,
+    ops.OptimizerStep: optimizer_step_demand,
     ops.SparseAttention: sparse_attention_demands,
     ops.CausalConv1d: convolution_demands,
     ops.CausalConv1dUpdate: update_demands,

@@ -75,6 +75,15 @@ def ragged_attention(rng: random.Random) -> dict[str, object]:
     return {**sizes, "q_lengths": tuple(q_lengths), "kv_lengths": tuple(kv_lengths)}
 
 
+def attention_backward(rng: random.Random) -> dict[str, int]:
+    return attention_prefill(rng)
+
+
+def optimizer_step(rng: random.Random) -> dict[str, int]:
+    elements = log_uniform(rng, 2**28)
+    return {"elements": elements, "state_bytes": elements * rng.choice((0, 1, 2, 8, 12))}
+
+
 def sparse_attention(rng: random.Random) -> dict[str, int]:
     seq_q = log_uniform(rng, 4096)
     sizes = of(batch=16, heads=128, hidden=8192, q_rank=2048, top_k=4096)(rng)
@@ -217,6 +226,8 @@ DRAWS: dict[str, Draw] = {
     "encoder_attention": encoder_attention,
     "sparse_attention": sparse_attention,
     "ragged_attention": ragged_attention,
+    "attention_backward": attention_backward,
+    "optimizer_step": optimizer_step,
     "rope": of(tokens=65536, heads=64, kv_heads=8, head_dim=256),
     **dict.fromkeys(("causal_conv1d", "causal_conv1d_update"), of(batch=64, channels=16384, seq_q=4096)),
     **dict.fromkeys(("gdn_prefill", "gdn_decode"), delta_rule),

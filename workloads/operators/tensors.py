@@ -37,6 +37,7 @@ from simexplore.workloads.operators.neural import FusedMlp, GridEncoding
 from simexplore.workloads.operators.scans.convolution import ShortConvolution
 from simexplore.workloads.operators.scans.delta import DeltaRule
 from simexplore.workloads.operators.scans.statespace import StateSpace
+from simexplore.workloads.operators.training.backward import AttentionBackward, OptimizerStep
 
 Elements = tuple[float, ...]
 
@@ -397,3 +398,39 @@ def _(op: FusedMlp) -> Elements:
 @elements_written.register
 def _(op: FusedMlp) -> Elements:
     return _numbers((op.queries * op.padded_outputs,))
+
+
+@operand_bytes.register
+def _(op: AttentionBackward) -> Mapping[str, float]:
+    """Queries, result and its gradient; the sum of each row is among what is left."""
+    activations = float(op.min_bytes - op.output_bytes - op.key_bytes)
+    return {"activations": activations, "keys_and_values": float(op.key_bytes)}
+
+
+@elements_read.register
+def _(op: AttentionBackward) -> Elements:
+    """Queries, keys and values, side by side or apart; the result, and its gradient, which are of one size."""
+    queries = op.batch * op.heads * op.head_dim * op.seq_q
+    keys = op.batch * op.kv_heads * op.head_dim * op.seq_kv
+    return _numbers((queries, keys, keys))
+
+
+@elements_written.register
+def _(op: AttentionBackward) -> Elements:
+    return elements_read(op)
+
+
+@operand_bytes.register
+def _(op: OptimizerStep) -> Mapping[str, float]:
+    gradients = float(op.min_bytes) - 2.0 * float(op.written_bytes)
+    return {"gradients": gradients, "weights": float(op.output_bytes), "states": float(op.state_bytes)}
+
+
+@elements_read.register
+def _(op: OptimizerStep) -> Elements:
+    return _numbers((op.elements,))
+
+
+@elements_written.register
+def _(op: OptimizerStep) -> Elements:
+    return _numbers((op.elements,))

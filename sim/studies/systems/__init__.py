@@ -1,1 +1,1 @@
-"""Papers about what is around a GPU."""
+"""Studies of whole systems: a GPU with what stands around it, or several machines together."""
