@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simexplore.archs.load import HERE, arch_path, read_document, resolve
+from simexplore.archs.load import HERE, arch_path, load_arch, read_document, resolve
 from simexplore.archs.merge import leaf_paths
 from simexplore.archs.provenance import WORDS
 from simexplore.archs.schema.gpu import Gpu
@@ -112,3 +112,16 @@ def test_changes_of_a_device_are_laid_over_its_own_file() -> None:
 def test_a_mistake_is_told_with_its_place(key: str, value: str, said: str) -> None:
     with pytest.raises(SimexploreError, match=said):
         load_machine("systems/rtx-4090-fuyou", {key: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("systems/dgx-h100", "dgx-h100.yaml:1: kind: expected a machine of kind gpu, found a system, which run, sweep"),
+        ("cpu/xeon-gold-5320", "found a CPU, which a system's devices name"),
+        ("drives/d7-p5510", "found a drive, which a system's devices name"),
+    ],
+)
+def test_where_a_gpu_is_meant_another_kind_is_told(name: str, said: str) -> None:
+    with pytest.raises(SimexploreError, match=said):
+        load_arch(name)
