@@ -17,7 +17,7 @@ from simexplore.errors import SimexploreError
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.operators.base import Operator
-from simexplore.workloads.operators.tensors import fit
+from simexplore.workloads.operators.tensors.elements import fit
 from simexplore.workloads.ops import Add, AllGather, AllReduce, Copy, Embedding, Gemm, Norm, Pointwise, Softmax
 from simexplore.workloads.training.gradients import Gradients, gradients_of
 from simexplore.workloads.training.methods.footprint import gradient_bytes, state_bytes, weight_bytes

@@ -73,7 +73,7 @@ def test_products_of_a_unet(name: str, flops: float) -> None:
         assert sum(float(node.op.matmul_flops) for node in net.nodes) == pytest.approx(batch * flops, rel=1e-6)
 
 
-EXAMPLE = ROOT / "examples" / "stable_diffusion.py"
+EXAMPLE = ROOT / "examples" / "models" / "stable_diffusion.py"
 BUILDERS = {"sd15_unet": ("sd-1.5", 64, 4), "sd_turbo_unet": ("sd-turbo", 64, 4)} | {
     f"taesd_{part}": (part, hw, channels) for part, hw, channels in (("encoder", 512, 3), ("decoder", 64, 4))
 }

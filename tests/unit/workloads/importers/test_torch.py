@@ -39,7 +39,7 @@ from simexplore.workloads.ops import (
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 NETS = Path(__file__).with_name("nets.py")
-EXAMPLE = Path(__file__).parents[4] / "examples" / "causal_lm.py"
+EXAMPLE = Path(__file__).parents[4] / "examples" / "models" / "causal_lm.py"
 MODELS = (
     *("perceptron", "convolutions", "patches", "encoder", "encoder_decoder", "decoder", "attention", "recurrent"),
     *("gated", "einsum", "one_pixel", "grouped", "causal", "images", "masked"),
