@@ -8,7 +8,11 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
+
+# In the root of a checkout Python finds this folder before the installed package, which has the rooms as well.
+__path__ = extend_path(__path__, __name__)
 
 from simexplore.errors import SimexploreError
 

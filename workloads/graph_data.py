@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from simexplore.workloads.graph import Graph, GraphError, Node, find_cycle
+from simexplore.workloads.graph import ACTIVATIONS, Graph, GraphError, Node, find_cycle
 from simexplore.workloads.hints import did_you_mean, found, in_words
 from simexplore.workloads.operators.parameters import ParameterError, integer
-from simexplore.workloads.operators.tensors import elements_read, elements_written, fit
+from simexplore.workloads.operators.tensors.elements import elements_read, elements_written, fit
 from simexplore.workloads.operators.text import OperatorSyntaxError
 from simexplore.workloads.ops import FAMILIES, Operator, make_operator, parse_operator
 
@@ -60,7 +60,7 @@ def to_data(graph: Graph) -> dict[str, Any]:
                 **({"merged": [op.describe() for op in node.merged]} if node.merged else {}),
                 **({"merged_bytes": node.merged_bytes} if node.merged_bytes else {}),
                 **({"unread": list(node.unread)} if node.unread else {}),
-                **({} if node.kind == Node.kind else {"kind": node.kind}),
+                **({} if node.kind == ACTIVATIONS else {"kind": node.kind}),
             }
             for node in graph.nodes
         ],

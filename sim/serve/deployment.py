@@ -20,7 +20,7 @@ from simexplore.sim.serve.steps.exact import Model
 from simexplore.sim.serve.steps.table import StepTable
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.families.decoder.options import StepOptions
-from simexplore.workloads.families.decoder.shape import Decoder, Experts, FeedForward, Grouped, Layer
+from simexplore.workloads.families.decoder.shape import Decoder, Experts, FeedForward, Grouped, Latent, Layer
 from simexplore.workloads.families.decoder.share import resident_bytes, shard
 
 LOGIT_BYTES = 4.0
@@ -72,7 +72,7 @@ class Deployment:
             most = len(self.decoder.layers)
             raise SimexploreError(f"pipeline: expected at most {most} stages, one a layer, found {self.stages}")
         if self.pages < 1:
-            held = (self.weight_bytes + self.activation_bytes) / 1e9
+            held = (self.weight_bytes + self.activation_bytes + self.state_bytes) / 1e9
             raise SimexploreError(
                 f"{self.decoder.name} leaves no room for a KV cache: weights and activations take {held:,.1f} of "
                 f"{self.gpu.dram.capacity_bytes / 1e9:,.1f} GB on each GPU: more tensor_parallel, or a narrower dtype"
@@ -100,6 +100,12 @@ class Deployment:
         return elements * bytes_of(self.options.kv_dtype or self.options.activation_dtype) / self.stages
 
     @property
+    def state_bytes(self) -> float:
+        """States of delta networks on each GPU, for as many sequences as there may be [B]."""
+        element = bytes_of(self.options.activation_dtype)
+        return self.settings.max_sequences * self.share.state_bytes(element) / self.stages
+
+    @property
     def activation_bytes(self) -> float:
         """What the longest step writes on a GPU and reads again at most [B]: of one layer, the sum, and the logits.
 
@@ -115,7 +121,7 @@ class Deployment:
     def pages(self) -> int:
         """Pages of the KV cache of each engine."""
         capacity = self.gpu.dram.capacity_bytes
-        taken = self.weight_bytes + self.activation_bytes
+        taken = self.weight_bytes + self.activation_bytes + self.state_bytes
         room = self.memory_share * capacity - taken if self.share_of_all else self.memory_share * (capacity - taken)
         return int(max(room, 0.0) / (self.token_bytes * self.settings.page_tokens) / self.stages)
 
@@ -170,11 +176,12 @@ class Deployment:
 def _widest(layer: Layer) -> int:
     """Features of a token that are there at once in a layer's attention, or in its feed-forward."""
     attention = layer.attention
-    heads = (
-        attention.qkv_features + attention.heads * attention.head_dim
-        if isinstance(attention, Grouped)
-        else (attention.heads * (attention.nope + attention.rope + attention.nope + 2 * attention.value))
-    )
+    if isinstance(attention, Grouped):
+        heads = attention.qkv_features + attention.heads * attention.head_dim
+    elif isinstance(attention, Latent):
+        heads = attention.heads * (attention.nope + attention.rope + attention.nope + 2 * attention.value)
+    else:
+        heads = attention.channels + 2 * attention.values
     return max(heads, _wide(layer.feed_forward))
 
 

@@ -221,7 +221,7 @@ def test_the_documentation_has_every_workload_and_parameter(name: str) -> None:
 
 
 def test_the_example_of_a_users_graph_is_what_its_comments_say() -> None:
-    graph = from_data(yaml.safe_load((REPOSITORY / "examples" / "mlp.yaml").read_text(encoding="utf-8")))
+    graph = from_data(yaml.safe_load((REPOSITORY / "examples" / "models" / "mlp.yaml").read_text(encoding="utf-8")))
     gemms = [node.op for node in graph.nodes if isinstance(node.op, Gemm)]
     assert (len(graph.nodes), len(gemms), set(graph.streams().values())) == (20, 12, {0, 1})
     assert graph.resident_bytes["weights"] == sum(2 * gemm.n * gemm.k for gemm in gemms)

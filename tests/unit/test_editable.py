@@ -40,6 +40,17 @@ def test_links_are_the_package(backend: ModuleType, tmp_path: Path) -> None:
     assert not (links / "simexplore" / "__pycache__").exists()
 
 
+def test_rooms_are_found_from_the_root_of_a_checkout(backend: ModuleType, tmp_path: Path) -> None:
+    links = backend.link_tree(ROOT, tmp_path / "links")
+    code = (
+        f"import sys; sys.path += [{str(links)!r}]; import simexplore.archs, simexplore.sim; print(simexplore.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    assert done.stdout.strip() == str(ROOT / "simexplore" / "__init__.py")
+
+
 def test_links_are_made_anew(backend: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "simexplore").mkdir()
     (tmp_path / "simexplore" / "gone.py").touch()

@@ -22,7 +22,7 @@ from simexplore.workloads.training.methods.optimizers import Adam8bit, AdamW
 from simexplore.workloads.training.methods.weights import Weight, weights_of
 from simexplore.workloads.training.options import TrainOptions, build_train
 
-PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "galore.yaml"
+PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "training" / "galore.yaml"
 DTYPE = "bf16"
 ADAMW, ADAM_8BIT = Method(AdamW()), Method(Adam8bit())
 

@@ -19,7 +19,7 @@ from simexplore.workloads.training.methods.low_rank import GaLore, GradNormLoRP,
 from simexplore.workloads.training.methods.optimizers import Adam8bit, AdamW
 from simexplore.workloads.training.methods.weights import weights_of
 
-PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "gradnormlorp.yaml"
+PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "training" / "gradnormlorp.yaml"
 DTYPE = "bf16"
 
 

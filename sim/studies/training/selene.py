@@ -23,7 +23,7 @@ from simexplore.workloads.training.kept import kept_bytes
 from simexplore.workloads.training.options import TrainOptions, build_train
 from simexplore.workloads.training.pipeline import Pipeline
 
-PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "selene.yaml"
+PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "training" / "selene.yaml"
 GIB = 2.0**30
 
 

@@ -81,7 +81,7 @@ def test_an_onnx_file_says_it_in_json(command: Command, tmp_path: Path) -> None:
 
 def test_the_example_is_llama_2_7b_as_pytorch_runs_it(command: Command, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
-    told = imported(command, tmp_path / "g.yaml", "torch", f"{ROOT / 'examples' / 'causal_lm.py'}:build")
+    told = imported(command, tmp_path / "g.yaml", "torch", f"{ROOT / 'examples' / 'models' / 'causal_lm.py'}:build")
     assert told["unknown"] == []
     assert told["repeated"] == [{"pattern": "layers.*", "count": 32, "operators": 13}]
     known = simexplore.load_workload("llm/llama-2-7b/prefill", {"batch": 1, "prompt": 2048})

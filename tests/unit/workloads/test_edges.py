@@ -12,7 +12,7 @@ from random_machines import operators
 
 import simexplore
 from simexplore.workloads.graph_data import GraphDataError, from_data, to_data
-from simexplore.workloads.operators.tensors import elements_read, elements_written, fit
+from simexplore.workloads.operators.tensors.elements import elements_read, elements_written, fit
 from simexplore.workloads.ops import FAMILIES, Operator, parse_operator
 
 WITH_INDICES = ("sort", "top_k")

@@ -13,7 +13,7 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.memory.ledger import Memory
 from simexplore.workloads.graph import Graph, Node, single
-from simexplore.workloads.operators.tensors import operand_bytes
+from simexplore.workloads.operators.tensors.operands import operand_bytes
 from simexplore.workloads.ops import FAMILIES, Operator, parse_operator
 
 H200, RTX_4090 = load_arch("nvidia/h200-sxm"), load_arch("nvidia/rtx-4090")

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simexplore.errors import SimexploreError
-from simexplore.workloads.operators.tensors import elements_read, elements_written, fit, operand_bytes
+from simexplore.workloads.operators.tensors.elements import elements_read, elements_written, fit
+from simexplore.workloads.operators.tensors.operands import operand_bytes
 from simexplore.workloads.ops import (
     Conv,
     ConvDilated,

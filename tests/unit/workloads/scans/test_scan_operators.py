@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from simexplore.workloads.operators.parameters import ParameterError
-from simexplore.workloads.operators.tensors import elements_read, elements_written, operand_bytes
+from simexplore.workloads.operators.tensors.elements import elements_read, elements_written
+from simexplore.workloads.operators.tensors.operands import operand_bytes
 from simexplore.workloads.ops import (
     CausalConv1d,
     CausalConv1dUpdate,

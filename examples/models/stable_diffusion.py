@@ -1,6 +1,6 @@
 """Stable Diffusion's U-Nets and TAESD in PyTorch, to import:
 
-    simexplore workload import torch examples/stable_diffusion.py:sd15_unet -o g.yaml
+    simexplore workload import torch examples/models/stable_diffusion.py:sd15_unet -o g.yaml
 
 Layers are those of `UNet2DConditionModel` (Hugging Face diffusers) with the configurations of stable-diffusion-v1-5 and
 sd-turbo, and of madebyollin's taesd.py; a transformer's projections are products, as of sd-turbo. Nothing but PyTorch
