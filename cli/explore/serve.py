@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from simexplore.cli.machines import load
+from simexplore.cli.machines import load_any
 from simexplore.cli.options import arch_option, engine_option, json_option, pairs_option, param_option, set_option
 from simexplore.cli.output import note, percent, print_json, print_table, progress, quantity
 from simexplore.cli.pages import now, write_page
@@ -106,7 +106,7 @@ def serve(
     """
     campaign = Campaign(
         model=model_of(work),
-        machine=load(arch, overrides, engine).gpu,
+        machine=load_any(arch, overrides, engine).machine,
         load=Given(**given),
         placed=Placed(params, settings, pipeline, replicas, prefill_replicas),
         promised=Promised(ttft, tpot, latency, share),

@@ -66,3 +66,10 @@ def test_users_and_traces(command: Command, tmp_path: Path) -> None:
 )
 def test_mistakes_are_told_in_a_line(fails: Callable[..., str], more: tuple[str, ...], words: str) -> None:
     assert words in fails(*WORK, *more)
+
+
+def test_systems_are_machines_too(command: Command, fails: Callable[..., str]) -> None:
+    call = ("serve", "llm/llama-3-70b", "--arch", "systems/dgx-h100", "--param", "layers=1", "--duration", "2s", *SHORT)
+    told = json.loads(command(*call, "--rate", "4", "--param", "tensor_parallel=8", "--json").stdout)["points"][0]
+    assert told["gpus"] == 8
+    assert "has 8 GPUs in an NVLink domain" in fails(*call, "--rate", "4", "--param", "tensor_parallel=16")
