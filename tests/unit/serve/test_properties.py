@@ -146,7 +146,7 @@ def queue(rate_per_s: float, service_s: float, count: int) -> Result:
     return Result(serve([engine], load.requests()), [engine], 1, 1, 0.0, Objectives())
 
 
-@pytest.mark.parametrize(("load", "count"), [(0.4, 30_000), (0.8, 100_000)])
+@pytest.mark.parametrize(("load", "count"), [(0.4, 30_000), (0.8, 60_000)])
 def test_the_wait_of_a_queue_with_equal_service_is_that_of_pollaczek_and_khinchine(load: float, count: int) -> None:
     """M/D/1: W = rho s / (2 (1 - rho)), to within 3 %."""
     result = queue(load, 1.0, count)
