@@ -14,6 +14,7 @@ from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.collectives import AllGather, Collective, ReduceScatter
 from simexplore.workloads.operators.conv import Conv, Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
+from simexplore.workloads.operators.host.search import GraphSearch
 from simexplore.workloads.operators.host.work import HostWork, Transfer
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import Attention, AttentionPrefill, Bmm, EncoderAttention, Gemm
@@ -43,7 +44,8 @@ def operand_bytes(op: Operator) -> Mapping[str, float]:
 
 @operand_bytes.register(Transfer)
 @operand_bytes.register(HostWork)
-def _(op: Transfer | HostWork) -> Mapping[str, float]:  # noqa: ARG001
+@operand_bytes.register(GraphSearch)
+def _(op: Transfer | HostWork | GraphSearch) -> Mapping[str, float]:  # noqa: ARG001
     """What they read is where other nodes, or the graph itself, have put it."""
     return {}
 
