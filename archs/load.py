@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +19,7 @@ from pydantic import ValidationError
 from simexplore.archs.engines import engines_of, of_engine
 from simexplore.archs.explain import at, explain
 from simexplore.archs.files import MIB, file_bytes
-from simexplore.archs.merge import KeyPath, Layer, dotted, overlay, override
+from simexplore.archs.merge import KeyPath, Layer, as_text, dotted, overlay, override
 from simexplore.archs.names import HERE as HERE
 from simexplore.archs.names import arch_path as arch_path
 from simexplore.archs.names import list_archs as list_archs
@@ -26,6 +27,7 @@ from simexplore.archs.names import parents_of, real_path
 from simexplore.archs.provenance import told
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.library import HasLibrary
+from simexplore.archs.schema.machine import Origin, Value
 from simexplore.archs.units import one_line, show
 from simexplore.archs.views.variants import LeftOut, calibrations, files_left_out, split_variant
 from simexplore.errors import SimexploreError
@@ -36,6 +38,8 @@ _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _MAX_DIGITS = 18
 _MAX_DEPTH = 40
 SUFFIXES = (".yaml", ".yml")
+MOST_REMEMBERED = 64
+"""Shipped machines that are read once."""
 MOST_FILE_BYTES = 16 * MIB
 MOST_GENERATIONS = 32
 """Files that extend each other in a row. Shipped ones do so four deep."""
@@ -205,7 +209,7 @@ class _Reader:
         raise SimexploreError(f"{where}: expected {expected}, found {found}")
 
 
-def resolve(name_or_path: str | Path, overrides: Mapping[str, str] | None = None, engine: str | None = None) -> Layer:
+def resolve(name_or_path: str | Path, overrides: Mapping[str, Value] | None = None, engine: str | None = None) -> Layer:
     """A machine's plain data with what it extends merged in and `overrides` laid over, and the place of each key.
 
     `NAME@facts` leaves out every file with a `calibration:`, so that nothing in it was fitted to measured times, and
@@ -220,15 +224,15 @@ def resolve(name_or_path: str | Path, overrides: Mapping[str, str] | None = None
     return overridden(layer if engine is None else of_engine(layer, engine), overrides or {})
 
 
-def overridden(layer: Layer, overrides: Mapping[str, str]) -> Layer:
+def overridden(layer: Layer, overrides: Mapping[str, Value]) -> Layer:
     """A machine's plain data with values such as `{'l2.capacity': '36 MiB'}` laid over."""
-    for key, text in overrides.items():
-        layer = override(layer, key, parse_value(text, f"--set {key}"))
+    for key, value in overrides.items():
+        layer = override(layer, key, parse_value(as_text(value, key), f"--set {key}"))
     return layer
 
 
 def resolved(
-    name_or_path: str | Path, overrides: Mapping[str, str] | None = None, engine: str | None = None
+    name_or_path: str | Path, overrides: Mapping[str, Value] | None = None, engine: str | None = None
 ) -> dict[str, Any]:
     """The merged plain data of a machine, quantities as written, for people to read."""
     data: dict[str, Any] = resolve(name_or_path, overrides, engine).data
@@ -305,15 +309,33 @@ def _anchored(layer: Layer, path: Path) -> Layer:
     return layer
 
 
-def load_arch(name_or_path: str | Path, overrides: Mapping[str, str] | None = None, engine: str | None = None) -> Gpu:
+def load_arch(name_or_path: str | Path, overrides: Mapping[str, Value] | None = None, engine: str | None = None) -> Gpu:
     """A machine by name (`nvidia/h200-sxm`) or from a file, with overrides such as `{'l2.capacity': '36 MiB'}`.
 
+    Overrides are keys of the file and values with its units; counts and shares may be numbers, `{'sm.count': 160}`.
     With an `engine` such as `vllm` its kernels are those of that one, else those of the first that its file tells of.
 
     Raises SimexploreError in one line, `file:line: key.path: expected …, found …`, or `--set key: expected …` for an
     override; keys that come from a parent name the parent's file and line.
     """
-    return machine_of(resolve(name_or_path, overrides, engine))
+    own = dict(overrides or {})
+    gpu = machine_of(resolve(name_or_path, own, engine))
+    gpu._origin = Origin(partial(_again, name_or_path, own, engine))
+    return gpu
+
+
+def _again(name_or_path: str | Path, own: Mapping[str, Value], engine: str | None, more: Mapping[str, Value]) -> Gpu:
+    return load_arch(name_or_path, {**own, **more}, engine)
+
+
+@lru_cache(maxsize=MOST_REMEMBERED)
+def shipped_arch(name: str) -> Gpu:
+    """A machine that comes with simexplore, by name: read once.
+
+    Raises:
+        SimexploreError: as `load_arch`.
+    """
+    return load_arch(name)
 
 
 def machine_of(layer: Layer) -> Gpu:

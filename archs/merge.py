@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from simexplore.archs.units import nearest, one_line, show
 from simexplore.errors import SimexploreError
 
 KeyPath = tuple[str | int, ...]
+_HOLDERS = (dict, list)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ def _copied(data: Any) -> Any:
 
 
 def _merged(base: Any, over: Any, path: KeyPath, places: dict[KeyPath, str], over_places: Mapping[KeyPath, str]) -> Any:
+    if not isinstance(base, _HOLDERS) and not isinstance(over, _HOLDERS):  # most are single values
+        places.pop(path, None)
+        if path in over_places:
+            places[path] = over_places[path]
+        return over
     if not (isinstance(base, dict) and isinstance(over, dict)):
         for key in _paths(base, path):
             places.pop(key, None)
@@ -82,6 +89,23 @@ def _paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:
     elif isinstance(value, list):
         for position, inner in enumerate(value):
             yield from _paths(inner, (*path, position))
+
+
+def as_text(value: object, key: str) -> str:
+    """A value of Python as it would stand in a file.
+
+    Raises:
+        SimexploreError: it is neither a text nor a number.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Integral):
+        return str(int(value))
+    if isinstance(value, Real):
+        return repr(float(value))
+    raise SimexploreError(f"--set {key}: expected a number, or a text such as '36 MiB', found {show(value)}")
 
 
 def override(base: Layer, key: str, value: Any) -> Layer:

@@ -6,7 +6,7 @@ more is the author's own, and where something else depends on it, that may have 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,17 @@ def own_keys(layer: Layer) -> dict[str, str]:
     return {key: place for key, (citation, place) in covered.items() if citation is None}
 
 
-def warnings(layer: Layer) -> list[str]:
-    """A line for each value of one's own on which others depend that are still those of the file it extends."""
+def warnings(layer: Layer, own: Iterable[str] | None = None) -> list[str]:
+    """A line for each value of one's own on which others depend that are still those of the file it extends.
+
+    Args:
+        layer: the machine's data.
+        own: its `own_keys`, where they are known.
+    """
     places = {_key(path): layer.place(path) for path in leaf_paths(layer.data)}
     position = {file: age for age, file in enumerate(layer.files)}
     lines = []
-    for key in own_keys(layer):
+    for key in own_keys(layer) if own is None else own:
         age = _age(places[key], position)
         older = [other for other in DEPENDENTS.get(key, ()) if other in places and _age(places[other], position) < age]
         if older:
@@ -83,11 +88,11 @@ def _covered(layer: Layer, sources: Mapping[str, str]) -> dict[str, tuple[str | 
     ages = {key: _age(layer.place(("sources", key)), position) for key in sources}
     found: dict[str, tuple[str | None, str]] = {}
     for path in leaf_paths(layer.data):
-        if path and path[0] not in WORDS:
+        if path and path[0] not in WORDS and (key := _key(path)) not in found:
             place = layer.place(path)
             age = _age(place, position)
-            citation = next((prefix for prefix in _prefixes(_key(path)) if ages.get(prefix, -1) >= age), None)
-            found.setdefault(_key(path), (citation, place))
+            citation = next((prefix for prefix in _prefixes(key) if ages.get(prefix, -1) >= age), None)
+            found[key] = (citation, place)
     return found
 
 

@@ -202,3 +202,14 @@ def _number(exact: Decimal, scale: Decimal) -> str:
     quotient = _EXACT.divide(exact, scale).normalize(_EXACT)
     plain = f"{quotient:f}"
     return plain if len(plain) <= 24 else str(quotient)
+
+
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+
+
+def quantity(value: float, unit: str) -> str:
+    """A result for people, to four digits: `0.00123, 's'` is `1.23 ms`."""
+    if value == 0:
+        return f"0 {unit}"
+    scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= s * 0.99995), (1e-12, "p"))
+    return f"{float(f'{value / scale:.4g}'):g} {prefix}{unit}"

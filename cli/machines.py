@@ -55,7 +55,8 @@ def load(arch: str, overrides: Mapping[str, str], engine: str | None = None) -> 
     """
     layer = resolve(arch, overrides, engine)
     gpu = machine_of(layer)
-    loaded = Loaded(gpu, tuple(warnings(layer)), tuple(own_keys(layer)))
+    own = own_keys(layer)
+    loaded = Loaded(gpu, tuple(warnings(layer, own)), tuple(own))
     for line in loaded.warnings:
         note(f"warning: {line}")
     return loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from keyword import iskeyword
@@ -13,10 +14,15 @@ import click
 from simexplore.cli.console import INTERRUPTED, escaped, prepare
 from simexplore.errors import SimexploreError
 
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # finding them reads all packages' metadata
+
 COMMANDS = {
-    "model.arch": "Machines: list, show, validate, schema, import.",
+    "model.arch": "Machines: list, show, validate, schema, import, from-point.",
     "model.workload": "Work: list, show, import.",
     "model.run": "Run a workload or one operator on a machine.",
+    "model.explain": "Why work takes as long as it does, and what would help.",
+    "model.train": "A training step over many GPUs: pipelines, copies, memory.",
+    "explore.serve": "Serve a language model to many users: latency, throughput, energy by load.",
     "measured.devices": "What kernels can be measured on here, and what is missing.",
     "measured.measure": "Run real kernels and write their times.",
     "measured.measured": "Which rows of a public data set can be predicted, and which are refused and why.",

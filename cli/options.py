@@ -34,15 +34,17 @@ def _only(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
     return texts[0]
 
 
+_ARCH = "Machine: a name (arch list) or a file; NAME@family without its own measurements, NAME@facts with none."
+
+
 def arch_option() -> Decorator:
-    return click.option(
-        "--arch",
-        required=True,
-        multiple=True,
-        callback=_only,
-        metavar="NAME|FILE",
-        help="Machine: a name (arch list) or a file; NAME@family without its own measurements, NAME@facts with none.",
-    )
+    return click.option("--arch", required=True, multiple=True, callback=_only, metavar="NAME|FILE", help=_ARCH)
+
+
+def archs_option() -> Decorator:
+    """One machine or several, which are compared."""
+    told = f"{_ARCH} Repeatable: several are compared."
+    return click.option("--arch", "archs", required=True, multiple=True, metavar="NAME|FILE", help=told)
 
 
 def set_option() -> Decorator:
@@ -65,14 +67,14 @@ def engine_option(default: str = "the machine's first") -> Decorator:
 
 
 def param_option() -> Decorator:
-    return click.option(
-        "--param",
-        "params",
-        multiple=True,
-        callback=_pairs,
-        metavar="NAME=VALUE",
-        help="Parameter of the workload (workload show NAME). Repeatable.",
+    return pairs_option(
+        "--param", "params", "NAME=VALUE", "Parameter of the workload (workload show NAME). Repeatable."
     )
+
+
+def pairs_option(option: str, name: str, metavar: str, words: str) -> Decorator:
+    """An option that is given once for each key."""
+    return click.option(option, name, multiple=True, callback=_pairs, metavar=metavar, help=words)
 
 
 def json_option() -> Decorator:

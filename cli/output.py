@@ -11,18 +11,10 @@ from typing import Any
 
 import click
 
+from simexplore.archs.units import quantity as quantity
 from simexplore.cli.console import escaped, is_terminal, say, shows
 
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _PATIENCE_S = 1.0
-
-
-def quantity(value: float, unit: str) -> str:
-    """`0.00123, 's'` → `1.23 ms`, to four digits."""
-    if value == 0:
-        return f"0 {unit}"
-    scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= s * 0.99995), (1e-12, "p"))
-    return f"{float(f'{value / scale:.4g}'):g} {prefix}{unit}"
 
 
 def percent(share: float | None) -> str:

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from simexplore.sim.studies import reproduce
 from simexplore.sim.studies.ngpc import APPLICATIONS, ENCODINGS, SCALES, Frames
 from simexplore.workloads.families.neural_graphics import WIDTHS
 
-COLOURS = dict(zip(APPLICATIONS, ("#1b6ca8", "#d1495b", "#3a7d44", "#8f5fa8"), strict=True))
+COLOURS = dict(zip(APPLICATIONS, ("#0072b2", "#e69f00", "#009e73", "#cc79a7"), strict=True))
+"""Told apart by those who see no red or no green (Okabe and Ito, Color universal design, 2008)."""
+MARKS = dict(zip(APPLICATIONS, "os^D", strict=True))
+PARTS = {"encoding": "#0072b2", "mlp": "#e69f00", "rest": "#bbbbbb"}
+PUBLISHED = {"color": "#000000", "marker": "*", "linestyle": "none", "markersize": 9, "zorder": 5}
 VARIANTS: dict[str, tuple[dict[str, str], ...]] = {
     "as shipped": ({},),
     "clock": tuple({"ngpc.clock": clock} for clock in ("0.8 GHz", "1 GHz", "1.3 GHz", "2 GHz")),
@@ -62,62 +68,78 @@ def draw(folder: Path) -> None:
         ("engines", engines),
     ):
         figure = plot(plt, frames)
-        figure.tight_layout()
         figure.savefig(folder / f"ngpc-{name}.png", dpi=90, metadata={"Software": None})
         plt.close(figure)
 
 
+@cache
+def published() -> Mapping[str, float]:
+    """What the paper reports, by quantity."""
+    return {record["quantity"]: float(record["published"]) for record in reproduce("ngpc", None)}
+
+
+def above(figure: Any, panel: Any, **options: Any) -> None:
+    """The legend over the figure, where nothing is drawn."""
+    handles, labels = panel.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, **options)
+
+
 def speed_ups(plt: Any, frames: Frames) -> Any:
-    """Speed-up over the number of NFPs; dashed: Amdahl's limit, the GPU's fused part alone."""
-    figure, panels = plt.subplots(1, 3, figsize=(10, 3.2), sharey=True)
+    """Speed-up over the number of NFPs; dashed: Amdahl's limit, the GPU's fused part alone; stars: published means."""
+    figure, panels = plt.subplots(1, 3, figsize=(10, 3.6), sharey=True, layout="constrained")
     for panel, encoding in zip(panels, ENCODINGS, strict=True):
         for application, colour in COLOURS.items():
             values = [frames.speed_up(application, encoding, scale) for scale in SCALES]
-            panel.plot(SCALES, values, "o-", color=colour, label=application, markersize=4)
+            panel.plot(SCALES, values, f"{MARKS[application]}-", color=colour, label=application, markersize=4)
             panel.axhline(frames.ceiling(application, encoding), color=colour, linestyle="--", linewidth=0.8)
+        names = {scale: f"mean speed-up of four applications, {encoding}, NGPC-{scale}" for scale in SCALES}
+        known = [(scale, published()[name]) for scale, name in names.items() if name in published()]
+        if known:
+            panel.plot(*zip(*known, strict=True), label="published, mean of the four", **PUBLISHED)
         panel.set(title=encoding, xlabel="NFPs", xscale="log", yscale="log", xticks=SCALES, xticklabels=SCALES)
         panel.minorticks_off()
         panel.set_yticks([5, 10, 20, 50, 100], ["5", "10", "20", "50", "100"])
     panels[0].set_ylabel("speed-up over the RTX 3090")
-    panels[0].legend(frameon=False)
+    above(figure, panels[0])
     return figure
 
 
 def frame_rates(plt: Any, frames: Frames) -> Any:
     """Frames a second at each resolution, hashgrid: RTX 3090 alone (hollow) and with NGPC-64."""
-    figure, panel = plt.subplots(figsize=(6, 3.4))
+    figure, panel = plt.subplots(figsize=(6, 3.8), layout="constrained")
     for application, colour in COLOURS.items():
         with_cluster = [1.0 / frames.with_cluster(application, "hashgrid", 64, size).time_s for size in WIDTHS]
         alone = [1.0 / frames.on_gpu(application, "hashgrid", size).time_s for size in WIDTHS]
-        panel.plot(list(WIDTHS), with_cluster, "o-", color=colour, label=application, markersize=4)
-        panel.plot(list(WIDTHS), alone, "o--", color=colour, markerfacecolor="white", markersize=4, linewidth=0.8)
+        mark = MARKS[application]
+        panel.plot(list(WIDTHS), with_cluster, f"{mark}-", color=colour, label=application, markersize=4)
+        panel.plot(list(WIDTHS), alone, f"{mark}--", color=colour, markerfacecolor="white", markersize=4, linewidth=0.8)
     for rate in (30, 60, 120):
         panel.axhline(rate, color="#999999", linewidth=0.6)
-        panel.text(4.1, rate, f"{rate}", fontsize=7, va="center")
+        panel.annotate(f"{rate}", (1.01, rate), xycoords=("axes fraction", "data"), fontsize=7, va="center")
     panel.set(yscale="log", ylabel="frames/s", title="NGPC-64 (filled) and RTX 3090 alone (hollow), hashgrid")
-    panel.legend(frameon=False)
+    above(figure, panel)
     return figure
 
 
 def kernels(plt: Any, frames: Frames) -> Any:
     """Share of the RTX 3090's frame time by kernel."""
-    figure, panel = plt.subplots(figsize=(7.5, 3.2))
+    figure, panel = plt.subplots(figsize=(10, 3.6), layout="constrained")
     names = [f"{application}\n{encoding.split('-')[0]}" for encoding in ENCODINGS for application in APPLICATIONS]
     parts = [frames.on_gpu(application, encoding) for encoding in ENCODINGS for application in APPLICATIONS]
     below = [0.0] * len(parts)
-    for label, colour in (("encoding", "#1b6ca8"), ("mlp", "#d1495b"), ("rest", "#bbbbbb")):
+    for label, colour in PARTS.items():
         shares = [getattr(part, f"{label}_s") / part.time_s for part in parts]
         panel.bar(range(len(parts)), shares, bottom=below, color=colour, label=label)
         below = [a + b for a, b in zip(below, shares, strict=True)]
     panel.set_xticks(range(len(names)), names, fontsize=7)
     panel.set(ylabel="share of the frame", title="RTX 3090 alone, full HD")
-    panel.legend(frameon=False, ncols=3, loc="lower center")
+    above(figure, panel)
     return figure
 
 
 def engines(plt: Any, frames: Frames) -> Any:
     """What is in use with NGPC-8 and NGPC-64, and the cluster's traffic with L2."""
-    figure, panels = plt.subplots(1, 2, figsize=(10, 3.2))
+    figure, panels = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     shown = ("fma", "l2", "dram", "ngpc", "ngpc_banks", "ngpc_mlp")
     for offset, application in enumerate(APPLICATIONS):
         run = frames.with_cluster(application, "hashgrid", 64)
@@ -126,14 +148,14 @@ def engines(plt: Any, frames: Frames) -> Any:
         panels[0].bar(at, values, width=0.18, color=COLOURS[application], label=application)
         moved = []
         for scale in SCALES:
-            frame = frames.plan(application, "hashgrid", scale).frame
+            asked = frames.frame(application, "hashgrid").asked
             time_s = frames.with_cluster(application, "hashgrid", scale).time_s
-            moved.append(frame.queries * (frame.input_bytes + frame.result_bytes) / time_s / 1e9)
-        panels[1].plot(SCALES, moved, "o-", color=COLOURS[application], markersize=4)
+            moved.append(asked.queries * (asked.input_bytes + asked.result_bytes) / time_s / 1e9)
+        panels[1].plot(SCALES, moved, f"{MARKS[application]}-", color=COLOURS[application], markersize=4)
     labels = ("GPU FMA", "L2", "DRAM", "NGPC", "grid SRAM", "MLP arrays")
     panels[0].set_xticks(range(len(shown)), labels, fontsize=8)
     panels[0].set(ylabel="share in use", title="NGPC-64, hashgrid, full HD")
-    panels[0].legend(frameon=False)
+    above(figure, panels[0])
     panels[1].set(title="queries and answers through L2", xlabel="NFPs", ylabel="GB/s", xscale="log", yscale="log")
     panels[1].set_yticks([50, 100, 200, 400, 800], ["50", "100", "200", "400", "800"])
     panels[1].set_xticks(SCALES, [str(scale) for scale in SCALES])

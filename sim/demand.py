@@ -43,15 +43,24 @@ def _always() -> BoolArray:
     return np.ones((1, 1), dtype=np.bool_)
 
 
+class Symbolic:
+    """What stands for an array while the physics is recorded (`sim.estimate.compiled`)."""
+
+    __slots__ = ()
+
+
+ARRAYS = (np.ndarray, Symbolic)
+
+
 @dataclass(frozen=True)
 class Part:
     """A record whose fields are arrays, or numbers and names that all rows and candidates share."""
 
-    def map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> Self:
+    def map(self, function: Callable[[Any], Any]) -> Self:
         """The same with `function` applied to each array, also to those in tuples and in parts of it."""
         values = dict(vars(self))
         for name, value in values.items():
-            if isinstance(value, np.ndarray):
+            if isinstance(value, ARRAYS):
                 values[name] = function(value)
             elif isinstance(value, Part):
                 values[name] = value.map(function)
@@ -61,9 +70,9 @@ class Part:
 
     def arrays(self) -> list[NDArray[Any]]:
         """All arrays of this record and of the parts in it."""
-        found: list[NDArray[Any]] = []
+        found: list[Any] = []
         for value in vars(self).values():
-            if isinstance(value, np.ndarray):
+            if isinstance(value, ARRAYS):
                 found.append(value)
             elif isinstance(value, Part):
                 found += value.arrays()
@@ -235,7 +244,7 @@ class KernelDemand(Part):
         def chosen(x: NDArray[Any]) -> NDArray[Any]:
             if x.shape[1] > 1:
                 return x[rows, candidate] if len(x) > 1 else x[0, candidate]
-            return x[:, 0] if len(x) > 1 else np.full(len(rows), x[0, 0])
+            return x[:, 0] if len(x) == len(rows) else np.full(len(rows), x[0, 0])
 
         return self.map(chosen)
 

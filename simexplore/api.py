@@ -1,44 +1,42 @@
-"""What the public face does beyond the rooms' own functions: it takes names and files where they take objects."""
+"""What the public face predicts: it takes names and files where the rooms' own functions take objects."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
-from simexplore.archs.load import load_arch, read_document
+from simexplore.archs.load import SUFFIXES, load_arch, read_document, shipped_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
 from simexplore.archs.units import show
 from simexplore.archs.views.machines import load_machine
 from simexplore.errors import SimexploreError
-from simexplore.kernels.datasets import read_measurements
-from simexplore.kernels.measurement import Measurements, join
-from simexplore.kernels.measuring import measure_suite
-from simexplore.sim.compare import comparison as comparing
-from simexplore.sim.compare.machines import WithEngine
-from simexplore.sim.conditions import CacheState, Conditions, Launch, PowerState
+from simexplore.remembered import Remembered
+from simexplore.sim.conditions import COLD, CacheState, Conditions, Launch, PowerState
+from simexplore.sim.estimate.compiled.single import estimate_alone
 from simexplore.sim.estimate.graphs import Estimate, called_by_host, estimate_graph, paused_w
+from simexplore.sim.estimate.operators import predict_in_state
 from simexplore.sim.hardware.duty import Period
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.probes import Probe
 from simexplore.sim.play.result import DutyCycle, Run
-from simexplore.workloads import catalog
+from simexplore.table import Operators, columns_of, frame_of
 from simexplore.workloads.graph import Graph, single
 from simexplore.workloads.graph_data import GraphDataError, from_data
-from simexplore.workloads.importers import huggingface
+from simexplore.workloads.hints import did_you_mean
 from simexplore.workloads.ops import FAMILIES, Operator, parse_operator
 
 if TYPE_CHECKING:
-    from simexplore.sim.learn.calibration import Calibrated
+    import pandas as pd
 
+HUGGING_FACE = "hf:"
+"""Beginning of a model of one's own, by its `config.json`."""
 AnyArch = Gpu | str | Path
 AnyMachine = AnyArch | System
 """A GPU or a system; a name or a file may be of either."""
 AnyWork = Graph | Operator | str | Path
-AnyMeasured = Measurements | str | Path
 
 
 def load_workload(work: AnyWork, params: Mapping[str, object] | None = None) -> Graph:
@@ -57,11 +55,15 @@ def load_workload(work: AnyWork, params: Mapping[str, object] | None = None) -> 
     if isinstance(work, Operator):
         return single(work)
     text = str(work)
-    if isinstance(work, str) and text.startswith(huggingface.PREFIX):
+    if isinstance(work, str) and text.startswith(HUGGING_FACE):
+        from simexplore.workloads.importers import huggingface
+
         return huggingface.build(text, params or {})
     is_file = isinstance(work, Path) or work.endswith((".yaml", ".yml"))
     if not is_file and "(" not in text and text not in FAMILIES:
         _refuse_loose_operator(text)
+        from simexplore.workloads import catalog  # an operator needs none of the models' families
+
         return catalog.build(text, params)
     if params:
         raise SimexploreError(
@@ -120,6 +122,7 @@ def simulate(
         SimexploreError: see `load_workload` and `load_arch`; the machine can't run an operator or hold the workload,
             or has no such place as a node asks for.
     """
+    _checked(launch, power, cache)
     graph = load_workload(work, params)
     return execute(graph, _system(arch), _conditions(cache, launch), launch, probes, allow_overflow, power, repeat)
 
@@ -139,10 +142,76 @@ def estimate(
 
     `call_s` is what a host takes to hand over each operator while the machine runs, one stream for all of them [s].
     """
-    graph = load_workload(work, params)
     machine = _system(arch)
+    alone = _asked_for(work, params, repeat, call_s)
+    if alone is not None and isinstance(machine, Gpu):
+        question = (alone, cache, launch, power)
+        known = _TOLD.find(question, machine)
+        return known or _TOLD.keep(question, machine, _of_one(alone, machine, cache, launch, power))
+    graph = load_workload(work, params)
+    _checked(launch, power, cache)
     told = estimate_graph(graph, machine, _conditions(cache, launch), launch, power, repeat)
     return called_by_host(told, call_s, paused_w(graph, machine)) if call_s else told
+
+
+_TOLD: Remembered[Estimate] = Remembered()
+
+
+def _asked_for(work: AnyWork, params: Any, repeat: int, call_s: float) -> Operator | str | None:
+    """An operator alone, which is told once."""
+    if params or repeat != 1 or call_s:
+        return None
+    is_text = isinstance(work, str) and "(" in work and not work.startswith(HUGGING_FACE)
+    return work if is_text or isinstance(work, Operator) else None  # type: ignore[return-value]
+
+
+def _of_one(
+    work: Operator | str, gpu: Gpu, cache: CacheState | None, launch: Launch, power: PowerState | Period
+) -> Estimate:
+    """`estimate` of an operator, in the shortest way that there is."""
+    _checked(launch, power, cache)
+    op = parse_operator(work) if isinstance(work, str) else work
+    given = Conditions(cache=COLD if cache is None else cache, launch=launch)
+    told = estimate_alone(op, gpu, given, power) if isinstance(power, str) else None
+    return told or estimate_graph(single(op), gpu, _conditions(cache, launch), launch, power)
+
+
+def predict(
+    operators: Operators,
+    arch: AnyArch,
+    *,
+    cache: CacheState | None = None,
+    launch: Launch = "graph",
+    power: PowerState = "serving",
+) -> pd.DataFrame:
+    """Many operators at once, each alone on the machine: a table with a row for each, as `estimate` has it.
+
+    Args:
+        operators: a DataFrame, or columns by name, with a column `op` and one for each parameter; a record such as
+            `Gemm(m=array, n=array, k=array)`; or operators one by one, as text or records.
+        arch: a machine, its name or its file.
+        cache: what every kernel finds in L2; by default nothing.
+        launch: kernels launched by a `graph` or one by one on a `stream`.
+        power: what of the board's energy budget is there, as in `simulate`.
+
+    Returns:
+        Columns `time_s`, `energy_j`, their 80 % intervals `time_low_s`, `time_high_s`, `energy_low_j`, `energy_high_j`,
+        `mean_power_w`, the learned `correction` in the time, and what takes the largest part of it, `bound`.
+
+    Raises:
+        SimexploreError: an operator that the machine cannot run, or a table with something wrong in it.
+    """
+    _checked(launch, power, cache)
+    gpu, columns = machine(arch), columns_of(operators)
+    conditions = Conditions(cache=COLD if cache is None else cache, launch=launch)
+    return frame_of(columns, [predict_in_state(part.record, gpu, conditions, power) for part in columns.parts])
+
+
+def list_workloads() -> list[str]:
+    """The names of the workloads that come with simexplore, sorted."""
+    from simexplore.workloads.catalog import list_workloads
+
+    return list_workloads()
 
 
 def duty_cycle(
@@ -187,87 +256,42 @@ def _conditions(cache: CacheState | None, launch: Launch) -> Conditions | None:
     return None if cache is None else Conditions(cache=cache, launch=launch)
 
 
-def compare(
-    arch: AnyArch,
-    measured: AnyMeasured | Iterable[AnyMeasured],
-    op: str | None = None,
-    dtype: str | None = None,
-    progress: comparing.Progress | None = None,
-    predictor: str = "full",
-    held_out_seed: int | None = None,
-    with_engine: WithEngine | None = None,
-) -> comparing.Comparison:
-    """Predictions of a machine against measurements, one table or several; see `sim.compare.compare`.
-
-    Args:
-        arch: a machine, its name or its file.
-        measured: tables, files, or names such as `aiconfigurator:h200_sxm/gemm/trtllm`.
-        op: only this operator family.
-        dtype: only this value of the `dtype` column.
-        progress: told how many rows are done.
-        predictor: `full`, `physics`, `roofline` or `random-forest`.
-        held_out_seed: compare only the rows that a random forest of this seed is not fitted on.
-        with_engine: gives the machine with an engine's kernels, for rows of that engine. By default a name or a file
-            does; with a machine as it is, all rows are predicted with the kernels that it has.
-    """
-    several = [measured] if isinstance(measured, Measurements | str | Path) else measured
-    tables = [table if isinstance(table, Measurements) else read_measurements(table) for table in several]
-    if with_engine is None and not isinstance(arch, Gpu):
-        with_engine = partial(load_arch, arch, None)
-    return comparing.compare(_machine(arch), join(tables), op, dtype, progress, predictor, held_out_seed, with_engine)
+def machine(arch: AnyArch) -> Gpu:
+    """A machine as it is, by its name or from its file."""
+    if isinstance(arch, Gpu):
+        return arch
+    if not isinstance(arch, str | Path):
+        raise SimexploreError(f"expected a machine, its name or its file, found {type(arch).__name__}")
+    is_file = isinstance(arch, Path) or arch.endswith(SUFFIXES)
+    return load_arch(arch) if is_file else shipped_arch(arch)
 
 
-def calibrate(
-    arch: str,
-    measured: AnyMeasured | Iterable[AnyMeasured],
-    output: str | Path,
-    *,
-    rows: int = 400,
-    residual_rows: int = 1000,
-    seed: int = 0,
-    date: str = "",
-    family: bool = False,
-    progress: comparing.Progress | None = None,
-    engine: str | None = None,
-) -> Calibrated:
-    """Fit a machine to measurements and write it as an overlay, its learned correction beside it.
+def _checked(launch: str, power: object, cache: object) -> None:
+    """Refuse words that are none of those that there are."""
+    one_of("launch", launch, get_args(Launch))
+    if not isinstance(power, Period):
+        one_of("power", power, get_args(PowerState))
+    if cache is not None and not isinstance(cache, CacheState):
+        raise SimexploreError(f"cache: expected COLD or WARM of simexplore, or a CacheState, found {cache!r}")
 
-    Args:
-        arch: name or file of the machine to begin with.
-        measured: as in `compare`.
-        output: the overlay, a .yaml file that extends `arch`.
-        rows: most rows of an operator family that the physics is fitted on; 0 leaves the physics as it is.
-        residual_rows: most rows of a family and dtype that the correction is learned from; 0: no correction.
-        seed: chooses the rows.
-        date: of today, for the sources of the fitted values.
-        family: write what the machine's generation shares instead, for machines that were never measured.
-        progress: told how much is done.
-        engine: whose kernels are fitted, on its rows alone; by default the machine's first.
+
+def one_of(name: str, value: object, known: Iterable[str]) -> None:
+    """Refuse a word that is not among those that are known.
 
     Raises:
-        SimexploreError: no row can be predicted, a package is missing, the files cannot be written, or what would be
-            extended is no file of its own (`NAME@facts`).
+        SimexploreError: names the words, and the nearest.
     """
-    from simexplore.sim.learn.calibration import calibrate as fit
-    from simexplore.sim.learn.overlay import Provenance, check_target, write_family, write_overlay
-
-    check_target(Path(output), arch, family=family)
-    several = [measured] if isinstance(measured, Measurements | str | Path) else list(measured)
-    tables = [table if isinstance(table, Measurements) else read_measurements(table) for table in several]
-    table = join(tables)
-    data = tuple(dict.fromkeys(str(source) for source in table.frame["source"]))
-    result = fit(arch, table, rows, 0 if family else residual_rows, seed, progress, engine)
-    write = write_family if family else write_overlay
-    write(Path(output), result, Provenance(arch, data, rows, seed, date, engine))
-    return result
-
-
-measure = measure_suite
-
-
-def _machine(arch: AnyArch) -> Gpu:
-    return arch if isinstance(arch, Gpu) else load_arch(arch)
+    words = list(known)
+    if value not in words:
+        hint = did_you_mean(value, words) if isinstance(value, str) else ""
+        raise SimexploreError(f"{name}: expected one of {', '.join(words)}, found {value!r}{hint}")
 
 
 def _system(arch: AnyMachine) -> Gpu | System:
-    return arch if isinstance(arch, Gpu | System) else load_machine(arch)
+    """As `machine`; a system is read anew each time."""
+    if isinstance(arch, System):
+        return arch
+    may_be_one = isinstance(arch, Path) or (isinstance(arch, str) and arch.endswith(SUFFIXES))
+    if may_be_one or (isinstance(arch, str) and arch.startswith("systems/")):
+        return load_machine(arch)
+    return machine(arch)

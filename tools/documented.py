@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import re
 import runpy
+import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -24,7 +26,9 @@ from simexplore.sim.studies import Record, reproduce
 from simexplore.sim.studies.ngpc import APPLICATIONS, SCALES, Frames
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = tuple(ROOT / "docs" / name for name in ("energy.md", "area-and-cost.md", "studies/ngpc.md"))
+DOCUMENTS = tuple(
+    ROOT / "docs" / name for name in ("energy.md", "area-and-cost.md", "studies/ngpc.md", "explain.md", "sweeps.md")
+)
 MARKED = re.compile(r"(<!-- (figure|table): ([^>]*?) -->)(.*?)(<!-- /\2 -->)", re.DOTALL)
 
 
@@ -91,10 +95,46 @@ def die_areas() -> str:
     return "\n" + "\n".join(rows) + "\n"
 
 
+def printed(*arguments: str) -> str:
+    """What a command prints, as a block of text."""
+    from click.testing import CliRunner
+
+    from simexplore.cli.main import main as command
+
+    told = CliRunner().invoke(command, arguments)
+    if told.exit_code:
+        raise SystemExit(told.output)
+    return f"\n```\n$ simexplore {shlex.join(arguments)}\n{told.stdout.rstrip()}\n```\n"
+
+
+def explained_gemm() -> str:
+    """An operator on one machine, all of it."""
+    return printed("explain", "gemm(m=4096,n=4096,k=4096)", "--arch", "nvidia/h200-sxm")
+
+
+def explained_machines() -> str:
+    """The same on two machines."""
+    both = ("--arch", "nvidia/h200-sxm", "--arch", "nvidia/a100-sxm-80gb")
+    return printed("explain", "gemm(m=4096,n=4096,k=4096)", *both)
+
+
+def verdict() -> str:
+    """What README's sweep answers: what is printed before its front."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = str(Path(folder) / "out")
+        block = printed("sweep", str(ROOT / "examples" / "hopper-memory.yaml"), "-o", out, "--jobs", "1")
+    answer = block.partition("\n\nmemory of an H200")[0]
+    _, _, below = answer.partition("-o ")
+    return f"\n```\n$ simexplore sweep examples/hopper-memory.yaml -o out/\n{below.partition(chr(10))[2]}\n```\n"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "duty cycle": duty_cycle,
     "die areas": die_areas,
     "ngpc frames": ngpc_frames,
+    "explained gemm": explained_gemm,
+    "explained machines": explained_machines,
+    "verdict": verdict,
 }
 
 

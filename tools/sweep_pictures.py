@@ -1,4 +1,4 @@
-"""The pictures of sweeps in docs/img, drawn anew: the examples are run, and their reports photographed in Chromium.
+"""The pictures of sweeps, verdicts and explanations in docs/img, drawn anew: pages photographed in Chromium.
 
 Usage: python tools/sweep_pictures.py      needs plotly, playwright and a Chromium on the PATH
 """
@@ -8,26 +8,35 @@ from __future__ import annotations
 import base64
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+from simexplore import load_workload
+from simexplore.archs.load import machine_of, overridden, resolve
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.sim.estimate.graphs import estimate_graph
+from simexplore.sim.explain.what_if import what_ifs
+from simexplore.sim.explain.whole import explain
 from simexplore.sim.explore.evaluation import executor
 from simexplore.sim.explore.store import Store
 from simexplore.sim.explore.study import Sweep
+from simexplore.sim.report.answers.explained import explained_html
 from simexplore.sim.report.sweep import sweep_html
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = {"hopper-memory": "report-sweep.png", "ada-diffusion": "sweep-ada.png", "ngpc": "sweep-ngpc.png"}
 WIDTH = 1100
+EXPLAINED, MACHINE = "gemm(m=4096,n=4096,k=4096)", "nvidia/h200-sxm"
 
 
 def report(example: str, folder: Path) -> Path:
     """Run an example and write its page."""
     pool = executor.processes(2)
     try:
-        Sweep.from_yaml(ROOT / "examples" / f"{example}.yaml").fill(folder, pool)
+        Sweep.from_yaml(ROOT / "examples" / f"{example}.yaml").fill(folder, pool, judge=True)
     finally:
         pool.close()
     page = folder / "report.html"
@@ -42,6 +51,31 @@ def wide(browser: Any, page: Path, picture: Path) -> None:
     box = window.locator("#scatter").bounding_box()
     height = box["y"] + box["height"] + 20
     window.screenshot(path=picture, full_page=True, clip={"x": 0, "y": 0, "width": WIDTH, "height": height})
+
+
+def verdict(browser: Any, page: Path, picture: Path) -> None:
+    """The first screen of a sweep's page: what to build beside today's machine."""
+    window = opened(browser, page, WIDTH, "light")
+    box = window.locator("main > section").first.bounding_box()
+    clip = {"x": 0, "y": 0, "width": WIDTH, "height": box["y"] + box["height"] + 10}
+    window.screenshot(path=picture, full_page=True, clip=clip)
+
+
+def explanation(browser: Any, page: Path, picture: Path) -> None:
+    """Why a GEMM takes as long as it does: from the title to what would help."""
+    graph, layer = load_workload(EXPLAINED), resolve(MACHINE)
+    gpu = machine_of(layer)
+    told = explain(graph, gpu)
+
+    def variant(changes: Mapping[str, str]) -> Gpu:
+        return machine_of(overridden(layer, changes))
+
+    helps = what_ifs(gpu, told.time_s, variant, lambda machine: estimate_graph(graph, machine).time_s)
+    page.write_text(explained_html([told.with_what_ifs(helps)], "the date"), encoding="utf-8")
+    window = opened(browser, page, WIDTH, "light", "#what-if")
+    box = window.locator("#what-if").bounding_box()
+    clip = {"x": 0, "y": 0, "width": WIDTH, "height": box["y"] + box["height"] + 10}
+    window.screenshot(path=picture, full_page=True, clip=clip)
 
 
 def phone(browser: Any, page: Path, picture: Path) -> None:
@@ -59,11 +93,11 @@ def phone(browser: Any, page: Path, picture: Path) -> None:
     sheet.screenshot(path=picture)
 
 
-def opened(browser: Any, page: Path, width: int, scheme: str) -> Any:
+def opened(browser: Any, page: Path, width: int, scheme: str, figure: str = "#scatter") -> Any:
     """A page in a window that shows all of it."""
     window = browser.new_page(viewport={"width": width, "height": 1600}, color_scheme=scheme)
     window.goto(page.as_uri())
-    window.wait_for_selector("#scatter .main-svg")
+    window.wait_for_selector(f"{figure} .main-svg")
     window.wait_for_timeout(1500)
     return window
 
@@ -78,6 +112,8 @@ def main() -> None:
             wide(browser, page, ROOT / "docs" / "img" / picture)
             if example == "hopper-memory":
                 phone(browser, page, ROOT / "docs" / "img" / "report-phone.png")
+                verdict(browser, page, ROOT / "docs" / "img" / "verdict.png")
+        explanation(browser, Path(folder) / "explain.html", ROOT / "docs" / "img" / "explain.png")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-import networkx as nx
-
 from simexplore.errors import SimexploreError
 from simexplore.workloads.hints import did_you_mean
 from simexplore.workloads.operators.base import Operator
@@ -221,6 +219,8 @@ def chained(graph: Graph, times: int) -> Graph:
 
 def find_cycle(after: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     """The names along a cycle, the first one again at the end; empty when there is none."""
+    import networkx as nx
+
     edges: nx.DiGraph[str] = nx.DiGraph([(before, name) for name, needed in after.items() for before in needed])
     try:
         cycle = nx.find_cycle(edges)
@@ -253,6 +253,10 @@ def _in_order(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
                     f"operator {node.name!r} is to run after {name!r}, which is not in the graph"
                     f"{did_you_mean(name, position)}"
                 )
+    if all(position[name] < index for index, node in enumerate(nodes) for name in node.after):
+        return nodes
+    import networkx as nx  # it costs as much as a prediction, and most graphs come in order
+
     edges: nx.DiGraph[str] = nx.DiGraph()
     edges.add_nodes_from(position)
     edges.add_edges_from((name, node.name) for node in nodes for name in node.after)

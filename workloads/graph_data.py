@@ -9,7 +9,7 @@ from typing import Any
 from simexplore.workloads.graph import Graph, GraphError, Node, find_cycle
 from simexplore.workloads.hints import did_you_mean, found, in_words
 from simexplore.workloads.operators.parameters import ParameterError, integer
-from simexplore.workloads.operators.tensors import elements_read, elements_written, fit
+from simexplore.workloads.operators.tensors.elements import elements_read, elements_written, fit
 from simexplore.workloads.operators.text import OperatorSyntaxError
 from simexplore.workloads.ops import FAMILIES, Operator, make_operator, parse_operator
 

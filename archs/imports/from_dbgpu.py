@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from simexplore.archs.imports.yaml_text import nested, quoted, sections
 from simexplore.archs.load import HERE, read_document
 from simexplore.errors import SimexploreError
 
@@ -151,38 +152,16 @@ def _written(gpu: Facts, family: Facts, keys: Keys, notes: Sequence[str]) -> str
     lines = [
         *(f"# Kept from {family['extends']}, {note}." for note in notes),
         f"extends: {family['extends']}",
-        f"name: {_quoted(gpu['manufacturer'] + ' ' + gpu['name'])}",
-        f"description: {_quoted(about)}",
-        f"chip: {_quoted(str(gpu['gpu_name']))}",
+        f"name: {quoted(gpu['manufacturer'] + ' ' + gpu['name'])}",
+        f"description: {quoted(about)}",
+        f"chip: {quoted(str(gpu['gpu_name']))}",
     ]
     if gpu["cuda_major_version"] is not None:
         lines.append(f"compute_capability: '{gpu['cuda_major_version']}.{gpu['cuda_minor_version'] or 0}'")
     if "datasheet" not in family.get("keep", {}) and family["extends"].count("/") == 1:
         lines.append("datasheet: null")
-    tree: dict[str, Any] = {}
-    for key, (value, _) in keys.items():
-        *sections, last = key.split(".")
-        below = tree
-        for section in sections:
-            below = below.setdefault(section, {})
-        below[last] = value
+    tree = nested({key: value for key, (value, _) in keys.items()})
     for section, values in family.get("set", {}).items():
         tree.setdefault(section, {}).update(values)
     sources = {key: source for key, (_, source) in keys.items()} | family.get("set_sources", {})
-    lines += [line for section, values in tree.items() for line in ("", f"{section}:", *_indented(values, 1))]
-    lines += ["", "sources:", *(f"  {key}: {_quoted(source)}" for key, source in sources.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _indented(values: Mapping[str, Any], depth: int) -> list[str]:
-    lines = []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            lines += [f"{'  ' * depth}{key}:", *_indented(value, depth + 1)]
-        else:
-            lines.append(f"{'  ' * depth}{key}: {'null' if value is None else value}")
-    return lines
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return "\n".join([*lines, *sections(tree, sources)]) + "\n"

@@ -23,6 +23,7 @@ from simexplore.archs.schema.library import (
     ExpertLibrary,
     LatentLibrary,
     Library,
+    LinearLibrary,
     ScaledGemm,
 )
 from simexplore.archs.schema.ngpc import Ngpc
@@ -51,7 +52,7 @@ NOT_OF_THE_KERNELS = (
     *("engine", "engines"),
 )
 """What a machine tells that changes none of its kernels."""
-_UNMEASURED: Any = {"collectives": True, "gemm": {"tensor": {"fp16_accumulate_rate"}}}
+_UNMEASURED: Any = {"collectives": True, "linear": True, "gemm": {"tensor": {"fp16_accumulate_rate"}}}
 _BETWEEN_GPUS: dict[str, Any] = {"links": {"node_gpus"}, "library": _UNMEASURED}
 """Of its parts, what tells of several GPUs together, or of sums in a type that no measured row has."""
 
@@ -246,6 +247,11 @@ class Gpu(Chip):
     def latent_kernels(self) -> LatentLibrary:
         """`library.mla`. Raises SimexploreError where the machine has none."""
         return self._kernels(self.library.mla, "kernels for attention over a latent cache", "library.mla")
+
+    @property
+    def linear_kernels(self) -> LinearLibrary:
+        """`library.linear`. Raises SimexploreError where the machine has none."""
+        return self._kernels(self.library.linear, "kernels for linear attention", "library.linear")
 
     @property
     def conversion_kernel(self) -> Conversion:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Self
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Self, cast
 
 from pydantic import AfterValidator, PrivateAttr
 
 from simexplore.archs.renamed import expected_name
 from simexplore.archs.schema.calibration import Calibration
 from simexplore.archs.schema.quantities import Spec, about, mistake
+from simexplore.errors import SimexploreError
 
 
 def _of_today(key: str) -> str:
@@ -20,7 +21,26 @@ def _of_today(key: str) -> str:
     return key
 
 
+Value = str | int | float | bool
+"""A value of a machine's file, as a user writes it in Python; numbers stand for themselves."""
+
 CurrentKey = Annotated[str, AfterValidator(_of_today)]
+
+
+class Origin:
+    """Where a machine comes from; machines of the same values are equal wherever they do."""
+
+    __slots__ = ("load",)
+
+    def __init__(self, load: Callable[[Mapping[str, Value]], Any] | None) -> None:
+        self.load = load
+        """Loads it once more, with values laid over those of its file; None: it is not as any file has it."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Origin)
+
+    def __hash__(self) -> int:
+        return 0
 
 
 class Machine(Spec):
@@ -37,6 +57,7 @@ class Machine(Spec):
     )
     _reference: Self | None = PrivateAttr(None)
     _kin: Self | None = PrivateAttr(None)
+    _origin: Origin = PrivateAttr(default_factory=lambda: Origin(None))
 
     @property
     def lenders(self) -> tuple[Self, ...]:
@@ -64,6 +85,27 @@ class Machine(Spec):
         lent = self.model_copy()
         lent._reference, lent._kin = reference, kin
         return lent
+
+    def replace(self, changes: Mapping[str, Value]) -> Self:
+        """The machine with other values, keys and units as in its file: `replace({"sm.count": 160})`.
+
+        A learned correction stays with it, faded by how far the physics moves, as it does for `--set`.
+
+        Raises:
+            SimexploreError: a key that it has not, a unit that is not the key's, or a machine that came from no file.
+        """
+        if self._origin.load is None:
+            raise SimexploreError(
+                "expected a machine as load_arch gives it, found one that was changed in Python since"
+            )
+        return cast(Self, self._origin.load(changes))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's; a copy with other values no longer is what its file says."""
+        copied = super().model_copy(update=update, deep=deep)
+        if update:
+            copied._origin = Origin(None)
+        return copied
 
     def physics_only(self) -> Self:
         """The machine without a learned correction; it still knows which rows it was fitted on."""

@@ -24,6 +24,7 @@ from simexplore.sim.explore.pareto import (
 )
 from simexplore.sim.explore.store import Store
 from simexplore.sim.explore.table import Direction
+from simexplore.sim.explore.verdict.verdict import verdict_of
 
 
 @click.command(epilog="Example: simexplore pareto out/ --objectives time_s,energy_j,area_mm2")
@@ -53,7 +54,8 @@ def pareto(folder: Path, objectives: str, with_dominated: bool, as_json: bool) -
         if as_json:
             kept = ranked if with_dominated else ranked[ranked["status"] == FRONT]
             found = {"hypervolume": volume, "hypervolume_unit": unit, "hypervolume_reference": reference}
-            print_json({"objectives": chosen, **found, "points": _plain(kept)})
+            verdict = verdict_of(store).to_json()
+            print_json({"objectives": chosen, **found, "verdict": verdict, "points": _plain(kept)})
         elif reference:
             corner = ", ".join(f"{name} = {value:.6g} {units[name]}" for name, value in reference.items())
             click.echo(f"hypervolume {volume:.6g} in {unit}, to the reference {corner}")

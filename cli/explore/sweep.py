@@ -16,6 +16,7 @@ import numpy as np
 from simexplore.archs.units import one_line
 from simexplore.cli.console import INTERRUPTED
 from simexplore.cli.explore.front import cell, print_front
+from simexplore.cli.explore.verdict import print_verdict
 from simexplore.cli.options import json_option
 from simexplore.cli.output import note, print_json
 from simexplore.cli.pages import now
@@ -30,6 +31,7 @@ from simexplore.sim.explore.storage.folder import written_aside
 from simexplore.sim.explore.store import Chunk, Store
 from simexplore.sim.explore.study import Forecast, Sweep
 from simexplore.sim.explore.table import POINT
+from simexplore.sim.explore.verdict.verdict import verdict_of
 
 _BAR_S = 0.2
 
@@ -63,7 +65,7 @@ def sweep(
 ) -> None:
     """Evaluate the points of SPEC, a YAML file of axes and objectives, and print the best.
 
-    With --json, one line for each point as it is done.
+    With --json, one line for each point as it is done, and last one with the verdict.
     """
     study = Sweep.from_yaml(spec, Options(sampler=sampler, budget=budget, seed=seed, fidelity=fidelity))
     workers = jobs or os.cpu_count() or 1
@@ -75,7 +77,7 @@ def sweep(
     pool = _pool(workers, scheduler)
     progress = _Lines() if as_json else _Bar()
     try:
-        study.fill(output, pool, progress)
+        study.fill(output, pool, progress, judge=True)
     except KeyboardInterrupt:
         progress.close()
         _say_how_to_resume(output)
@@ -87,7 +89,9 @@ def sweep(
         table = _export(store, output, exports)
         if store.failed == store.count():
             raise SimexploreError(_nothing(store))
-        if not as_json:
+        if as_json:
+            click.echo(json.dumps({"verdict": verdict_of(store).to_json()}))
+        else:
             _print(store, table)
 
 
@@ -140,6 +144,8 @@ def _nothing(store: Store) -> str:
 def _print(store: Store, table: Path) -> None:
     """The front, and where everything lies."""
     results, failed = store.results(), store.failures()
+    print_verdict(store, verdict_of(store))
+    click.echo()
     print_front(store, results, choose_objectives(store), limit=10)
     click.echo()
     if len(failed):

@@ -165,9 +165,35 @@ def import_(database: str, name: str, output: Path | None) -> None:  # noqa: ARG
     if output is None:
         say(text, nl=False)
         return
+    _write(output, text)
+    gpu = load_arch(output)
+    say(f"{output}: {gpu.name}; simexplore arch show {output} says where each number comes from")
+
+
+@arch.command("from-point", epilog="Example: simexplore arch from-point out/ 3816 -o mine.yaml")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("point", metavar="POINT", type=int)
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Arch file; else it is printed.")
+def from_point(folder: Path, point: int, output: Path | None) -> None:
+    """Write the machine of a sweep's POINT as an arch file, which every command takes.
+
+    It extends the sweep's machine, and its sources say that its values were chosen by the sweep in DIR.
+    """
+    from simexplore.sim.explore.point_file import point_text, work_of
+    from simexplore.sim.explore.store import Store
+
+    with Store.open(folder) as store:
+        text, work = point_text(store, point), work_of(store, point)
+    if output is None:
+        say(text, nl=False)
+        return
+    _write(output, text)
+    done = "".join(f"; the point's {name} is {value}" for name, value in work.items())
+    say(f"{output}: {load_arch(output).name}{done}")
+
+
+def _write(output: Path, text: str) -> None:
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise SimexploreError(f"{output}: the arch file can't be written: {error.strerror}") from None
-    gpu = load_arch(output)
-    say(f"{output}: {gpu.name}; simexplore arch show {output} says where each number comes from")

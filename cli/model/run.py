@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -11,9 +12,10 @@ import simexplore
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
 from simexplore.cli.machines import Loaded, load_any
+from simexplore.cli.model.beside import print_beside
 from simexplore.cli.model.repetition import Repetition, repetition_options
 from simexplore.cli.model.run_table import Told
-from simexplore.cli.options import arch_option, engine_option, json_option, param_option, set_option
+from simexplore.cli.options import archs_option, engine_option, json_option, param_option, set_option
 from simexplore.cli.output import note, percent, print_json, progress
 from simexplore.cli.pages import now, write_page
 from simexplore.errors import SimexploreError
@@ -21,6 +23,7 @@ from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions, Launch
 from simexplore.sim.estimate.graphs import Estimate, paused_w
 from simexplore.sim.estimate.intervals.rows import standings_of
 from simexplore.sim.estimate.offload import gpus_of
+from simexplore.sim.explain.machines import beside
 from simexplore.sim.learn.applied import Learned, learned_of
 from simexplore.sim.play.memory.timeline import MemoryTimeline
 from simexplore.sim.play.probes import Activity, Probe
@@ -38,7 +41,7 @@ CACHES = {"cold": COLD, "warm": WARM}
     "33 ms, most left out: simexplore run ngp/nvr/hashgrid --arch nvidia/rtx-3090 --every 33.3ms --skip 0.6"
 )
 @click.argument("work", metavar="WORKLOAD|OPERATOR|FILE|hf:CONFIG")
-@arch_option()
+@archs_option()
 @engine_option()
 @set_option()
 @param_option()
@@ -71,7 +74,7 @@ CACHES = {"cold": COLD, "warm": WARM}
 @json_option()
 def run(
     work: str,
-    arch: str,
+    archs: tuple[str, ...],
     engine: str | None,
     overrides: dict[str, str],
     params: dict[str, str],
@@ -97,29 +100,62 @@ def run(
     if (in_closed_form or called) and (trace_file or memory_file) is not None:
         option = "--trace" if trace_file is not None else "--memory"
         raise click.UsageError(f"{option} needs events: leave out {'--compiler eager' if called else '--estimate'}")
-    machine = load_any(arch, overrides, engine)
-    gpu = machine.without_correction() if physics_only else machine.machine
+    if len(archs) > 1 and (trace_file or memory_file) is not None:
+        option = "--trace" if trace_file is not None else "--memory"
+        raise click.UsageError(f"{option} is of one machine: leave it out, or all --arch but one")
+    machines = [load_any(arch, overrides, engine) for arch in archs]
     graph = simexplore.load_workload(work, params)
     if chosen is not None:
         graph, launch = chosen.compiled(graph), chosen.launch
     state = None if cache is None else CACHES[cache]
+    files = (trace_file, memory_file)
+    asked = _Asked(graph, state, launch, repetition, in_closed_form, called, physics_only, allow_overflow, *files)
+    every = [_told(machine, asked) for machine in machines]
+    compared = beside([(told.machine.name, told.result) for told in every])
+    if as_json:
+        found = [{**told.to_json(), "warnings": each.warnings} for told, each in zip(every, machines, strict=True)]
+        several = {"machines": found, "compared": [row.to_json() for row in compared]}
+        print_json(found[0] if len(found) == 1 else several)
+    elif len(every) == 1:
+        every[0].show()
+    else:
+        print_beside(graph.name, compared)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is run, and how."""
+
+    graph: Graph
+    state: CacheState | None
+    launch: Launch
+    repetition: Repetition
+    in_closed_form: bool
+    called: bool
+    """Whether the host calls each operator."""
+    physics_only: bool
+    allow_overflow: bool
+    trace_file: Path | None
+    memory_file: Path | None
+
+
+def _told(machine: Loaded, asked: _Asked) -> Told:
+    """The work on one machine, with what belongs beside the result."""
+    graph, state, launch, repetition = asked.graph, asked.state, asked.launch, asked.repetition
+    gpu = machine.without_correction() if asked.physics_only else machine.machine
     result: Run | Estimate
-    if in_closed_form or called:
-        call_s = machine.gpu.launch.eager_s if called else 0.0
+    if asked.in_closed_form or asked.called:
+        call_s = machine.gpu.launch.eager_s if asked.called else 0.0
         result = simexplore.estimate(
             graph, gpu, cache=state, launch=launch, power=repetition.power, repeat=repetition.runs, call_s=call_s
         )
     else:
-        result = _played(graph, gpu, state, launch, repetition, allow_overflow, trace_file, memory_file)
+        result = _played(graph, gpu, state, launch, repetition, asked)
     cycle = repetition.cycle(result, paused_w(graph, gpu))
-    learned = _learned(graph, gpu, machine, state, launch, physics_only)
+    learned = _learned(graph, gpu, machine, state, launch, asked.physics_only)
     conditions = None if state is None else Conditions(cache=state, launch=launch)
     standings = standings_of(graph, gpu, conditions, launch)
-    told = Told(result, graph, gpu, learned, gpus_of(graph), repetition.runs, cycle, standings)
-    if as_json:
-        print_json({**told.to_json(), "warnings": machine.warnings})
-    else:
-        told.show()
+    return Told(result, graph, gpu, learned, gpus_of(graph), repetition.runs, cycle, standings)
 
 
 def _played(
@@ -128,11 +164,10 @@ def _played(
     cache: CacheState | None,
     launch: Launch,
     repetition: Repetition,
-    allow_overflow: bool,
-    trace_file: Path | None,
-    memory_file: Path | None,
+    asked: _Asked,
 ) -> Run:
     """The work as events, with a bar, and a trace and a page of its memory where there are files for them."""
+    trace_file, memory_file = asked.trace_file, asked.memory_file
     trace, timeline = Trace(gpu.name), MemoryTimeline()
     watched = [probe for probe, file in ((trace, trace_file), (timeline, memory_file)) if file is not None]
     with progress("running") as advance:
@@ -143,7 +178,7 @@ def _played(
             cache=cache,
             launch=launch,
             probes=[watching, *watched],
-            allow_overflow=allow_overflow,
+            allow_overflow=asked.allow_overflow,
             power=repetition.power,
             repeat=repetition.runs,
         )

@@ -18,6 +18,7 @@ import pandas as pd
 
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import aiconfigurator_experts as experts
+from simexplore.kernels.datasets import aiconfigurator_scans as scans
 from simexplore.kernels.datasets.files import INSTALL, parquet
 from simexplore.kernels.measurement import POWER, TIME, Conditions, checked
 from simexplore.workloads.hints import did_you_mean
@@ -60,6 +61,8 @@ def _conditions_of(source: str, op: str) -> Conditions:
         return Conditions(launch="graph")
     runs_before = math.inf if source.startswith(POWER_SOURCE) else WARM_UPS
     repeats = Conditions(runs_before=runs_before, runs=RUNS, activity=operands_of(source))
+    if op in scans.OPERATORS:
+        return replace(repeats, **scans.conditions_of(source))
     if op == "moe":
         activity = 0.0 if experts.has_blank_weights(source) else operands_of(source)
         return replace(repeats, launch="graph", activity=activity)
@@ -331,6 +334,11 @@ _TABLES = {
             {"dtype": "quant_dtype", "rows": "m", "cols": "k"},
         ),
     ),
+    "linear_attention": (
+        _Table("gdn_perf.parquet", "gdn", scans.DELTA, scans.delta_rules),
+        _Table("mamba2_perf.parquet", "mamba2", scans.MAMBA2, scans.mamba2),
+    ),
+    "kda": (_Table("kda_perf.parquet", "kda", scans.DELTA, scans.delta_rules),),
     "moe": (_Table("moe_perf.parquet", "moe", experts.MOE, experts.with_loads),),
     "mla": (
         _Table("context_mla_perf.parquet", "mla_prefill", experts.MLA, _add_earlier_tokens),
@@ -352,5 +360,5 @@ _TABLES = {
         ),
     ),
 }
-_ONE_OF_EACH = ("comm", "mla")
-"""Operators of whose tables a folder may have some: NCCL's or an engine's, kernels or modules."""
+_ONE_OF_EACH = ("comm", "mla", "linear_attention")
+"""Operators of whose tables a folder may have some: NCCL's or an engine's, kernels or modules, of one kind or two."""

@@ -26,6 +26,7 @@ from simexplore.kernels.measurement import TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
 from simexplore.sim.compare.machines import Machines, WithEngine
 from simexplore.sim.compare.predictors import Forecaster, held_out_rows, known, random_forest, roofline
+from simexplore.sim.compare.shown import Shown
 from simexplore.sim.compare.watts import power_errors, with_watts
 from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.estimate.correction import group_of
@@ -82,8 +83,8 @@ class SizeTable:
     mape: tuple[tuple[float | None, ...], ...]
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """A machine's predictions against measured rows."""
 
     arch: str

@@ -30,9 +30,12 @@ from simexplore.archs.units import show
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import FloatArray
+from simexplore.sim.estimate.compiled.build import ready
+from simexplore.sim.estimate.compiled.walk import summed
 from simexplore.sim.estimate.intervals.kinds import kind_columns, unseen
 from simexplore.sim.estimate.intervals.standing import names_of, sigma_at, standing_of
 from simexplore.sim.estimate.traits import NAMES
+from simexplore.workloads.operators.columns import as_floats, as_integers
 from simexplore.workloads.operators.parameters import parameters_of
 from simexplore.workloads.ops import Gemm, Operator
 
@@ -123,9 +126,16 @@ def _over_scale(correction: Correction, columns: Mapping[str, FloatArray]) -> Fl
 
 def feature_columns(op: Operator, gpu: Gpu, traits: FloatArray) -> dict[str, FloatArray]:
     """Features of each row by name, columns of shape (rows,) or (1,)."""
+    columns = size_columns(op, gpu) | {f"physics {name}": traits[:, i] for i, name in enumerate(NAMES)}
+    columns["physics reads"] = columns["physics dram_bytes"] - columns["bytes"]
+    return columns | kind_columns(op)
+
+
+def size_columns(op: Operator, gpu: Gpu) -> dict[str, FloatArray]:
+    """The features that follow from the sizes of each row alone."""
     columns: dict[str, FloatArray] = {}
     for name in size_names(op):
-        value = np.atleast_1d(np.asarray(getattr(op, name), dtype=np.int64))
+        value = as_integers(getattr(op, name))
         columns[name] = np.log2(np.maximum(value, 0.5))
         divisor = np.minimum(value & -value, _LARGEST_DIVISOR)
         columns[f"{name} divisor"] = np.log2(np.maximum(divisor, 1.0))
@@ -134,11 +144,9 @@ def feature_columns(op: Operator, gpu: Gpu, traits: FloatArray) -> dict[str, Flo
     columns |= _of_pairs(columns, size_names(op))
     if isinstance(op, Gemm):
         columns |= _of_waves(op, gpu)
-    flops, size = (np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in (op.flops, op.min_bytes))
+    flops, size = as_floats(op.flops), as_floats(op.min_bytes)
     columns["flops"], columns["bytes"] = np.log2(np.maximum(flops, 1.0)), np.log2(np.maximum(size, 1.0))
-    columns |= {f"physics {name}": traits[:, i] for i, name in enumerate(NAMES)}
-    columns["physics reads"] = columns["physics dram_bytes"] - columns["bytes"]
-    return columns | kind_columns(op)
+    return columns
 
 
 def _of_pairs(columns: Mapping[str, FloatArray], names: list[str]) -> dict[str, FloatArray]:
@@ -155,7 +163,7 @@ def _of_waves(op: Gemm, gpu: Gpu) -> dict[str, FloatArray]:
 
     The library weighs these whatever tile the physics takes to be the fastest.
     """
-    m, n, batch = (np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in (op.m, op.n, op.batch))
+    m, n, batch = (as_floats(x) for x in (op.m, op.n, op.batch))
     columns: dict[str, FloatArray] = {}
     for high, wide in _COMMON_TILES:
         waves = batch * np.ceil(m / high) * np.ceil(n / wide) / gpu.sm.count
@@ -196,13 +204,16 @@ def stacked(columns: Mapping[str, FloatArray], names: tuple[str, ...]) -> Floats
 
 def octaves_outside(hull: Hull, coordinates: Floats32) -> FloatArray:
     """How far rows lie outside a hull [octaves], the largest over its directions; 0 inside. Shape (rows,)."""
-    along = coordinates @ hull.directions.T
-    outside: FloatArray = np.maximum(along - hull.high, hull.low - along).max(axis=1, initial=0.0).astype(np.float64)
+    # In double precision: a product in single precision depends on how many rows there are.
+    along = coordinates.astype(np.float64) @ hull.directions.T.astype(np.float64)
+    outside: FloatArray = np.maximum(along - hull.high, hull.low - along).max(axis=1, initial=0.0)
     return outside
 
 
 def sum_of_trees(trees: Trees, x: Floats32) -> FloatArray:
     """The sum of the leaves that each row of x, shape (rows, features), reaches; shape (rows,)."""
+    if ready(len(x)) and x.shape[1]:
+        return summed(trees, x)
     inner = trees.feature >= 0
     feature = np.where(inner, trees.feature, 0).astype(np.intp)
     threshold = np.where(inner, trees.value, np.float32(np.inf))

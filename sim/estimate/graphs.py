@@ -22,7 +22,15 @@ from simexplore.sim.estimate.alone import Alone, Phase, alone
 from simexplore.sim.estimate.cost import Cost, clocked_energies, excess_of, hold, one_after_another, repeated
 from simexplore.sim.estimate.exchange import Side, exchange_seconds, side_of
 from simexplore.sim.estimate.offload import prepared
-from simexplore.sim.estimate.op_run import UNCALIBRATED_POWER, OpRun, in_short, spends_of, whole_to_json, with_idle
+from simexplore.sim.estimate.op_run import (
+    UNCALIBRATED_POWER,
+    OpRun,
+    Whole,
+    in_short,
+    spends_of,
+    whole_to_json,
+    with_idle,
+)
 from simexplore.sim.estimate.placed import Priced, demands_at, place_of, priced
 from simexplore.sim.estimate.row_costs import costs_of_phases
 from simexplore.sim.estimate.traits import BOUNDS
@@ -33,7 +41,7 @@ from simexplore.workloads.graph import Exchange, Graph, Node, chained
 
 
 @dataclass(frozen=True, repr=False)
-class Estimate:
+class Estimate(Whole):
     """What a workload costs where kernels do not contend."""
 
     time_s: float
@@ -42,16 +50,6 @@ class Estimate:
     """Energy by where it goes: names as in `power.COMPONENTS`, and `idle`, what the devices draw beside them [J]."""
     ops: tuple[OpRun, ...]
     """The nodes in the order in which they start."""
-
-    @property
-    def energy_j(self) -> float:
-        """All energy [J]."""
-        return sum(self.energies_j.values())
-
-    @property
-    def mean_power_w(self) -> float:
-        """Energy over time [W]; 0 for empty work."""
-        return self.energy_j / self.time_s if self.time_s > 0.0 else 0.0
 
     def __repr__(self) -> str:
         return in_short("Estimate", self.time_s, self.energy_j, self.ops)

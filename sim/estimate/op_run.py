@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from math import exp, hypot, log
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simexplore.archs import units
 from simexplore.archs.units import JOULES, SECONDS, Dimension
@@ -14,11 +15,16 @@ from simexplore.sim.demand import FloatArray
 from simexplore.sim.estimate.correction import NORMAL_80, UNCALIBRATED_SIGMA_LOG
 from simexplore.sim.hardware.power import COMPONENTS
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 UNCALIBRATED_RATIO = exp(NORMAL_80 * UNCALIBRATED_SIGMA_LOG)
 """Upper end of an 80 % interval over the time, where no measurement says more."""
 
 UNCALIBRATED_POWER = 0.35
 """Spread of power where a machine's file says nothing of it."""
+SHOWN_IN_TABLES = 20
+"""Operators that a notebook shows."""
 SHOWN = 3
 """Operators that a result in short names."""
 
@@ -145,6 +151,97 @@ def whole_to_json(time_s: float, energies_j: Mapping[str, float], ops: Sequence[
         "mean_power_w": energy_j / time_s if time_s > 0.0 else 0.0,
         "clock_over_boost": mean_clock(ops),
     }
+
+
+class Whole:
+    """What every result of a workload tells beside its own figures; its operators and its energies are the result's."""
+
+    time_s: float
+    energies_j: Mapping[str, float]
+    ops: tuple[OpRun, ...]
+
+    @property
+    def energy_j(self) -> float:
+        """All energy [J]."""
+        return sum(self.energies_j.values())
+
+    @property
+    def mean_power_w(self) -> float:
+        """Energy over time [W]; 0 for empty work."""
+        return self.energy_j / self.time_s if self.time_s > 0.0 else 0.0
+
+    @property
+    def time_low_s(self) -> float:
+        """Lower end of the 80 % interval of the time [s]."""
+        return time_interval(self.time_s, self.ops)[0]
+
+    @property
+    def time_high_s(self) -> float:
+        """Upper end of the 80 % interval of the time [s]."""
+        return time_interval(self.time_s, self.ops)[1]
+
+    @property
+    def energy_low_j(self) -> float:
+        """Lower end of the 80 % interval of the energy [J]."""
+        return energy_interval(self.energy_j, self.time_s, self.ops)[0]
+
+    @property
+    def energy_high_j(self) -> float:
+        """Upper end of the 80 % interval of the energy [J]."""
+        return energy_interval(self.energy_j, self.time_s, self.ops)[1]
+
+    @property
+    def bounds(self) -> Mapping[str, float]:
+        """Share of the operators' time that each resource bounds, the largest first."""
+        sums: dict[str, float] = defaultdict(float)
+        for op in self.ops:
+            sums[op.bound] += op.time_s
+        total_s = sum(sums.values()) or 1.0
+        return {name: sums[name] / total_s for name in sorted(sums, key=lambda name: -sums[name])}
+
+    @property
+    def bound(self) -> str:
+        """What bounds most of the operators' time; nothing for empty work."""
+        return next(iter(self.bounds), "")
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row an operator: the keys of `ops` in `to_json`, an energy a column."""
+        import pandas as pd
+
+        rows = []
+        for op in self.ops:
+            told = op.to_json()
+            rows.append({**told, **{f"{name}_j": joules for name, joules in told.pop("energies_j").items()}})
+        return pd.DataFrame(rows).drop(columns="energies_j", errors="ignore")
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what `repr` has, as a table."""
+        whole = [
+            ("time", _with_interval(self.time_s, self.time_low_s, self.time_high_s, SECONDS)),
+            ("energy", _with_interval(self.energy_j, self.energy_low_j, self.energy_high_j, JOULES)),
+        ]
+        longest = sorted(self.ops, key=lambda op: -op.time_s)[:SHOWN_IN_TABLES]
+        lines = [(op.name, op.op, op.bound, _rounded(op.time_s, SECONDS)) for op in longest]
+        left = len(self.ops) - len(longest)
+        lines += [(f"and {left} more", "", "", "")] if left else []
+        kind = type(self).__name__
+        return html_table(kind, ("", ""), whole) + html_table("", ("name", "operator", "bound", "time"), lines)
+
+
+def html_table(caption: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A plain table for notebooks; whatever names hold, they are text."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    head = line(headers, "th") if any(headers) else ""
+    return f"<table><caption>{escape(caption)}</caption>{head}{body}</table>"
+
+
+def _with_interval(value: float, low: float, high: float, dimension: Dimension) -> str:
+    low_end, high_end = (_rounded(end, dimension) for end in (low, high))
+    return f"{_rounded(value, dimension)} (80 %: {low_end} to {high_end})"
 
 
 def in_short(kind: str, time_s: float, energy_j: float, ops: Sequence[OpRun], *more: str) -> str:

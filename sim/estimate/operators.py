@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
-from simexplore.sim.conditions import CacheState, Conditions
+from simexplore.sim.conditions import CacheState, Conditions, PowerState
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand, FloatArray
+from simexplore.sim.estimate.compiled.rows import compiled_cost
 from simexplore.sim.estimate.correction import NORMAL_80, corrected, feature_columns, half_width
 from simexplore.sim.estimate.cost import (
     Cost,
@@ -31,7 +32,7 @@ from simexplore.sim.estimate.learned.passed_on import ANOTHER_BOARD, Lent, Lesso
 from simexplore.sim.estimate.row_costs import row_costs
 from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.hardware.occupancy import no_room
-from simexplore.sim.hardware.power import board_of
+from simexplore.sim.hardware.power import added, board_of
 from simexplore.sim.hardware.roofline import least_seconds
 from simexplore.sim.mapping import algorithms_of, candidates_of
 from simexplore.sim.mapping.choice import chosen
@@ -115,6 +116,26 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
     )
 
 
+def predict_in_state(op: Operator, gpu: Gpu, conditions: Conditions, power: PowerState) -> Prediction:
+    """`predict` of each row as `estimate_graph` has one operator: on a board whose budget is as `power` says.
+
+    Raises:
+        SimexploreError: as `predict`.
+    """
+    op = even(op)
+    cost, factor, spread = learned_cost(op, gpu, conditions)
+    slowed = cost.times(conditions.pace * factor)
+    check_told(op, gpu, cost.time_s, added(cost.energies_j))
+    board = board_of(as_run(gpu, conditions))
+    before = Conditions(runs_before=np.inf if power == "serving" else 0.0)
+    allowed = board.held_w if power == "sustained" else allowed_w(slowed, board, before)
+    with np.errstate(over="ignore", invalid="ignore"):
+        held, ratio = hold(slowed, allowed, board), np.exp(spread)
+    # As a graph has it, the board idles at its full clock but for what it saves.
+    energy_j = held.dynamic_j + held.time_s * board.idle_w - held.saved_j
+    return Prediction(held.time_s, ratio, energy_j, energy_ratio(ratio, gpu), cost.bound_code, factor)
+
+
 def learned_cost(op: Operator, gpu: Gpu, conditions: Conditions) -> tuple[Cost, FloatArray, FloatArray]:
     """What each row costs at the boost clock, the learned factor on its time, and the half-width of log time.
 
@@ -190,6 +211,9 @@ def physics(op: Operator, gpu: Gpu, conditions: Conditions) -> Held:
 def at_boost(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool = False) -> Cost:
     """What each row costs at the clock that nothing limits, by the physics alone."""
     op, gpu = even(op), as_run(gpu, conditions)
+    told = compiled_cost(op, gpu, conditions, with_traits)
+    if told is not None:
+        return told
     with np.errstate(over="ignore", invalid="ignore"):  # what is beyond numbers comes out as no number
         parts = [_cost_of_chunk(part, gpu, state, with_traits) for part, state in _chunks(op, gpu, conditions)]
     return joined(parts or [no_rows(with_traits)])

@@ -18,6 +18,8 @@ BOUNDS = (*RESOURCES, "latency", "launch", "link", "encode", "mlp", "cores", "me
 """Names; results that are arrays hold positions in it."""
 
 _SECONDS = (*RESOURCES, "latency", "launch")
+_TILE_SIZES = 3
+_NO_TILE = np.zeros(1)
 _SHAPE = ("ctas", "per_sm", "waves", "wave_fill", "tail", "tile_0", "tile_1", "tile_2")
 NAMES = ("time", *_SECONDS, "dram_bytes", "main", *_SHAPE)
 """log2 of the physics' time; shares of it; log2 of DRAM bytes; of the main kernel: its share of the time, log2 of
@@ -48,27 +50,41 @@ def no_traits(time_s: FloatArray) -> KernelTraits:
 def kernel_traits(demand: KernelDemand, timing: KernelTiming, launch_s: FloatArray, time_s: FloatArray) -> KernelTraits:
     """Traits of one kernel, each row's candidate chosen."""
     rows = len(time_s)
-    seconds = np.empty((len(_SECONDS), rows))
-    for i, name in enumerate(RESOURCES):
-        seconds[i] = timing.busy_s[name]
-    seconds[-2], seconds[-1] = timing.latency_s, launch_s + timing.setup_s
-    waves = timing.waves
-    count = np.maximum(waves.full + (waves.rest > 0.0), 1.0)
-    shape = np.zeros((len(_SHAPE), rows))
-    shape[0], shape[1], shape[2] = demand.grid.ctas, waves.per_sm, count
-    shape[3] = waves.busiest / (waves.per_sm * count)
-    shape[4] = timing.tail_share
-    for i, part in enumerate(demand.choice.label[:3]):
-        shape[5 + i] = part
-    for logarithmic in (0, 1, 2, 5, 6, 7):
-        shape[logarithmic] = np.log2(np.maximum(shape[logarithmic], 0.5))
     return KernelTraits(
-        seconds=seconds,
-        shape=shape,
+        seconds=_side_by_side(seconds_of(timing, launch_s), rows),
+        shape=_side_by_side(shape_of(demand, timing), rows),
         time_s=time_s,
         operations=demand.grid.ctas * (demand.work.tensor_ops + demand.work.fma_ops) + np.zeros(rows),
         dram_bytes=demand.grid.ctas * demand.work.dram_bytes + np.zeros(rows),
     )
+
+
+def _side_by_side(values: Sequence[FloatArray], rows: int) -> FloatArray:
+    """Values of each row, shape (values, rows)."""
+    table = np.empty((len(values), rows))
+    for i, value in enumerate(values):
+        table[i] = value
+    return table
+
+
+def seconds_of(timing: KernelTiming, launch_s: FloatArray) -> list[FloatArray]:
+    """What takes a kernel's time, in the order of `_SECONDS` [s]."""
+    busy = [timing.busy_s[name] for name in RESOURCES]
+    return [*busy, timing.latency_s, launch_s + timing.setup_s]
+
+
+def shape_of(demand: KernelDemand, timing: KernelTiming) -> list[FloatArray]:
+    """How a kernel's grid falls onto the SMs, in the order of `_SHAPE`; no tile is as small as none."""
+    waves = timing.waves
+    count = np.maximum(waves.full + (waves.rest > 0.0), 1.0)
+    label = demand.choice.label[:_TILE_SIZES]
+    tile = (*label, *(_NO_TILE for _ in range(_TILE_SIZES - len(label))))
+    fill = waves.busiest / (waves.per_sm * count)
+    return [*_logs((demand.grid.ctas, waves.per_sm, count)), fill, timing.tail_share, *_logs(tile)]
+
+
+def _logs(values: Sequence[FloatArray]) -> list[FloatArray]:
+    return [np.log2(np.maximum(value, 0.5)) for value in values]
 
 
 def together(kernels: Sequence[KernelTraits]) -> FloatArray:
@@ -85,6 +101,6 @@ def together(kernels: Sequence[KernelTraits]) -> FloatArray:
 
 def bound_code(timing: KernelTiming, launch_s: FloatArray) -> NDArray[np.int64]:
     """The largest of the resources' busy times, the latencies within waves, and launch with set-up; as the arrays."""
-    shares = [*(timing.busy_s[name] for name in RESOURCES), timing.latency_s, launch_s + timing.setup_s]
+    shares = seconds_of(timing, launch_s)
     codes: NDArray[np.int64] = np.argmax(np.stack(np.broadcast_arrays(*shares)), axis=0)
     return codes

@@ -233,6 +233,16 @@ class Store:
         with told(self.path), writing(self._connection):
             keep(self._connection, "finished", json.dumps(self.count()))
 
+    def keep(self, key: str, data: Any) -> None:
+        """Keep plain data under a name of its own, beside the points."""
+        with told(self.path), writing(self._connection):
+            keep(self._connection, key, json.dumps(data))
+
+    def kept(self, key: str) -> Any:
+        """What `keep` has kept; None where there is nothing."""
+        found = self._read_meta().get(key)
+        return None if found is None else json.loads(found)
+
     def _read_meta(self) -> dict[str, str]:
         with told(self.path):
             return read_meta(self._connection)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from simexplore.sim.estimate.op_run import html_table
 from simexplore.sim.explore.evaluation import environment
 from simexplore.sim.explore.evaluation import executor as executors
 from simexplore.sim.explore.evaluation.executor import FIRST_POINTS, Pool, evaluate_all
@@ -24,6 +25,7 @@ from simexplore.sim.explore.spec.file import Options, Spec, read_spec
 from simexplore.sim.explore.storage.header import Header
 from simexplore.sim.explore.store import Chunk, Store, gaps
 from simexplore.sim.explore.table import FloatArray
+from simexplore.sim.explore.verdict.basis import KEY, basis_of
 
 TRIED_S = 0.3
 """A dry run evaluates more and more points until some take so long, to learn what one costs."""
@@ -72,6 +74,22 @@ class Sweep:
         """
         return cls(read_spec(path, options))
 
+    def __repr__(self) -> str:
+        spec = self.spec
+        axes = ", ".join(axis.path for axis in spec.problem.free)
+        return f"<Sweep {spec.name}: {spec.points} points over {axes}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what is searched, and for what."""
+        spec = self.spec
+        rows = [("points", str(spec.points)), ("over", ", ".join(axis.path for axis in spec.problem.free))]
+        rows += [(way, name) for name, way in spec.problem.objectives.items()]
+        return html_table(f"Sweep {spec.name}", ("", ""), rows)
+
+    def to_frame(self) -> pd.DataFrame:
+        """All points as `run` gives them, evaluated in this process."""
+        return self.run()
+
     @property
     def header(self) -> Header:
         """The header of the store: what is known before the first point."""
@@ -102,9 +120,17 @@ class Sweep:
             return store.results()
 
     def fill(
-        self, folder: str | Path, executor: Executor | Pool | None = None, listener: Listener | None = None
+        self,
+        folder: str | Path,
+        executor: Executor | Pool | None = None,
+        listener: Listener | None = None,
+        *,
+        judge: bool = False,
     ) -> None:
-        """As `run`, without making the table of what is in the folder then."""
+        """As `run`, without making the table of what is in the folder then.
+
+        With `judge`, what a verdict stands on is evaluated and kept too, when all points are there.
+        """
         pool = executor if isinstance(executor, Pool) else _pool(executor)
         with Store.create(folder, self.header) as store:
             if store.finished:
@@ -114,6 +140,8 @@ class Sweep:
             if store.count() < store.planned:
                 pool.start()  # workers come up meanwhile
             self._fill(store, pool, listener)
+            if judge and (basis := basis_of(self.spec.problem, store.results())) is not None:
+                store.keep(KEY, basis.to_json())
             store.finish()
 
     def forecast(self) -> Forecast:

@@ -24,8 +24,10 @@ def norm(terms: tuple[FloatArray, ...], p: float) -> FloatArray:
 
     Args:
         terms: arrays that broadcast to one shape, in one unit.
-        p: 1 or more.
+        p: 1 or more; infinite: the longest alone counts.
     """
+    if p == np.inf:
+        return _largest(terms)
     with np.errstate(over="ignore", under="ignore"):
         total = _power_sum(terms, p)
     return _root(total, p) if _has_all_digits(total) else _by_largest(terms, p)
@@ -40,6 +42,8 @@ def norm_of_counts(
 
     The sums of the terms' powers are found once for all counts.
     """
+    if p == np.inf:
+        return lambda count: np.maximum(count * _largest(counted), _largest(single))
     with np.errstate(over="ignore", under="ignore"):
         each, once = _power_sum(counted, p), _power_sum(single, p)
     each_is_exact = bool(each.size and each.min() > LEAST)
@@ -60,12 +64,17 @@ def _has_all_digits(total: FloatArray) -> bool:
 
 def _by_largest(terms: tuple[FloatArray, ...], p: float) -> FloatArray:
     """The norm of terms divided by the largest of them, times that; each of their powers is at most 1."""
-    largest = terms[0]
-    for term in terms[1:]:
-        largest = np.maximum(largest, term)
+    largest = _largest(terms)
     unit = np.where((largest > 0.0) & np.isfinite(largest), largest, 1.0)
     with np.errstate(under="ignore"):
         return unit * _root(_power_sum(tuple(term / unit for term in terms), p), p)
+
+
+def _largest(terms: tuple[FloatArray, ...]) -> FloatArray:
+    largest = terms[0]
+    for term in terms[1:]:
+        largest = np.maximum(largest, term)
+    return largest
 
 
 def _power_sum(terms: tuple[FloatArray, ...], p: float) -> FloatArray:

@@ -7,22 +7,31 @@ import numpy as np
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import FloatArray, KernelDemand
 
+LIMITS = ("warps", "registers", "shared memory", "CTA slots")
+"""What an SM runs out of; the order of `cta_limits`."""
 
-def ctas_per_sm(demand: KernelDemand, gpu: Gpu) -> FloatArray:
-    """Resident CTAs per SM: the least that warps, registers, shared memory and CTA slots allow; 0 where one is too big.
+
+def cta_limits(demand: KernelDemand, gpu: Gpu) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """CTAs per SM that each of `LIMITS` has room for, whether or not that is a whole number.
 
     As NVIDIA's occupancy calculator counts, without its allocation granularity of registers per warp.
     """
     sm, grid = gpu.sm, demand.grid
     registers = grid.registers_per_thread * grid.warps_per_cta * sm.warp_size
     shared = grid.shared_bytes_per_cta + sm.shared_memory_reserved_bytes
-    limits = (
+    return (
         sm.max_warps / grid.warps_per_cta,
         sm.registers / np.maximum(registers, 1.0),
         sm.shared_memory_bytes / np.maximum(shared, 1.0),
+        np.asarray(sm.max_ctas, dtype=np.float64),
     )
-    slots = np.floor(np.minimum(np.minimum(limits[0], limits[1]), np.minimum(limits[2], sm.max_ctas)))
-    return np.where(grid.shared_bytes_per_cta > sm.shared_memory_per_cta_bytes, 0.0, slots)
+
+
+def ctas_per_sm(demand: KernelDemand, gpu: Gpu) -> FloatArray:
+    """Resident CTAs per SM: the least that `cta_limits` allow; 0 where one CTA is too big."""
+    warps, registers, shared, slots = cta_limits(demand, gpu)
+    held = np.floor(np.minimum(np.minimum(warps, registers), np.minimum(shared, slots)))
+    return np.where(demand.grid.shared_bytes_per_cta > gpu.sm.shared_memory_per_cta_bytes, 0.0, held)
 
 
 def no_room(gpu: Gpu, kernels: str) -> str:

@@ -211,6 +211,7 @@ def _newton(draw: Draw, allowed_w: Any, board: Board, log_clock: FloatArray) -> 
     """The clocks of rows that boost would take beyond what is allowed."""
     x, log_allowed = board.clock_exponent, np.log(allowed_w)
     low, high = np.full_like(log_clock, np.log(LEAST_CLOCK)), np.zeros_like(log_clock)
+    found = np.zeros(log_clock.shape, dtype=np.bool_)
     for _ in range(ITERATIONS):
         clock = np.exp(log_clock)
         seconds = np.maximum(draw.seconds(clock), SHORTEST_S)
@@ -224,9 +225,12 @@ def _newton(draw: Draw, allowed_w: Any, board: Board, log_clock: FloatArray) -> 
         low, high = np.where(error > 0.0, low, log_clock), np.where(error > 0.0, log_clock, high)
         with np.errstate(divide="ignore"):
             aim = log_clock - error * power / slope
-        aim = np.where((aim > low) & (aim < high), aim, HALF * (low + high))
-        found = (np.abs(error) < CLOSE) | (high - low < CLOSE)  # and stays, so that no row depends on the others
+        close = (np.abs(error) < CLOSE) | (high - low < CLOSE)
+        aim = np.where(((aim > low) & (aim < high)) | close, np.clip(aim, low, high), HALF * (low + high))
         log_clock = np.where(found, log_clock, aim)
+        # The step from a clock this close has all digits, and stays, so that no row depends on the others. A clock
+        # with fewer would leave the search for a limit, which asks for so much, without an end.
+        found |= close
         if np.all(found):
             break
     clocks: FloatArray = np.exp(log_clock)
@@ -306,17 +310,21 @@ def _balanced_w(work: Repeated, board: Board, excess_w: Callable[[FloatArray], F
         return np.asarray(mean_w - board.held_w - excess_w(whole_s))
 
     below, above = beyond(low), beyond(high)
-    done = np.zeros(rows, dtype=np.bool_)
+    limit, done, before = low, np.zeros(rows, dtype=np.bool_), np.zeros(rows, dtype=np.int64)
     for _ in range(ITERATIONS):
         span = above - below
         middle = low - below * (high - low) / np.where(span > 0.0, span, 1.0)
         middle = np.clip(middle, low, high)  # where rounding has the mean at `held_w` a hair too high already
-        found = beyond(middle)
+        limit = np.where(done, limit, middle)
+        found = beyond(limit)
         within = found <= 0.0
-        # An end that stays counts half, so that the other end is moved too.
-        below, above = np.where(within, found, HALF * below), np.where(within, HALF * above, found)
-        low, high = np.where(within & ~done, middle, low), np.where(within | done, high, middle)
-        done |= (np.abs(found) < CLOSE * middle) | (high - low < CLOSE * middle)
+        side = np.where(within, -1, 1)
+        # An end that stays a second time counts half, so that it is moved too.
+        weight = np.where(side == before, HALF, 1.0)
+        below, above = np.where(within, found, weight * below), np.where(within, weight * above, found)
+        before = side
+        low, high = np.where(within, limit, low), np.where(within, high, limit)
+        done |= (np.abs(found) < CLOSE * limit) | (high - low < CLOSE * limit)
         if np.all(done):
             break
-    return low
+    return limit

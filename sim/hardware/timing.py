@@ -195,6 +195,57 @@ def _parts(demand: KernelDemand, gpu: Gpu, sms: float) -> _Parts:
     )
 
 
+@dataclass(frozen=True)
+class Timeline:
+    """Where the time of the busiest SM goes at the boost clock, for people; arrays as in the demand [s]."""
+
+    setup_s: FloatArray
+    """Before the first load: parameters, descriptors, instructions, DRAM's first answer."""
+    fill_s: FloatArray
+    """Waiting that nothing overlaps: for the first loads of each wave, pipelines that fill, barriers."""
+    main_s: FloatArray
+    """Full waves, or the only one; their units and latencies overlap."""
+    tail_s: FloatArray
+    """The partial wave behind full ones, and the longest CTA, which runs on alone."""
+    epilogue_s: FloatArray
+    """Results written while nothing else is done."""
+    first_fill_s: FloatArray
+    """The part of `fill_s` that is in `KernelTiming.setup_s`: no clock that power holds back changes it."""
+
+    @property
+    def on_sm_s(self) -> FloatArray:
+        """The sum of all parts but those in `KernelTiming.setup_s` [s]."""
+        return self.fill_s - self.first_fill_s + self.main_s + self.tail_s + self.epilogue_s
+
+
+def timeline(demand: KernelDemand, gpu: Gpu) -> Timeline:
+    """The parts of a kernel's time on an SM, alone on the whole GPU: what `kernel_timing` adds up, kept apart.
+
+    `setup_s` with the first fill is `KernelTiming.setup_s`; the rest is what L2 and DRAM then overlap with.
+    """
+    latency, exposure, clk_s = demand.latency, demand.overlap.wave_exposure, 1.0 / gpu.clock.top_hz
+    waves, load = _waves(demand, gpu, gpu.sm.count), load_latency_cycles(demand, gpu)
+    busy = norm_of_counts(
+        _cycles_per_cta(demand, gpu),
+        (latency.chain_cycles, _flight_cycles(demand, load)),
+        _within_exponent(demand, gpu),
+    )
+    count = waves.full + (waves.rest > 0.0)
+    last = np.where(waves.rest > 0.0, busy(waves.rest), 0.0)
+    whole = np.where(waves.full > 0.0, waves.full * busy(waves.per_sm), last)
+    straggler = _straggler_cycles(demand, gpu) * (exposure + (1.0 - exposure) / count)
+    fill = np.where(demand.work.l2_read_bytes > 0.0, load, 0.0)
+    parts = (
+        latency.setup_cycles + latency.ramp_cycles * _miss_share(demand),
+        fill + exposure * fill * (count - 1.0) + latency.exposed_cycles * (exposure * count + (1.0 - exposure)),
+        whole,
+        np.where(waves.full > 0.0, last, 0.0) + straggler,
+        _epilogue_cycles(demand, waves, gpu),
+        fill,
+    )
+    return Timeline(*(part * clk_s for part in np.broadcast_arrays(*parts)))
+
+
 def _flight_cycles(demand: KernelDemand, load_cycles: FloatArray) -> FloatArray:
     """Cycles for which a CTA waits for its loads, by Little's law; none where it keeps no loads in flight [clk]."""
     held = demand.latency.bytes_in_flight

@@ -173,7 +173,7 @@ def write_taught(path: Path, taught: Taught, pupil: str, teachers: Sequence[str]
     for key in taught.values:
         error = taught.uncertainty[key]
         assert error is not None
-        sources[key] = _text(f"{times}; ± {100.0 * error:.2g} %")
+        sources[key] = _text(f"{times}; ± {_percent(error)}")
     data["sources"] = sources
     head = f"# What {names} taught {pupil}, whose rows are not among them. Written by tools/fitting/teach."
     try:
@@ -259,7 +259,7 @@ def _sources(calibrated: Calibrated, provenance: Provenance) -> Nested:
             measured = watts.by_width.get(key)
             text = origin(watts.sources, f"watts of {watts.rows} rows")
             text += f", {measured} by the width of operands" if measured else ""
-        sources[f"{section}{key}"] = _text(f"{text}; ± {100.0 * error:.2g} %" if error is not None else text)
+        sources[f"{section}{key}"] = _text(f"{text}; ± {_percent(error)}" if error is not None else text)
     return sources
 
 
@@ -295,3 +295,8 @@ def _figure(value: int | float | tuple[float, ...]) -> str:
 def _text(value: str) -> str:
     """A quoted scalar: JSON's strings are YAML's."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def _percent(share: float) -> str:
+    """A share to two digits, without an exponent: `4.5 %`, `110 %`."""
+    return f"{float(f'{100.0 * share:.2g}'):g} %"

@@ -278,6 +278,55 @@ LATENT_DECODE = Group(
 
 LATENT = (LATENT_PREFILL, LATENT_DECODE)
 
+CONVOLUTION = Group(
+    ops=("causal_conv1d", "causal_conv1d_update"),
+    parameters=(
+        Parameter("library.linear.convolution.setup_round_trips", 0.02, 10.0),
+        Parameter("library.linear.convolution.round_trips", 0.02, 10.0),
+        Parameter("library.linear.convolution.instructions", 0.3, 6.0),
+        Parameter("library.linear.convolution.overlap_exponent", 0.5, 4.0, least=1.0),
+    ),
+)
+
+STEP = Group(
+    ops=("gdn_decode", "kda_decode", "ssd_decode"),
+    parameters=(
+        Parameter("library.linear.step.setup_round_trips", 0.02, 10.0),
+        Parameter("library.linear.step.round_trips", 0.02, 10.0),
+        Parameter("library.linear.step.instructions", 0.2, 6.0),
+        Parameter("library.linear.step.dram_rate", 0.6, 1.3),
+    ),
+)
+
+
+def _fused(kind: str) -> tuple[Parameter, ...]:
+    """What scans as one kernel have of their own."""
+    path = f"library.linear.fused_{kind}"
+    return (
+        Parameter(f"{path}.setup_round_trips", 0.1, 10.0),
+        Parameter(f"{path}.round_trips", 0.1, 40.0),
+        Parameter(f"{path}.step", 0.1, 6.0),
+        Parameter(f"{path}.dram_rate", 0.4, 1.3),
+    )
+
+
+SCAN = Group(
+    ops=("gdn_prefill", "kda_prefill", "ssd_prefill"),
+    parameters=(
+        Parameter("library.linear.chunked.setup_round_trips", 0.1, 10.0),
+        Parameter("library.linear.chunked.round_trips", 0.1, 20.0),
+        Parameter("library.linear.chunked.step_round_trips", 0.1, 10.0),
+        Parameter("library.linear.chunked.row", 0.2, 6.0),
+        Parameter("library.linear.chunked.tensor_efficiency", 0.05, 1.9, most=1.0),
+        Parameter("library.linear.chunked.overlap_exponent", 0.6, 4.0, least=1.0),
+        Parameter("library.linear.chunked.dram_rate", 0.4, 1.3),
+        *_fused("gdn"),
+        *_fused("kda"),
+    ),
+)
+
+LINEAR = (CONVOLUTION, STEP, SCAN)
+
 _COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "alltoall")
 
 NVLINK = Group(
@@ -338,6 +387,6 @@ GROUPS = (
         NARROW_DECODE,
         CONV,
     ),
-    *(EXPERTS, *SCALED_EXPERTS, *LATENT),
+    *(EXPERTS, *SCALED_EXPERTS, *LATENT, *LINEAR),
 )
 """In the order of fitting."""

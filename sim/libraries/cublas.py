@@ -59,6 +59,8 @@ def _within(ranges: tuple[ShapeRange, ...], op: Gemm) -> BoolArray:
     sizes = {"m": m, "n": n, "k": k, "mnk": m * n * k}
     found = np.zeros(np.broadcast_shapes(m.shape, n.shape, k.shape), dtype=np.bool_)
     for shapes in ranges:
-        inside = [(sizes[name] >= least) & (sizes[name] <= most) for name, (least, most) in shapes.limits]
-        found = found | np.all(np.broadcast_arrays(*inside), axis=0)
+        inside: BoolArray = np.ones(1, dtype=np.bool_)
+        for name, (least, most) in shapes.limits:
+            inside = inside & (sizes[name] >= least) & (sizes[name] <= most)
+        found = found | inside
     return found

@@ -9,15 +9,21 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import ANY_ROW, Algorithm, Demand
+from simexplore.sim.mapping.arrays.indexed import gather_demands, scatter_demands
+from simexplore.sim.mapping.arrays.order import sort_algorithms, top_k_algorithms
+from simexplore.sim.mapping.arrays.rows import group_norm_demands, reduce_demands, scan_demands
+from simexplore.sim.mapping.arrays.windows import pool_demands, resample_demands
 from simexplore.sim.mapping.attention.decode import decode_algorithms
 from simexplore.sim.mapping.attention.latent_decode import mla_decode_demands
 from simexplore.sim.mapping.attention.latent_module import mla_decode_module_demands, mla_prefill_module_demands
 from simexplore.sim.mapping.attention.latent_prefill import mla_prefill_demands
 from simexplore.sim.mapping.attention.prefill import encoder_demands, prefill_demands
+from simexplore.sim.mapping.attention.ragged import ragged_algorithms
 from simexplore.sim.mapping.attention.sparse import sparse_attention_demands
 from simexplore.sim.mapping.attention.tiled_decode import prefill_algorithms
 from simexplore.sim.mapping.collective import collective_algorithms
 from simexplore.sim.mapping.conv.algorithms import conv_algorithms
+from simexplore.sim.mapping.conv.transposed import transposed_algorithms
 from simexplore.sim.mapping.experts.moe import moe_algorithms
 from simexplore.sim.mapping.host import called
 from simexplore.sim.mapping.matmul.gemm import gemm_candidates, gemm_demands
@@ -36,7 +42,13 @@ from simexplore.sim.mapping.rowwise import (
     rope_demand,
     rowwise_demand,
 )
+from simexplore.sim.mapping.scans.convolution import convolution_demands, update_demands
+from simexplore.sim.mapping.scans.delta import delta_algorithms, delta_demands
+from simexplore.sim.mapping.scans.statespace import ssd_demands
+from simexplore.sim.mapping.scans.step import delta_step_demands, ssd_step_demands
+from simexplore.sim.mapping.training import attention_backward_demands, optimizer_step_demand
 from simexplore.workloads import ops
+from simexplore.workloads.operators.scans.delta import DeltaDecode, DeltaPrefill
 
 Mapping = Callable[[Any, Gpu, Conditions], tuple[Demand, ...]]
 
@@ -49,7 +61,15 @@ MAPPINGS: dict[type, Mapping] = {
     ops.MlaPrefillModule: mla_prefill_module_demands,
     ops.MlaDecodeModule: mla_decode_module_demands,
     ops.EncoderAttention: encoder_demands,
+    ops.AttentionBackward: attention_backward_demands,
+    ops.OptimizerStep: optimizer_step_demand,
     ops.SparseAttention: sparse_attention_demands,
+    ops.CausalConv1d: convolution_demands,
+    ops.CausalConv1dUpdate: update_demands,
+    DeltaPrefill: delta_demands,
+    DeltaDecode: delta_step_demands,
+    ops.SsdPrefill: ssd_demands,
+    ops.SsdDecode: ssd_step_demands,
     ops.Quantize: quantize_demand,
     ops.Rope: rope_demand,
     ops.Elementwise: elementwise_demand,
@@ -57,6 +77,13 @@ MAPPINGS: dict[type, Mapping] = {
     ops.LayerNorm: rowwise_demand,
     ops.RmsNorm: rowwise_demand,
     ops.Embedding: embedding_demand,
+    ops.Pool: pool_demands,
+    ops.Resample: resample_demands,
+    ops.GroupNorm: group_norm_demands,
+    ops.Reduce: reduce_demands,
+    ops.Scan: scan_demands,
+    ops.Gather: gather_demands,
+    ops.Scatter: scatter_demands,
     ops.GridEncoding: grid_encoding_demands,
     ops.FusedMlp: fused_mlp_demands,
     ops.RayKernel: ray_kernel_demands,
@@ -67,12 +94,17 @@ MAPPINGS: dict[type, Mapping] = {
 ALGORITHMS: dict[type, Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] = {
     ops.AttentionDecode: decode_algorithms,
     ops.AttentionPrefill: prefill_algorithms,
+    ops.RaggedAttention: ragged_algorithms,
     ops.Collective: collective_algorithms,
     ops.Conv2d: conv_algorithms,
     ops.Conv: conv_algorithms,
+    ops.ConvTranspose: transposed_algorithms,
+    ops.Sort: sort_algorithms,
+    ops.TopK: top_k_algorithms,
     ops.Gemm: gemm_algorithms,
     ops.Moe: moe_algorithms,
     ops.Bmm: bmm_algorithms,
+    DeltaPrefill: delta_algorithms,
 }
 """Families for which the library has several algorithms, of different kernels."""
 
@@ -81,6 +113,8 @@ CHOICES: dict[type[ops.Operator], Callable[[Any, Gpu], int]] = {
     ops.Moe: lambda _op, gpu: len(gpu.expert_kernels.tiles),
     ops.Conv2d: gemm_candidates,
     ops.Conv: gemm_candidates,
+    ops.ConvDilated: gemm_candidates,
+    ops.ConvTranspose: gemm_candidates,
     ops.Gemm: gemm_candidates,
     ops.Bmm: gemm_candidates,
 }

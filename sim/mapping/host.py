@@ -13,7 +13,7 @@ from simexplore.sim.demand import Algorithm, Demand, FloatArray, KernelDemand
 from simexplore.sim.libraries import conv_rules
 from simexplore.sim.mapping.columns import constant
 from simexplore.sim.mapping.traffic import warm_share
-from simexplore.workloads.ops import Conv, Conv2d, Operator
+from simexplore.workloads.ops import Conv, Conv2d, ConvTranspose, Operator
 
 
 def called(algorithm: Algorithm, op: Operator, gpu: Gpu, conditions: Conditions) -> Algorithm:
@@ -74,6 +74,6 @@ def _(demand: KernelDemand, host_s: FloatArray) -> KernelDemand:
 
 def host_seconds(op: Operator, gpu: Gpu, conditions: Conditions) -> FloatArray:
     """Time from an eager call on an idle stream to its first launch [s]; a convolution's library looks for a plan."""
-    if isinstance(op, Conv2d | Conv):
+    if isinstance(op, Conv2d | Conv | ConvTranspose):
         return conv_rules(gpu).call_seconds(gpu, conditions)
     return constant(gpu.launch.eager_s)

@@ -12,11 +12,10 @@ from simexplore.sim.hardware import cache
 from simexplore.sim.hardware.occupancy import ctas_per_sm
 from simexplore.sim.libraries import row_rules
 from simexplore.sim.mapping.columns import constant
-from simexplore.sim.mapping.streaming import REGISTERS, Stream, stream_demand
-from simexplore.sim.mapping.traffic import warm_share, written_back_share
+from simexplore.sim.mapping.streaming import REGISTERS, Stream, stream_demand, stream_of
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
-from simexplore.workloads.ops import Elementwise, Embedding, LayerNorm, Operator, Quantize, RmsNorm, Rope, Softmax
+from simexplore.workloads.ops import Elementwise, Embedding, LayerNorm, Quantize, RmsNorm, Rope, Softmax
 
 REDUCTIONS = {"softmax": 2.0, "layernorm": 2.0, "rmsnorm": 1.0}
 """Block-wide reductions of a row: maximum and sum; mean and variance; mean square."""
@@ -30,12 +29,12 @@ CONVERSION_UNROLL = 4.0
 
 def elementwise_demand(op: Elementwise, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """A kernel that reads its inputs and writes its outputs once."""
-    return (stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu),)
+    return (stream_demand(op.op, stream_of(op, gpu, conditions.cache), gpu),)
 
 
 def rope_demand(op: Rope, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """One pass over queries and keys, which a kernel of its own turns in place."""
-    return (stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu),)
+    return (stream_demand(op.op, stream_of(op, gpu, conditions.cache), gpu),)
 
 
 def quantize_demand(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
@@ -45,7 +44,7 @@ def quantize_demand(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[Ker
     element a thread and turn. So its instructions limit it: `conversion.instructions` an element, at one a lane and
     clock. Source: cpp/tensorrt_llm/common/cudaFp8Utils.cu.
     """
-    return (_conversion(op, _stream(op, gpu, conditions.cache), gpu),)
+    return (_conversion(op, stream_of(op, gpu, conditions.cache), gpu),)
 
 
 def _conversion(op: Quantize, stream: Stream, gpu: Gpu) -> KernelDemand:
@@ -61,7 +60,7 @@ def _conversion(op: Quantize, stream: Stream, gpu: Gpu) -> KernelDemand:
 
 def dynamic_quantize_demands(op: Quantize, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """A conversion whose scale comes from the data: a pass that finds the largest value, helpers, the conversion."""
-    convert = _stream(op, gpu, conditions.cache)
+    convert = stream_of(op, gpu, conditions.cache)
     nothing = 0.0 * convert.write_bytes
     largest = convert._replace(write_bytes=nothing, special_ops=nothing, written_back_share=nothing)
     helpers = np.maximum(gpu.library.gemm.tensor.quantize_kernels - 2.0, 0.0)
@@ -77,7 +76,7 @@ def block_quantize_demands(op: Quantize, gpu: Gpu, conditions: Conditions) -> tu
     One kernel in one pass, for the block is still in registers when its scale is known. Sources: TensorRT-LLM,
     cpp/tensorrt_llm/kernels/quantization.cuh; vLLM, csrc/quantization/w8a8/fp8/per_token_group_quant.cu.
     """
-    stream = _stream(op, gpu, conditions.cache)
+    stream = stream_of(op, gpu, conditions.cache)
     shuffles = np.log2(float(gpu.sm.warp_size)) * gpu.sm.latency.shared_cycles
     demand = stream_demand(op.op, stream, gpu, chain_cycles=constant(shuffles))
     instructions = gpu.scaled_gemm(op.dtype).quantize_instructions * column(op.rows) * column(op.cols)
@@ -93,7 +92,7 @@ def row_quantize_demands(
     csrc/quantization/w8a8/fp8/common.cu (dynamic_per_token_scaled_fp8_quant_kernel); SGLang,
     sgl-kernel/csrc/gemm/per_token_quant_fp8.cu.
     """
-    stream, hit = _stream(op, gpu, conditions.cache), gpu.l2.mean_latency_cycles
+    stream, hit = stream_of(op, gpu, conditions.cache), gpu.l2.mean_latency_cycles
     shuffles = 2.0 * np.log2(float(gpu.sm.warp_size)) * gpu.sm.latency.shared_cycles
     chain = shuffles + 2.0 * gpu.library.barrier_cycles + hit
     demand = stream_demand(op.op, stream, gpu, ctas=column(op.rows), chain_cycles=constant(chain))
@@ -108,7 +107,7 @@ def rowwise_demand(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Cond
     A softmax of short rows holds its row in a warp's registers, and reads it once.
     """
     library, sm = gpu.library.elementwise, gpu.sm
-    demand = stream_demand(op.op, _stream(op, gpu, conditions.cache), gpu, ctas=column(op.rows))
+    demand = stream_demand(op.op, stream_of(op, gpu, conditions.cache), gpu, ctas=column(op.rows))
     row_bytes = bytes_of(op.dtype) * column(op.cols)
     rules = row_rules(gpu)
     held = rules.holds_rows(op, gpu)
@@ -127,10 +126,10 @@ def rowwise_demand(op: Softmax | LayerNorm | RmsNorm, gpu: Gpu, conditions: Cond
             "chain_cycles": REDUCTIONS[op.op] * reduction,
         },
     )
-    return (_read_again(demand, np.where(held, 1.0, rules.passes(op, gpu)), row_bytes, VECTORS[op.op], gpu),)
+    return (read_again(demand, np.where(held, 1.0, rules.passes(op, gpu)), row_bytes, VECTORS[op.op], gpu),)
 
 
-def _read_again(
+def read_again(
     demand: KernelDemand, passes: FloatArray, row_bytes: FloatArray, vectors: float, gpu: Gpu
 ) -> KernelDemand:
     """The kernel with its passes over a row after the first, and with the learned vectors.
@@ -161,19 +160,4 @@ def _read_again(
 def embedding_demand(op: Embedding, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """A gather of table rows by token: the table is a weight, so it is as warm as weights are."""
     table = CacheState(activation_copies=conditions.cache.weight_copies)
-    return (stream_demand(op.op, _stream(op, gpu, table), gpu),)
-
-
-def _stream(op: Operator, gpu: Gpu, state: CacheState) -> Stream:
-    """The work of an operator whose inputs are activations; they stay in L2 as far as they and the result fit it."""
-    write = column(op.output_bytes)
-    read = column(op.min_bytes) - write
-    special = column(op.special_ops)
-    return Stream(
-        read_bytes=read,
-        write_bytes=write,
-        flops=column(op.flops) - special,
-        special_ops=special,
-        warm_share=warm_share(read, state.activation_copies, write, gpu),
-        written_back_share=written_back_share(read + write, gpu),
-    )
+    return (stream_demand(op.op, stream_of(op, gpu, table), gpu),)

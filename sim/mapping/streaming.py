@@ -7,8 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.sim.conditions import CacheState
 from simexplore.sim.demand import FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.mapping.columns import constant
+from simexplore.sim.mapping.traffic import warm_share, written_back_share
+from simexplore.workloads.operators.base import Operator
+from simexplore.workloads.operators.columns import column
 
 REGISTERS = 32.0
 """Registers of a thread of a streaming kernel: one vector per load in flight and some addresses."""
@@ -68,4 +72,19 @@ def stream_demand(
         overlap=Overlap(
             l2_rate=library.l2_rate,
         ),
+    )
+
+
+def stream_of(op: Operator, gpu: Gpu, state: CacheState) -> Stream:
+    """The work of an operator whose inputs are activations; they stay in L2 as far as they and the result fit it."""
+    write = column(op.output_bytes)
+    read = column(op.min_bytes) - write
+    special = column(op.special_ops)
+    return Stream(
+        read_bytes=read,
+        write_bytes=write,
+        flops=column(op.flops) - special,
+        special_ops=special,
+        warm_share=warm_share(read, state.activation_copies, write, gpu),
+        written_back_share=written_back_share(read + write, gpu),
     )

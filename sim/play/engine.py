@@ -9,10 +9,10 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from simpy import Environment, Event, Process
+from simpy import Environment, Event, Process, Store
 from simpy.events import NORMAL, EventPriority
 
-__all__ = ["FS_PER_S", "LAST", "Alarm", "Clock", "Event", "Process", "duration_fs", "seconds", "to_fs"]
+__all__ = ["FS_PER_S", "LAST", "Alarm", "Clock", "Event", "Process", "Store", "duration_fs", "seconds", "to_fs"]
 
 FS_PER_S: Final = 10**15
 LAST: Final = EventPriority(NORMAL + 1)

@@ -8,13 +8,13 @@ from typing import Any
 
 from simexplore.archs import units
 from simexplore.sim.estimate.graphs import Estimate
-from simexplore.sim.estimate.op_run import OpRun, in_short, whole_to_json
+from simexplore.sim.estimate.op_run import OpRun, Whole, in_short, whole_to_json
 from simexplore.sim.hardware.duty import Period
 from simexplore.sim.play.memory.timeline import PlaceMemory
 
 
 @dataclass(frozen=True, repr=False)
-class Run:
+class Run(Whole):
     """A workload played on a machine."""
 
     time_s: float
@@ -32,16 +32,6 @@ class Run:
     """The nodes in the order in which they started; those that started together as the graph has them."""
     memory: Mapping[str, PlaceMemory] = field(default_factory=dict)
     """What was held at its peak by the first GPU, and by each other place that held anything."""
-
-    @property
-    def energy_j(self) -> float:
-        """All energy [J]."""
-        return sum(self.energies_j.values())
-
-    @property
-    def mean_power_w(self) -> float:
-        """Energy over time [W]; 0 for an empty run."""
-        return self.energy_j / self.time_s if self.time_s > 0.0 else 0.0
 
     def __repr__(self) -> str:
         peak = units.format(float(f"{self.peak_memory_bytes:.4g}"), units.BYTES)

@@ -22,6 +22,8 @@ from simexplore.errors import SimexploreError
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 """Content-Security-Policy of a page: a browser refuses any request it would make."""
 
+PHONE_COLUMNS = 2
+"""A table of no more columns fits a phone as it is."""
 SOFTWARE = ("simexplore", "numpy", "pandas", "plotly")
 
 
@@ -121,16 +123,22 @@ def plot(name: str, title: str, explanation: str, height: int = 360, css: str = 
 
 
 def table(title: str, headers: Sequence[str], rows: Iterable[Sequence[object]], numbers_from: int = 1) -> str:
-    """A fixed table whose columns from `numbers_from` on are numbers. A row that starts with `all` is a total."""
+    """A fixed table whose columns from `numbers_from` on are numbers. A row that starts with `all` is a total.
+
+    On a phone a row of more than two columns stands as a list of its cells, each with its column's name.
+    """
     kind = ["" if column < numbers_from else ' class="num"' for column in range(len(headers))]
+    named = [f' data-label="{text(name)}"{css}' for name, css in zip(headers, kind, strict=True)]
+    wide = " wide" if len(headers) > PHONE_COLUMNS else ""
     head = "".join(f'<th scope="col"{css}>{text(name)}</th>' for name, css in zip(headers, kind, strict=True))
     lines = []
     for row in rows:
-        cells = "".join(f"<td{css}>{text(cell)}</td>" for cell, css in zip(row, kind, strict=True))
+        cells = "".join(f"<td{css}>{text(cell)}</td>" for cell, css in zip(row, named, strict=True))
         lines.append(('<tr class="total">' if row[0] == "all" else "<tr>") + cells + "</tr>")
     caption = f"<caption>{text(title)}</caption>" if title else ""
+    label = text(title or headers[0])
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(title or headers[0])}"><table>{caption}'
+        f'<div class="scroll{wide}" tabindex="0" role="region" aria-label="{label}"><table>{caption}'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
@@ -142,7 +150,7 @@ def live_table(name: str, title: str, hint: str) -> str:
 <input type="search" id="{name}-filter" data-role="filter" placeholder="{text(hint)}" autocomplete="off"
 spellcheck="false"></label>
 <button type="button" data-role="download">Download CSV</button></div>
-<div class="scroll" tabindex="0" role="region" aria-label="{text(title)}"><table>
+<div class="scroll wide" tabindex="0" role="region" aria-label="{text(title)}"><table>
 <caption class="sr">{text(title)}</caption>
 <thead data-role="head"></thead><tbody data-role="body"></tbody></table></div>
 <div class="pager"><button type="button" data-role="previous">Previous</button>

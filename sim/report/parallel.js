@@ -7,9 +7,9 @@
   const canvas = root.querySelector("canvas");
   const pen = canvas.getContext("2d");
   const shown = sweep.of("axis", "derived", "objective").concat(sweep.of("bound").slice(0, 1));
-  const TOP = 58;
+  const TOP = 72;
   const BOTTOM = 30;
-  const HEIGHT = 380;
+  const HEIGHT = 394;
   let lifted = -1;
 
   const axes = shown.map((column) => {
@@ -58,11 +58,21 @@
     }
     pen.globalAlpha = 1;
   }
-  // The end of a dotted path says most of it.
-  function short(words, room) {
-    let text = words;
-    while (text.length > 3 && pen.measureText(text).width > room) text = "…" + text.slice(2);
-    return text;
+  // A name that is too long for its place is set on two lines, broken behind a dot, a blank or an underscore.
+  function lines(words, room) {
+    if (pen.measureText(words).width <= room) return [words];
+    const breaks = [...words.matchAll(/[._ -]/g)].map((found) => found.index + 1);
+    const middle = breaks.sort((a, b) => Math.abs(a - words.length / 2) - Math.abs(b - words.length / 2))[0];
+    return middle ? [words.slice(0, middle), words.slice(middle)] : [words];
+  }
+  // What is still too long is set smaller, and never cut.
+  function fitted(text, x, y, room, size, weight, draw) {
+    const family = report.css("--body");
+    pen.font = `${weight} ${size}px ${family}`;
+    const wide = pen.measureText(text).width;
+    if (wide > room) pen.font = `${weight} ${Math.max(7, (size * room) / wide)}px ${family}`;
+    draw(text, x, y);
+    pen.font = `${weight} ${size}px ${family}`;
   }
   function haloed(text, x, y) {
     pen.strokeStyle = report.css("--paper");
@@ -101,11 +111,13 @@
       pen.fillStyle = report.css("--ink");
       pen.font = `600 12px ${family}`;
       pen.textAlign = "center";
-      pen.fillText(short(axis.column.name, room), x, 14);
+      const name = lines(axis.column.name, room);
+      const plain = (text, at, down) => pen.fillText(text, at, down);
+      name.forEach((text, i) => fitted(text, x, 14 + 14 * i, room, 12, 600, plain));
       pen.fillStyle = report.css("--muted");
       pen.font = `11px ${family}`;
-      if (axis.column.shown) pen.fillText(axis.column.shown, x, 29);
-      if (axis.words) axis.words.forEach((word, i) => haloed(short(word, room), x, height(axis.steps[i]) - 5));
+      if (axis.column.shown) pen.fillText(axis.column.shown, x, 15 + 14 * name.length);
+      if (axis.words) axis.words.forEach((word, i) => fitted(word, x, height(axis.steps[i]) - 5, room, 11, 400, haloed));
       else {
         pen.fillText(axis.text(1), x, height(1) - 7);
         pen.fillText(axis.text(0), x, height(0) + 16);

@@ -84,7 +84,8 @@ const report = (() => {
       modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]], toImageButtonOptions: { filename: id } };
     return Plotly.react(element, traces, resolve(own), options);
   }
-  const renderAll = () => figures.forEach((_, id) => render(id));
+  const redraws = [];
+  const renderAll = () => { figures.forEach((_, id) => render(id)); redraws.forEach((draw) => draw()); };
 
   // Arrow keys walk through the points of a scatter from left to right, as the pointer would.
   function walk(element, describe) {
@@ -145,6 +146,19 @@ const report = (() => {
     return (row) => tests.every((test) => test(row));
   }
 
+  // Why nothing is found: comparisons with what is no column's name, and words that are nowhere.
+  function unknown(query, columns) {
+    const names = columns.flatMap((c) => [c.key, c.name, c.label]).filter(Boolean).map((name) => name.toLowerCase());
+    const rows = columns.length ? columns[0].values.length : 0;
+    return query.trim().toLowerCase().split(/\s+/).filter(Boolean).flatMap((word) => {
+      const parts = word.match(/^(.+?)(<=|>=|<|>|=)(.+)$/);
+      if (parts && names.includes(parts[1])) return [];
+      const match = matcher(word, columns);
+      for (let row = 0; row < rows; row++) if (match(row)) return [];
+      return [parts ? `no column is called ${parts[1]}` : `${word} is in no row`];
+    });
+  }
+
   function csv(columns, rows) {
     const cell = (value) => {
       const written = value === null || value === undefined ? "" : String(value);
@@ -168,7 +182,9 @@ const report = (() => {
     const root = document.getElementById(id);
     if (!root) return null;
     const part = (role) => root.querySelector(`[data-role=${role}]`);
-    const size = options.size || 25;
+    // A phone shows the first columns of a few rows; the CSV has all of both.
+    const size = () => (narrow() && !printing ? 8 : options.size || 25);
+    const rare = (column) => (columns.indexOf(column) >= (options.phone || 8) ? " few" : "");
     const count = columns.length ? columns[0].values.length : 0;
     const first = columns.findIndex((column) => column.key === options.sort);
     const state = { query: "", sort: first < 0 ? null : first, descending: options.descending || false, page: 0, allowed: null, rows: [] };
@@ -176,7 +192,7 @@ const report = (() => {
     const headers = columns.map((column, index) => {
       const cell = document.createElement("th");
       cell.scope = "col";
-      if (column.kind !== "text") cell.className = "num";
+      cell.className = (column.kind === "text" ? "" : "num") + rare(column);
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = column.label;
@@ -208,21 +224,24 @@ const report = (() => {
       if (options.onchange) options.onchange(state.rows);
     }
     function draw() {
-      const pages = Math.max(1, Math.ceil(state.rows.length / size));
+      const pages = Math.max(1, Math.ceil(state.rows.length / size()));
       state.page = Math.min(Math.max(state.page, 0), pages - 1);
-      const page = state.rows.slice(state.page * size, (state.page + 1) * size);
+      const page = state.rows.slice(state.page * size(), (state.page + 1) * size());
       part("body").replaceChildren(...page.map((row) => {
         const line = document.createElement("tr");
         for (const column of columns) {
           const cell = line.insertCell();
           cell.append(...breakable(shown(column, column.values[row]), column.code));
-          cell.className = column.kind === "text" ? (column.code ? "code" : "word") : "num";
+          cell.className = (column.kind === "text" ? (column.code ? "code" : "word") : "num") + rare(column);
+          cell.dataset.label = column.label;
         }
         return line;
       }));
       headers.forEach((cell, index) =>
         cell.setAttribute("aria-sort", state.sort === index ? (state.descending ? "descending" : "ascending") : "none"));
-      part("count").textContent = `${state.rows.length.toLocaleString("en-GB")} of ${count.toLocaleString("en-GB")} rows`;
+      const why = state.rows.length ? [] : unknown(state.query, columns);
+      const said = state.rows.length || !state.query.trim() ? "" : `: ${why.join(", ") || "no row meets all of it"}`;
+      part("count").textContent = `${state.rows.length.toLocaleString("en-GB")} of ${count.toLocaleString("en-GB")} rows${said}`;
       part("page").textContent = `page ${state.page + 1} of ${pages}`;
       part("previous").disabled = state.page === 0;
       part("next").disabled = state.page === pages - 1;
@@ -237,6 +256,7 @@ const report = (() => {
     part("next").addEventListener("click", () => { state.page += 1; draw(); });
     part("download").addEventListener("click", () => download(`${options.name || id}.csv`, csv(columns, state.rows)));
     update();
+    redraws.push(draw);
     return { allow(mask) { state.allowed = mask; update(); }, rows: () => state.rows };
   }
 

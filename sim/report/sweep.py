@@ -16,7 +16,9 @@ from simexplore.sim.explore.display import display_name, display_unit
 from simexplore.sim.explore.pareto import FRONT
 from simexplore.sim.explore.store import Store
 from simexplore.sim.explore.table import Column
+from simexplore.sim.explore.verdict.verdict import Verdict, verdict_of
 from simexplore.sim.report import sweep_charts as charts
+from simexplore.sim.report.answers.verdict import verdict_html
 from simexplore.sim.report.page import (
     Page,
     Section,
@@ -55,7 +57,7 @@ def sweep_html(store: Store, made: str, seed: int = SEED) -> str:
     results = store.results()
     if results.empty:
         raise SimexploreError(_nothing(store))
-    status = point_status(store, results)
+    status, verdict = point_status(store, results), verdict_of(store)
     shares = sensitivity(store)
     shown = page_columns(results, store.columns, status, np.random.default_rng(seed))
     sections = [
@@ -75,9 +77,9 @@ def sweep_html(store: Store, made: str, seed: int = SEED) -> str:
         title=str(store.metadata.get("name") or store.metadata["arch"]["name"]),
         kind="design-space sweep",
         lead=_lead(store),
-        opening=_opening(store, results, status),
+        opening=verdict_html(store, verdict) + _opening(store, results, status),
         sections=tuple(sections),
-        data={"figures": figures, "sweep": _start(store, shown, shares)},
+        data={"figures": figures, "sweep": _start(store, shown, shares, verdict)},
         scripts=("sweep.js", "parallel.js"),
     )
     return render(page, made)
@@ -147,7 +149,8 @@ def _trade_off(shown: PageColumns, points: int) -> str:
 
 def _parallel() -> str:
     words = (
-        "Each line is a point, coloured as above; the dark ones are the front. Drag along an axis to choose a range."
+        "Each line is a point, coloured as above; those of the front lie over the others. Drag along an axis to choose "
+        "a range."
     )
     return (
         note(f"{words} Scatter, map and table follow. With a keyboard, move the ends of an axis by arrow keys.")
@@ -269,12 +272,13 @@ def _workload(work: Mapping[str, Any]) -> str:
     return f"{work.get('source', '')}{f' ({parameters})' if parameters else ''}{weight}"
 
 
-def _start(store: Store, shown: PageColumns, shares: pd.DataFrame) -> dict[str, Any]:
-    """The page's columns, and what its selectors begin with: objectives, and the two axes that decide most."""
+def _start(store: Store, shown: PageColumns, shares: pd.DataFrame, verdict: Verdict) -> dict[str, Any]:
+    """The page's columns, and what its selectors begin with: the objectives that conflict most, and the two axes that
+    decide most."""
     objectives = [column.name for column in store.objectives]
     bounds = [column.name for column in store.columns if column.role == "bound"]
     axes = charts.by_weight(shares)
-    x, y = (objectives[0], objectives[1]) if len(objectives) > 1 else (axes[0], objectives[0])
+    x, y = (axes[0], objectives[0]) if verdict.chart is None else verdict.chart[:2]
     return {
         "name": "sweep",
         "order": {"sort": objectives[0], "descending": store.objectives[0].direction == "max"},

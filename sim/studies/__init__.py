@@ -29,8 +29,8 @@ class Study(NamedTuple):
     """Where a user gets them."""
     caveat: str = ""
     """What whoever reads its figures must know of what was measured."""
-    folder: str = ""
-    """Sub-folder of this one that its module is in, with a dot after it."""
+    module: str = ""
+    """Its module in this folder, where that is not of its name: `training.galore`."""
 
 
 STUDIES: Mapping[str, Study] = MappingProxyType(
@@ -79,15 +79,29 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             "Fuyou: training steps of 13B and 175B models on an RTX 4090 with drives (arXiv 2403.06504)",
             caveat="two constants of the array of drives were read from two figures, which are inputs; TFLOP/s count "
             "six operations a parameter and token",
-            folder="systems.",
+            module="systems.fuyou",
         ),
         "area": Study("Areas of NVIDIA dies from their parts"),
+        "galore": Study(
+            "GaLore: memory of training by low-rank gradients (arXiv 2403.03507)",
+            caveat="G is the paper's own: in its tables M elements times 2 B over 1024, of 7B GB times 1.0737; "
+            "what is held byte for byte is told beside it",
+            module="training.galore",
+        ),
+        "selene": Study(
+            "Selene: steps of Megatron-LM with pipelines on A100 (arXiv 2205.05198)", module="training.selene"
+        ),
+        "gradnormlorp": Study(
+            "GradNormLoRP: memory of training with normalised weights (arXiv 2412.19616)",
+            caveat="the paper tells no model, rank or bytes of its figure: each is named by what is counted",
+            module="training.gradnormlorp",
+        ),
         "moe2": Study(
             "MoE²: which language models to keep ready on edge servers, and which to ask (arXiv 2501.09410)",
             caveat="no figure of the paper beyond its abstract is at hand: a claim stands as published as the share of "
             "cases in which it holds, on a testbed of ours; how often experts are right is a stated synthetic model "
             "(docs/studies/moe2.md)",
-            folder="systems.",
+            module="systems.moe2",
         ),
         "retrievalattention": Study(
             "RetrievalAttention: decode steps that search for their keys in a CPU's memory (arXiv 2409.10516)",
@@ -124,6 +138,6 @@ def reproduce(name: str, measured: Path | None = None) -> list[Record]:
         if measured is None or not (measured / file).is_file():
             folder = "a folder given with --measured" if measured is None else str(measured)
             raise SimexploreError(f"{name}: expected {file} in {folder}, found nothing; it comes from {study.where}")
-    run = importlib.import_module(f"simexplore.sim.studies.{study.folder}{name}").study
+    run = importlib.import_module(f"simexplore.sim.studies.{study.module or name}").study
     records: list[Record] = run(measured) if study.files else run()
     return records

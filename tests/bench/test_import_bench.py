@@ -31,7 +31,7 @@ def test_an_8b_model_by_its_config(benchmark: BenchmarkFixture, tmp_path: Path) 
 
 def test_a_module_of_seven_billion_parameters(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
-    source = f"{ROOT / 'examples' / 'causal_lm.py'}:build"
+    source = f"{ROOT / 'examples' / 'models' / 'causal_lm.py'}:build"
     call = [*COMMAND, "workload", "import", "torch", source, "-o", str(tmp_path / "g.yaml")]
     benchmark.pedantic(subprocess.run, (call,), {"capture_output": True, "check": True}, rounds=3)
     assert 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= MODULE_BYTES

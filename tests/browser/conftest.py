@@ -13,6 +13,8 @@ from pages import until
 from reports import make_comparison, make_store
 
 import simexplore
+from simexplore.sim.explain.whole import explain
+from simexplore.sim.report.answers.explained import explained_html
 from simexplore.sim.report.comparison import comparison_html
 from simexplore.sim.report.sweep import sweep_html
 
@@ -46,9 +48,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         sweep = sweep_html(store, MADE)
     found = make_comparison(folder, interval=True)
     comparison = comparison_html(found, simexplore.load_arch("nvidia/h200-sxm"), MADE)
-    files = {"sweep": folder / "sweep.html", "comparison": folder / "comparison.html"}
+    graph = simexplore.load_workload("llm/llama-3-8b/decode", {"layers": 2})
+    explained = explained_html([explain(graph, simexplore.load_arch("nvidia/h200-sxm"))], MADE)
+    files = {name: folder / f"{name}.html" for name in ("sweep", "comparison", "explanation")}
     files["sweep"].write_text(sweep, encoding="utf-8")
     files["comparison"].write_text(comparison, encoding="utf-8")
+    files["explanation"].write_text(explained, encoding="utf-8")
     return files
 
 

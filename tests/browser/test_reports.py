@@ -19,11 +19,27 @@ from simexplore.sim.report.sweep import sweep_html
 
 POINTS = 600 - FAILED
 """Points with a result in the sweep's page."""
-PLOTS = {"sweep": ["scatter", "map", "bounds", "decides"], "comparison": ["parity", "histogram", "cdf", "bounds"]}
+PLOTS = {
+    "sweep": ["scatter", "map", "bounds", "decides"],
+    "comparison": ["parity", "histogram", "cdf", "bounds"],
+    "explanation": ["parts"],
+}
 BOTH = pytest.mark.parametrize("name", ["sweep", "comparison"])
+ALL = pytest.mark.parametrize("name", ["sweep", "comparison", "explanation"])
+CLIPPED = """[...document.querySelectorAll('td, th')].filter((cell) => {
+  const box = cell.getBoundingClientRect();
+  if (!box.width || !box.height) return false;
+  if (cell.scrollWidth > cell.clientWidth + 1 || box.right > window.innerWidth + 1) return true;
+  for (let around = cell.parentElement; around; around = around.parentElement) {
+    const edge = around.getBoundingClientRect();
+    if (getComputedStyle(around).overflowX !== 'visible' && box.right > edge.right + 1) return true;
+  }
+  return false;
+}).map((cell) => cell.textContent)"""
+"""Texts of cells that do not stand wholly in the window, or in what scrolls around them."""
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_loads_in_silence_and_draws(opened: Any, pages: dict[str, Path], name: str, scheme: str) -> None:
     page = opened(pages[name], scheme=scheme)
@@ -41,7 +57,27 @@ def test_it_loads_in_silence_and_draws(opened: Any, pages: dict[str, Path], name
     assert page.evaluate("document.activeElement.id") == "content"
 
 
-@BOTH
+@ALL
+def test_no_cell_is_clipped_on_a_phone(opened: Any, pages: dict[str, Path], name: str) -> None:
+    page = opened(pages[name], width=390)
+    assert page.locator("td").count() > 20
+    assert page.evaluate(CLIPPED) == []
+
+
+def test_a_filter_that_finds_nothing_says_why(kept: Any) -> None:
+    page = kept("sweep")
+    count = "document.querySelector('#points [data-role=count]').textContent"
+    for asked, why in (
+        ("tme<5 fp8", "no column is called tme"), ("zebra", "zebra is in no row"),
+        ("time<1e-9", "no row meets all of it"),
+    ):  # fmt: skip
+        page.get_by_label("Filter").fill(asked)
+        until(page, f"{count}.endsWith('rows: {why}')")
+    page.get_by_label("Filter").fill("fp8")
+    until(page, f"{count}.endsWith('rows')")
+
+
+@ALL
 def test_no_window_scrolls_sideways(opened: Any, pages: dict[str, Path], name: str) -> None:
     page = opened(pages[name], width=390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

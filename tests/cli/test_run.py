@@ -155,8 +155,8 @@ def test_more_gpus_than_a_node_has_are_refused(command: Callable[..., Result], f
     assert command("run", *PARALLEL, "tensor_parallel=64", "--set", "links.node_gpus=72").exit_code == 0
 
 
-def test_a_second_machine_is_refused(fails: Callable[..., str]) -> None:
-    told = fails("run", "gelu(elements=4)", "--arch", "nvidia/t4", "--arch", "nvidia/l4")
+def test_a_second_machine_is_refused_where_they_are_not_compared(fails: Callable[..., str]) -> None:
+    told = fails("compare", "--measured", "rows.csv", "--arch", "nvidia/t4", "--arch", "nvidia/l4")
     assert "--arch: expected one machine, found nvidia/t4, nvidia/l4" in told
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import pytest
@@ -14,6 +14,7 @@ from simexplore.sim.conditions import CacheState, Conditions
 from simexplore.sim.estimate.operators import at_boost, predict
 from simexplore.sim.play.execute import execute
 from simexplore.workloads.graph import single
+from simexplore.workloads.operators.arrays.base import ArrayOperator
 from simexplore.workloads.ops import FAMILIES, Operator, make_operator
 
 MACHINES = (
@@ -27,10 +28,12 @@ MACHINES = (
     "nvidia/jetson-agx-orin-64gb",
 )
 ROWS = 120
+FEW_ROWS = 40
+"""Of operators on arrays, whose kernels are streams like others."""
 TOLERANCE, SEVERAL = 0.015, 0.05
 """Both play the same demands; they differ by how a budget drains, most where a hungry kernel follows another."""
 
-Draw = Callable[[random.Random], dict[str, int]]
+Draw = Callable[[random.Random], Mapping[str, object]]
 
 
 def log_uniform(rng: random.Random, most: int) -> int:
@@ -38,7 +41,7 @@ def log_uniform(rng: random.Random, most: int) -> int:
     return min(int(2.0 ** rng.uniform(0.0, most.bit_length())), most)
 
 
-def of(**most: int) -> Draw:
+def of(**most: int) -> Callable[[random.Random], dict[str, int]]:
     return lambda rng: {name: log_uniform(rng, limit) for name, limit in most.items()}
 
 
@@ -65,10 +68,44 @@ def encoder_attention(rng: random.Random) -> dict[str, int]:
     return {**attention(rng), "seq_q": log_uniform(rng, 8192), "seq_kv": log_uniform(rng, 8192)}
 
 
+def ragged_attention(rng: random.Random) -> dict[str, object]:
+    sizes = {name: value for name, value in attention(rng).items() if name != "batch"}
+    kv_lengths = [log_uniform(rng, 4096) for _ in range(rng.randint(1, 5))]
+    q_lengths = [rng.choice((1, rng.randint(1, length))) for length in kv_lengths]
+    return {**sizes, "q_lengths": tuple(q_lengths), "kv_lengths": tuple(kv_lengths)}
+
+
+def attention_backward(rng: random.Random) -> dict[str, int]:
+    return attention_prefill(rng)
+
+
+def optimizer_step(rng: random.Random) -> dict[str, int]:
+    elements = log_uniform(rng, 2**28)
+    return {"elements": elements, "state_bytes": elements * rng.choice((0, 1, 2, 8, 12))}
+
+
 def sparse_attention(rng: random.Random) -> dict[str, int]:
     seq_q = log_uniform(rng, 4096)
     sizes = of(batch=16, heads=128, hidden=8192, q_rank=2048, top_k=4096)(rng)
     return {**sizes, "seq_q": seq_q, "seq_kv": seq_q + log_uniform(rng, 65536), "index_heads": rng.choice((0, 32, 64))}
+
+
+def delta_rule(rng: random.Random) -> dict[str, int]:
+    key_heads = log_uniform(rng, 16)
+    heads = {"key_heads": key_heads, "heads": key_heads * rng.choice((1, 2, 4))}
+    return {**of(batch=32, seq_q=4096)(rng), **heads, "value_dim": rng.choice((64, 128))}
+
+
+def fine_delta_rule(rng: random.Random) -> dict[str, int]:
+    sizes = delta_rule(rng)
+    del sizes["key_heads"]
+    return sizes
+
+
+def state_space(rng: random.Random) -> dict[str, int]:
+    groups = log_uniform(rng, 8)
+    sizes = {"groups": groups, "heads": groups * rng.choice((1, 4, 16)), "state_dim": rng.choice((64, 128, 256))}
+    return {**of(batch=32, seq_q=4096)(rng), **sizes}
 
 
 def mla_prefill_module(rng: random.Random) -> dict[str, int]:
@@ -114,6 +151,63 @@ def conv(rng: random.Random) -> dict[str, int]:
     return {**of(batch=16)(rng), **shape, **depthwise, "groups": groups, "stride": rng.choice((1, 2))}
 
 
+def conv_dilated(rng: random.Random) -> dict[str, int]:
+    shape = conv(rng)
+    reach = 2 * (max(shape.get(name, 1) for name in ("cols", "rows", "layers")) - 1) + 1
+    ends = {name: max(reach - shape.get(size, 1), 0) for name, size in (("end_cols", "width"), ("end_rows", "height"))}
+    return {**shape, **ends, "end_layers": reach, "dilation": 2, "row_stride": rng.choice((0, 1, 2))}
+
+
+def conv_transpose(rng: random.Random) -> dict[str, int]:
+    """Images that grow by the stride."""
+    groups, stride, taps = rng.choice((1, 1, 8)), rng.choice((1, 2, 3)), rng.choice((1, 2, 3, 4))
+    sizes = {"width": rng.randint(1, 64), "height": rng.randint(1, 64)}
+    out = {f"out_{name}": max((size - 1) * stride + taps - rng.choice((0, 1)), 1) for name, size in sizes.items()}
+    channels = {"cin": groups * log_uniform(rng, 64), "cout": groups * log_uniform(rng, 64)}
+    return {
+        **of(batch=16)(rng),
+        **sizes,
+        **out,
+        **channels,
+        "cols": taps,
+        "rows": taps,
+        "stride": stride,
+        "groups": groups,
+    }
+
+
+def pool(rng: random.Random) -> dict[str, int]:
+    taps = rng.choice((1, 2, 3, 7))
+    sizes = {"width": rng.randint(7, 224), "height": rng.randint(7, 224)}
+    out = {f"out_{name}": max(size // taps, 1) for name, size in sizes.items()}
+    return {**of(planes=4096)(rng), **sizes, **out, "cols": taps, "rows": taps, "indices": rng.choice((0, 1))}
+
+
+def resample(rng: random.Random) -> dict[str, int]:
+    images = rng.choice((1, 4))
+    sizes = {"planes": images * log_uniform(rng, 1024), **of(in_elements=65536, out_elements=65536)(rng)}
+    return {**sizes, "images": images, "taps": rng.choice((1, 4, 8)), "coordinates": rng.choice((0, 2))}
+
+
+def group_norm(rng: random.Random) -> dict[str, int]:
+    groups = rng.choice((1, 32))
+    return {**of(batch=16, pixels=65536)(rng), "channels": groups * log_uniform(rng, 64), "groups": groups}
+
+
+def along_an_axis(rng: random.Random) -> dict[str, int]:
+    return {**ROW_WISE(rng), "inner": rng.choice((1, 1, 7, 512))}
+
+
+def top_k(rng: random.Random) -> dict[str, int]:
+    shape = ROW_WISE(rng)
+    return {**shape, "k": min(shape["cols"], log_uniform(rng, 4096))}
+
+
+def by_index(rng: random.Random) -> dict[str, int]:
+    run = log_uniform(rng, 512)
+    return {**of(indices=2**20)(rng), "run": run, "table": run * log_uniform(rng, 2**18)}
+
+
 ELEMENTWISE = of(elements=2**30)
 ROW_WISE = of(rows=65536, cols=16384)
 COLLECTIVE = of(elements=2**30, num_gpus=64)
@@ -131,10 +225,26 @@ DRAWS: dict[str, Draw] = {
     "bmm": gemm,
     "encoder_attention": encoder_attention,
     "sparse_attention": sparse_attention,
+    "ragged_attention": ragged_attention,
+    "attention_backward": attention_backward,
+    "optimizer_step": optimizer_step,
     "rope": of(tokens=65536, heads=64, kv_heads=8, head_dim=256),
+    **dict.fromkeys(("causal_conv1d", "causal_conv1d_update"), of(batch=64, channels=16384, seq_q=4096)),
+    **dict.fromkeys(("gdn_prefill", "gdn_decode"), delta_rule),
+    **dict.fromkeys(("kda_prefill", "kda_decode"), fine_delta_rule),
+    **dict.fromkeys(("ssd_prefill", "ssd_decode"), state_space),
     "gemm_naive_tiled": gemm_naive_tiled,
     "conv2d": conv2d,
     "conv": conv,
+    "conv_dilated": conv_dilated,
+    "conv_transpose": conv_transpose,
+    "pool": pool,
+    "resample": resample,
+    "group_norm": group_norm,
+    **dict.fromkeys(("reduce", "scan"), along_an_axis),
+    "sort": ROW_WISE,
+    "top_k": top_k,
+    **dict.fromkeys(("gather", "scatter"), by_index),
     "attention_prefill": attention_prefill,
     "attention_decode": attention_decode,
     **dict.fromkeys(("pointwise", "add", "mul", "relu", "gelu", "silu_mul", "copy"), ELEMENTWISE),
@@ -182,7 +292,7 @@ def test_every_family_is_drawn() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_estimate_and_execute_agree_on_a_lone_operator(family: str) -> None:
     rng = random.Random(f"agreement of {family}")
-    for _ in range(ROWS):
+    for _ in range(FEW_ROWS if issubclass(FAMILIES[family], ArrayOperator) else ROWS):
         op, gpu, conditions = random_case(family, rng)
         estimate = predict(op, gpu, conditions)
         near = TOLERANCE if len(at_boost(op, gpu, conditions).kernels) == 1 else SEVERAL

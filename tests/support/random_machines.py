@@ -187,12 +187,15 @@ def _flat(metadata: Iterable[Any]) -> Iterator[Any]:
         yield from getattr(each, "metadata", (each,))
 
 
+FLAGS = ("residual", "carried", "normalized")
+"""Counts that are 0 or 1."""
 AT_MOST = (
     ("seq_q", "seq_kv"),
     ("base", "finest"),
     ("ksize", "hw"),
     ("idle", "queries"),
     ("carried_instructions", "instructions"),
+    ("kept", "seq_q"),
 )
 """Parameters of which the first is at most the second."""
 
@@ -207,14 +210,16 @@ def any_operators(
     values: dict[str, Any] = {}
     for name, (field, parameter) in parameters_of(record).items():
         if parameter.kind == "count":
-            values[name] = draw(st.integers(0, 1)) if name == "residual" else draw(anything) - 1 + parameter.minimum
+            values[name] = draw(st.integers(0, 1)) if name in FLAGS else draw(anything) - 1 + parameter.minimum
+        elif parameter.kind == "lengths":
+            values[name] = tuple(draw(st.lists(anything, min_size=2, max_size=2)))
         elif parameter.kind == "dtype":
             optional = [None] if field.default is None else []
             values[name] = draw(st.sampled_from([*dtypes, *optional]))
-    if "kv_heads" in values:
-        values["heads"] *= values["kv_heads"]
+    for divisor in {"kv_heads", "key_heads", "groups"} & set(values) if "heads" in values else ():
+        values["heads"] *= values[divisor]
     for less, more in AT_MOST:
-        if less in values:
+        if less in values and more in values:
             values[more] += values[less]
     if "finest" in values:
         values |= {"dims": 2 + values["dims"] % 2, "levels": 1 + values["levels"] % 16, "log2_entries": 19}
@@ -222,6 +227,9 @@ def any_operators(
         values |= {"moe_ep_size": 1 + values["moe_ep_size"] % 8, "topk": 1 + values["topk"] % 8}
         values |= {"num_experts": 8 * values["moe_ep_size"] * (1 + values["num_experts"] % 8)}
         values |= {"inter_size": values["inter_size"] * values["moe_tp_size"], "gated": values["gated"] % 2}
+    if "kv_lengths" in values:
+        pairs = zip(values["q_lengths"], values["kv_lengths"], strict=True)
+        values["kv_lengths"] = tuple(queries + keys for queries, keys in pairs)
     op: ops.Operator = record(**values)
     try:
         op.validate()

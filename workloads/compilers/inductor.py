@@ -11,7 +11,7 @@ from __future__ import annotations
 from simexplore.workloads.compilers.merging import is_pointwise, merged, on_one_stream
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.operators.base import Operator
-from simexplore.workloads.ops import Norm, Softmax
+from simexplore.workloads.ops import GroupNorm, Norm, Softmax
 
 
 def inductor(graph: Graph) -> Graph:
@@ -20,8 +20,8 @@ def inductor(graph: Graph) -> Graph:
 
 
 def _into_maker(maker: Operator, op: Operator) -> bool:
-    return is_pointwise(op) and (is_pointwise(maker) or isinstance(maker, Norm | Softmax))
+    return is_pointwise(op) and (is_pointwise(maker) or isinstance(maker, Norm | GroupNorm | Softmax))
 
 
 def _into_reader(maker: Operator, op: Operator) -> bool:
-    return is_pointwise(maker) and isinstance(op, Norm | Softmax)
+    return is_pointwise(maker) and isinstance(op, Norm | GroupNorm | Softmax)

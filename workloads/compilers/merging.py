@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.operators.base import Operator
-from simexplore.workloads.operators.tensors import elements_written
+from simexplore.workloads.operators.tensors.elements import elements_written
 from simexplore.workloads.ops import Elementwise, StreamFma
 
 May = Callable[[Operator, Operator], bool]

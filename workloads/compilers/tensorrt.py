@@ -13,9 +13,9 @@ from dataclasses import replace
 from simexplore.workloads.compilers.merging import is_pointwise, merged, on_one_stream
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.operators.base import Operator
-from simexplore.workloads.ops import Conv, Conv2d, Gemm, Norm, Softmax
+from simexplore.workloads.ops import Conv, Conv2d, ConvTranspose, Gemm, GroupNorm, Norm, Softmax
 
-EPILOGUE = (Gemm, Conv2d, Conv, Norm, Softmax)
+EPILOGUE = (Gemm, Conv2d, Conv, ConvTranspose, Norm, GroupNorm, Softmax)
 """Operators whose kernels take pointwise ones in."""
 
 
@@ -31,6 +31,6 @@ def _into_maker(maker: Operator, op: Operator) -> bool:
 
 def _with_narrow_sums(node: Node) -> Node:
     op = node.op
-    if isinstance(op, Gemm | Conv2d | Conv) and op.dtype == "fp16" and op.accumulate is None:
+    if isinstance(op, Gemm | Conv2d | Conv | ConvTranspose) and op.dtype == "fp16" and op.accumulate is None:
         return replace(node, op=replace(op, accumulate="fp16"))
     return node

@@ -12,16 +12,25 @@ from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Any
 
+from simexplore.errors import SimexploreError
 from simexplore.workloads.families.decoder.graph import build_decode, build_prefill
-from simexplore.workloads.families.decoder.options import DecodeOptions, Options, PrefillOptions
+from simexplore.workloads.families.decoder.options import DecodeOptions, PrefillOptions
 from simexplore.workloads.families.decoder.readers import decoder_of
 from simexplore.workloads.families.decoder.shape import Decoder
 from simexplore.workloads.graph import Graph
+from simexplore.workloads.hints import did_you_mean, found
+from simexplore.workloads.training.decoder import trains
+from simexplore.workloads.training.options import TrainOptions, build_train
 from simexplore.workloads.workload import Workload
 
-PHASES: Mapping[str, tuple[type[Options], Callable[..., Graph]]] = MappingProxyType(
-    {"prefill": (PrefillOptions, build_prefill), "decode": (DecodeOptions, build_decode)}
+PHASES: Mapping[str, tuple[type[Any], Callable[..., Graph]]] = MappingProxyType(
+    {
+        "prefill": (PrefillOptions, build_prefill),
+        "decode": (DecodeOptions, build_decode),
+        "train": (TrainOptions, build_train),
+    }
 )
 """What is asked of a model, and the builder of its graph."""
 
@@ -49,6 +58,18 @@ MODELS: Mapping[str, Decoder] = MappingProxyType(
 """Models by name."""
 
 
+def model_named(name: str) -> Decoder:
+    """A model of the catalogue by its name, alone or as in a workload's: `llama-3-8b`, `llm/llama-3-8b/train`.
+
+    Raises:
+        SimexploreError: there is none; suggests the nearest name.
+    """
+    word = name.removeprefix("llm/").removesuffix("/train")
+    if word not in MODELS:
+        raise SimexploreError(f"unknown model {found(name)}{did_you_mean(word, MODELS)} (workload list has all)")
+    return MODELS[word]
+
+
 def workload(model: Decoder, name: str, phase: str, description: str) -> Workload:
     """A phase of a model as an entry of a catalogue, under `name`."""
     options, builder = PHASES[phase]
@@ -59,5 +80,6 @@ WORKLOADS = tuple(
     workload(model, f"llm/{model.name}/{phase}", phase, f"{phase} of {model.name}: {model.source}")
     for model in MODELS.values()
     for phase in PHASES
+    if phase != "train" or trains(model)
 )
-"""A prefill and a decode step of every model."""
+"""A prefill and a decode step of every model, and a training step of dense ones."""

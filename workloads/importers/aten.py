@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from math import prod
 from types import MappingProxyType
-from typing import Any
 
 from simexplore.workloads.importers import lowering
+from simexplore.workloads.importers.arrays import shapes
+from simexplore.workloads.importers.arrays.aten import ARRAYS
+from simexplore.workloads.importers.arrays.calls import AtenCall
 from simexplore.workloads.importers.lowering import FLOPS, Lowered, Sliding, Value
 from simexplore.workloads.ops import LayerNorm, RmsNorm
 
@@ -34,45 +35,16 @@ FREE = frozenset(
 
 _SPELLED: Mapping[str, str] = MappingProxyType(
     {"zeros_like": "zeros", "zero_": "zeros", "ones_like": "ones", "full_like": "full", "new_zeros": "zeros"}
-    | {"new_ones": "ones", "new_full": "full", "hardtanh": "clamp", "fill_": "fill", "scalar_tensor": "full"}
+    | {
+        "new_ones": "ones",
+        "new_full": "full",
+        "_prelu_kernel": "prelu",
+        "hardtanh": "clamp",
+        "fill_": "fill",
+        "scalar_tensor": "full",
+    }
 )
 """Functions that ATen has under several names."""
-
-
-@dataclass(frozen=True, slots=True)
-class AtenCall:
-    """A call of an ATen operation: its name without overload, its arguments with a `Value` for each tensor, results."""
-
-    name: str
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    results: tuple[Value, ...]
-
-    @property
-    def tensors(self) -> tuple[Value, ...]:
-        """All tensors among the arguments, those in lists too."""
-        return tuple(values_in((*self.args, *self.kwargs.values())))
-
-    def value(self, index: int) -> Value:
-        """A tensor among the arguments."""
-        value = self.args[index]
-        assert isinstance(value, Value)
-        return value
-
-    def option(self, index: int, name: str, default: Any) -> Any:
-        """An argument by position or by name."""
-        return self.args[index] if len(self.args) > index else self.kwargs.get(name, default)
-
-
-def values_in(arguments: Sequence[Any]) -> list[Value]:
-    """The tensors among arguments, those in lists too."""
-    found: list[Value] = []
-    for each in arguments:
-        if isinstance(each, Value):
-            found.append(each)
-        elif isinstance(each, list | tuple):
-            found += values_in(each)
-    return found
 
 
 def lowered(call: AtenCall) -> Lowered:
@@ -99,13 +71,17 @@ def _convolution(call: AtenCall) -> Lowered:
 
 
 def _attention(call: AtenCall) -> Lowered:
-    masked = call.option(3, "attn_mask", None) is not None
-    return lowering.attention(call.value(0), call.value(1), call.value(2), call.option(5, "is_causal", False), masked)
+    mask = call.option(3, "attn_mask", None)
+    return lowering.attention(call.value(0), call.value(1), call.value(2), call.option(5, "is_causal", False), mask)
 
 
 def _batch_norm(call: AtenCall) -> Lowered:
+    """At inference an elementwise operator; with moments of its own, as instance norms have it, a norm of channels."""
     if call.name == "native_batch_norm" and call.args[5]:
-        return "in training"
+        value = call.value(0)
+        channels = value.shape[1]
+        together = Value((1, channels, value.numel // channels), value.dtype, value.element_bytes)
+        return shapes.group_norm(together, channels)
     return lowering.elementwise("batch_norm", call.tensors[:1], call.results[0])
 
 
@@ -120,6 +96,7 @@ def _converted(call: AtenCall) -> Lowered:
 
 LOWERINGS: Mapping[str, Callable[[AtenCall], Lowered]] = MappingProxyType(
     {
+        **ARRAYS,
         "mm": _product(0),
         "bmm": _product(0),
         "mv": _product(0),
@@ -130,9 +107,12 @@ LOWERINGS: Mapping[str, Callable[[AtenCall], Lowered]] = MappingProxyType(
         "convolution": _convolution,
         "scaled_dot_product_attention": _attention,
         "_softmax": lambda call: lowering.softmax(call.value(0), call.args[1]),
+        "_log_softmax": lambda call: lowering.softmax(call.value(0), call.args[1]),
         "_safe_softmax": lambda call: lowering.softmax(call.value(0), call.args[1]),
         "native_layer_norm": lambda call: lowering.norm(LayerNorm, call.value(0), prod(call.args[1])),
         "rms_norm": lambda call: lowering.norm(RmsNorm, call.value(0), prod(call.args[1])),
+        "_fused_rms_norm": lambda call: lowering.norm(RmsNorm, call.value(0), prod(call.args[1])),
+        "native_group_norm": lambda call: shapes.group_norm(call.value(0), call.args[6]),
         "embedding": lambda call: lowering.embedding(call.value(0), call.results[0]),
         "native_batch_norm": _batch_norm,
         "_native_batch_norm_legit_no_training": _batch_norm,

@@ -25,7 +25,9 @@ PREFIX = "hf:"
 FILE = "config.json"
 MOST_BYTES = 10_000_000
 """Largest file read [B]; a configuration has a few thousand."""
-_FORM = f"{PREFIX}FILE/decode or {PREFIX}FILE/prefill, FILE a config.json or the folder that holds it"
+_FORM = (
+    f"{PREFIX}FILE/decode, {PREFIX}FILE/prefill or {PREFIX}FILE/train, FILE a config.json or the folder that holds it"
+)
 
 
 def read_model(path: Path) -> Decoder:

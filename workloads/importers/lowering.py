@@ -7,7 +7,7 @@ counts of elements.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from math import prod
 from types import MappingProxyType
 
@@ -18,8 +18,11 @@ from simexplore.workloads.ops import (
     AttentionPrefill,
     Conv,
     Conv2d,
+    ConvDilated,
+    ConvTranspose,
     Copy,
     Embedding,
+    EncoderAttention,
     Gelu,
     Gemm,
     LayerNorm,
@@ -34,7 +37,7 @@ from simexplore.workloads.ops import (
 Lowered = tuple[Operator, ...] | str
 """Operators one after the other, or why there are none."""
 
-NOT_CAUSAL = "attention that is not causal is written as two GEMMs and a softmax, its mask left out"
+NOT_FUSED = "attention whose values are of another width is written as two GEMMs and a softmax, its mask left out"
 """For people: no fused operator stands for it."""
 NO_FLOATS = "no floating-point type"
 AXES = 3
@@ -48,10 +51,12 @@ FLOPS: Mapping[str, int] = MappingProxyType(
         **dict.fromkeys(("fill", "zeros", "ones", "full"), 0),
         **dict.fromkeys(("add", "sub", "rsub", "mul", "div", "neg", "abs", "reciprocal", "sign"), 1),
         **dict.fromkeys(("pow", "exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "erf", "floor", "round"), 1),
+        **dict.fromkeys(("exp2", "log2", "log10", "log1p", "expm1", "tan", "atan", "asin", "acos", "sinh", "cosh"), 1),
+        **dict.fromkeys(("ceil", "trunc", "frac", "square", "fmod", "remainder", "atan2", "threshold", "prelu"), 1),
         **dict.fromkeys(("maximum", "minimum", "where", "masked_fill", "relu", "clamp_min", "clamp_max"), 1),
         **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not"), 1),
         **dict.fromkeys(("clamp", "leaky_relu", "addcmul", "addcdiv", "lerp", "batch_norm"), 2),
-        **dict.fromkeys(("sigmoid", "softplus", "elu"), 3),
+        **dict.fromkeys(("sigmoid", "softplus", "elu", "selu", "celu", "softsign"), 3),
         **dict.fromkeys(("silu", "hardswish", "hardsigmoid"), 4),
         "gelu": 8,
     }
@@ -127,34 +132,67 @@ def convolution(image: Value, filters: Value, out: Value, sliding: Sliding) -> L
     if dtype is None:
         return NO_FLOATS
     kernel, size = filters.shape[2:], image.shape[2:]
-    apart = kernel == sliding.stride and not any(sliding.begin + sliding.end) and sliding.groups == 1
+    dilated = any(step > 1 and width > 1 for step, width in zip(sliding.dilation, kernel, strict=True))
+    apart = kernel == sliding.stride and not any(sliding.begin + sliding.end) and sliding.groups == 1 and not dilated
     if sliding.transposed:
-        scattered = apart and out.shape[2:] == tuple(n * step for n, step in zip(size, sliding.stride, strict=True))
-        batch, cin = image.shape[:2]
-        gemm = Gemm(m=batch * prod(size), n=filters.shape[1] * prod(kernel), k=cin, dtype=dtype)
-        return (gemm,) if scattered else "transposed"
-    if any(step > 1 and width > 1 for step, width in zip(sliding.dilation, kernel, strict=True)):
-        return "dilated"
-    if sliding.begin != sliding.end:
-        return "padded unevenly"
-    uniform = all(len(set(each)) == 1 for each in (kernel, size, sliding.stride, sliding.begin))
+        return _transposed(image, filters, out, sliding, dtype, apart=apart, dilated=dilated)
+    uniform = all(len(set(each)) == 1 for each in (kernel, size, sliding.stride, sliding.begin + sliding.end))
     batch, cin, cout = image.shape[0], image.shape[1], filters.shape[0]
-    if len(size) == 2 and uniform and sliding.groups == 1:
+    if len(size) == 2 and uniform and sliding.groups == 1 and not dilated:
         return (Conv2d(batch, cin, cout, kernel[0], size[0], sliding.stride[0], sliding.begin[0], dtype),)
     if apart:
         return (Gemm(m=batch * prod(out.shape[2:]), n=cout, k=cin * prod(kernel), dtype=dtype),)
-    return _general_convolution(image, filters, sliding, dtype)
+    return _general_convolution(image, filters, sliding, dtype, dilated=dilated)
 
 
-def _general_convolution(image: Value, filters: Value, sliding: Sliding, dtype: str) -> Lowered:
+def _in_three(sizes: tuple[int, ...], lacking: int) -> tuple[int, int, int]:
+    """Numbers of layers, rows and columns; those of axes that an image lacks are `lacking`."""
+    layers, rows, cols = (lacking,) * (AXES - len(sizes)) + sizes
+    return layers, rows, cols
+
+
+def _transposed(
+    image: Value, filters: Value, out: Value, sliding: Sliding, dtype: str, *, apart: bool, dilated: bool
+) -> Lowered:
+    """A transposed convolution; the GEMM that it is where each result belongs to one voxel of the image."""
+    size, kernel, strides = image.shape[2:], filters.shape[2:], set(sliding.stride)
+    batch, cin = image.shape[:2]
+    if apart and out.shape[2:] == tuple(n * step for n, step in zip(size, sliding.stride, strict=True)):
+        return (Gemm(m=batch * prod(size), n=filters.shape[1] * prod(kernel), k=cin, dtype=dtype),)
+    if dilated or len(strides) > 1 or len(size) > AXES:
+        return "transposed, dilated" if dilated else "transposed, of strides of several sizes"
+    (depth, height, width), (layers, rows, cols) = _in_three(size, 1), _in_three(kernel, 1)
+    out_depth, out_height, out_width = _in_three(out.shape[2:], 1)
+    conv = ConvTranspose(
+        batch=batch,
+        cin=cin,
+        cout=filters.shape[1] * sliding.groups,
+        width=width,
+        out_width=out_width,
+        height=height,
+        depth=depth,
+        cols=cols,
+        rows=rows,
+        layers=layers,
+        out_height=out_height,
+        out_depth=out_depth,
+        stride=strides.pop(),
+        groups=sliding.groups,
+        dtype=dtype,
+    )
+    return (conv,)
+
+
+def _general_convolution(image: Value, filters: Value, sliding: Sliding, dtype: str, *, dilated: bool) -> Lowered:
     """A convolution along one to three axes, of which those that it lacks are of size 1."""
-    strides = {step for step, n in zip(sliding.stride, image.shape[2:], strict=True) if n > 1}
-    if len(strides) > 1 or len(sliding.stride) > AXES:
-        return "strides of several sizes" if len(strides) > 1 else f"{len(sliding.stride)}d"
-    lacking = (1,) * (AXES - len(sliding.stride))
-    depth, height, width = lacking + image.shape[2:]
-    layers, rows, cols = lacking + filters.shape[2:]
-    pads = (0,) * len(lacking) + sliding.begin
+    if len(sliding.stride) > AXES:
+        return f"{len(sliding.stride)}d"
+    steps = {step for step, width in zip(sliding.dilation, filters.shape[2:], strict=True) if width > 1}
+    if len(steps) > 1:
+        return "dilations of several sizes"
+    depth, height, width = _in_three(image.shape[2:], 1)
+    layers, rows, cols = _in_three(filters.shape[2:], 1)
+    pads = [min(pair) for pair in zip(_in_three(sliding.begin, 0), _in_three(sliding.end, 0), strict=True)]
     conv = Conv(
         batch=image.shape[0],
         cin=image.shape[1],
@@ -168,18 +206,37 @@ def _general_convolution(image: Value, filters: Value, sliding: Sliding, dtype: 
         pad_layers=pads[0],
         pad_rows=pads[1],
         pad_cols=pads[2],
-        stride=strides.pop() if strides else 1,
+        stride=sliding.stride[-1],
         groups=sliding.groups,
         dtype=dtype,
     )
-    return (conv,)
+    strides = {step for step, n in zip(sliding.stride, image.shape[2:], strict=True) if n > 1}
+    if len(strides) <= 1 and not dilated and sliding.begin == sliding.end:
+        return (replace(conv, stride=strides.pop() if strides else 1),)
+    return (_with_steps(conv, sliding, steps.pop() if dilated else 1),)
 
 
-def attention(q: Value, k: Value, v: Value, causal: bool, masked: bool) -> Lowered:
+def _with_steps(conv: Conv, sliding: Sliding, dilation: int) -> ConvDilated:
+    """The convolution with its dilation, a stride for each axis, and padding that is uneven."""
+    layer_stride, row_stride, stride = _in_three(sliding.stride, 0)
+    uneven = [abs(a - b) for a, b in zip(_in_three(sliding.begin, 0), _in_three(sliding.end, 0), strict=True)]
+    return ConvDilated(
+        **{each.name: getattr(conv, each.name) for each in fields(conv) if each.name != "stride"},
+        stride=stride,
+        dilation=dilation,
+        row_stride=0 if row_stride == stride else row_stride,
+        layer_stride=0 if layer_stride == stride else layer_stride,
+        end_layers=uneven[0],
+        end_rows=uneven[1],
+        end_cols=uneven[2],
+    )
+
+
+def attention(q: Value, k: Value, v: Value, causal: bool, mask: Value | None = None) -> Lowered:
     """softmax(q k^T) v of queries (…, heads, seq_q, width) and keys and values (…, kv_heads, seq_kv, width).
 
     Causal attention counts the pairs that a query sees: half of what counters that know no mask count. Of fewer
-    queries than keys the first sees the first key only, as torch has it.
+    queries than keys the first sees the first key only, as torch has it. A mask is a tensor that is added to scores.
     """
     dtype = dtype_of(q)
     if dtype is None:
@@ -187,11 +244,14 @@ def attention(q: Value, k: Value, v: Value, causal: bool, masked: bool) -> Lower
     queries, keys, values = ((1,) * (4 - len(each.shape)) + each.shape for each in (q, k, v))
     batch, heads, seq_q, width = prod(queries[:-3]), queries[-3], queries[-2], queries[-1]
     kv_heads, seq_kv = keys[-3], keys[-2]
-    fused = values[-1] == width and not masked and heads % kv_heads == 0
-    if fused and causal and seq_q <= seq_kv:
+    fused = values[-1] == width and heads % kv_heads == 0
+    if fused and mask is None and causal and seq_q <= seq_kv:
         return (AttentionPrefill(batch, heads, kv_heads, width, seq_q, seq_q, dtype=dtype),)
-    if fused and not causal and seq_q == 1:
+    if fused and mask is None and not causal and seq_q == 1:
         return (AttentionDecode(batch, heads, kv_heads, width, seq_kv, dtype=dtype),)
+    if fused and (mask is not None or not causal):
+        added = 0 if mask is None else mask.numel
+        return (EncoderAttention(batch, heads, kv_heads, width, seq_q, seq_kv, dtype, added),)
     return (
         Gemm(m=seq_q, n=seq_kv, k=width, batch=batch * heads, dtype=dtype),
         Softmax(rows=batch * heads * seq_q, cols=seq_kv, dtype=dtype),

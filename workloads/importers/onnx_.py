@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from simexplore.errors import SimexploreError
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.hints import did_you_mean, found, in_words
+from simexplore.workloads.importers import lowering
+from simexplore.workloads.importers.arrays.calls import OnnxCall
 from simexplore.workloads.importers.files import read_bytes
 from simexplore.workloads.importers.imported import Imported
 from simexplore.workloads.importers.lowering import Lowered, Value
-from simexplore.workloads.importers.onnx_ops import DTYPES, FREE, OnnxCall, flops_of, lowered
+from simexplore.workloads.importers.onnx_attention import Pieces, attentions
+from simexplore.workloads.importers.onnx_ops import DTYPES, FREE, flops_of, lowered
 from simexplore.workloads.importers.recorder import Call, Recorder
 from simexplore.workloads.operators.parameters import integer
 
@@ -24,6 +29,8 @@ TYPES = ("fp64", "fp32", "fp16", "bf16")
 BODIES = ("If", "Loop", "Scan", "SequenceMap")
 """Operations that hold graphs of their own."""
 UNSHAPED = "shape not known"
+MOST_NUMBERS = 64
+"""Integers of a constant that is read: there are no more axes than that."""
 
 
 def imported(source: str, params: Mapping[str, object]) -> Imported:
@@ -133,6 +140,13 @@ class _Reader:
         self._opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=1)
         self._tensors = dict(self._told())
         self._constants = {each.name for each in self._graph.initializer}
+        self._numbers = dict(self._small_integers())
+        self._attentions = {
+            name: pieces
+            for name, pieces in attentions(model.graph.node, [each.name for each in model.graph.output]).items()
+            if not {pieces.keys, pieces.values} & self._constants  # products with weights are layers
+        }
+        self._inside = {name for pieces in self._attentions.values() for name in pieces.inside}
         self._weights: dict[str, float] = {}
         self._recorder = Recorder()
 
@@ -151,6 +165,21 @@ class _Reader:
             sizes = [one.dim_value if one.HasField("dim_value") else -1 for one in tensor.shape.dim]
             known = tensor.HasField("shape") and min(sizes, default=0) >= 0
             yield each.name, _Tensor(tuple(sizes) if known else None, self._kind(tensor.elem_type))
+
+    def _small_integers(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Names of constants of a few 64-bit integers, such as axes, and the integers."""
+        told = [(each.name, each) for each in self._graph.initializer]
+        told += [
+            (node.output[0], each.t)
+            for node in self._graph.node
+            if node.op_type == "Constant"
+            for each in node.attribute
+            if each.name == "value"
+        ]
+        for name, tensor in told:
+            if tensor.data_type == self._onnx.TensorProto.INT64 and prod(tensor.dims) <= MOST_NUMBERS:
+                with suppress(ValueError):  # their bytes may be in another file
+                    yield name, tuple(int(each) for each in self._onnx.numpy_helper.to_array(tensor).reshape(-1))
 
     def _kind(self, number: int) -> str:
         """The name of a type by its number."""
@@ -188,16 +217,28 @@ class _Reader:
         results = tuple(value for name in node.output if (value := self._value(name)) is not None)
         self._hold(node.op_type, inputs)
         values = [value for value in (*operands, *results) if value is not None]
-        call = OnnxCall(node.op_type, self._attributes(node), operands, results, self._opset)
+        numbers = tuple(self._numbers.get(name) for name in node.input)
+        call = OnnxCall(node.op_type, self._attributes(node), operands, results, self._opset, numbers)
         known = len(results) == len([name for name in node.output if name]) and len(values) - len(results) == len(
             inputs
         )
         flops, moved = (flops_of(call) if known else 0.0), sum(value.bytes for value in values)
         told = Call(node.op_type, _group(node.name), tuple(inputs), tuple(node.output), flops, moved)
-        if node.op_type in FREE or (known and not any(value.numel for value in results)):
+        made = next(iter(node.output), "")
+        if made in self._attentions and known:
+            self._recorder.add(told, self._attention(self._attentions[made]))
+        elif made in self._inside or _is_free(node, results, known=known):
             self._recorder.passes(told)
         else:
             self._recorder.add(told, self._lowered(node, call) if known else UNSHAPED)
+
+    def _attention(self, pieces: Pieces) -> Lowered:
+        """An attention that the file has in pieces."""
+        q, k, v, mask = (self._value(name or "") for name in (pieces.queries, pieces.keys, pieces.values, pieces.mask))
+        if q is None or k is None or v is None or len({len(each.shape) for each in (q, k, v)}) > 1:
+            return UNSHAPED
+        keys = Value((*k.shape[:-2], k.shape[-1], k.shape[-2]), k.dtype, k.element_bytes)
+        return lowering.attention(q, keys, v, False, mask)
 
     def _lowered(self, node: Any, call: OnnxCall) -> Lowered:
         if node.op_type in BODIES:
@@ -219,6 +260,11 @@ class _Reader:
     def _attributes(self, node: Any) -> dict[str, Any]:
         read = self._onnx.helper.get_attribute_value
         return {each.name: read(each) for each in node.attribute if each.type != each.GRAPH}
+
+
+def _is_free(node: Any, results: tuple[Value, ...], *, known: bool) -> bool:
+    """Whether a node launches nothing, or makes nothing."""
+    return node.op_type in FREE or (known and not any(value.numel for value in results))
 
 
 def _group(name: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
-from typing import Any
 
 from simexplore.workloads.importers import lowering
+from simexplore.workloads.importers.arrays import shapes
+from simexplore.workloads.importers.arrays.calls import OnnxCall
+from simexplore.workloads.importers.arrays.onnx import ARRAYS
 from simexplore.workloads.importers.lowering import Lowered, Sliding, Value
 from simexplore.workloads.ops import LayerNorm, RmsNorm
 
@@ -47,6 +48,12 @@ FUNCTIONS: Mapping[str, str] = MappingProxyType(
         **{name: name.lower() for name in ("Where", "Relu", "Gelu", "Sigmoid", "Softplus", "Elu")},
         "Clip": "clamp",
         "LeakyRelu": "leaky_relu",
+        "PRelu": "prelu",
+        "Ceil": "ceil",
+        "Atan": "atan",
+        "Selu": "selu",
+        "Celu": "celu",
+        "Softsign": "softsign",
         "HardSwish": "hardswish",
         "HardSigmoid": "hardsigmoid",
         "Swish": "silu",
@@ -65,28 +72,6 @@ FUNCTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Elementwise operations, and the functions of `lowering.FLOPS` that they are."""
-
-
-@dataclass(frozen=True, slots=True)
-class OnnxCall:
-    """A node of an ONNX graph: its operation, attributes, and its operands (None: left out) and results."""
-
-    name: str
-    attributes: Mapping[str, Any]
-    operands: tuple[Value | None, ...]
-    results: tuple[Value, ...]
-    opset: int
-
-    def value(self, index: int) -> Value:
-        """An operand."""
-        value = self.operands[index]
-        assert value is not None
-        return value
-
-    @property
-    def given(self) -> tuple[Value, ...]:
-        """The operands that are not left out."""
-        return tuple(each for each in self.operands if each is not None)
 
 
 def lowered(call: OnnxCall) -> Lowered:
@@ -159,8 +144,8 @@ def _norm(family: type[LayerNorm] | type[RmsNorm]) -> Callable[[OnnxCall], Lower
 def _attention(call: OnnxCall) -> Lowered:
     heads = call.attributes.get("q_num_heads"), *(call.attributes.get("kv_num_heads"),) * 2
     q, k, v = (_by_heads(call.value(index), heads[index]) for index in range(3))
-    masked = len(call.operands) > 3 and call.operands[3] is not None
-    return lowering.attention(q, k, v, bool(call.attributes.get("is_causal", 0)), masked)
+    mask = call.operands[3] if len(call.operands) > 3 else None
+    return lowering.attention(q, k, v, bool(call.attributes.get("is_causal", 0)), mask)
 
 
 def _by_heads(value: Value, heads: int | None) -> Value:
@@ -172,10 +157,11 @@ def _by_heads(value: Value, heads: int | None) -> Value:
 
 
 def _gathered(call: OnnxCall) -> Lowered:
-    table = call.value(0)
-    if len(table.shape) != 2 or call.attributes.get("axis", 0) != 0:
-        return "" if table.dtype is not None else lowering.NO_FLOATS
-    return lowering.embedding(table, call.results[0])
+    """Rows of a table, or pieces of a tensor along another axis."""
+    table, axis = call.value(0), call.attributes.get("axis", 0)
+    if len(table.shape) == 2 and axis == 0:
+        return lowering.embedding(table, call.results[0])
+    return shapes.gather(table, call.results[0], prod(table.shape[axis % max(len(table.shape), 1) + 1 :]))
 
 
 def _copied(call: OnnxCall) -> Lowered:
@@ -198,11 +184,13 @@ def _transposed(call: OnnxCall) -> Lowered:
 
 LOWERINGS: Mapping[str, Callable[[OnnxCall], Lowered]] = MappingProxyType(
     {
+        **ARRAYS,
         "Gemm": _gemm,
         "MatMul": lambda call: lowering.matmul(call.value(0), call.value(1)),
         "Conv": _convolution,
         "ConvTranspose": _convolution,
         "Softmax": _softmax,
+        "LogSoftmax": _softmax,
         "LayerNormalization": _norm(LayerNorm),
         "RMSNormalization": _norm(RmsNorm),
         "Attention": _attention,

@@ -11,7 +11,7 @@ from simexplore.errors import SimexploreError
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.graph_data import MAX_OPERATORS
 from simexplore.workloads.importers.imported import Imported, Repeated, Unknown, tallied
-from simexplore.workloads.importers.lowering import NOT_CAUSAL, Lowered
+from simexplore.workloads.importers.lowering import NOT_FUSED, Lowered
 from simexplore.workloads.ops import Softmax
 
 LONGEST = 150
@@ -79,7 +79,7 @@ class Recorder:
             self._nodes.append(node)
             after = (node.name,)
         if any(isinstance(op, Softmax) for op in lowered[1:]):
-            self._notes[NOT_CAUSAL] = None
+            self._notes[NOT_FUSED] = None
         if len(self._nodes) > MAX_OPERATORS:
             raise SimexploreError(f"expected a model of at most {MAX_OPERATORS} operators, found more")
         self._makers.update(dict.fromkeys(call.writes, after))

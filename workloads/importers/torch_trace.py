@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from simexplore.workloads.importers.aten import DTYPES, FREE, LOWERINGS, AtenCall, lowered
+from simexplore.workloads.importers.arrays.calls import AtenCall
+from simexplore.workloads.importers.aten import DTYPES, FREE, LOWERINGS, lowered
 from simexplore.workloads.importers.lowering import Value
 from simexplore.workloads.importers.recorder import Call, Recorder
 

@@ -76,6 +76,8 @@ class Operator(ABC):
         shown = []
         for name, (field, _) in parameters.parameters_of(self).items():
             value: Any = getattr(self, name)
+            if isinstance(value, tuple):
+                value = "+".join(map(str, value))
             if isinstance(value, np.ndarray):
                 shown.append(f"{name}=<{value.size} values>")
             elif name == "dtype" or field.default is MISSING or value != field.default:

@@ -16,7 +16,19 @@ AnyOperator = TypeVar("AnyOperator", bound=Operator)
 
 def column(value: Any) -> NDArray[np.float64]:
     """An operator's field as an array of shape (rows, 1), ready to meet candidates of shape (1, candidates)."""
-    return np.atleast_1d(np.asarray(value, dtype=np.float64))[:, None]
+    return as_floats(value)[:, None]
+
+
+def as_floats(value: Any) -> NDArray[np.float64]:
+    """Numbers as an array of shape (rows,) of floats."""
+    array = np.atleast_1d(value)
+    return array if array.dtype == np.float64 else array.astype(np.float64)
+
+
+def as_integers(value: Any) -> NDArray[np.int64]:
+    """Numbers as an array of shape (rows,) of whole ones."""
+    array = np.atleast_1d(value)
+    return array if array.dtype == np.int64 else array.astype(np.int64)
 
 
 def even(op: AnyOperator) -> AnyOperator:

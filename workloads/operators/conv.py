@@ -138,9 +138,27 @@ class Conv(Operator):
         )
 
     @property
+    def strides(self) -> tuple[Count, Count, Count]:
+        """Layers, rows and columns from one position of the filter to the next."""
+        return self.stride, self.stride, self.stride
+
+    @property
+    def reaches(self) -> tuple[Count, Count, Count]:
+        """Layers, rows and columns of the image that a filter reaches over."""
+        return self.layers, self.rows, self.cols
+
+    @property
+    def ends(self) -> tuple[Count, Count, Count]:
+        """Zeros at the far end of each axis alone."""
+        return 0, 0, 0
+
+    @property
     def out(self) -> tuple[Count, Count, Count]:
         """Layers, rows and columns of the result."""
-        layers, rows, cols = ((size + 2 * pad - taps) // self.stride + 1 for size, taps, pad in self.axes)
+        along = zip(self.axes, self.reaches, self.strides, self.ends, strict=True)
+        layers, rows, cols = (
+            (size + 2 * pad + end - reach) // stride + 1 for (size, _, pad), reach, stride, end in along
+        )
         return layers, rows, cols
 
     @property
@@ -181,9 +199,10 @@ class Conv(Operator):
         return self.image_bytes + self.filter_bytes + self.output_bytes
 
     def check_relations(self) -> None:
-        for name, (size, taps, pad) in zip(("layers", "rows", "cols"), self.axes, strict=True):
-            if np.any(np.greater(taps, size + 2 * pad)):
-                raise ParameterError(self.op, name, f"at most the padded image's {size + 2 * pad}", str(taps))
+        along = zip(("layers", "rows", "cols"), self.axes, self.reaches, self.ends, strict=True)
+        for name, (size, _, pad), reach, end in along:
+            if np.any(np.greater(reach, size + 2 * pad + end)):
+                raise ParameterError(self.op, name, f"at most the padded image's {size + 2 * pad + end}", str(reach))
         for name, channels in (("cin", self.cin), ("cout", self.cout)):
             if np.any(np.remainder(channels, self.groups)):
                 raise ParameterError(self.op, "groups", f"a divisor of {name} = {channels}", str(self.groups))

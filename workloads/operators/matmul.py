@@ -238,7 +238,8 @@ class EncoderAttention(Attention):
     """Attention without a mask: every query sees every key, softmax(Q K^T / sqrt(head_dim)) V.
 
     Queries and keys may be those of one sequence (an encoder, a vision transformer, a diffusion model) or of two (cross
-    attention); nothing is cached.  pairs = seq_q seq_kv.  visible_tokens = seq_kv.
+    attention); nothing is cached.  pairs = seq_q seq_kv.  visible_tokens = seq_kv.  A mask that is a tensor is added to
+    the scores: min_bytes has its elements once.
     """
 
     op: ClassVar[str] = "encoder_attention"
@@ -254,6 +255,9 @@ class EncoderAttention(Attention):
     seq_q: Count = field(metadata=count_of("query tokens of a sequence"))
     seq_kv: Count = field(metadata=count_of("tokens whose keys they see"))
     dtype: str = field(default="bf16", metadata=dtype_of("type of queries, keys, values and output"))
+    mask_elements: Count = field(
+        default=0, metadata=count_of("elements of a mask that is added to the scores; 0: there is none", minimum=0)
+    )
     kv_dtype: ClassVar[str | None] = None  # type: ignore[misc]  # keys come as the queries do
 
     @property
@@ -263,6 +267,15 @@ class EncoderAttention(Attention):
     @property
     def visible_tokens(self) -> Amount:
         return 1.0 * self.seq_kv
+
+    @property
+    def mask_bytes(self) -> Amount:
+        """Bytes of the mask [B]."""
+        return 1.0 * bytes_of(self.dtype) * self.mask_elements
+
+    @property
+    def min_bytes(self) -> Amount:
+        return 2.0 * self.output_bytes + self.kv_bytes + self.mask_bytes
 
     @property
     def output_bytes(self) -> Amount:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -25,6 +26,9 @@ MAX_COUNT = 2**53
 
 Record = TypeVar("Record", bound="DataclassInstance")
 
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,30}\s*")
+_LABEL = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -32,12 +36,13 @@ class Parameter:
 
     Args:
         description: what it is, with its unit where it has one.
-        kind: `count` (an integer), `dtype` (a name in `DTYPES`) or `label` (a word that changes no number).
+        kind: `count` (an integer), `lengths` (several of them), `dtype` (a name in `DTYPES`) or `label` (a word that
+            changes no number).
         minimum: least value of a count.
     """
 
     description: str
-    kind: Literal["count", "dtype", "label"]
+    kind: Literal["count", "lengths", "dtype", "label"]
     minimum: int = 1
 
     @property
@@ -47,6 +52,8 @@ class Parameter:
             return f"a dtype ({', '.join(DTYPES)})"
         if self.kind == "label":
             return "a word of letters, digits, '_', '.' and '-'"
+        if self.kind == "lengths":
+            return "positive integers with + between them"
         return "a positive integer" if self.minimum == 1 else f"an integer from {self.minimum}"
 
 
@@ -62,6 +69,11 @@ class ParameterError(SimexploreError):
 def count_of(description: str, minimum: int = 1) -> dict[str, Parameter]:
     """Field metadata of a count."""
     return {"parameter": Parameter(description, "count", minimum)}
+
+
+def lengths_of(description: str) -> dict[str, Parameter]:
+    """Field metadata of several positive integers, as `512+77+1`."""
+    return {"parameter": Parameter(description, "lengths")}
 
 
 def dtype_of(description: str) -> dict[str, Parameter]:
@@ -93,6 +105,11 @@ def label_of(description: str) -> dict[str, Parameter]:
 
 def parameters_of(record: Any) -> dict[str, tuple[Field[Any], Parameter]]:
     """Field and `Parameter` by name, in the order of declaration. `record` is a dataclass or an instance of one."""
+    return _parameters(record if isinstance(record, type) else type(record))
+
+
+@cache
+def _parameters(record: type[Any]) -> dict[str, tuple[Field[Any], Parameter]]:
     return {f.name: (f, f.metadata["parameter"]) for f in fields(record)}
 
 
@@ -150,7 +167,9 @@ def _check_column(owner: str, name: str, parameter: Parameter, column: np.ndarra
         raise ParameterError(owner, name, parameter.expected, f"{column.min()} in an array")
 
 
-def _read(owner: str, name: str, entry: tuple[Field[Any], Parameter], value: object) -> int | str | None:
+def _read(
+    owner: str, name: str, entry: tuple[Field[Any], Parameter], value: object
+) -> int | str | tuple[int, ...] | None:
     field, parameter = entry
     if field.default is None and value in (None, "none"):
         return None
@@ -161,19 +180,25 @@ def _read(owner: str, name: str, entry: tuple[Field[Any], Parameter], value: obj
         if number is None or number < parameter.minimum:
             raise ParameterError(owner, name, parameter.expected, found(value))
         return number
+    if parameter.kind == "lengths":
+        parts = value.split("+") if isinstance(value, str) else value if isinstance(value, tuple | list) else (value,)
+        lengths = tuple(integer(part) for part in parts)
+        if not lengths or any(length is None or not 0 < length <= MAX_COUNT for length in lengths):
+            raise ParameterError(owner, name, parameter.expected, found(value))
+        return tuple(length for length in lengths if length is not None)
     if isinstance(value, str):
         if parameter.kind == "dtype":
             if value in DTYPES:
                 return value
             raise ParameterError(owner, name, parameter.expected, f"{found(value)}{told(value)}")
-        if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", value):
+        if _LABEL.fullmatch(value):
             return value
     raise ParameterError(owner, name, parameter.expected, found(value))
 
 
 def integer(value: object) -> int | None:
     """The integer that `value` is or spells, else None. True and False are not integers here."""
-    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,30}\s*", value):
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return int(value)

@@ -11,6 +11,9 @@ MAX_TEXT = 2000
 """Longest operator text read, in characters; more is not an operator."""
 
 _FORM = "write an operator as family(name=value,…), for example gemm(m=4096,n=4096,k=4096,dtype=bf16)"
+_NAME = r"[A-Za-z0-9_.+-]+"
+_PLAIN = re.compile(rf"({_NAME})\(({_NAME}={_NAME}(?:,{_NAME}={_NAME})*)\)")
+"""An operator without white space, which needs no reading token by token."""
 _TOKEN = re.compile(r"\s*(?:(?P<word>[A-Za-z0-9_.+-]+)|(?P<mark>[(),=]))")
 
 
@@ -36,6 +39,12 @@ def parse_call(text: str) -> Call:
     Raises:
         OperatorSyntaxError: with the column, what was expected there and what was found.
     """
+    plain = _PLAIN.fullmatch(text) if len(text) <= MAX_TEXT else None
+    if plain is not None:
+        pairs = [pair.split("=") for pair in plain[2].split(",")]
+        named = dict(pairs)
+        if len(named) == len(pairs):
+            return Call(plain[1], named)
     reader = _Reader(text)
     family = reader.word("the name of an operator family")
     reader.mark("(")

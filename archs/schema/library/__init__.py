@@ -12,6 +12,7 @@ from simexplore.archs.schema.library.engine import Engine
 from simexplore.archs.schema.library.experts import ExpertLibrary, ExpertType
 from simexplore.archs.schema.library.gemm import GemmLibrary, ScaledGemm
 from simexplore.archs.schema.library.latent import LatentLibrary
+from simexplore.archs.schema.library.linear import Fused, LinearLibrary
 from simexplore.archs.schema.library.menus import Exponent, Patch, ShapeRange, Tile
 from simexplore.archs.schema.quantities import Cycles, Spec, about
 
@@ -26,10 +27,12 @@ __all__ = [
     "Engine",
     "ExpertLibrary",
     "ExpertType",
+    "Fused",
     "GemmLibrary",
     "HasLibrary",
     "LatentLibrary",
     "Library",
+    "LinearLibrary",
     "Patch",
     "ScaledGemm",
     "ShapeRange",
@@ -50,6 +53,7 @@ class Library(Spec):
     conv: ConvLibrary | None = about("convolution; absent: none", "mapping", default=None)
     moe: ExpertLibrary | None = about("layers of experts; absent: none", "mapping", default=None)
     mla: LatentLibrary | None = about("attention over a latent cache; absent: none", "mapping", default=None)
+    linear: LinearLibrary | None = about("linear attention; absent: none", "mapping", default=None)
     collectives: Collectives = about("collectives between GPUs", "mapping", default=Collectives())
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from simexplore.archs.schema.residual import Kinds
 from simexplore.sim.demand import FloatArray
 from simexplore.workloads.operators.base import Operator
+from simexplore.workloads.operators.columns import as_integers
 
 Codes = npt.NDArray[np.int64]
 
@@ -34,7 +35,7 @@ def kinds_of(op: Operator) -> dict[str, Codes]:
 
 
 def _column(op: Operator, name: str) -> Codes:
-    return np.atleast_1d(np.asarray(getattr(op, name), dtype=np.int64))
+    return as_integers(getattr(op, name))
 
 
 def _octave(value: Codes) -> Codes:
@@ -62,7 +63,7 @@ def _of_gemm(op: Operator) -> dict[str, Codes]:
         corner = 16 * corner + np.log2(np.maximum(size, 1)).astype(np.int64) // _CORNER_OCTAVES
     return {
         "rows": (m > 1).astype(np.int64) + (m > _NARROW),
-        "alignment": np.asarray(aligned, dtype=np.int64),
+        "alignment": as_integers(aligned),
         "corner": corner,
     }
 

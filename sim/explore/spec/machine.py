@@ -40,7 +40,8 @@ class ReadMachine:
         if isinstance(gpu, Gpu) and gpu.kin is not None:
             data["kin"] = " ".join([gpu.kin, *(_check_sum(kin) for kin in gpu.lenders[1:])])
         fitted = {key: source for key, source in data.get("sources", {}).items() if "calibrated" in str(source)}
-        return {"name": data.get("name", self.written), "from": self.written, "data": data, "calibration": fitted}
+        name = data.get("name", self.written)
+        return {"name": name, "from": self.written, "source": self.source, "data": data, "calibration": fitted}
 
 
 def _check_sum(gpu: Gpu) -> str:

@@ -39,7 +39,7 @@ class Header:
         known = {key: value for key, value in self.spec.items() if key not in _ELSEWHERE}
         known |= {key: value for key, value in self.metadata.items() if key != "name"}
         if isinstance(arch := known.get("arch"), dict):
-            known["arch"] = {key: value for key, value in arch.items() if key not in ("name", "from")}
+            known["arch"] = {key: value for key, value in arch.items() if key not in ("name", "from", "source")}
         if isinstance(workloads := known.get("workloads"), dict):
             known["workloads"] = {name: _without_place(work) for name, work in workloads.items()}
         return known

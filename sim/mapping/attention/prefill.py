@@ -56,6 +56,7 @@ def prefill_demands(op: AttentionPrefill, gpu: Gpu, conditions: Conditions) -> t
 def encoder_demands(op: EncoderAttention, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """The fused kernel of prefill without its mask, on a machine whose `library.attention` is that of such kernels.
 
+    A mask that is a tensor is read by tiles: of it a CTA reads what its queries and keys meet in.
     An engine's module around it adds no rotation and no append: what is left of its kernels lays out operands.
     """
     gpu = _unmasked(gpu)
@@ -276,16 +277,18 @@ def _work(op: _Prefill, cta: _Cta, ctas: FloatArray, gpu: Gpu, conditions: Condi
     slower, widened = _widening(op, gpu)
     result = np.minimum(cta.queries, column(op.seq_q) * _heads_of_tile(op, gpu)) * width * element
     kv, queries = column(op.kv_bytes), column(op.output_bytes)
-    warm = warm_share(kv + queries, conditions.cache.activation_copies, queries, gpu)
+    mask = column(op.mask_bytes) if isinstance(op, EncoderAttention) else constant(0.0)
+    of_tile = np.minimum(np.minimum(cta.queries, column(op.seq_q)) * cta.keys * element, mask)
+    warm = warm_share(kv + queries + mask, conditions.cache.activation_copies, queries, gpu)
     return Work(
         tensor_dtype=tensor_dtype(product_dtype(op, gpu), gpu),
         tensor_ops=OPS_OF_SCORE * scores * cta.width * slower,
         fma_ops=2.0 * gpu.attention_kernels.softmax_instructions * scores,
         special_ops=scores + 2.0 * widened * cta.keys * cta.width,
         shared_bytes=cta.shared_bytes,
-        l2_read_bytes=result + 2.0 * np.minimum(cta.keys, column(op.seq_kv)) * width * cached,
+        l2_read_bytes=result + 2.0 * np.minimum(cta.keys, column(op.seq_kv)) * width * cached + of_tile,
         l2_write_bytes=result,
-        dram_read_bytes=(kv + queries) * (1.0 - warm) / ctas,
+        dram_read_bytes=(kv + queries + mask) * (1.0 - warm) / ctas,
         dram_write_bytes=queries * written_back_share(kv + 2.0 * queries, gpu) / ctas,
         epilogue_bytes=result,
     )

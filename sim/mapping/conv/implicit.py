@@ -131,13 +131,14 @@ def patch_voxels(op: Conv, outputs: FloatArray) -> FloatArray:
     Never more than the images that the results lie in, nor than one patch for each of them.
     """
     layers, rows, cols = (column(size) for size in op.out)
-    stride = column(op.stride)
+    strides = [column(stride) for stride in op.strides]
+    reaches = [column(reach) for reach in op.reaches]
     of_rows = np.maximum(outputs / cols, 1.0)
     whole = layers > 1.0  # then rows are those of a layer, and layers follow one another
-    covered = _reach(np.minimum(outputs, cols), stride, column(op.cols))
-    covered = covered * _reach(np.where(whole, np.minimum(of_rows, rows), of_rows), stride, column(op.rows))
+    covered = _reach(np.minimum(outputs, cols), strides[2], reaches[2])
+    covered = covered * _reach(np.where(whole, np.minimum(of_rows, rows), of_rows), strides[1], reaches[1])
     of_layers = np.maximum(outputs / (cols * rows), 1.0)
-    covered = covered * np.where(whole, _reach(of_layers, stride, column(op.layers)), column(op.layers))
+    covered = covered * np.where(whole, _reach(of_layers, strides[0], reaches[0]), reaches[0])
     voxels = column(op.depth) * column(op.height) * column(op.width)
     images = np.ceil(outputs / (layers * rows * cols))
     return np.minimum(np.minimum(covered, images * voxels), outputs * column(op.taps))

@@ -26,7 +26,7 @@ def load_bytes(op: Gemm) -> FloatArray:
     Rows of A have k elements, those of B and of C n (cuBLAS documentation, tensor core usage: strides in multiples of
     16 bytes). A row of an odd number of 16-bit elements leaves two bytes; one column is as contiguous as its k is.
     """
-    k, n = (np.asarray(column(size), dtype=np.int64) for size in (op.k, op.n))
+    k, n = (column(size).astype(np.int64) for size in (op.k, op.n))
     element = bytes_of(element_of(op.dtype))
     rows = (np.maximum(element * size, 1.0).astype(np.int64) for size in (k, np.where(n == 1, k, n)))
     both = np.gcd(*rows)

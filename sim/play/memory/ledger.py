@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from simexplore.errors import SimexploreError
 from simexplore.workloads.graph import Graph, Node
-from simexplore.workloads.operators.tensors import operand_bytes
+from simexplore.workloads.operators.tensors.operands import operand_bytes
 
 WORTH_TELLING = 1e-3
 """Share of what is needed, below which no part is named."""

@@ -18,7 +18,7 @@ from simexplore.sim.play.execute import execute
 from simexplore.workloads.families.offloaded.gpt import Model
 from simexplore.workloads.families.offloaded.schedule import FUYOU, SCHEDULES, step
 
-PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "fuyou.yaml"
+PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "systems" / "fuyou.yaml"
 TERA = 1e12
 
 

@@ -26,7 +26,7 @@ from simexplore.sim.edge.problem import Problem
 from simexplore.sim.edge.synthetic import Skills, accuracies, random_problem
 from simexplore.sim.edge.tradeoff import Reached, trade_off
 
-PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "moe2.yaml"
+PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "systems" / "moe2.yaml"
 SUBSETS = 50
 """Random subsets of the testbed for which the gate is checked."""
 SAME = 1e-9

@@ -26,7 +26,8 @@ def test_a_sweep_prints_its_front_and_where_things_lie(command: Callable[..., Re
     pytest.importorskip("pyarrow")
     out = tmp_path / "out"
     shown = command("sweep", write(tmp_path), "-o", out, *ONE, "--export", tmp_path / "table.csv").stdout
-    assert shown.startswith("small: 24 points, 4 of them against area_mm2 <= 800 mm2\n")
+    assert shown.startswith("What to build beside NVIDIA H200 SXM 141 GB as it is, decode.context = 1024:\n")
+    assert "\nsmall: 24 points, 4 of them against area_mm2 <= 800 mm2\n" in shown
     assert "on the Pareto front of time_s, area_mm2" in shown
     (header,) = (line.split() for line in shown.splitlines() if line.lstrip().startswith("point"))
     assert header == ["point", "dram.bandwidth", "sm.count", "decode.context", "time_s", "area_mm2", "bound"]
@@ -39,6 +40,8 @@ def test_a_sweep_prints_its_front_and_where_things_lie(command: Callable[..., Re
 def test_json_is_a_line_for_each_point(command: Callable[..., Result], tmp_path: Path) -> None:
     path = write(tmp_path, SMALL, ("[1024, 4096]", "[1024, 100000000]"))
     lines = [json.loads(line) for line in command("sweep", path, "-o", tmp_path, *ONE, "--json").stdout.splitlines()]
+    verdict = lines.pop()["verdict"]
+    assert verdict["machine"] == "NVIDIA H200 SXM 141 GB"
     assert sorted(line["point"] for line in lines) == list(range(24))
     fine = [line for line in lines if "error" not in line]
     assert len(fine) == 12
@@ -49,7 +52,7 @@ def test_json_is_a_line_for_each_point(command: Callable[..., Result], tmp_path:
     assert failed["time_s"] is None
     assert "device memory" in failed["error"]
     again = command("sweep", path, "-o", tmp_path, *ONE, "--json")
-    assert again.stdout == "", "what is done is not done again"
+    assert json.loads(again.stdout) == {"verdict": verdict}, "what is done is not done again"
 
 
 def test_failures_are_told(command: Callable[..., Result], tmp_path: Path) -> None:

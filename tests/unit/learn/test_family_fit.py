@@ -58,10 +58,8 @@ def test_what_boards_differ_in_teaches_nothing() -> None:
 def test_the_file_tells_whose_rows_and_of_which_types(tmp_path: Path) -> None:
     taught = teach(PUPIL, [(H200, rows(H200, 6.0)), (L40S, rows(L40S, 6.0))], rows=40)
     assert {op: [gpu.name for gpu in gpus] for op, gpus in taught.teachers.items()} == {"add": [H200.name, L40S.name]}
-    names, whose = ["nvidia/h200-sxm", "nvidia/l40s"], Provenance("mine", ("made up",), 40, 0, "2026")
-    path = write_taught(
-        tmp_path / "taught.yaml", taught, "mine", names, Provenance("mine", ("made up",), 40, 0, "2026")
-    )
+    names, provenance = ["nvidia/h200-sxm", "nvidia/l40s"], Provenance("mine", ("made up",), 40, 0, "2026")
+    path = write_taught(tmp_path / "taught.yaml", taught, "mine", names, provenance)
     told = read_document(path).data["calibration"]
     assert {name.split()[1] for name in told["sigma_log"]} == {"bf16", "fp16"}
     assert told["teachers"].keys() == told["sigma_log"].keys()

@@ -16,7 +16,8 @@ from simexplore.workloads.families.diffusion.taesd import add_decoder, add_encod
 from simexplore.workloads.families.diffusion.unet import UNETS, add_unet
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.graph_data import from_data, to_data
-from simexplore.workloads.ops import Conv2d, EncoderAttention, Gemm, LayerNorm, Operator
+from simexplore.workloads.importers import import_model
+from simexplore.workloads.ops import Conv2d, EncoderAttention, Gemm, GroupNorm, LayerNorm, Operator, Resample
 
 LAYERS = ROOT.parent / "shared" / "facts" / "workload_layers.json"
 NETWORKS = {
@@ -59,7 +60,7 @@ def test_layers_are_those_that_were_counted_elsewhere(name: str) -> None:
     ops = [node.op for node in net.nodes if isinstance(node.op, Conv2d | Gemm)]
     assert Counter(map(ours, ops)) == Counter(map(told, products))
     norms = sum(layer["op"] == "norm" for layer in listed["layers"])
-    assert sum(isinstance(node.op, LayerNorm) for node in net.nodes) == norms
+    assert sum(isinstance(node.op, LayerNorm | GroupNorm) for node in net.nodes) == norms
     assert sum(float(node.op.matmul_flops) for node in net.nodes) == 2 * sum(each["macs"] for each in listed["layers"])
     assert net.parameters == sum(layer["params"] for layer in listed["layers"])
 
@@ -70,6 +71,32 @@ def test_products_of_a_unet(name: str, flops: float) -> None:
     for batch in (1, 3):
         net = network(name, 64, 4, batch)
         assert sum(float(node.op.matmul_flops) for node in net.nodes) == pytest.approx(batch * flops, rel=1e-6)
+
+
+EXAMPLE = ROOT / "examples" / "models" / "stable_diffusion.py"
+BUILDERS = {"sd15_unet": ("sd-1.5", 64, 4), "sd_turbo_unet": ("sd-turbo", 64, 4)} | {
+    f"taesd_{part}": (part, hw, channels) for part, hw, channels in (("encoder", 512, 3), ("decoder", 64, 4))
+}
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_the_networks_in_pytorch_have_the_same_operators(name: str) -> None:
+    """But for copies: PyTorch lays heads and channels out anew, which a graph of layers knows nothing of."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    found, net = import_model("torch", f"{EXAMPLE}:{name}", {}), network(*BUILDERS[name])
+    in_torch, here = (Counter(node.op.describe() for node in nodes) for nodes in (found.graph.nodes, net.nodes))
+    assert not here - in_torch
+    assert {text.partition("(")[0] for text in in_torch - here} <= {"copy"}
+    assert (in_torch - here).total() == (3 * 16 + 11 if "unet" in name else 0)
+    assert found.unknown == ()
+    assert found.graph.resident_bytes["weights"] == 2 * net.parameters
+
+
+def test_an_image_that_grows_is_read_once_and_written_four_times() -> None:
+    ups = [node.op for node in network("sd-1.5", 64, 4).nodes if isinstance(node.op, Resample)]
+    assert ups == [
+        Resample(channels, hw**2, 4 * hw**2, dtype="fp16") for channels, hw in ((1280, 8), (1280, 16), (640, 32))
+    ]
 
 
 def frame(name: str = "sd-1.5", **params: object) -> Graph:

@@ -185,7 +185,8 @@ def test_a_column_of_operators_is_the_operators_one_by_one(family: str) -> None:
     scalar = parse_operator(record.example)
     counts = {f.name: getattr(scalar, f.name) for f in fields(record) if f.metadata["parameter"].kind == "count"}  # type: ignore[arg-type]
     words = {f.name: getattr(scalar, f.name) for f in fields(record) if f.name not in counts}  # type: ignore[arg-type]
-    scale = {name: 1 if name in ("residual", "window", "dims", "gated") else 2 for name in counts}
+    fixed = ("residual", "window", "dims", "gated", "dilation", "layers", "carried", "normalized")
+    scale = {name: 1 if name in fixed else 2 for name in counts}
     rows: list[Any] = [record(**counts, **words), record(**{k: v * scale[k] for k, v in counts.items()}, **words)]
     column: Any = record(**{k: np.array([v, v * scale[k]]) for k, v in counts.items()}, **words)
     column.validate()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import simexplore
 from simexplore.errors import SimexploreError
-from simexplore.workloads.operators.tensors import fit
+from simexplore.workloads.operators.tensors.elements import fit
 from simexplore.workloads.ops import Gemm, Norm, SiluMul, parse_operator
 
 SIZES = st.integers(1, 10**6)

@@ -39,6 +39,6 @@ def test_all_systems_and_operators_are_listed() -> None:
 
 
 def test_published_figures_on_the_page_are_the_files() -> None:
-    table = read_document(ROOT / "workloads" / "published" / "fuyou.yaml").data
+    table = read_document(ROOT / "workloads" / "published" / "systems" / "fuyou.yaml").data
     numbers = {float(number) for number in re.findall(r"\d+\.?\d*", FUYOU)}
     assert {float(figure["published"]) for figure in table["figures"]} <= numbers

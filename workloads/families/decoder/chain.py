@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from simexplore.workloads.families.decoder.options import Options
+from simexplore.workloads.families.decoder.options import Options, Sizes
 from simexplore.workloads.families.decoder.shape import Decoder
 from simexplore.workloads.graph import Node
-from simexplore.workloads.ops import AllReduce, Attention, Gemm, MlaDecode, MlaPrefill, Operator
+from simexplore.workloads.operators.base import Count
+from simexplore.workloads.ops import AllReduce, Attention, CustomAllReduce, Gemm, MlaDecode, MlaPrefill, Operator
+
+ATTENTION, PREFILL, DECODE = "attention", "prefill_attention", "decode_attention"
+"""A layer's nodes of attention: of a prefill or a decode step, and the two of a step of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,11 @@ class Parts:
 
     share: Decoder
     options: Options
-    tokens: int
+    tokens: Count
+    sampled: Count
+    """Tokens that go through the output head."""
+    sizes: Sizes | None = None
+    """Of a step of sequences and pieces of prompts."""
 
     def gemm(self, out_features: int, in_features: int, *, wide: bool = False, heads: int = 1) -> Gemm:
         """A layer's GEMM, or one a head; what it reads is narrow already, where a norm or an activation wrote it so,
@@ -36,8 +44,11 @@ class Parts:
 
     def all_reduce(self) -> AllReduce:
         """The sum over GPUs of what they make of each token."""
-        elements = self.tokens * self.share.hidden
-        return AllReduce(elements, self.options.tensor_parallel, self.options.activation_dtype)
+        elements, dtype = self.tokens * self.share.hidden, self.options.activation_dtype
+        engine = self.options.summed_by
+        if engine is None:
+            return AllReduce(elements, self.options.tensor_parallel, dtype)
+        return CustomAllReduce(elements, self.options.tensor_parallel, dtype, engine)
 
 
 class Chain:
@@ -56,3 +67,7 @@ class Chain:
         self.nodes.append(replace(node, module=isinstance(op, Attention | MlaPrefill | MlaDecode)))
         self.last = (name,)
         return name
+
+    def beside(self, name: str, op: Operator, group: str) -> None:
+        """A node that needs none before it, and that only those need which say so."""
+        self.nodes.append(Node.of(name, op, group=group))

@@ -10,20 +10,24 @@ Scaling of the embedding and soft caps of logits are left out.
 Tensor parallelism (Shoeybi et al. 2019, "Megatron-LM", arXiv:1909.08053): the graph is one GPU's share. Heads and the
 feed-forward width are divided, with an all-reduce after attention and after the feed-forward. The embedding table is
 held whole by every GPU; the output head is divided by columns, the vocabulary rounded up, and its logits gathered.
-Latent attention and experts have modules of their own beside this one.
+Latent attention, delta networks and experts have modules of their own beside this one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from simexplore.workloads.families.decoder.chain import Chain, Parts
+import numpy as np
+
+from simexplore.workloads.families.decoder.chain import ATTENTION, Chain, Parts
+from simexplore.workloads.families.decoder.delta import add_delta_network
 from simexplore.workloads.families.decoder.feed_forward import add_feed_forward
 from simexplore.workloads.families.decoder.latent import add_latent_attention
 from simexplore.workloads.families.decoder.options import DecodeOptions, Options, PrefillOptions
-from simexplore.workloads.families.decoder.shape import Decoder, Grouped, Layer, Mlp
+from simexplore.workloads.families.decoder.shape import Decoder, Grouped, Latent, Layer, Mlp
 from simexplore.workloads.families.decoder.share import resident_bytes, shard
 from simexplore.workloads.graph import Graph, Node
+from simexplore.workloads.operators.base import Count
 from simexplore.workloads.ops import (
     Add,
     AllGather,
@@ -37,7 +41,10 @@ from simexplore.workloads.ops import (
     RmsNorm,
 )
 
-AttentionOf = Callable[[Grouped], Operator]
+GATE_FLOPS = 4
+"""Of x sigmoid(gate): exp, addition, reciprocal and product."""
+AttentionOf = Callable[[Grouped], Mapping[str, Operator]]
+"""From a kind of attention to the operators that it amounts to, by the name of their node."""
 
 
 def build_prefill(model: Decoder, name: str, options: PrefillOptions) -> Graph:
@@ -47,18 +54,8 @@ def build_prefill(model: Decoder, name: str, options: PrefillOptions) -> Graph:
         SimexploreError: the model does not divide evenly among the GPUs.
     """
 
-    def attention(kind: Grouped) -> Operator:
-        return AttentionPrefill(
-            batch=options.batch,
-            heads=kind.heads,
-            kv_heads=kind.kv_heads,
-            head_dim=kind.head_dim,
-            seq_q=options.prompt,
-            seq_kv=options.prompt,
-            window=_window(kind, options.prompt),
-            dtype=options.activation_dtype,
-            kv_dtype=options.kv_dtype,
-        )
+    def attention(kind: Grouped) -> dict[str, Operator]:
+        return {ATTENTION: prefill_attention(kind, options, options.batch, options.prompt, 0)}
 
     return _graph(model, name, options, options.prompt, options.batch * options.prompt, attention)
 
@@ -70,49 +67,78 @@ def build_decode(model: Decoder, name: str, options: DecodeOptions) -> Graph:
         SimexploreError: the model does not divide evenly among the GPUs.
     """
 
-    def attention(kind: Grouped) -> Operator:
-        return AttentionDecode(
-            batch=options.batch,
-            heads=kind.heads,
-            kv_heads=kind.kv_heads,
-            head_dim=kind.head_dim,
-            seq_kv=options.context,
-            window=_window(kind, options.context),
-            dtype=options.activation_dtype,
-            kv_dtype=options.kv_dtype,
-        )
+    def attention(kind: Grouped) -> dict[str, Operator]:
+        return {ATTENTION: decode_attention(kind, options, options.batch, options.context)}
 
     return _graph(model, name, options, options.context, options.batch, attention)
 
 
-def _window(kind: Grouped, tokens: int) -> int:
+def prefill_attention(kind: Grouped, options: Options, sequences: Count, queries: Count, past: Count) -> Operator:
+    """Attention of the last tokens of sequences, each of as many queries after as many earlier tokens."""
+    return AttentionPrefill(
+        batch=sequences,
+        heads=kind.heads,
+        kv_heads=kind.kv_heads,
+        head_dim=kind.head_dim,
+        seq_q=queries,
+        seq_kv=past + queries,
+        window=_window(kind, past + queries),
+        dtype=options.activation_dtype,
+        kv_dtype=options.kv_dtype,
+    )
+
+
+def decode_attention(kind: Grouped, options: Options, sequences: Count, context: Count) -> Operator:
+    """Attention of a new token of each sequence, which is one of its `context` tokens."""
+    return AttentionDecode(
+        batch=sequences,
+        heads=kind.heads,
+        kv_heads=kind.kv_heads,
+        head_dim=kind.head_dim,
+        seq_kv=context,
+        window=_window(kind, context),
+        dtype=options.activation_dtype,
+        kv_dtype=options.kv_dtype,
+    )
+
+
+def _window(kind: Grouped, tokens: Count) -> Count:
     """A window that sees all tokens is none."""
-    return kind.window if kind.window < tokens else 0
+    if isinstance(tokens, int):
+        return kind.window if kind.window < tokens else 0
+    return np.where(kind.window < tokens, kind.window, 0)
 
 
 def _graph(model: Decoder, name: str, options: Options, length: int, tokens: int, attention: AttentionOf) -> Graph:
     share = shard(model, name, options)
-    parts = Parts(share, options, tokens)
+    nodes = nodes_of(Parts(share, options, tokens, options.batch), attention)
+    return Graph(name, nodes, resident_bytes(share, options, length))
+
+
+def nodes_of(parts: Parts, attention: AttentionOf) -> tuple[Node, ...]:
+    """The nodes of all layers, and of what is before and after them."""
     chain = Chain()
-    _add_embedding(chain, parts)
-    for index, layer in enumerate(share.layers):
-        _add_layer(chain, parts, f"layer{index}", layer, attention, first=index == 0)
-    _add_head(chain, parts)
-    return Graph(name, tuple(chain.nodes), resident_bytes(share, options, length))
+    add_embedding(chain, parts)
+    for index, layer in enumerate(parts.share.layers):
+        add_layer(chain, parts, f"layer{index}", layer, attention, first=index == 0)
+    add_head(chain, parts)
+    return tuple(chain.nodes)
 
 
-def _add_embedding(chain: Chain, parts: Parts) -> None:
+def add_embedding(chain: Chain, parts: Parts) -> None:
+    """What turns tokens into vectors."""
     share, dtype = parts.share, parts.options.activation_dtype
     chain.add("embedding", Embedding(parts.tokens, share.hidden, share.vocabulary, dtype), "embedding")
     if share.learned_positions:
         positions = Embedding(parts.tokens, share.hidden, share.learned_positions, dtype)
-        chain.nodes.append(Node.of("position_embedding", positions, group="embedding"))
+        chain.beside("position_embedding", positions, "embedding")
         both = Add(parts.tokens * share.hidden, dtype)
         chain.add("add_positions", both, "embedding", "position_embedding")
     chain.residual = chain.last[0]
 
 
-def _add_layer(chain: Chain, parts: Parts, group: str, layer: Layer, attention: AttentionOf, first: bool) -> None:
+def add_layer(chain: Chain, parts: Parts, group: str, layer: Layer, attention: AttentionOf, first: bool) -> None:
+    """A layer's attention and feed-forward with their norms; `first`: there is no sum before it."""
     if parts.share.placement in ("parallel", "shared"):
         _add_parallel_layer(chain, parts, group, layer, attention)
         return
@@ -147,8 +173,10 @@ def _add_attention(chain: Chain, parts: Parts, group: str, layer: Layer, attenti
     kind = layer.attention
     if isinstance(kind, Grouped):
         _add_grouped(chain, parts, group, kind, attention)
-    else:
+    elif isinstance(kind, Latent):
         add_latent_attention(chain, parts, group, kind)
+    else:
+        add_delta_network(chain, parts, group, kind)
     if parts.options.tensor_parallel > 1:
         chain.add(f"{group}.attention_all_reduce", parts.all_reduce(), group)
 
@@ -159,7 +187,11 @@ def _add_grouped(chain: Chain, parts: Parts, group: str, kind: Grouped, attentio
     if kind.head_norm:
         chain.add(f"{group}.query_norm", RmsNorm(parts.tokens * kind.heads, kind.head_dim, dtype), group)
         chain.add(f"{group}.key_norm", RmsNorm(parts.tokens * kind.kv_heads, kind.head_dim, dtype), group, projected)
-    chain.add(f"{group}.attention", attention(kind), group, projected)
+    for part, op in attention(kind).items():
+        chain.add(f"{group}.{part}", op, group, projected)
+    if kind.gated:
+        gate = Pointwise(parts.tokens * kind.heads * kind.head_dim, 2, 1, GATE_FLOPS, dtype, "sigmoid_gate")
+        chain.add(f"{group}.attention_gate", gate, group, projected)
     chain.add(f"{group}.projection", parts.gemm(parts.share.hidden, kind.heads * kind.head_dim, wide=True), group)
 
 
@@ -170,12 +202,13 @@ def _norm(parts: Parts, residual: int, *, narrow: bool = True) -> Operator:
     return family(parts.tokens, parts.share.hidden, parts.options.activation_dtype, residual, written)
 
 
-def _add_head(chain: Chain, parts: Parts) -> None:
+def add_head(chain: Chain, parts: Parts) -> None:
+    """The last norm, and the output head on the tokens that are sampled."""
     share, options = parts.share, parts.options
     residual = 1 if share.placement in ("before", "around") else 0
     chain.add("norm", _norm(parts, residual, narrow=False), "head", chain.residual)
     dtype = options.activation_dtype
-    chain.add("lm_head", Gemm(m=options.batch, n=share.head_columns, k=share.hidden, dtype=dtype), "head")
+    chain.add("lm_head", Gemm(m=parts.sampled, n=share.head_columns, k=share.hidden, dtype=dtype), "head")
     if options.tensor_parallel > 1:
-        elements = options.batch * share.head_columns * options.tensor_parallel
+        elements = parts.sampled * share.head_columns * options.tensor_parallel
         chain.add("gather_logits", AllGather(elements, options.tensor_parallel, dtype), "head")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.base import Count
 from simexplore.workloads.operators.parameters import count_of, dtype_of, label_of
 
 QUANTIZE = ("fused", "kernels")
@@ -51,6 +52,11 @@ class Options:
         fused = self.quantize == "fused" and self.dtype != self.activation_dtype
         return self.dtype if fused else None
 
+    @property
+    def summed_by(self) -> str | None:
+        """The engine whose own kernel adds up what GPUs made; None: NCCL."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class PrefillOptions(Options):
@@ -66,3 +72,40 @@ class DecodeOptions(Options):
     context: int = field(
         default=2048, metadata=count_of("tokens in the KV cache of each sequence, the new one included")
     )
+
+
+@dataclass(frozen=True, slots=True)
+class StepOptions(Options):
+    """What of a step does not change from one to the next: types, and how many GPUs share it."""
+
+    engine: str | None = field(
+        default=None, metadata=label_of("engine whose own kernel adds up what GPUs made; none: NCCL")
+    )
+
+    @property
+    def summed_by(self) -> str | None:
+        """As the engine does it."""
+        return self.engine
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The work of a step, or columns of it.
+
+    Args:
+        sequences: that get one new token each.
+        context: tokens of each of them, the new one included.
+        pieces: of prompts.
+        queries: tokens of each piece.
+        past: tokens of its prompt before it.
+        tokens: of all sequences and pieces.
+        sampled: tokens that go through the output head.
+    """
+
+    sequences: Count
+    context: Count
+    pieces: Count
+    queries: Count
+    past: Count
+    tokens: Count
+    sampled: Count

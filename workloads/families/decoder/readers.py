@@ -6,13 +6,14 @@ Keys, defaults and which projection has a bias are those of the configuration an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from simexplore.workloads.families.decoder.config import MOST_LAYERS, Config, ConfigError
 from simexplore.workloads.families.decoder.shape import (
     Decoder,
+    Delta,
     Experts,
     FeedForward,
     Grouped,
@@ -31,7 +32,7 @@ ACTIVATIONS: Mapping[str, Literal["silu", "gelu", "relu"]] = {
     "gelu_pytorch_tanh": "gelu",
     "relu": "relu",
 }
-FULL, SLIDING = "full_attention", "sliding_attention"
+FULL, SLIDING, LINEAR = "full_attention", "sliding_attention", "linear_attention"
 GEMMA_DEFAULTS = {"tie_word_embeddings": True, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh"}
 GEMMA_3_DEFAULTS = {
     **GEMMA_DEFAULTS,
@@ -41,6 +42,17 @@ GEMMA_3_DEFAULTS = {
     "sliding_window": 4096,
     "sliding_window_pattern": 6,
 }
+_DELTA_DEFAULTS = {
+    "head_dim": 256,
+    "full_attention_interval": 4,
+    "linear_conv_kernel_dim": 4,
+    "linear_key_head_dim": 128,
+    "linear_value_head_dim": 128,
+    "linear_num_key_heads": 16,
+    "linear_num_value_heads": 32,
+}
+QWEN_NEXT_DEFAULTS = {**_DELTA_DEFAULTS, "num_key_value_heads": 2}
+QWEN_3_5_DEFAULTS = {**_DELTA_DEFAULTS, "num_key_value_heads": 4, "vocab_size": 248320}
 GPT_OSS_DEFAULTS = {"attention_bias": True, "sliding_window": 128}
 
 
@@ -75,14 +87,14 @@ def _model(config: Config, layers: list[Layer], **more: Any) -> Decoder:
     return Decoder("", hidden, vocabulary, tuple(layers), tied_head=tied, **more)
 
 
-def _kinds_of_attention(config: Config, default: Callable[[int], bool]) -> list[bool]:
-    """Of each layer, whether its attention has a window: as `layer_types` tells, else by a rule of its index."""
+def _kinds_of_attention(config: Config, default: Callable[[int], bool], other: str = SLIDING) -> list[bool]:
+    """Of each layer, whether it is the `other` kind, by default with a window: as `layer_types` tells, or by a rule."""
     depth, told = _depth(config), config.get("layer_types")
     if told is None:
         return [default(index) for index in range(depth)]
-    if not isinstance(told, list) or len(told) != depth or not all(kind in (FULL, SLIDING) for kind in told):
-        raise config.error("layer_types", f"{depth} of {FULL!r} and {SLIDING!r}, one a layer")
-    return [kind == SLIDING for kind in told]
+    if not isinstance(told, list) or len(told) != depth or not all(kind in (FULL, other) for kind in told):
+        raise config.error("layer_types", f"{depth} of {FULL!r} and {other!r}, one a layer")
+    return [kind == other for kind in told]
 
 
 def _windowed(attention: Grouped, config: Config, windowed: bool) -> Grouped:
@@ -124,7 +136,7 @@ def _qwen_3(config: Config) -> Decoder:
     return _model(config, [Layer(each, _mlp(config)) for each in _qwen(config, qkv_bias=False, head_norm=True)])
 
 
-def _qwen_experts(config: Config, attention: list[Grouped], experts: Experts) -> Decoder:
+def _qwen_experts(config: Config, attention: Sequence[Grouped | Delta], experts: Experts) -> Decoder:
     """Every `decoder_sparse_step`-th layer has experts, but for those that are told to be dense."""
     step, dense = config.count("decoder_sparse_step", default=1), config.get("mlp_only_layers") or []
     if not isinstance(dense, list):
@@ -148,6 +160,36 @@ def _qwen_3_moe(config: Config) -> Decoder:
     count = config.count("num_experts")
     experts = Experts(count, config.count("num_experts_per_tok", most=count), config.count("moe_intermediate_size"))
     return _qwen_experts(config, _qwen(config, qkv_bias=False, head_norm=True), experts)
+
+
+def _hybrid(config: Config) -> list[Grouped | Delta]:
+    """Qwen3-Next's: gated delta networks, and each `full_attention_interval`-th layer gated attention."""
+    bias = config.flag("attention_bias")
+    attention = _heads(config, qkv_bias=bias, out_bias=bias, head_norm=True, gated=True)
+    heads, key_heads = config.count("linear_num_value_heads"), config.count("linear_num_key_heads")
+    if heads % key_heads:
+        raise config.error("linear_num_key_heads", f"a divisor of linear_num_value_heads = {heads}")
+    sizes = config.count("linear_key_head_dim"), config.count("linear_value_head_dim")
+    delta = Delta(heads, key_heads, *sizes, taps=config.count("linear_conv_kernel_dim", least=2))
+    interval = config.count("full_attention_interval")
+    kinds = _kinds_of_attention(config, lambda index: (index + 1) % interval != 0, LINEAR)
+    return [delta if linear else attention for linear in kinds]
+
+
+def _qwen_next(config: Config) -> Decoder:
+    """Qwen3-Next, and Qwen3.5 with experts: some of many experts and one that all tokens go through."""
+    if "text_config" in config.data:
+        config = config.within("text_config", QWEN_3_5_DEFAULTS)
+    count, width = config.count("num_experts"), config.count("moe_intermediate_size")
+    chosen, shared = config.count("num_experts_per_tok", most=count), config.count("shared_expert_intermediate_size")
+    return _qwen_experts(config, _hybrid(config), Experts(count, chosen, width, shared=shared, shared_gate=True))
+
+
+def _qwen_3_5(config: Config) -> Decoder:
+    """The language model of Qwen3.5; what sees images is no part of it."""
+    if "text_config" in config.data:
+        config = config.within("text_config", QWEN_3_5_DEFAULTS)
+    return _model(config, [Layer(each, _mlp(config)) for each in _hybrid(config)])
 
 
 def _gemma(config: Config) -> Decoder:
@@ -248,6 +290,11 @@ READERS: Mapping[str, tuple[Callable[[Config], Decoder], Mapping[str, Any]]] = {
     "qwen2_moe": (_qwen_2_moe, {}),
     "qwen3": (_qwen_3, {"head_dim": 128}),
     "qwen3_moe": (_qwen_3_moe, {"head_dim": 128}),
+    "qwen3_next": (_qwen_next, QWEN_NEXT_DEFAULTS),
+    "qwen3_5": (_qwen_3_5, QWEN_3_5_DEFAULTS),
+    "qwen3_5_text": (_qwen_3_5, QWEN_3_5_DEFAULTS),
+    "qwen3_5_moe": (_qwen_next, QWEN_3_5_DEFAULTS),
+    "qwen3_5_moe_text": (_qwen_next, QWEN_3_5_DEFAULTS),
     "gemma": (_gemma, GEMMA_DEFAULTS),
     "gemma2": (_gemma_2, {**GEMMA_DEFAULTS, "sliding_window": 4096}),
     "gemma3": (_gemma_3, GEMMA_3_DEFAULTS),

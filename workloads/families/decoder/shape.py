@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+STATE_BYTES = 4.0
+"""Of an element of a delta network's state, which engines keep in fp32 (`mamba_ssm_dtype` of the configurations)."""
 Norm = Literal["rms", "layer"]
 Placement = Literal["before", "around", "parallel", "shared"]
 
@@ -24,6 +26,7 @@ class Grouped:
         qkv_bias, out_bias: whether the projections have biases.
         head_norm: an RMSNorm of `head_dim` on each query and key head.
         sinks: a learned logit for each query head.
+        gated: what each head makes is weighed by a sigmoid of one more projection, as wide as queries.
     """
 
     heads: int
@@ -34,11 +37,12 @@ class Grouped:
     out_bias: bool = False
     head_norm: bool = False
     sinks: bool = False
+    gated: bool = False
 
     @property
     def qkv_features(self) -> int:
-        """Columns of the fused query, key and value projection."""
-        return (self.heads + 2 * self.kv_heads) * self.head_dim
+        """Columns of the fused projection of queries, keys and values, and of gates."""
+        return (self.heads * (1 + self.gated) + 2 * self.kv_heads) * self.head_dim
 
     @property
     def kv_elements(self) -> int:
@@ -90,6 +94,60 @@ class Latent:
     def share(self, gpus: int) -> Latent:
         """One GPU's part of it: its heads."""
         return replace(self, heads=self.heads // gpus)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A gated delta network in place of attention: a state a head, no KV cache (Yang et al., arXiv:2412.06464).
+
+    Queries, keys and values go through a convolution; what each head makes is normalised and weighed by a gate.
+
+    Args:
+        heads: value heads, each with a state of `key_dim` x `value_dim`.
+        key_heads: heads of queries and of keys.
+        taps: of the convolution, over tokens.
+    """
+
+    heads: int
+    key_heads: int
+    key_dim: int
+    value_dim: int
+    taps: int = 4
+    window: int = 0
+
+    @property
+    def channels(self) -> int:
+        """Of the convolution: queries, keys and values."""
+        return 2 * self.key_heads * self.key_dim + self.values
+
+    @property
+    def values(self) -> int:
+        """Elements of all heads' values."""
+        return self.heads * self.value_dim
+
+    @property
+    def kv_elements(self) -> int:
+        """None: what it keeps does not grow with the tokens."""
+        return 0
+
+    @property
+    def state_elements(self) -> int:
+        """Elements of the states of a sequence, which are fp32."""
+        return self.values * self.key_dim
+
+    @property
+    def kept_elements(self) -> int:
+        """Elements of the tokens that the convolution of the next one needs."""
+        return self.channels * (self.taps - 1)
+
+    def parameters(self, hidden: int) -> int:
+        """Projections, filters, a rate and a bias of forgetting a head, and the norm of a head's result."""
+        into = hidden * (self.channels + self.values + 2 * self.heads)
+        return into + self.channels * self.taps + 2 * self.heads + self.value_dim + self.values * hidden
+
+    def share(self, gpus: int) -> Delta:
+        """One GPU's part of it; with more GPUs than key heads several hold the same one."""
+        return replace(self, heads=self.heads // gpus, key_heads=max(1, self.key_heads // gpus))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +224,7 @@ class Experts:
         return replace(self, shared=self.shared // gpus, groups=groups, slices=gpus // groups)
 
 
-Attention = Grouped | Latent
+Attention = Grouped | Latent | Delta
 FeedForward = Mlp | Experts
 
 
@@ -260,6 +318,11 @@ class Decoder:
     def kv_elements(self, tokens: int = 1) -> int:
         """Elements of the KV cache of one sequence of `tokens`; a layer with a window keeps no more than that."""
         return self._sum(lambda layer: layer.attention.kv_elements * min(tokens, layer.attention.window or tokens))
+
+    def state_bytes(self, element: float) -> float:
+        """States of one sequence [B]: fp32 ones of delta networks, and tokens of `element` bytes for convolutions."""
+        kinds = [layer.attention for layer in self.layers if isinstance(layer.attention, Delta)]
+        return float(sum(STATE_BYTES * kind.state_elements + element * kind.kept_elements for kind in kinds))
 
     def _sum(self, amount: Callable[[Layer], int]) -> int:
         """A sum over layers that asks each kind of layer once."""

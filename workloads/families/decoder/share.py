@@ -7,7 +7,7 @@ from dataclasses import replace
 from simexplore.errors import SimexploreError
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.families.decoder.options import QUANTIZE, Options
-from simexplore.workloads.families.decoder.shape import Attention, Decoder, Experts, Grouped, Layer
+from simexplore.workloads.families.decoder.shape import Attention, Decoder, Delta, Experts, Grouped, Layer
 
 
 def shard(model: Decoder, name: str, options: Options) -> Decoder:
@@ -68,11 +68,13 @@ def _check_experts(kinds: list[Experts], name: str, options: Options) -> None:
 
 def _kv_heads(attention: Attention) -> int:
     """Key-value heads; latent attention caches one vector for all heads, which every GPU holds."""
+    if isinstance(attention, Delta):
+        return attention.key_heads
     return attention.kv_heads if isinstance(attention, Grouped) else 1
 
 
 def resident_bytes(share: Decoder, options: Options, tokens: int) -> dict[str, float]:
-    """Memory held on one GPU from start to end [B]: weights, and the KV cache of `tokens` tokens a sequence.
+    """Memory held on one GPU from start to end [B]: weights, the KV cache of `tokens` tokens a sequence, and states.
 
     The biases and norm vectors of a layer, under 0.1 % of it, are counted in the type of its weights. A layer with a
     window caches no more tokens than the window.
@@ -80,7 +82,9 @@ def resident_bytes(share: Decoder, options: Options, tokens: int) -> dict[str, f
     outer_bytes = bytes_of(options.activation_dtype) * share.outer_parameters
     layer_bytes = bytes_of(options.weight_dtype or options.dtype) * share.layer_parameters
     kv_elements = float(options.batch) * share.kv_elements(tokens)
+    states = options.batch * share.state_bytes(bytes_of(options.activation_dtype))
     return {
         "weights": outer_bytes + layer_bytes,
         "kv_cache": kv_elements * bytes_of(options.kv_dtype or options.activation_dtype),
+        **({"states": states} if states else {}),
     }

@@ -5,11 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from simexplore.workloads.graph import Node
-from simexplore.workloads.ops import Add, Conv2d, Copy, EncoderAttention, Gemm, LayerNorm, Operator, Pointwise
+from simexplore.workloads.ops import (
+    Add,
+    Conv2d,
+    EncoderAttention,
+    Gelu,
+    Gemm,
+    GroupNorm,
+    LayerNorm,
+    Mul,
+    Operator,
+    Pointwise,
+    Relu,
+    Resample,
+)
 
 GROUPS = 32
 """Of group normalisation."""
-SILU_FLOPS, RELU_FLOPS, GEGLU_FLOPS = 4, 1, 9
+SILU_FLOPS, RELU_FLOPS = 4, 1
 
 
 @dataclass
@@ -64,10 +77,9 @@ class Net:
         return self.add(name, Gemm(rows or self.pixels, cout, cin, dtype=self.dtype))
 
     def group_norm(self, name: str) -> str:
-        """Normalisation of each group of channels of an image: rows of all its pixels, so one vector counts as one."""
+        """Normalisation of each group of channels of an image."""
         self.parameters += 2 * self.channels
-        op = LayerNorm(self.batch * GROUPS, self.channels // GROUPS * self.hw**2, self.dtype)
-        return self.add(name, op)
+        return self.add(name, GroupNorm(self.batch, self.channels, self.hw**2, GROUPS, self.dtype))
 
     def layer_norm(self, name: str) -> str:
         """Normalisation of each pixel's channels."""
@@ -78,14 +90,24 @@ class Net:
         """A pointwise function of the image, or of so many elements."""
         return self.add(name, Pointwise(elements or self.elements, inputs, 1, flops, self.dtype, function))
 
+    def relu(self, name: str) -> str:
+        """max(x, 0) of the image."""
+        return self.add(name, Relu(self.elements, self.dtype))
+
+    def gated(self, name: str, elements: int) -> str:
+        """One half of what was made by the GELU of the other half."""
+        self.add(f"{name}.gelu", Gelu(elements, self.dtype))
+        return self.add(f"{name}.mul", Mul(elements, self.dtype))
+
     def sum_with(self, name: str, other: str) -> str:
         """The image and another one of its size added up."""
         return self.add(name, Add(self.elements, self.dtype), other)
 
     def up(self, name: str) -> str:
         """The image twice as large, each pixel four times."""
+        planes, before = self.batch * self.channels, self.hw**2
         self.hw *= 2
-        return self.add(name, Copy(self.elements, self.dtype))
+        return self.add(name, Resample(planes, before, self.hw**2, dtype=self.dtype))
 
     def attention(self, name: str, heads: int, tokens: int, *also_after: str) -> str:
         """Attention of the pixels of an image to as many tokens."""

@@ -6,15 +6,13 @@ image three times, the decoder doubles it as often, all at 64 channels.
 
 from __future__ import annotations
 
-from simexplore.workloads.families.diffusion.net import RELU_FLOPS, Net
+from simexplore.workloads.families.diffusion.net import Net
 
 WIDTH = 64
 LEVELS = 3
 """Times that an image is halved, or doubled."""
 BLOCKS = 3
 COLOURS, LATENTS = 3, 4
-CLAMP_FLOPS = 3
-"""Of tanh(x / 3) 3, which the decoder begins with."""
 
 
 def add_encoder(net: Net) -> None:
@@ -30,9 +28,10 @@ def add_encoder(net: Net) -> None:
 
 def add_decoder(net: Net) -> None:
     """From latents to an image."""
-    net.function("clamp", "tanh", CLAMP_FLOPS)
+    for function in ("div", "tanh", "mul"):  # tanh(x / 3) 3
+        net.function(f"clamp.{function}", function, 1)
     net.conv("in", WIDTH)
-    net.function("in.relu", "relu", RELU_FLOPS)
+    net.relu("in.relu")
     for level in range(LEVELS):
         for block in range(BLOCKS):
             _block(net, f"s{level}b{block}")
@@ -48,6 +47,6 @@ def _block(net: Net, name: str) -> None:
     for index in range(BLOCKS):
         net.conv(f"{name}.{index}", WIDTH)
         if index < BLOCKS - 1:
-            net.function(f"{name}.{index}.relu", "relu", RELU_FLOPS)
+            net.relu(f"{name}.{index}.relu")
     net.sum_with(f"{name}.add", image)
-    net.function(f"{name}.relu", "relu", RELU_FLOPS)
+    net.relu(f"{name}.relu")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from simexplore.workloads.families.diffusion.net import GEGLU_FLOPS, SILU_FLOPS, Net
+from simexplore.workloads.families.diffusion.net import SILU_FLOPS, Net
 from simexplore.workloads.ops import Copy, Pointwise
 
 LATENT_CHANNELS = 4
@@ -140,7 +140,7 @@ def _transformer(net: Net, name: str, heads: int, model: UNet) -> None:
         whole = net.sum_with(f"{name}.{part}.add", whole)
     net.layer_norm(f"{name}.ln3")
     net.linear(f"{name}.ff.geglu", width, 8 * width)
-    net.function(f"{name}.ff.gate", "geglu", GEGLU_FLOPS, inputs=2, elements=net.pixels * 4 * width)
+    net.gated(f"{name}.ff.gate", net.pixels * 4 * width)
     net.linear(f"{name}.ff.out", 4 * width, width)
     net.sum_with(f"{name}.ff.add", whole)
     net.linear(f"{name}.proj_out", width, width)

@@ -19,13 +19,13 @@ from simexplore.workloads.families.diffusion.net import RELU_FLOPS, Net
 from simexplore.workloads.families.portrait.volume import Volume
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.operators.parameters import dtype_of
-from simexplore.workloads.ops import Conv, Conv2d, Copy, Gelu, Gemm, LayerNorm, Pointwise, Softmax
+from simexplore.workloads.ops import Conv, Conv2d, Copy, Gelu, Gemm, LayerNorm, Pointwise, Reduce, Resample, Softmax
 from simexplore.workloads.workload import Workload
 
 FACE, FEATURES, DEPTH, VOLUME = 256, 32, 16, 64
 """Pixels of an image; channels, layers and rows of the volume."""
 KEYPOINTS = 21
-SAMPLE_FLOPS, HEATMAP_FLOPS, MOTION_FLOPS, MODULATE_FLOPS, GRN_FLOPS = 24, 8, 6, 3, 3
+HEATMAP_FLOPS, MOTION_FLOPS, MODULATE_FLOPS, GRN_FLOPS = 8, 6, 3, 3
 STAGES = ((96, 3), (192, 3), (384, 9), (768, 3))
 """Widths and blocks of ConvNeXtV2-tiny."""
 HEADS = (3 * KEYPOINTS, 1, 66, 66, 66, 3, 3 * KEYPOINTS)
@@ -72,7 +72,7 @@ def motion(dtype: str) -> Net:
             net.layer_norm("stem.ln")
         for block in range(blocks):
             _convnext(net, f"s{stage}b{block}")
-    net.function("pool", "mean", RELU_FLOPS)
+    net.add("pool", Reduce(net.channels, net.hw**2, dtype=dtype, function="mean"))
     net.hw = 1
     pooled = net.layer_norm("ln")
     for index, features in enumerate(HEADS):
@@ -116,7 +116,7 @@ def warping(dtype: str) -> Net:
     net.conv3d("mask", KEYPOINTS + 1, 7)
     net.add("mask.softmax", Softmax(net.pixels, KEYPOINTS + 1, dtype))
     net.function("deformation", "weighted_sum", MOTION_FLOPS)
-    net.function("grid_sample_feature", "grid_sample", SAMPLE_FLOPS, inputs=2, elements=FEATURES * net.pixels)
+    net.add("grid_sample_feature", _sampled(net, FEATURES, 1))
     sampled, net.last = net.last, whole
     net.depth, net.channels = 1, DEPTH * (FEATURES + 5 * (KEYPOINTS + 1))
     op = Conv2d(1, net.channels, 1, 7, VOLUME, 1, 3, dtype)
@@ -135,10 +135,15 @@ def _candidates(net: Volume) -> None:
     points = KEYPOINTS + 1
     image = net.last
     net.function("motions", "sparse_motion", MOTION_FLOPS, elements=3 * points * net.pixels)
-    net.function("grid_sample_sparse", "grid_sample", SAMPLE_FLOPS, inputs=2, elements=4 * points * net.pixels)
+    net.add("grid_sample_sparse", _sampled(net, 4 * points, points))
     net.function("heatmaps", "gaussian", HEATMAP_FLOPS, elements=points * net.pixels)
     net.channels = 0
     net.beside("cat", 5 * points, str(image))
+
+
+def _sampled(net: Volume, planes: int, grids: int) -> Resample:
+    """Volumes sampled at places that grids of three coordinates tell, between eight voxels each."""
+    return Resample(planes, net.pixels, net.pixels, 8, 3, grids, net.dtype, "grid_linear")
 
 
 def _hourglass(net: Volume) -> None:
@@ -197,7 +202,7 @@ def _spade(net: Net, name: str, features: str) -> None:
     normal = net.add(f"{name}.instance", LayerNorm(channels, net.hw**2, net.dtype))
     net.last, net.channels = features, 256
     net.conv(f"{name}.shared", 128)
-    shared = net.function(f"{name}.act", "relu", RELU_FLOPS)
+    shared = net.relu(f"{name}.act")
     made = []
     for part in ("gamma", "beta"):
         net.last, net.channels = shared, 128

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from simexplore.workloads.families.diffusion.net import RELU_FLOPS, Net
-from simexplore.workloads.ops import Conv, Copy, Pointwise
+from simexplore.workloads.ops import Conv, Copy, Pool
 
 BATCH_NORM_FLOPS = 2
 """A product and a sum by channel, at inference."""
-POOL_FLOPS = 1
 
 
 @dataclass
@@ -52,8 +51,12 @@ class Volume(Net):
 
     def pooled(self, name: str) -> str:
         """The mean of each four neighbours of a layer."""
-        made = self.add(name, Pointwise(self.elements, 1, 1, POOL_FLOPS, self.dtype, "avg_pool"))
-        self.hw //= 2
+        half, planes = self.hw // 2, self.batch * self.channels * self.depth
+        made = self.add(
+            name,
+            Pool(planes, self.hw, half, self.hw, cols=2, rows=2, out_height=half, dtype=self.dtype, function="mean"),
+        )
+        self.hw = half
         return made
 
     def beside(self, name: str, channels: int, *also_after: str) -> str:

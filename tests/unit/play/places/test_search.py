@@ -14,7 +14,7 @@ from simexplore.sim.estimate.graphs import estimate_graph
 from simexplore.sim.hardware.host.search import search_timing, visit_seconds
 from simexplore.sim.play.execute import execute
 from simexplore.workloads import catalog
-from simexplore.workloads.families.decoder.retrieval import Retrieval, retrieving
+from simexplore.workloads.families.offloaded.retrieval import Retrieval, retrieving
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.ops import GraphSearch, HostWork
 

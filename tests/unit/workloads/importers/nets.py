@@ -77,9 +77,71 @@ def one_pixel() -> Built:
 
 
 def grouped() -> Built:
-    """What no operator stands for yet."""
     layers = [nn.Conv2d(8, 8, 3, groups=8), nn.BatchNorm2d(8), nn.Conv2d(8, 16, 3, groups=2), nn.MaxPool2d(2)]
     return nn.Sequential(*layers, nn.ConvTranspose2d(16, 4, 3, stride=2), nn.Conv2d(4, 4, 3)), torch.empty(1, 8, 20, 20)
+
+
+def unlike() -> Built:
+    """What no operator stands for: a transposed convolution with strides of two sizes, and a solver."""
+    layers = [nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(4, 4, 3, stride=(1, 2)), Solving()]
+    return nn.Sequential(*layers), torch.empty(1, 3, 6, 5)
+
+
+class Solving(nn.Module):
+    """Inverts each plane."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(torch.linalg.inv(x[..., :6]))
+
+
+def images() -> Built:
+    """What vision networks do to images, one after the other."""
+    layers = [
+        nn.Conv2d(3, 8, 3, dilation=2),
+        nn.Conv2d(8, 8, (1, 3), stride=(1, 2), padding=(0, 1)),
+        nn.GroupNorm(2, 8),
+        nn.InstanceNorm2d(8),
+        nn.MaxPool2d(3, 2, 1),
+        nn.AvgPool2d(2),
+        nn.Upsample(scale_factor=2, mode="bilinear"),
+        nn.Upsample(scale_factor=2),
+        nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1),
+        nn.AdaptiveAvgPool2d(4),
+        nn.PixelShuffle(2),
+        nn.AdaptiveAvgPool2d(1),
+    ]
+    return nn.Sequential(*layers), torch.empty(2, 3, 20, 36)
+
+
+def arrays() -> Built:
+    return Arrays(), torch.empty(4, 6, 10)
+
+
+class Arrays(nn.Module):
+    """What goes along an axis, or by an index."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        index = torch.zeros(4, 6, 3, dtype=torch.long)
+        picked = x.gather(2, index) + x[:, :, torch.zeros(3, dtype=torch.long)]
+        rows = x.index_select(1, torch.zeros(2, dtype=torch.long)).mean((0, 2))
+        x = x.scatter_add(2, index, picked)
+        largest = x.amax(1) + x.max(1).values + x.sum(0).cumsum(0)[:4]
+        ordered = x.sort(-1).values + x.topk(3).values.std()
+        return ordered.sum() + rows.sum() + largest.argmax(1) + torch.logsumexp(x, 2).norm()
+
+
+def masked() -> Built:
+    """A decoder that sees a mask, and its memory; then heads whose values are narrower than keys."""
+    return Masked(), (torch.empty(2, 4, 6, 8), torch.empty(2, 4, 9, 8), torch.empty(6, 9))
+
+
+class Masked(nn.Module):
+    """Attention in three ways."""
+
+    def forward(self, q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
+        attend = functional.scaled_dot_product_attention
+        q = attend(q, k, k, attn_mask=mask) + attend(q, k, k)
+        return attend(q, k, k[..., :4])
 
 
 class Block(nn.Module):

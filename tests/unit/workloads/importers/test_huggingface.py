@@ -51,6 +51,10 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "gpt_oss": {**LLAMA, "model_type": "gpt_oss", "num_local_experts": 4, "experts_per_token": 2},
     "qwen2_moe": {**LLAMA, "model_type": "qwen2_moe", **EXPERTS, "shared_expert_intermediate_size": 32},
     "qwen3_moe": {**LLAMA, "model_type": "qwen3_moe", **EXPERTS},
+    **{
+        family: {**LLAMA, "model_type": family, **EXPERTS, "shared_expert_intermediate_size": 32}
+        for family in ("qwen3_next", "qwen3_5_moe", "qwen3_5_moe_text")
+    },
     **{family: {**LLAMA, "model_type": family, **LATENT} for family in ("deepseek_v2", "deepseek_v3", "kimi_k2")},
 }
 
@@ -254,6 +258,6 @@ def test_any_mutilated_file_is_a_model_or_one_line(data: st.DataObject) -> None:
         told = str(error)
     else:
         told = f"config.json: {model.parameters} parameters"
-        assert min(model.parameters, model.kv_elements(100)) > 0
+        assert min(model.parameters, model.kv_elements(100) + model.state_bytes(2.0)) > 0
     assert told.startswith("config.json: ")
     assert "\n" not in told

@@ -18,7 +18,10 @@ from simexplore.workloads.ops import (
     AttentionPrefill,
     Conv,
     Conv2d,
+    ConvDilated,
+    ConvTranspose,
     Copy,
+    EncoderAttention,
     Gemm,
     Mul,
     Pointwise,
@@ -97,17 +100,64 @@ def test_a_transposed_convolution_whose_results_do_not_overlap_is_a_gemm() -> No
     apart = {"transposed": True, "stride": (2, 2)}
     image, filters = value(2, 8, 10, 12), value(8, 5, 2, 2)
     assert convolved(image, filters, (2, 5, 20, 24), **apart) == (Gemm(240, 20, 8),)
-    assert convolved(image, filters, (2, 5, 21, 24), **apart) == "transposed"  # with output padding
-    assert convolved(image, value(8, 5, 3, 3), (2, 5, 21, 25), **apart) == "transposed"
+    padded = ConvTranspose(2, 8, 5, 12, 24, 10, cols=2, rows=2, out_height=21, stride=2)  # its output is
+    assert convolved(image, filters, (2, 5, 21, 24), **apart) == (padded,)
+
+
+@pytest.mark.parametrize(
+    ("image", "filters", "out", "more", "conv"),
+    [
+        (
+            value(2, 8, 10, 12),
+            value(8, 5, 3, 4),
+            (2, 10, 21, 26),
+            {"groups": 2},
+            ConvTranspose(2, 8, 10, 12, 26, 10, cols=4, rows=3, out_height=21, stride=2, groups=2),
+        ),
+        (value(2, 8, 10), value(8, 5, 3), (2, 5, 21), {}, ConvTranspose(2, 8, 5, 10, 21, cols=3, stride=2)),
+        (
+            value(2, 8, 4, 5, 6),
+            value(8, 5, 3, 3, 3),
+            (2, 5, 9, 11, 13),
+            {},
+            ConvTranspose(2, 8, 5, 6, 13, 5, 4, 3, 3, 3, 11, 9, 2),
+        ),
+    ],
+)
+def test_transposed_convolutions(
+    image: Value, filters: Value, out: tuple[int, ...], more: dict[str, object], conv: ConvTranspose
+) -> None:
+    fields = {"transposed": True, "stride": (2,) * (len(image.shape) - 2), **more}
+    assert convolved(image, filters, out, **fields) == (conv,)
+
+
+@pytest.mark.parametrize(
+    ("filters", "more", "conv"),
+    [
+        (FILTERS, {"dilation": (2, 2)}, ConvDilated(2, 8, 16, 10, 10, cols=3, rows=3, dilation=2)),
+        (FILTERS, {"stride": (1, 2)}, ConvDilated(2, 8, 16, 10, 10, cols=3, rows=3, stride=2, row_stride=1)),
+        (
+            FILTERS,
+            {"begin": (1, 2), "end": (0, 2)},
+            ConvDilated(2, 8, 16, 10, 10, cols=3, rows=3, pad_cols=2, end_rows=1),
+        ),
+        (
+            value(16, 4, 3, 1),
+            {"dilation": (3, 2), "groups": 2},
+            ConvDilated(2, 8, 16, 10, 10, rows=3, groups=2, dilation=3),
+        ),
+    ],
+)
+def test_filters_with_holes_and_steps_by_axis(filters: Value, more: dict[str, object], conv: ConvDilated) -> None:
+    assert convolved(SQUARE, filters, (2, 16, 8, 8), **more) == (conv,)
 
 
 @pytest.mark.parametrize(
     ("image", "filters", "more", "why"),
     [
-        (SQUARE, FILTERS, {"transposed": True}, "transposed"),
-        (SQUARE, FILTERS, {"dilation": (2, 2)}, "dilated"),
-        (SQUARE, FILTERS, {"stride": (1, 2)}, "strides of several sizes"),
-        (SQUARE, FILTERS, {"begin": (1, 1), "end": (0, 0)}, "padded unevenly"),
+        (SQUARE, FILTERS, {"transposed": True, "dilation": (2, 2)}, "transposed, dilated"),
+        (SQUARE, FILTERS, {"transposed": True, "stride": (1, 2)}, "transposed, of strides of several sizes"),
+        (SQUARE, FILTERS, {"dilation": (2, 3)}, "dilations of several sizes"),
         (value(2, 8, 4, 4, 4, 4), value(16, 8, 3, 3, 3, 3), {}, "4d"),
         (value(2, 8, 10, 10, dtype=None), FILTERS, {}, "no floating-point type"),
     ],
@@ -116,8 +166,8 @@ def test_other_convolutions_are_told_apart(image: Value, filters: Value, more: d
     assert convolved(image, filters, (2, 16, 8, 8), **more) == why
 
 
-def attention(queries: Value, keys: Value, causal: bool, masked: bool = False) -> Lowered:
-    return lowering.attention(queries, keys, keys, causal, masked)
+def attention(queries: Value, keys: Value, causal: bool, mask: Value | None = None) -> Lowered:
+    return lowering.attention(queries, keys, keys, causal, mask)
 
 
 def test_attention_that_is_causal_is_fused() -> None:
@@ -133,15 +183,20 @@ def test_attention_of_one_query_is_a_decode() -> None:
 
 
 @pytest.mark.parametrize(("causal", "masked", "tokens"), [(False, False, 16), (True, True, 16), (False, True, 1)])
-def test_other_attention_is_two_products_and_a_softmax(causal: bool, masked: bool, tokens: int) -> None:
-    lowered = attention(value(2, 8, tokens, 64), value(2, 4, 99, 64), causal, masked)
-    rows = 2 * 8 * tokens
-    assert lowered == (Gemm(tokens, 99, 64, 16), Softmax(rows, 99), Gemm(tokens, 64, 99, 16))
+def test_attention_that_is_not_causal_reads_its_mask(causal: bool, masked: bool, tokens: int) -> None:
+    mask = value(2, 1, tokens, 99) if masked else None
+    lowered = attention(value(2, 8, tokens, 64), value(2, 4, 99, 64), causal, mask)
+    assert lowered == (EncoderAttention(2, 8, 4, 64, tokens, 99, "bf16", 2 * tokens * 99 if masked else 0),)
+
+
+def test_more_queries_than_keys_that_are_causal_are_no_operator() -> None:
+    lowered = attention(value(1, 2, 8, 64), value(1, 2, 4, 64), causal=True)
+    assert lowered == (Gemm(8, 4, 64, 2), Softmax(16, 4), Gemm(8, 64, 4, 2))
 
 
 def test_values_of_another_width_are_not_fused() -> None:
     q, v = value(1, 2, 8, 64), value(1, 2, 8, 32)
-    lowered = lowering.attention(q, q, v, causal=True, masked=False)
+    lowered = lowering.attention(q, q, v, causal=True)
     assert lowered == (Gemm(8, 8, 64, 2), Softmax(16, 8), Gemm(8, 32, 8, 2))
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
+import yaml
 from checkout import ROOT
 
 from simexplore.workloads import catalog
@@ -10,10 +14,13 @@ from simexplore.workloads.families.decoder.shape import Decoder
 from simexplore.workloads.families.llm import FAMILIES, MODELS
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.graph_data import from_data, to_data
+from simexplore.workloads.importers.imported import Imported, to_yaml
 from simexplore.workloads.ops import (
     Attention,
     AttentionDecode,
     AttentionPrefill,
+    GdnDecode,
+    GdnPrefill,
     Gelu,
     Gemm,
     LayerNorm,
@@ -25,8 +32,8 @@ from simexplore.workloads.ops import (
     SiluMul,
 )
 
-ROUNDED = {"gpt-3-13b"}
-"""Its table prints 13.0 billion; its own widths make 12.85."""
+ROUNDED = {"gpt-3-13b", "qwen3.5-9b"}
+"""GPT-3's table prints 13.0 billion, and its own widths make 12.85; Qwen's card prints 9, and its widths make 8.954."""
 SIZES = 3
 
 
@@ -89,6 +96,48 @@ def test_kv_bytes_of_a_token_are_exact(name: str, kv_bytes: int) -> None:
     assert 2 * model.kv_elements() == kv_bytes
     graph = catalog.build(f"llm/{name}/decode", {"batch": 3, "context": 100})
     assert graph.resident_bytes["kv_cache"] == 300 * kv_bytes
+
+
+def told_kv_elements(config: dict[str, Any]) -> int:
+    """Elements of a token's cache by a model's `config.json`, read apart from the readers."""
+
+    def first(*names: str) -> int:
+        return int(next(config[name] for name in names if name in config))
+
+    layers = first("num_hidden_layers", "n_layer")
+    if "kv_lora_rank" in config:
+        return layers * (int(config["kv_lora_rank"]) + int(config["qk_rope_head_dim"]))
+    heads = first("num_attention_heads", "n_head")
+    width = int(config.get("head_dim") or first("hidden_size", "n_embd") // heads)
+    return layers * 2 * int(config.get("num_key_value_heads") or heads) * width
+
+
+CONFIGS = {
+    name: entry["config"]
+    for file in sorted((ROOT / "workloads" / "families" / "configs").glob("*.json"))
+    for models in json.loads(file.read_text(encoding="utf-8")).values()
+    for name, entry in models.items()
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_kv_bytes_of_every_model_are_those_of_its_configuration(name: str) -> None:
+    elements = told_kv_elements(CONFIGS[name])
+    assert MODELS[name].kv_elements() == elements
+    graph = catalog.build(f"llm/{name}/decode", {"batch": 3, "context": 7, "kv_dtype": "fp8"})  # no window is shorter
+    assert graph.resident_bytes["kv_cache"] == 21 * elements
+
+
+THREE_SIZES = [name for models in FAMILIES.values() if len(models) >= SIZES for name in list(models)[:SIZES]]
+
+
+@pytest.mark.parametrize("name", THREE_SIZES)
+def test_three_sizes_of_every_family_survive_yaml(name: str) -> None:
+    for phase in ("prefill", "decode"):
+        graph = catalog.build(f"llm/{name}/{phase}", {"layers": 2, "batch": 3})
+        text = to_yaml(Imported(graph), name)
+        assert from_data(yaml.load(text, yaml.CSafeLoader)) == graph
+    assert len(THREE_SIZES) >= 12 * SIZES
 
 
 def test_layers_with_a_window_cache_no_more_than_it() -> None:
@@ -213,7 +262,7 @@ def test_graphs_survive_plain_data_and_are_shared(models: dict[str, Decoder], gp
     for phase in ("prefill", "decode"):
         graph = catalog.build(f"llm/{model.name}/{phase}", {"layers": 3, "tensor_parallel": gpus})
         assert from_data(to_data(graph)) == graph
-        kinds = Attention | MlaPrefill | MlaDecode
+        kinds = Attention | MlaPrefill | MlaDecode | GdnPrefill | GdnDecode
         heads = [each.op.heads for each in graph.nodes if isinstance(each.op, kinds)]
         assert heads == [layer.heads // gpus] * 3
         for each in graph.nodes:

@@ -1,25 +1,19 @@
-"""The tensors that an operator reads and writes: their bytes, for memory, and their elements, for edges of a graph.
-
-A kind of operator has its lines here where it reads more than one thing, or less than it holds. Fields are numbers.
-"""
+"""The elements of the tensors that an operator reads and writes, for edges of a graph. Fields are numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import singledispatch
 from itertools import combinations
 
-from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.arrays.base import ArrayOperator
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.collectives import AllGather, Collective, ReduceScatter
 from simexplore.workloads.operators.conv import Conv, Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
-from simexplore.workloads.operators.host.search import GraphSearch
-from simexplore.workloads.operators.host.work import HostWork, Transfer
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
-from simexplore.workloads.operators.matmul import Attention, AttentionPrefill, Bmm, EncoderAttention, Gemm
+from simexplore.workloads.operators.matmul import Attention, AttentionPrefill, EncoderAttention, Gemm
 from simexplore.workloads.operators.memory import (
-    INDEX_BYTES,
     Elementwise,
     Embedding,
     Norm,
@@ -32,22 +26,12 @@ from simexplore.workloads.operators.modules.latent import LatentModule
 from simexplore.workloads.operators.modules.sparse import SparseAttention
 from simexplore.workloads.operators.naive import NaiveTiledGemm
 from simexplore.workloads.operators.neural import FusedMlp, GridEncoding
+from simexplore.workloads.operators.scans.convolution import ShortConvolution
+from simexplore.workloads.operators.scans.delta import DeltaRule
+from simexplore.workloads.operators.scans.statespace import StateSpace
+from simexplore.workloads.operators.training.backward import AttentionBackward, OptimizerStep
 
 Elements = tuple[float, ...]
-
-
-@singledispatch
-def operand_bytes(op: Operator) -> Mapping[str, float]:
-    """Bytes of what an operator reads, by what it is: all of it is in memory while the operator runs [B]."""
-    return {"inputs": float(op.min_bytes - op.output_bytes)}
-
-
-@operand_bytes.register(Transfer)
-@operand_bytes.register(HostWork)
-@operand_bytes.register(GraphSearch)
-def _(op: Transfer | HostWork | GraphSearch) -> Mapping[str, float]:  # noqa: ARG001
-    """What they read is where other nodes, or the graph itself, have put it."""
-    return {}
 
 
 @singledispatch
@@ -76,17 +60,6 @@ def _numbers(amounts: Iterable[object]) -> Elements:
     return tuple(float(amount) for amount in amounts)  # type: ignore[arg-type]  # fields are numbers here
 
 
-@operand_bytes.register
-def _(op: Gemm) -> Mapping[str, float]:
-    weights = bytes_of(op.weight_dtype or op.dtype) * op.batch * op.k * op.n
-    return {"activations": float(op.min_bytes - op.output_bytes - weights), "weights": float(weights)}
-
-
-@operand_bytes.register
-def _(op: Bmm) -> Mapping[str, float]:
-    return {"inputs": float(op.min_bytes - op.output_bytes)}
-
-
 @elements_read.register
 def _(op: Gemm) -> Elements:
     return _numbers((op.batch * op.m * op.k, op.batch * op.k * op.n))
@@ -107,11 +80,6 @@ def _(op: NaiveTiledGemm) -> Elements:
     return _numbers((op.m * op.n,))
 
 
-@operand_bytes.register
-def _(op: Attention) -> Mapping[str, float]:
-    return {"queries": float(op.output_bytes), "kv_cache": float(op.kv_bytes)}
-
-
 @elements_read.register
 def _(op: Attention) -> Elements:
     """Queries, and the keys and values of the new tokens or of all."""
@@ -119,11 +87,6 @@ def _(op: Attention) -> Elements:
     of_token, per_token = op.batch * op.heads * op.head_dim, op.batch * op.kv_heads * op.head_dim
     new, every = tokens * per_token, op.seq_kv * per_token
     return _numbers((of_token * tokens, new, new, *((every, every) if every != new else ())))
-
-
-@operand_bytes.register
-def _(op: EncoderAttention) -> Mapping[str, float]:
-    return {"queries": float(op.output_bytes), "keys_and_values": float(op.kv_bytes)}
 
 
 @elements_read.register
@@ -137,13 +100,6 @@ def _(op: EncoderAttention) -> Elements:
 def _(op: Attention) -> Elements:
     tokens = op.seq_q if isinstance(op, AttentionPrefill | EncoderAttention) else 1
     return _numbers((op.batch * op.heads * op.head_dim * tokens,))
-
-
-@operand_bytes.register
-def _(op: MlaPrefill | MlaDecode) -> Mapping[str, float]:
-    """Prefill reads keys and values that were expanded for it; decode reads the cache."""
-    keys = "keys_and_values" if isinstance(op, MlaPrefill) else "kv_cache"
-    return {"queries": float(op.query_bytes), keys: float(op.kv_bytes)}
 
 
 @elements_read.register
@@ -171,11 +127,6 @@ def _(op: MlaDecode) -> Elements:
     return _numbers((op.batch * op.heads * op.kv_lora_rank,))
 
 
-@operand_bytes.register
-def _(op: Moe) -> Mapping[str, float]:
-    return {"tokens": float(op.output_bytes), "weights": float(op.weight_bytes)}
-
-
 @elements_read.register
 def _(op: Moe) -> Elements:
     """Tokens, and a logit of each for each expert."""
@@ -187,36 +138,16 @@ def _(op: Moe) -> Elements:
     return _numbers((op.num_tokens * op.hidden_size,))
 
 
-@operand_bytes.register
-def _(op: SparseAttention) -> Mapping[str, float]:
-    weights = float(bytes_of(op.dtype) * op.weights)
-    return {"activations": float(op.output_bytes), "weights": weights, "kv_cache": float(op.cache_bytes)}
-
-
 @elements_read.register
 @elements_written.register
 def _(op: SparseAttention) -> Elements:
     return _numbers((op.tokens * op.hidden,))
 
 
-@operand_bytes.register
-def _(op: LatentModule) -> Mapping[str, float]:
-    return {
-        "activations": float(op.output_bytes),
-        "weights": float(op.weight_bytes),
-        "kv_cache": float(op.cache_bytes),
-    }
-
-
 @elements_read.register
 @elements_written.register
 def _(op: LatentModule) -> Elements:
     return _numbers((op.tokens * op.hidden,))
-
-
-@operand_bytes.register
-def _(op: Conv2d | Conv) -> Mapping[str, float]:
-    return {"images": float(op.image_bytes), "filters": float(op.filter_bytes)}
 
 
 @elements_read.register
@@ -238,6 +169,46 @@ def _(op: Conv) -> Elements:
 @elements_written.register
 def _(op: Conv) -> Elements:
     return _numbers((op.batch * op.cout * op.positions,))
+
+
+@elements_read.register
+def _(op: ArrayOperator) -> Elements:
+    return _numbers(op.elements_in)
+
+
+@elements_written.register
+def _(op: ArrayOperator) -> Elements:
+    return _numbers(op.elements_out)
+
+
+@elements_read.register
+@elements_written.register
+def _(op: ShortConvolution) -> Elements:
+    return _numbers((op.elements,))
+
+
+@elements_read.register
+def _(op: DeltaRule) -> Elements:
+    """Queries, keys and values; and for each token and head a rate of learning, and of forgetting."""
+    keys, values = op.tokens * op.query_heads * op.key_dim, op.tokens * op.heads * op.value_dim
+    return _numbers((keys, keys, values, op.tokens * op.heads, op.tokens * op.decays))
+
+
+@elements_written.register
+def _(op: DeltaRule) -> Elements:
+    return _numbers((op.tokens * op.heads * op.value_dim,))
+
+
+@elements_read.register
+def _(op: StateSpace) -> Elements:
+    """x, B, C and dt."""
+    shared = op.tokens * op.groups * op.state_dim
+    return _numbers((op.tokens * op.inner, shared, shared, op.tokens * op.heads))
+
+
+@elements_written.register
+def _(op: StateSpace) -> Elements:
+    return _numbers((op.tokens * op.inner,))
 
 
 @elements_read.register
@@ -280,14 +251,6 @@ def _(op: Softmax | Quantize) -> Elements:
     return _numbers((op.rows * op.cols,))
 
 
-@operand_bytes.register
-def _(op: Embedding) -> Mapping[str, float]:
-    return {
-        "tokens": INDEX_BYTES * float(op.tokens),
-        "table": bytes_of(op.dtype) * float(op.vocabulary) * float(op.width),
-    }
-
-
 @elements_written.register
 def _(op: Embedding) -> Elements:
     return _numbers((op.tokens * op.width,))
@@ -314,20 +277,9 @@ def _(op: ReduceScatter) -> Elements:
     return _numbers((-(-op.elements // op.num_gpus),))
 
 
-@operand_bytes.register
-def _(op: GridEncoding) -> Mapping[str, float]:
-    return {"points": float(op.queries * op.stride_bytes), "tables": float(op.table_bytes)}
-
-
 @elements_written.register
 def _(op: GridEncoding) -> Elements:
     return _numbers((op.queries * op.levels * op.features,))
-
-
-@operand_bytes.register
-def _(op: FusedMlp) -> Mapping[str, float]:
-    element = bytes_of(op.dtype)
-    return {"inputs": element * float(op.queries * op.inputs), "weights": element * float(op.weights)}
 
 
 @elements_read.register
@@ -338,3 +290,26 @@ def _(op: FusedMlp) -> Elements:
 @elements_written.register
 def _(op: FusedMlp) -> Elements:
     return _numbers((op.queries * op.padded_outputs,))
+
+
+@elements_read.register
+def _(op: AttentionBackward) -> Elements:
+    """Queries, keys and values, side by side or apart; the result, and its gradient, which are of one size."""
+    queries = op.batch * op.heads * op.head_dim * op.seq_q
+    keys = op.batch * op.kv_heads * op.head_dim * op.seq_kv
+    return _numbers((queries, keys, keys))
+
+
+@elements_written.register
+def _(op: AttentionBackward) -> Elements:
+    return elements_read(op)
+
+
+@elements_read.register
+def _(op: OptimizerStep) -> Elements:
+    return _numbers((op.elements,))
+
+
+@elements_written.register
+def _(op: OptimizerStep) -> Elements:
+    return _numbers((op.elements,))

@@ -1,4 +1,4 @@
-"""A causal language model in PyTorch, to import: simexplore workload import torch examples/causal_lm.py:build -o g.yaml
+"""A causal language model in PyTorch: simexplore workload import torch examples/models/causal_lm.py:build -o g.yaml
 
 `build` runs on the meta device, where tensors have shapes and no memory: seven billion parameters cost nothing.
 """

@@ -1,0 +1,1 @@
+"""How a framework lays its kernels on arrays out: reductions, running sums, sorting, selection."""

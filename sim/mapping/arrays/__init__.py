@@ -1,0 +1,1 @@
+"""Operators on arrays → kernel demands: windows, rows, indices, groups of channels."""

@@ -1,0 +1,85 @@
+"""Backward attention and optimizer steps → kernel demands.
+
+Nothing here was fitted: no table of measured kernels has backward passes. A backward kernel is its forward one with the
+products and the traffic that its algorithm has, at the same share of the tensor cores' rate.
+"""
+
+from __future__ import annotations
+
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.sim.conditions import Conditions
+from simexplore.sim.demand import FloatArray, KernelDemand
+from simexplore.sim.mapping.attention.prefill import encoder_demands, prefill_demands
+from simexplore.sim.mapping.streaming import Stream, stream_demand
+from simexplore.sim.mapping.traffic import warm_share, written_back_share
+from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.operators.columns import column
+from simexplore.workloads.ops import AttentionBackward, AttentionPrefill, OptimizerStep
+
+PRODUCTS = 2.5
+"""Products of the backward pass over those of the forward pass: five to two."""
+FLOPS_OF_SUM = 2.0
+"""Of an element of the result: multiplied with its gradient, and added to the sum of its row."""
+
+
+def attention_backward_demands(op: AttentionBackward, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """Three kernels: a sum for each row of dO O; the products; dQ, which was added up in fp32, narrowed.
+
+    A CTA keeps a tile of keys and loops over queries, so that the gradients of queries are added up in L2.
+    Source: Dao, arXiv:2307.08691, algorithm 2; flash-attention, csrc/flash_attn/src/flash_bwd_preprocess_kernel.h.
+    """
+    kernel = _forward(op, gpu, Conditions(cache=conditions.cache, launch=conditions.launch))
+    queries, wide = column(op.query_bytes), bytes_of("fp32") / bytes_of(op.dtype)
+    none = 0.0 * queries
+    sums = _stream(2.0 * queries, none, FLOPS_OF_SUM * queries / bytes_of(op.dtype), gpu, conditions)
+    narrow = _stream(wide * queries, queries, none, gpu, conditions)
+    return (
+        stream_demand("attention_sums", sums, gpu),
+        _products(op, kernel, gpu, conditions),
+        stream_demand("attention_narrow", narrow, gpu),
+    )
+
+
+def _forward(op: AttentionBackward, gpu: Gpu, conditions: Conditions) -> KernelDemand:
+    """The kernel of the forward pass alone, without an engine's module around it."""
+    forward = op.forward
+    if isinstance(forward, AttentionPrefill):
+        return prefill_demands(forward, gpu, conditions)[0]
+    return encoder_demands(forward, gpu, conditions)[0]
+
+
+def _products(op: AttentionBackward, kernel: KernelDemand, gpu: Gpu, conditions: Conditions) -> KernelDemand:
+    work, ctas = kernel.work, kernel.grid.ctas
+    queries, keys = column(op.query_bytes), column(op.key_bytes)
+    read, written = 2.0 * queries + keys, queries * bytes_of("fp32") / bytes_of(op.dtype) + keys
+    missing = 1.0 - warm_share(read, conditions.cache.activation_copies, written, gpu)
+    added_up = work.l2_read_bytes * bytes_of("fp32") / (2.0 * bytes_of(op.dtype))
+    return kernel.but(
+        work={
+            "tensor_ops": PRODUCTS * work.tensor_ops,
+            "fma_ops": 2.0 * work.fma_ops,
+            "shared_bytes": PRODUCTS * work.shared_bytes,
+            "l2_write_bytes": work.l2_write_bytes + added_up,
+            "dram_read_bytes": read * missing / ctas,
+            "dram_write_bytes": written * written_back_share(read + written, gpu) / ctas,
+        },
+        latency={"chain_cycles": PRODUCTS * kernel.latency.chain_cycles},
+    )
+
+
+def optimizer_step_demand(op: OptimizerStep, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """One pass over gradients, tensors and states, as fused optimizers make it."""
+    written = column(op.written_bytes)
+    stream = _stream(column(op.min_bytes) - written, written, column(op.flops), gpu, conditions)
+    return (stream_demand(op.op, stream, gpu),)
+
+
+def _stream(read: FloatArray, written: FloatArray, flops: FloatArray, gpu: Gpu, conditions: Conditions) -> Stream:
+    return Stream(
+        read_bytes=read,
+        write_bytes=written,
+        flops=flops,
+        special_ops=0.0 * read,
+        warm_share=warm_share(read, conditions.cache.activation_copies, written, gpu),
+        written_back_share=written_back_share(read + written, gpu),
+    )

@@ -1,0 +1,1 @@
+"""Parts of pages that answer: what to build, and why a kernel takes so long."""

@@ -1,0 +1,86 @@
+"""What serving engines do when nobody tells them otherwise: `engines.json`, each value with its source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any
+
+from simexplore.errors import SimexploreError
+from simexplore.sim.serve.engine.settings import HostCosts, Settings
+from simexplore.workloads.hints import did_you_mean, found
+
+PLAIN = "vllm"
+"""Whose ways an engine has that is not among them."""
+CHOICES = {"batching": ("continuous", "static"), "eviction": ("recompute", "swap")}
+OF_MEMORY = ("memory_share", "share_of_all")
+"""What decides how many pages there are, and is no setting of the engine itself."""
+_MADE = ("pages", "swap_s", "host", "graph_sizes", "block_tokens")
+"""Settings that follow from the machine or the trace."""
+
+
+@cache
+def defaults(engine: str) -> Mapping[str, Any]:
+    """Settings and host costs of an engine by name, those of `PLAIN` where it is not known."""
+    text = (files("simexplore.sim.serve.engine") / "engines.json").read_text(encoding="utf-8")
+    known = json.loads(text)
+    entries = known.get(engine, known[PLAIN])
+    return MappingProxyType({name: entry["value"] for name, entry in entries.items()})
+
+
+def settings_of(engine: str, given: Mapping[str, str]) -> tuple[Settings, float, bool]:
+    """An engine's settings without its pages, its share of memory, and whether that is of all memory.
+
+    Args:
+        engine: its name.
+        given: what a user says instead of the defaults, as text.
+
+    Raises:
+        SimexploreError: an unknown setting, or a value that it can't have.
+    """
+    values = {**defaults(engine), **{name: _read(name, text) for name, text in given.items()}}
+    share, of_all = float(values.pop("memory_share")), bool(values.pop("share_of_all"))
+    if not 0.0 < share <= 1.0:
+        raise SimexploreError(f"memory_share: expected a share above 0, up to 1, found {share:g}")
+    of_host = {field.name for field in fields(HostCosts)}
+    host = HostCosts(**{name: value for name, value in values.items() if name in of_host})
+    rest = {name: value for name, value in values.items() if name not in of_host}
+    return replace(Settings(host=host), **{**rest, "graph_sizes": tuple(rest["graph_sizes"])}), share, of_all
+
+
+def names() -> dict[str, type]:
+    """The settings that a user may give, with their types."""
+    told: dict[str, type] = {"memory_share": float, "share_of_all": bool}
+    plain, host = Settings(), HostCosts()
+    told |= {field.name: type(getattr(plain, field.name)) for field in fields(Settings) if field.name not in _MADE}
+    return told | {field.name: type(getattr(host, field.name)) for field in fields(HostCosts)}
+
+
+def _read(name: str, text: str) -> Any:
+    known = names()
+    if name not in known:
+        raise SimexploreError(
+            f"expected one of the settings {', '.join(known)}, found {found(name)}{did_you_mean(name, known)}"
+        )
+    kind = known[name]
+    if kind is str:
+        if text not in CHOICES[name]:
+            raise SimexploreError(f"{name}: expected {' or '.join(CHOICES[name])}, found {found(text)}")
+        return text
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise SimexploreError(f"{name}: expected true or false, found {found(text)}")
+        return text == "true"
+    try:
+        value = kind(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1e12:
+        raise SimexploreError(
+            f"{name}: expected {'an integer' if kind is int else 'a number'} of 0 or more, found {found(text)}"
+        )
+    return value

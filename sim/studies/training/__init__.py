@@ -1,0 +1,1 @@
+"""Studies of training: one module a paper."""

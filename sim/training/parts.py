@@ -1,0 +1,99 @@
+"""What the parts of a training step take, and what they make together as stages of a pipeline."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.system import System
+from simexplore.errors import SimexploreError
+from simexplore.sim.estimate.graphs import estimate_graph
+from simexplore.sim.estimate.operators import predict
+from simexplore.sim.training.pipeline import Played, play_pipeline
+from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.families.decoder.shape import Decoder
+from simexplore.workloads.graph import Graph
+from simexplore.workloads.ops import AllGather
+from simexplore.workloads.training.options import TrainOptions
+from simexplore.workloads.training.pipeline import Pipeline
+from simexplore.workloads.training.tape import BACKWARD, FORWARD, UPDATE
+
+EMBEDDING, HEAD, LAYER = "embedding", "head", "layer1"
+"""Groups of a decoder's training step; all its layers are as its second."""
+
+
+def seconds_by_group(graph: Graph, machine: Gpu | System) -> dict[str, float]:
+    """Time of the nodes of each group of a graph, in closed form [s]."""
+    groups = {node.name: node.group for node in graph.nodes}
+    took: dict[str, float] = defaultdict(float)
+    for op in estimate_graph(graph, machine).ops:
+        took[groups[op.name]] += op.time_s
+    return took
+
+
+def transfer_seconds(model: Decoder, options: TrainOptions, machine: Gpu, bandwidth_bytes_per_s: float) -> float:
+    """Time that a micro-batch's activations take from one stage to the next [s].
+
+    Each of the GPUs that share a layer sends its part over an adapter of its own; where they hold whole activations,
+    the parts are gathered on the other side (Narayanan et al., arXiv:2104.04473, section 4.1).
+
+    Args:
+        model: whose activations are sent.
+        options: how large a micro-batch is, and on how many GPUs.
+        machine: one of them.
+        bandwidth_bytes_per_s: of a GPU's own link to other nodes [B/s].
+    """
+    elements = options.batch * options.tokens * model.hidden
+    sent_s = bytes_of(options.dtype) * elements / options.tensor_parallel / bandwidth_bytes_per_s
+    if options.tensor_parallel == 1 or options.sequence == "parallel":
+        return sent_s
+    return sent_s + float(predict(AllGather(elements, options.tensor_parallel, options.dtype), machine).time_s[0])
+
+
+@dataclass(frozen=True, slots=True)
+class PipelinedStep:
+    """A training step of a model whose layers are divided among stages."""
+
+    passes: Played
+    """Forward and backward passes of all micro-batches."""
+    update_s: float
+    """The optimizer's step of the stage that takes longest [s]."""
+
+    @property
+    def time_s(self) -> float:
+        """The step [s]."""
+        return self.passes.time_s + self.update_s
+
+
+def pipelined_step(took: Mapping[str, float], layers: int, pipeline: Pipeline, transfer_s: float) -> PipelinedStep:
+    """A step from the times of a micro-batch's parts.
+
+    Args:
+        took: time by group of a step of the same model, two layers of it or more [s] (`seconds_by_group`).
+        layers: of the whole model.
+        pipeline: how they are divided; every chunk has as many layers.
+        transfer_s: time that what leaves a chunk takes to the next one [s].
+
+    Raises:
+        SimexploreError: the layers do not divide evenly.
+    """
+    chunks = pipeline.stages * pipeline.chunks
+    if layers % chunks:
+        raise SimexploreError(f"expected as many layers in each of {chunks} chunks, found {layers} in all")
+    each = layers // chunks
+
+    def passes(phase: str) -> list[float]:
+        inner = [each * took[f"{LAYER} {phase}"]] * chunks
+        inner[0] += took[f"{EMBEDDING} {phase}"]
+        inner[-1] += took[f"{HEAD} {phase}"]
+        return inner
+
+    ends = (f"{EMBEDDING} {UPDATE}", f"{HEAD} {UPDATE}")
+    of_ends = (
+        sum(took.get(end, 0.0) for end in ends) if pipeline.stages == 1 else max(took.get(end, 0.0) for end in ends)
+    )
+    update_s = pipeline.chunks * each * took[f"{LAYER} {UPDATE}"] + of_ends
+    played = play_pipeline(pipeline, passes(FORWARD), passes(BACKWARD), transfer_s)
+    return PipelinedStep(played, update_s)

@@ -1,0 +1,139 @@
+"""A training step over many GPUs: tensor parallel within a layer, stages of a pipeline, copies of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from simexplore.archs.schema.gpu import Gpu
+from simexplore.errors import SimexploreError
+from simexplore.sim.training.parts import LAYER, PipelinedStep, pipelined_step, seconds_by_group, transfer_seconds
+from simexplore.workloads.families.decoder.shape import Decoder
+from simexplore.workloads.graph import Graph
+from simexplore.workloads.training.kept import kept_bytes
+from simexplore.workloads.training.options import TrainOptions, build_train, planned
+from simexplore.workloads.training.pipeline import Pipeline
+from simexplore.workloads.training.plan import Held
+from simexplore.workloads.training.step import resident_bytes
+from simexplore.workloads.training.tape import BACKWARD, FORWARD, UPDATE
+
+TIMED = 2
+"""Layers of the step whose parts are timed; all layers of a model are as its second."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """A step of all GPUs together."""
+
+    step: PipelinedStep
+    exchange_s: float
+    """Time for which the update waits for gradients of other copies [s]."""
+    tokens: int
+    """Of the whole batch."""
+    flops: float
+    """Of all GPUs in their passes, what is done again among them."""
+    gpus: int
+    held_bytes: Mapping[str, float]
+    """What a GPU of the first stage holds at most by kind: weights, gradients, states, activations [B]."""
+
+    @property
+    def time_s(self) -> float:
+        """From the first pass to the end of the update [s]."""
+        return self.step.time_s + self.exchange_s
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, SI units in the keys."""
+        return {
+            "time_s": self.time_s,
+            "passes_s": self.step.passes.time_s,
+            "bubble": self.step.passes.bubble,
+            "exchange_s": self.exchange_s,
+            "update_s": self.step.update_s,
+            "tokens": self.tokens,
+            "tokens_per_s": self.tokens / self.time_s,
+            "flops": self.flops,
+            "flops_per_s_and_gpu": self.flops / self.time_s / self.gpus,
+            "gpus": self.gpus,
+            "held_bytes": dict(self.held_bytes),
+        }
+
+
+def step_on(
+    model: Decoder,
+    name: str,
+    options: TrainOptions,
+    pipeline: Pipeline,
+    machine: Gpu,
+    network_bytes_per_s: float | None = None,
+) -> TrainingStep:
+    """A step of a model, in closed form.
+
+    Copies add up their gradients round a ring, 2 (n - 1) / n of a GPU's gradients over its link, while the backward
+    pass of the last micro-batch goes on; the update waits for what that does not hide.
+
+    Args:
+        model: all its layers.
+        name: for messages.
+        options: of a micro-batch on one GPU; `data_parallel` copies. Its `micro_batches` and `layers` are left out.
+        pipeline: stages, chunks and micro-batches of each copy.
+        machine: one GPU.
+        network_bytes_per_s: of a GPU's own link to other nodes, which stages and copies exchange over [B/s].
+
+    Raises:
+        SimexploreError: stages or copies without a link, or what `build_train` and `pipelined_step` raise.
+    """
+    if network_bytes_per_s is None and (pipeline.stages > 1 or options.data_parallel > 1):
+        raise SimexploreError(f"{name}: stages and copies exchange over a network: give the bandwidth of a GPU's link")
+    layers, alone = len(model.layers), replace(options, micro_batches=1, data_parallel=1, layers=0)
+    network = network_bytes_per_s or float("inf")
+    timed = build_train(model, name, replace(alone, layers=min(TIMED, layers)))
+    took = seconds_by_group(timed, machine)
+    if layers == 1:
+        took |= {f"{LAYER} {phase}": took[f"layer0 {phase}"] for phase in (FORWARD, BACKWARD, UPDATE)}
+    step = pipelined_step(took, layers, pipeline, transfer_seconds(model, options, machine, network))
+    held = held_on_first_stage(model, name, options, pipeline)
+    copies = options.data_parallel
+    exchanged_s = 2.0 * (copies - 1) / copies * held["gradients"] / network if copies > 1 else 0.0
+    hidden_s = layers / pipeline.stages * took[f"{LAYER} {BACKWARD}"]
+    flops = pipeline.micro_batches * copies * options.tensor_parallel * _flops_of_passes(timed, layers)
+    return TrainingStep(
+        step=step,
+        exchange_s=max(exchanged_s - hidden_s, 0.0),
+        tokens=options.batch * options.tokens * pipeline.micro_batches * copies,
+        flops=flops,
+        gpus=options.tensor_parallel * pipeline.stages * copies,
+        held_bytes=held,
+    )
+
+
+def _flops_of_passes(timed: Graph, layers: int) -> float:
+    """Of a micro-batch through all layers, from a step of a few."""
+    here = {node.group.split()[0] for node in timed.nodes if node.group.startswith("layer")}
+    in_layers, in_all = (
+        sum(node.flops for node in timed.nodes if not node.group.endswith(UPDATE) and node.group.startswith(begins))
+        for begins in ("layer", "")
+    )
+    return in_all + in_layers * (layers / len(here) - 1.0)
+
+
+def held_on_first_stage(model: Decoder, name: str, options: TrainOptions, pipeline: Pipeline) -> dict[str, float]:
+    """What a GPU of the first stage holds [B]: its layers, the embedding, and activations of all passes in flight.
+
+    A stage of the pipeline keeps a chunk's activations from a forward pass to its backward pass; the first stage has
+    the most of them. Results that live for less than a pass are not counted.
+    """
+    layers = len(model.layers) // pipeline.stages
+    _, held, plan = planned(model, name, replace(options, layers=layers))
+    first: Held = {
+        node: weights
+        for node, weights in held.items()
+        if pipeline.stages == 1 or node.startswith(("embedding", "position_embedding", "layer"))
+    }
+    few = replace(options, layers=min(TIMED, len(model.layers)), micro_batches=1, data_parallel=1)
+    kept = kept_bytes(build_train(model, name, few))
+    of_layer = kept.get("layer1", kept["layer0"])
+    in_flight = pipeline.in_flight(0) * layers // pipeline.chunks
+    ends = kept["embedding"] + (kept["head"] if pipeline.stages == 1 else 0.0)
+    kinds = {"gradients": 0.0, **resident_bytes(first, plan)}
+    return {**kinds, "activations": in_flight * of_layer + ends}

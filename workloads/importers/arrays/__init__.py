@@ -1,0 +1,1 @@
+"""Operations on arrays of PyTorch and ONNX, beside products, norms and elementwise functions."""

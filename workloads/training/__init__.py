@@ -1,0 +1,1 @@
+"""Training: which tensors are trained, what optimizers keep of each, and the graph of a whole step."""

@@ -1,0 +1,1 @@
+"""Methods of training: the tensors that each trains, and what optimizers keep of them."""
