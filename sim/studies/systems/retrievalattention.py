@@ -21,9 +21,9 @@ from simexplore.kernels.search.measured import visited_keys
 from simexplore.sim.estimate.graphs import called_by_host, estimate_graph, paused_w
 from simexplore.sim.play.execute import execute
 from simexplore.workloads import catalog
-from simexplore.workloads.families.offloaded.retrieval import VECTOR_BYTES, Retrieval, retrieving
 from simexplore.workloads.families.decoder.shape import Grouped
 from simexplore.workloads.families.llm import MODELS
+from simexplore.workloads.families.offloaded.retrieval import VECTOR_BYTES, Retrieval, retrieving
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.ops import GraphSearch, HostWork
