@@ -291,7 +291,6 @@ def _system(arch: AnyMachine) -> Gpu | System:
     """As `machine`; a system is read anew each time."""
     if isinstance(arch, System):
         return arch
-    may_be_one = isinstance(arch, Path) or (isinstance(arch, str) and arch.endswith(SUFFIXES))
-    if may_be_one or (isinstance(arch, str) and arch.startswith("systems/")):
+    if isinstance(arch, Path) or (isinstance(arch, str) and arch.startswith("systems/") | arch.endswith(SUFFIXES)):
         return load_machine(arch)
     return machine(arch)

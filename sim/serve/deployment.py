@@ -20,7 +20,7 @@ from simexplore.sim.serve.steps.exact import Model
 from simexplore.sim.serve.steps.table import StepTable
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.families.decoder.options import StepOptions
-from simexplore.workloads.families.decoder.shape import Decoder, Experts, FeedForward, Grouped, Layer
+from simexplore.workloads.families.decoder.shape import Decoder, Experts, FeedForward, Grouped, Latent, Layer
 from simexplore.workloads.families.decoder.share import resident_bytes, shard
 
 LOGIT_BYTES = 4.0
@@ -170,11 +170,12 @@ class Deployment:
 def _widest(layer: Layer) -> int:
     """Features of a token that are there at once in a layer's attention, or in its feed-forward."""
     attention = layer.attention
-    heads = (
-        attention.qkv_features + attention.heads * attention.head_dim
-        if isinstance(attention, Grouped)
-        else (attention.heads * (attention.nope + attention.rope + attention.nope + 2 * attention.value))
-    )
+    if isinstance(attention, Grouped):
+        heads = attention.qkv_features + attention.heads * attention.head_dim
+    elif isinstance(attention, Latent):
+        heads = attention.heads * (attention.nope + attention.rope + attention.nope + 2 * attention.value)
+    else:
+        heads = attention.channels + 2 * attention.values
     return max(heads, _wide(layer.feed_forward))
 
 

@@ -13,6 +13,7 @@ from simexplore.workloads.families.decoder.shape import (
     NORMS_OF_A_LAYER,
     Attention,
     Decoder,
+    Delta,
     Experts,
     FeedForward,
     Grouped,
@@ -100,13 +101,25 @@ def _vectors(name: str, model: Decoder, norms: int) -> Iterator[Weight]:
 
 
 def _of_attention(hidden: int, kind: Attention) -> Iterator[Weight]:
-    yield from _of_latent(hidden, kind) if isinstance(kind, Latent) else _of_grouped(hidden, kind)
+    if isinstance(kind, Delta):
+        yield from _of_delta(hidden, kind)
+    else:
+        yield from _of_latent(hidden, kind) if isinstance(kind, Latent) else _of_grouped(hidden, kind)
+
+
+def _of_delta(hidden: int, kind: Delta) -> Iterator[Weight]:
+    """What comes in with the gate and both rates of a head, the filters, a rate and a bias of forgetting, the norm."""
+    yield Weight("in", kind.channels + kind.values + 2 * kind.heads, hidden, "attention")
+    yield Weight("conv", kind.channels, kind.taps, "vector")
+    yield Weight("forgetting", kind.heads, 0, "vector", count=2)
+    yield Weight("head_norm", kind.value_dim, 0, "vector")
+    yield Weight("o", hidden, kind.values, "attention")
 
 
 def _of_grouped(hidden: int, kind: Grouped) -> Iterator[Weight]:
     queries, keys = kind.heads * kind.head_dim, kind.kv_heads * kind.head_dim
     for name, rows, cols, bias in (
-        ("q", queries, hidden, kind.qkv_bias),
+        ("q", queries * (1 + kind.gated), hidden, kind.qkv_bias),
         ("k", keys, hidden, kind.qkv_bias),
         ("v", keys, hidden, kind.qkv_bias),
         ("o", hidden, queries, kind.out_bias),
