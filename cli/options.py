@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from simexplore.cli.completion import machines
 from simexplore.errors import SimexploreError
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -36,15 +37,21 @@ def _only(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
 
 _ARCH = "Machine: a name (arch list) or a file; NAME@family without its own measurements, NAME@facts with none."
 
+_NAMED: dict[str, Any] = {"required": True, "metavar": "NAME|FILE", "shell_complete": machines}
+
 
 def arch_option() -> Decorator:
-    return click.option("--arch", required=True, multiple=True, callback=_only, metavar="NAME|FILE", help=_ARCH)
+    return click.option(
+        "--arch", required=True, multiple=True, callback=_only, metavar="NAME|FILE", shell_complete=machines, help=_ARCH
+    )
 
 
 def archs_option() -> Decorator:
     """One machine or several, which are compared."""
     told = f"{_ARCH} Repeatable: several are compared."
-    return click.option("--arch", "archs", required=True, multiple=True, metavar="NAME|FILE", help=told)
+    return click.option(
+        "--arch", "archs", required=True, multiple=True, metavar="NAME|FILE", shell_complete=machines, help=told
+    )
 
 
 def set_option() -> Decorator:

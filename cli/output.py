@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from simexplore.archs.units import quantity as quantity
+from simexplore.cli.columns import fitted, wrapped
 from simexplore.cli.console import escaped, is_terminal, say, shows
 
 _PATIENCE_S = 1.0
@@ -49,12 +50,15 @@ def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> N
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    widths = fitted([headers, *rows], left, console.width)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column, header in enumerate(headers):
-        table.add_column(Text(header), justify="left" if column < left else "right", overflow="fold")
+        table.add_column(Text(header), justify="left" if column < left else "right", no_wrap=True, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+        cells = ("\n".join(wrapped(cell, width)) for cell, width in zip(row, widths, strict=True))
+        table.add_row(*(Text(cell) for cell in cells))
+    console.print(table, crop=False)
 
 
 def note(line: str) -> None:

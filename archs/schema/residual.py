@@ -190,7 +190,9 @@ def from_bytes(data: bytes) -> Residual:
     if len(set(groups)) < len(groups):
         raise ValueError("a group told twice")
     corrections = {group: _correction(group, f"{i}/", arrays) for i, group in enumerate(groups)}
-    return Residual(corrections, np.unique(arrays["fingerprints"]), hashlib.sha256(data).hexdigest())
+    told = arrays["fingerprints"]
+    rising = bool(np.all(told[1:] > told[:-1]))  # as written; np.unique imports much that nobody needs here
+    return Residual(corrections, told if rising else np.unique(told), hashlib.sha256(data).hexdigest())
 
 
 def _expected(groups: int) -> dict[str, tuple[str, int]]:

@@ -60,7 +60,9 @@ def print_front(store: Store, table: pd.DataFrame, objectives: Mapping[str, Dire
     ]
     print_table([POINT, *(one_line(column.name) for column in columns)], rows, left=0)
     if len(shown) < len(front):
-        click.echo(f"… and {len(front) - len(shown):,} more: simexplore pareto {one_line(str(store.path.parent))}")
+        click.echo(
+            f"… and {len(front) - len(shown):,} more: simexplore pareto {one_line(str(store.path.parent))} --limit 0"
+        )
 
 
 def _against(store: Store, table: pd.DataFrame) -> str:

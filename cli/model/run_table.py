@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import simexplore
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
+from simexplore.cli.columns import in_one_unit
 from simexplore.cli.console import say
 from simexplore.cli.output import percent, print_table, quantity
 from simexplore.sim.estimate.graphs import Estimate
@@ -56,6 +58,9 @@ class Told:
     def to_json(self) -> dict[str, Any]:
         """The result's keys and those of what belongs beside it."""
         return {
+            "version": simexplore.__version__,
+            "machine": self.gpu.name,
+            "workload": self.graph.name,
             **self._result(),
             "runs": self.runs,
             "time_per_run_s": self.result.time_s / self.runs,
@@ -153,8 +158,10 @@ def _interval(low: float, high: float, unit: str) -> str:
 def _print_energies(energies_j: Mapping[str, float]) -> None:
     """Where the energy goes; the lines sum to all of it."""
     total_j = sum(energies_j.values()) or 1.0
-    rows = [[name, quantity(joules, "J"), percent(joules / total_j)] for name, joules in energies_j.items()]
-    print_table(["energy of", "energy", "share"], rows)
+    joule, energies = in_one_unit(list(energies_j.values()), "J")
+    shares = [percent(joules / total_j) for joules in energies_j.values()]
+    rows = [list(row) for row in zip(energies_j, energies, shares, strict=True)]
+    print_table(["energy of", f"energy [{joule}]", "share"], rows)
 
 
 def _print_cycle(cycle: DutyCycle, whose: str) -> None:
@@ -178,19 +185,21 @@ def _print_ops(ops: Sequence[OpRun], idle_j: float) -> None:
         groups.setdefault((_unnumbered(op.name, counted), op.op, op.bound), []).append(op)
     longest = sorted(groups.items(), key=lambda item: -sum(op.time_s for op in item[1]))
     busy_s = sum(op.time_s for op in ops) or 1.0
-    rows = []
-    for (name, text, bound), alike in longest[:SHOWN_OPS]:
-        time_s, energy_j = sum(op.time_s for op in alike), sum(op.energy_j for op in alike)
-        shown = name if len(alike) > 1 else alike[0].name
-        figures = [str(len(alike)), quantity(time_s, "s"), percent(time_s / busy_s), quantity(energy_j, "J")]
-        rows.append([shown, text, bound, *figures])
+    lines = [
+        ([name if len(alike) > 1 else alike[0].name, text, bound], alike)
+        for (name, text, bound), alike in longest[:SHOWN_OPS]
+    ]
     if len(longest) > SHOWN_OPS:
-        rest = [op for _, alike in longest[SHOWN_OPS:] for op in alike]
-        rest_s, rest_j = sum(op.time_s for op in rest), sum(op.energy_j for op in rest)
-        figures = [str(len(rest)), quantity(rest_s, "s"), percent(rest_s / busy_s), quantity(rest_j, "J")]
-        rows.append(["others", "", "", *figures])
-    rows.append(["idle", "", "", "", "", "", quantity(idle_j, "J")])
-    print_table(["name", "operator", "bound", "count", "time", "share", "energy"], rows, left=3)
+        lines.append((["others", "", ""], [op for _, alike in longest[SHOWN_OPS:] for op in alike]))
+    times_s = [sum(op.time_s for op in alike) for _, alike in lines]
+    second, times = in_one_unit(times_s, "s")
+    joule, energies = in_one_unit([*(sum(op.energy_j for op in alike) for _, alike in lines), idle_j], "J")
+    rows = [
+        [*words, str(len(alike)), time, percent(time_s / busy_s), energy]
+        for (words, alike), time, time_s, energy in zip(lines, times, times_s, energies[:-1], strict=True)
+    ]
+    rows.append(["idle", "", "", "", "", "", energies[-1]])
+    print_table(["name", "operator", "bound", "count", f"time [{second}]", "share", f"energy [{joule}]"], rows, left=3)
 
 
 def _counted(names: Iterable[str]) -> frozenset[str]:

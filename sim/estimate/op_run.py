@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 from math import exp, hypot, log
 from typing import TYPE_CHECKING, Any
 
@@ -230,6 +229,7 @@ class Whole:
 
 def html_table(caption: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A plain table for notebooks; whatever names hold, they are text."""
+    from html import escape  # its table of entities is for notebooks alone
 
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"

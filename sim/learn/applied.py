@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,7 +84,7 @@ def learned_of(
         operators=len(found),
         left_out=dict(reasons.most_common()),
         lenders=tuple(dict.fromkeys(service.lender for service in served if service.lender)),
-        faded=fmean([1.0 - service.kept for service in served] or [0.0]),
+        faded=sum(1.0 - service.kept for service in served) / max(len(served), 1),
     )
 
 

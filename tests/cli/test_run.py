@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+import simexplore
+
 FILES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
 EXAMPLES = [path for path in FILES if "\nparameters:" not in path.read_text(encoding="utf-8")]  # the others are sweeps
 GEMM = "gemm(m=4096,n=4096,k=4096,dtype=bf16)"
@@ -26,7 +28,10 @@ def test_json_has_the_promised_keys(command: Callable[..., Result]) -> None:
     figures = {*of("time", "s"), *of("energy", "j"), "energies_j", "clock_over_boost"}
     of_the_run = {*figures, "mean_power_w", "peak_memory_bytes", "memory", "utilization", "ops"}
     of_repeats = {"runs", "time_per_run_s", "energy_per_run_j", "duty"}
-    assert set(data) == of_the_run | of_repeats | {"correction", "gpus", "figures_of", "warnings"}
+    about = {"version", "machine", "workload"}
+    assert set(data) == of_the_run | of_repeats | about | {"correction", "gpus", "figures_of", "warnings"}
+    told = (simexplore.__version__, simexplore.load_arch("nvidia/rtx-4090").name, GEMM)
+    assert tuple(data[name] for name in ("version", "machine", "workload")) == told
     (op,) = data["ops"]
     assert set(op) == {*figures, "name", "op", "start_s", "bound", "kernel", "stands_on"}
     assert op["op"] == GEMM

@@ -6,6 +6,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 MOST_MODULES = 64
 """Functions that are kept; each is a few tens of kilobytes."""
 WORTH_IMPORT = 1000
+OLDEST = (0, 44)
+"""Of llvmlite, whose LLVM has addresses without types."""
 _SPEED = 3
 """Of LLVM's levels of optimisation."""
 
@@ -22,8 +25,12 @@ Rows = Callable[..., None]
 
 @lru_cache(maxsize=1)
 def available() -> bool:
-    """Whether there is a compiler."""
-    return find_spec("llvmlite") is not None
+    """Whether there is a compiler that reads the language as it is written here."""
+    try:
+        found = version("llvmlite").split(".")[:2]
+    except PackageNotFoundError:
+        return False
+    return find_spec("llvmlite") is not None and tuple(int(part) for part in found) >= OLDEST
 
 
 def _machine() -> Any:

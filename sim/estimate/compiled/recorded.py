@@ -64,10 +64,10 @@ class Recording:
             self.nodes.append(node)
         return self._known[key]
 
-    def input(self, place: int, example: int) -> Recorded:
-        """A whole number that each row has."""
-        value = np.array([example], dtype=np.int64)
-        return Recorded(self, self.add(Node("input", (), 1, "i", place)), value)
+    def input(self, place: int, example: float) -> Recorded:
+        """A number that each row has: a whole one, or a float where the example is one."""
+        value = np.array([example])
+        return Recorded(self, self.add(Node("input", (), 1, value.dtype.kind, place)), value)
 
     def lifted(self, value: Any) -> Recorded:
         """A number or an array of one row as part of the recording.

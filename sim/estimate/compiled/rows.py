@@ -83,6 +83,8 @@ class Programs:
     op: Operator
     gpu: Gpu
     conditions: Conditions
+    copies: tuple[str, ...] = ()
+    """Fields of the cache's state that rows have of their own."""
     asked: float = 0.0
     """Rows so far."""
     refused: bool = False
@@ -109,7 +111,7 @@ class Programs:
         """`COST` and features of each row, shape (rows, outputs); None where they cannot be told so.
 
         Args:
-            sizes: the counts of each row, shape (rows, counts).
+            sizes: the counts of each row, then its copies' bits, shape (rows, counts and copies).
         """
         if self.refused:
             return None
@@ -141,10 +143,11 @@ class Programs:
         return None if told is None else told[0]
 
     def _record(self, example: NDArray[np.int64]) -> bool:
-        counts = dict(zip(sizes_of(self.op), (int(size) for size in example), strict=True))
+        counts = {name: int(size) for name, size in zip(self.names, example, strict=False)}
+        copies = dict(zip(self.copies, example[len(counts) :].view(np.float64).tolist(), strict=True))
         try:
-            recorded = recipe(_with(self.op, counts), self.gpu, self.conditions)
-            text = source(recorded.recording, recorded.outputs, len(counts))
+            recorded = recipe(_with(self.op, counts), self.gpu, self.conditions, copies)
+            text = source(recorded.recording, recorded.outputs, len(example))
         except (UnrecordableError, SimexploreError):
             self.refused = True
             return False
@@ -163,13 +166,13 @@ class Memory:
         """What is known of an operator's kind, if it may be compiled at all."""
         if type(op) not in FAMILIES:
             return None
-        key = (type(op), _kind(op), id(gpu), conditions)
-        try:
-            found = self._known.get(key)
-        except TypeError:  # conditions of which some are columns
-            return None
+        copies = _copies(conditions)
+        if copies:
+            conditions = replace(conditions, cache=replace(conditions.cache, **dict.fromkeys(copies, 0.0)))
+        key = (type(op), _kind(op), id(gpu), conditions, copies)
+        found = self._known.get(key)
         if found is None or found.gpu is not gpu:
-            found = self._known[key] = Programs(op, gpu, conditions)
+            found = self._known[key] = Programs(op, gpu, conditions, copies)
             if len(self._known) > MOST_KNOWN:
                 self._known.popitem(last=False)
         else:
@@ -198,9 +201,11 @@ def compiled_cost(op: Operator, gpu: Gpu, conditions: Conditions, with_traits: b
     programs = programs_of(op, gpu, conditions, rows) if rows else None
     if programs is None:
         return None
-    sizes = np.empty((rows, len(names)), dtype=np.int64)
+    sizes = np.empty((rows, len(names) + len(programs.copies)), dtype=np.int64)
     for place, value in enumerate(values):
         sizes[:, place] = value
+    for place, name in enumerate(programs.copies, start=len(names)):
+        sizes.view(np.float64)[:, place] = getattr(conditions.cache, name)
     told = programs.tell(sizes)
     return None if told is None else _cost(told, programs.features, with_traits)
 
@@ -232,6 +237,14 @@ def times(time_s: FloatArray, runs: FloatArray) -> FloatArray:
 def _kind(op: Operator) -> tuple[Any, ...]:
     """What is not a count of an operator: its types."""
     return tuple([getattr(op, name) for name in _types(type(op))])
+
+
+def _copies(conditions: Conditions) -> tuple[str, ...]:
+    """Fields of the cache's state that are columns."""
+    state = conditions.cache
+    if not any(isinstance(each, np.ndarray) for each in vars(state).values()):
+        return ()
+    return tuple(name for name, value in vars(state).items() if isinstance(value, np.ndarray))
 
 
 @cache

@@ -118,7 +118,7 @@ class _Reader:
 def estimate_alone(op: Operator, gpu: Gpu, conditions: Conditions, power: State) -> Estimate | None:
     """`estimate_graph` of one operator; None where it is not compiled, or not yet."""
     programs = MEMORY.of(op, gpu, conditions)
-    if programs is None or programs.refused:
+    if programs is None or programs.refused or programs.copies:
         return None
     programs.asked += ALONE
     if programs.asked < WORTH or not available() or conditions.pace != 1.0:

@@ -2,7 +2,7 @@
 
     rows(n, sizes, constants, work, told, holds)
 
-`sizes` are the rows' whole numbers, `constants` the recording's, `work` is room for the values of candidates, and
+`sizes` are the rows' own numbers, `constants` the recording's, `work` is room for the values of candidates, and
 `told` takes the outputs of each row. `holds` says whether the recording's conditions hold of a row; what is told of
 others is of no worth. The machine's numbers are arguments: one function serves all machines whose physics takes the
 same steps.
@@ -95,6 +95,7 @@ end:
 _COMPUTE = (
     "define internal i64 @compute(ptr noalias %sizes, ptr noalias %constants, ptr noalias %work, ptr noalias %told) {"
 )
+INFINITY = "0x7FF0000000000000"
 SLACK = "0x3FF0000000001198"
 """1 + 1e-12: how far above the best a candidate's least time may lie, as rounding goes."""
 
@@ -158,8 +159,8 @@ class _Writer:
             if node.word == "constant":
                 self._name_value(index, self._constant(str(node.number), node.kind))
             elif node.word == "input":
-                at = self._new(f"getelementptr i64, ptr %sizes, i64 {node.number}")
-                self._name_value(index, self._new(f"load i64, ptr {at}"))
+                at = self._new(f"getelementptr i64, ptr %sizes, i64 {node.number}")  # as long as a double
+                self._name_value(index, self._new(f"load {TYPES[node.kind]}, ptr {at}"))
 
     def _name_value(self, index: int, name: str) -> None:
         self._loaded[index, -1] = name
@@ -280,6 +281,8 @@ class _Writer:
             if kind == "f":
                 return self._new(f"fcmp {'une' if sign == 'ne' else 'o' + sign} double {x}, {y}")
             return self._new(f"icmp {sign if sign in ('eq', 'ne') else 's' + sign} i64 {x}, {y}")
+        if word == "isinf":
+            return self._new(f"fcmp oeq double {self._typed(node.inputs[0], 'f')}, {INFINITY}")
         values = [self._typed(read, node.kind) for read in node.inputs]
         if word == "where":
             condition = self._typed(node.inputs[0], "b")

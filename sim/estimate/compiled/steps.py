@@ -34,8 +34,6 @@ class Recipe(NamedTuple):
     """A recording, and which of its nodes are what."""
 
     recording: Recording
-    sizes: tuple[str, ...]
-    """Parameters of the operator that are inputs, in order."""
     outputs: tuple[int, ...]
     """Nodes: `COST`, then the features."""
     features: tuple[str, ...]
@@ -46,21 +44,32 @@ def sizes_of(op: Operator) -> tuple[str, ...]:
     return tuple(name for name, (_, parameter) in parameters_of(op).items() if parameter.kind == "count")
 
 
-def recipe(op: Operator, gpu: Gpu, conditions: Conditions) -> Recipe:
+def recipe(op: Operator, gpu: Gpu, conditions: Conditions, copies: Mapping[str, float]) -> Recipe:
     """What the physics does for an operator of plain numbers, and for all others that it treats alike.
 
+    Args:
+        op: the example.
+        gpu: the machine.
+        conditions: how it is run.
+        copies: fields of the cache's state that rows have of their own, and the example's; inputs after the counts.
+
     Raises:
-        UnrecordableError: it is of several kernels or algorithms, or the physics takes a step that cannot be recorded.
+        UnrecordableError: it is of several kernels, or the physics takes a step that cannot be recorded.
         SimexploreError: the machine cannot run it.
     """
     recording, names = Recording(), sizes_of(op)
     counts = {name: recording.input(place, getattr(op, name)) for place, name in enumerate(names)}
+    own: dict[str, Any] = {
+        name: recording.input(place, float(example))
+        for place, (name, example) in enumerate(copies.items(), start=len(names))
+    }
+    conditions = replace(conditions, cache=replace(conditions.cache, **own))
     try:
         told, features = _told(replace(op, **counts), gpu, conditions, recording)  # type: ignore[type-var]
     except (TypeError, ValueError, AttributeError, IndexError) as error:
         raise UnrecordableError(str(error)) from error
     nodes = tuple(recording.lifted(value).position for value in (*(told[name] for name in COST), *features.values()))
-    return Recipe(recording, names, nodes, tuple(features))
+    return Recipe(recording, nodes, tuple(features))
 
 
 def _told(

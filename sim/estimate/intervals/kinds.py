@@ -96,6 +96,16 @@ def kind_columns(op: Operator) -> dict[str, FloatArray]:
     return {KIND + name: codes.astype(np.float64) for name, codes in kinds_of(op).items()}
 
 
+def _not_among(column: FloatArray, seen: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Where a column has none of the values that were seen."""
+    known = np.sort(seen).astype(np.float64)
+    if not len(known):
+        return np.ones(len(column), dtype=np.bool_)
+    nearest = known[np.minimum(np.searchsorted(known, column), len(known) - 1)]
+    other: npt.NDArray[np.bool_] = nearest != column
+    return other
+
+
 def unseen(kinds: Kinds, columns: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
     """What unseen kinds leave of a shift, and the least half-width of log time; arrays of shape (rows,) or (1,).
 
@@ -106,7 +116,7 @@ def unseen(kinds: Kinds, columns: Mapping[str, FloatArray]) -> tuple[FloatArray,
     for i, name in enumerate(kinds.names):
         column = columns.get(KIND + name)
         if column is not None:
-            new = ~np.isin(column, kinds.value[kinds.axis == i])
+            new = _not_among(column, kinds.value[kinds.axis == i])
             keep = np.minimum(keep, np.where(new, kinds.keep[i], 1.0))
             width = np.maximum(width, np.where(new, kinds.half_width[i], 0.0))
     return keep, width
@@ -118,5 +128,5 @@ def unseen_axes(kinds: Kinds, columns: Mapping[str, FloatArray]) -> tuple[str, .
     return tuple(
         name
         for i, name, column in told
-        if column is not None and not np.all(np.isin(column, kinds.value[kinds.axis == i]))
+        if column is not None and np.any(_not_among(column, kinds.value[kinds.axis == i]))
     )

@@ -9,6 +9,7 @@ import pytest
 
 from simexplore.archs.load import load_arch
 from simexplore.sim.conditions import WARM, CacheState, Conditions
+from simexplore.sim.estimate.compiled import build
 from simexplore.sim.estimate.compiled import rows as compiling
 from simexplore.sim.estimate.correction import sum_of_trees
 from simexplore.sim.estimate.operators import predict
@@ -22,6 +23,7 @@ RANDOM = np.random.default_rng(7)
 SIZES = (2.0 ** RANDOM.uniform(0.0, 14.0, size=(3, 60))).astype(np.int64)
 SIZES[1:, ::2] = SIZES[1:, ::2] // 64 * 64 + 64
 """Half of n and k are aligned, m is often 1: all of a library's algorithms are among them."""
+COPIES = np.where(RANDOM.random(60) < 0.3, np.inf, RANDOM.integers(1, 9, 60) * 1.0)
 CASES = [
     ("nvidia/h200-sxm", Gemm, "bf16", Conditions()),
     ("nvidia/a100-sxm-80gb", Gemm, "bf16", Conditions(cache=WARM, launch="stream", runs=30.0)),
@@ -29,6 +31,7 @@ CASES = [
     ("nvidia/b200", Gemm, "fp8", Conditions()),
     ("nvidia/rtx-3090", Gemm, "fp32", Conditions()),
     ("nvidia/rtx-4090", Gemm, "bf16", Conditions()),
+    ("nvidia/h200-sxm", Gemm, "bf16", Conditions(cache=CacheState(weight_copies=COPIES, activation_copies=1.0))),
 ]
 
 
@@ -69,8 +72,6 @@ def test_nothing_is_compiled_before_it_is_worth_it(monkeypatch: pytest.MonkeyPat
 def test_others_are_left_to_numpy(at_once: None) -> None:
     gpu = load_arch("nvidia/l40s")
     assert compiling.programs_of(RmsNorm(rows=1, cols=64), gpu, Conditions(), 1) is None
-    columns = Conditions(cache=CacheState(weight_copies=np.ones(2)))
-    assert compiling.programs_of(Gemm(m=1, n=1, k=1), gpu, columns, 2) is None
     quantised = Gemm(m=SIZES[0], n=SIZES[1], k=SIZES[2], dtype="fp8", activation_dtype="bf16")
     assert predict(quantised, gpu).time_s.min() > 0.0  # two kernels
 
@@ -82,6 +83,14 @@ def test_without_a_compiler_numpy_says_it(monkeypatch: pytest.MonkeyPatch, at_on
     programs = compiling.MEMORY.of(op, gpu, Conditions())
     assert programs is not None
     assert not programs.known
+
+
+@pytest.mark.parametrize(
+    ("version", "serves"), [("0.43.0", False), ("0.44.0rc1", True), ("0.50.0", True), ("1.0", True)]
+)
+def test_a_compiler_that_is_too_old_is_none(version: str, serves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "version", lambda _name: version)
+    assert build.available.__wrapped__() is serves
 
 
 def test_trees_are_walked_as_numpy_walks_them(monkeypatch: pytest.MonkeyPatch) -> None:
