@@ -39,6 +39,25 @@ _BOUNDS = {
 }
 
 
+NO_GPUS = {
+    "system": "a system, which run, sweep and arch take",
+    "cpu": "a CPU, which a system's devices name",
+    "drive": "a drive, which a system's devices name",
+}
+"""What else a file may describe, and where it belongs."""
+
+
+def check_is_gpu(layer: Layer) -> None:
+    """Refuse a file that says of itself that it is of another kind.
+
+    Raises:
+        SimexploreError: it is a CPU, a drive or a system.
+    """
+    kind = layer.data.get("kind")
+    if isinstance(kind, str) and kind in NO_GPUS:
+        raise SimexploreError(f"{at(layer, ('kind',))}: expected a machine of kind gpu, found {NO_GPUS[kind]}")
+
+
 def explain(error: ValidationError, layer: Layer, model: type[BaseModel]) -> SimexploreError:
     """The most telling of the errors: an unknown key comes before the missing one that it was meant to be."""
     details = sorted(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")

@@ -17,7 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from simexplore.archs.engines import engines_of, of_engine
-from simexplore.archs.explain import at, explain
+from simexplore.archs.explain import at, check_is_gpu, explain
 from simexplore.archs.files import MIB, file_bytes
 from simexplore.archs.merge import KeyPath, Layer, as_text, dotted, overlay, override
 from simexplore.archs.names import HERE as HERE
@@ -361,6 +361,7 @@ def _as_told(layer: Layer) -> Gpu:
             f"{at(layer, ('abstract',))}: expected a machine, found a family that machines extend; "
             "simexplore arch list names the machines"
         )
+    check_is_gpu(layer)
     try:
         gpu = Gpu.model_validate(layer.data)
     except ValidationError as error:

@@ -291,6 +291,6 @@ def _system(arch: AnyMachine) -> Gpu | System:
     """As `machine`; a system is read anew each time."""
     if isinstance(arch, System):
         return arch
-    if isinstance(arch, Path) or (isinstance(arch, str) and arch.startswith("systems/") | arch.endswith(SUFFIXES)):
+    if isinstance(arch, Path) or (isinstance(arch, str) and (arch.startswith("systems/") or arch.endswith(SUFFIXES))):
         return load_machine(arch)
     return machine(arch)

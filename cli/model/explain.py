@@ -11,7 +11,7 @@ import simexplore
 from simexplore.archs.load import machine_of, overridden, resolve
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.cli.console import say
-from simexplore.cli.machines import load
+from simexplore.cli.machines import load_any
 from simexplore.cli.model.run import CACHES
 from simexplore.cli.options import archs_option, engine_option, json_option, param_option, set_option
 from simexplore.cli.output import print_json, print_table, progress
@@ -88,7 +88,10 @@ def _explained(
     alone: bool,
 ) -> Explanation:
     """One machine's explanation; what would help only where there is no other machine to look at."""
-
+    loaded = load_any(arch, overrides, engine)
+    told = explained(graph, loaded.without_correction() if physics_only else loaded.machine, conditions, launch)
+    if not alone or not isinstance(loaded.machine, Gpu):  # of a system no number is tried: its devices have many
+        return told
     layer = resolve(arch, overrides, engine)
 
     def machine(changes: Mapping[str, str]) -> Gpu:
@@ -98,12 +101,8 @@ def _explained(
     def time_on(gpu: Gpu) -> float:
         return estimate_graph(graph, gpu, conditions, launch, "serving").time_s
 
-    gpu = load(arch, overrides, engine).gpu
-    told = explained(graph, gpu.physics_only() if physics_only else gpu, conditions, launch)
-    if not alone:
-        return told
     with progress("asking what would help") as advance:
-        return told.with_what_ifs(what_ifs(gpu, told.time_s, machine, time_on, advance))
+        return told.with_what_ifs(what_ifs(loaded.machine, told.time_s, machine, time_on, advance))
 
 
 def _print(work: str, every: list[Explanation]) -> None:

@@ -90,7 +90,7 @@ def delta_rules(frame: pd.DataFrame) -> pd.DataFrame:
         normalized=np.where(kernels.isin(_NORMALIZES) & ~trtllm & ~vllm | kernels.str.contains("kda"), 1, 0),
         kept=np.where(drafts, frame["seq_q"], 1),
         state_dtype=np.where(trtllm, "bf16", "fp32"),
-        new_state_dtype="fp32",
+        new_state_dtype=np.where(trtllm, "fp32", ""),
     )
     as_tokens = drafts & (known["op"] == "causal_conv1d_update") & ~vllm  # SGLang's drafts are rows of their own
     known = known.assign(

@@ -284,7 +284,7 @@ def _chunks(op: Operator, gpu: Gpu, conditions: Conditions) -> Iterator[tuple[Op
     """Slices of the columns of an operator and of its cache state, short enough for `ARRAY_BYTES`."""
     most = min(max(ARRAY_BYTES // (8 * candidates_of(op, gpu)), 1), MOST_ROWS)
     names = [f.name for f in fields(op)]  # type: ignore[arg-type]  # every concrete family is a dataclass
-    columns = {name: value for name in names if np.ndim(value := getattr(op, name)) == 1}
+    columns = {name: value for name in names if isinstance(value := getattr(op, name), np.ndarray) and value.ndim == 1}
     rows = max((len(value) for value in columns.values()), default=1)
     for start in range(0, rows, most):
         part = slice(start, start + most)

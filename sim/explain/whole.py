@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.system import System, system_of
 from simexplore.sim.conditions import Conditions, Launch, PowerState
 from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.alone import alone
@@ -136,21 +137,23 @@ class Explanation:
 
 def explain(
     graph: Graph,
-    gpu: Gpu,
+    machine: Gpu | System,
     conditions: Conditions | None = None,
     launch: Launch = "graph",
     power: PowerState | None = "serving",
 ) -> Explanation:
-    """What the closed form says of a graph on a GPU, taken apart; arguments as in `estimate_graph`.
+    """What the closed form says of a graph on a machine, taken apart; arguments as in `estimate_graph`.
+
+    Where numbers come from is told of the first GPU.
 
     Raises:
         SimexploreError: as `estimate_graph`.
     """
-    told = estimate_graph(graph, gpu, conditions, launch, power)
-    work = PricedGraph.on(graph, gpu, conditions, launch)
+    told = estimate_graph(graph, machine, conditions, launch, power)
+    work = PricedGraph.on(graph, machine, conditions, launch)
     allowed = work.allowed_w(power)
     runs = {op.name: op for op in told.ops}
-    stands = standings_of(graph, gpu, conditions, launch)
+    stands = standings_of(graph, machine, conditions, launch)
     alike: dict[tuple[object, ...], list[Node]] = defaultdict(list)
     for node in work.graph.nodes:
         alike[node.op, node.place, work.given(node)].append(node)
@@ -165,7 +168,8 @@ def explain(
         layers[node.group] += runs[node.name].time_s
     kernels = [kernel for page in pages for kernel in page.kernels]
     grouped = dict(layers) if any(layers) else {}
-    return Explanation(graph.name, gpu.name, told, tuple(pages), grouped, origins(gpu, kernels))
+    gpu = system_of(machine).place().gpu
+    return Explanation(graph.name, machine.name, told, tuple(pages), grouped, origins(gpu, kernels))
 
 
 def _page(work: PricedGraph, nodes: Sequence[Node], run: OpRun, allowed: Mapping[str, float], stands_on: str) -> OpPage:

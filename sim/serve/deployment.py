@@ -72,7 +72,7 @@ class Deployment:
             most = len(self.decoder.layers)
             raise SimexploreError(f"pipeline: expected at most {most} stages, one a layer, found {self.stages}")
         if self.pages < 1:
-            held = (self.weight_bytes + self.activation_bytes) / 1e9
+            held = (self.weight_bytes + self.activation_bytes + self.state_bytes) / 1e9
             raise SimexploreError(
                 f"{self.decoder.name} leaves no room for a KV cache: weights and activations take {held:,.1f} of "
                 f"{self.gpu.dram.capacity_bytes / 1e9:,.1f} GB on each GPU: more tensor_parallel, or a narrower dtype"
@@ -100,6 +100,12 @@ class Deployment:
         return elements * bytes_of(self.options.kv_dtype or self.options.activation_dtype) / self.stages
 
     @property
+    def state_bytes(self) -> float:
+        """States of delta networks on each GPU, for as many sequences as there may be [B]."""
+        element = bytes_of(self.options.activation_dtype)
+        return self.settings.max_sequences * self.share.state_bytes(element) / self.stages
+
+    @property
     def activation_bytes(self) -> float:
         """What the longest step writes on a GPU and reads again at most [B]: of one layer, the sum, and the logits.
 
@@ -115,7 +121,7 @@ class Deployment:
     def pages(self) -> int:
         """Pages of the KV cache of each engine."""
         capacity = self.gpu.dram.capacity_bytes
-        taken = self.weight_bytes + self.activation_bytes
+        taken = self.weight_bytes + self.activation_bytes + self.state_bytes
         room = self.memory_share * capacity - taken if self.share_of_all else self.memory_share * (capacity - taken)
         return int(max(room, 0.0) / (self.token_bytes * self.settings.page_tokens) / self.stages)
 

@@ -19,7 +19,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pyarrow")
     for where, columns in {
         "x1/gemm/trtllm/1.0/gemm": {"gemm_dtype": ["nvfp4"] * 3, "m": [1] * 3, "n": [32] * 3, "k": [64] * 3},
-        "x1/gdn/vllm/2.0/gdn": {"num_tokens": [1]},
+        "x1/mhc/vllm/2.0/mhc_module": {"num_tokens": [1]},
     }.items():
         path = tmp_path / f"{where}_perf.parquet"
         path.parent.mkdir(parents=True)
@@ -32,7 +32,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_table_of_kinds_and_what_is_refused(command: Callable[..., Result]) -> None:
     lines = command("measured", "aiconfigurator:").stdout.splitlines()
     assert ["gemm/gemm", "trtllm", "1", "3", "3"] in [line.split() for line in lines]
-    assert "gdn (gated delta networks) is not modelled     1" in lines
+    assert "mhc_module (hyper-connections, as a module) is not modelled     1" in lines
     assert lines[-1] == "3 of 4 rows can be predicted; 25.0 % are refused"
 
 
@@ -40,8 +40,8 @@ def test_a_table_of_kinds_and_what_is_refused(command: Callable[..., Result]) ->
 def test_json(command: Callable[..., Result]) -> None:
     data = json.loads(command("measured", "aiconfigurator:x1", "--json").stdout)
     assert (data["rows"], data["readable"]) == (4, 3)
-    assert data["refused"] == {"gdn (gated delta networks) is not modelled": 1}
-    assert data["tables"][1] == {
+    assert data["refused"] == {"mhc_module (hyper-connections, as a module) is not modelled": 1}
+    assert data["tables"][0] == {
         "system": "x1",
         "operator": "gemm",
         "table": "gemm",

@@ -18,7 +18,7 @@ ROUNDING = 1e-9
 ROWS_IN_FLIGHT = {"softmax": 1.0, "layernorm": 0.5, "rmsnorm": 0.5}
 """More SMs hold more rows at once, which may no longer fit L2: what is read again then comes from DRAM, beside one read
 and one write."""
-SPLIT_BY_RULE = 0.3
+SPLIT_BY_RULE = 0.35
 """Decode splits its keys by a rule of the engine that counts SMs, and one split more can cost more than it gains."""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 from checkout import ROOT, tracked
@@ -25,3 +27,29 @@ def test_documents_that_a_text_names_exist() -> None:
     named = {(str(path), name) for path in TEXTS for name in MENTION.findall((ROOT / path).read_text(encoding="utf-8"))}
     assert len(named) > 20
     assert not sorted((path, name) for path, name in named if not (ROOT / name).exists())
+
+
+MEDIAN_WORDS, FEWEST_SENTENCES = 18, 20
+"""Half of a document's sentences have no more words; a document of fewer sentences tells too little."""
+NO_SENTENCES = re.compile(r"```.*?```|<!--.*?-->", re.DOTALL)
+
+
+def sentences(text: str) -> Iterator[int]:
+    """Words of each sentence of a document, without its tables, headings, code and pictures."""
+    for paragraph in re.split(r"\n\s*\n", NO_SENTENCES.sub("", text)):
+        if not paragraph.lstrip().startswith(("|", "#", "!")):
+            plain = re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]*`", "code", paragraph))
+            for sentence in re.split(r"(?<=[.!?:])\s+", " ".join(plain.split())):
+                words = len(re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", sentence))
+                if words > 2:
+                    yield words
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_sentences_are_short(path: Path) -> None:
+    found = list(sentences((ROOT / path).read_text(encoding="utf-8")))
+    assert len(found) < FEWEST_SENTENCES or median(found) <= MEDIAN_WORDS
+
+
+def test_words_of_sentences_are_counted() -> None:
+    assert list(sentences("It isn't `a b c` long. Two words: of these four words.\n\n| no | table |")) == [4, 4]

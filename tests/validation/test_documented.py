@@ -27,7 +27,7 @@ def tool() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("document", ["energy.md", "area-and-cost.md", "studies/ngpc.md", "explain.md", "sweeps.md"])
+@pytest.mark.parametrize("document", ["energy.md", "area-and-cost.md", "studies/ngpc.md", "explain.md"])
 def test_marked_figures_are_current(tool: ModuleType, document: str) -> None:
     """Stale: `python tools/documented.py` writes them anew."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")

@@ -63,11 +63,16 @@ def _product(first: int) -> Callable[[AtenCall], Lowered]:
 
 
 def _convolution(call: AtenCall) -> Lowered:
-    image, filters, _, stride, padding, dilation, transposed, _, groups = call.args
+    """A convolution; its bias is added by a kernel of its own (ATen/native/Convolution.cpp)."""
+    image, filters, bias, stride, padding, dilation, transposed, _, groups = call.args
     axes = len(image.shape) - 2
     stride, padding, dilation = (tuple(each) * (axes if len(each) == 1 else 1) for each in (stride, padding, dilation))
     sliding = Sliding(stride, padding, padding, dilation, groups, transposed)
-    return lowering.convolution(image, filters, call.results[0], sliding)
+    product = lowering.convolution(image, filters, call.results[0], sliding)
+    if isinstance(product, str) or bias is None:
+        return product
+    added = lowering.elementwise("add", (call.results[0],), call.results[0])
+    return product if isinstance(added, str) else (*product, *added)
 
 
 def _attention(call: AtenCall) -> Lowered:

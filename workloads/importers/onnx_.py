@@ -29,6 +29,8 @@ TYPES = ("fp64", "fp32", "fp16", "bf16")
 BODIES = ("If", "Loop", "Scan", "SequenceMap")
 """Operations that hold graphs of their own."""
 UNSHAPED = "shape not known"
+ALIKE = ("GroupNormalization", "RMSNormalization")
+"""Operations whose results ONNX's inference may not know, and which are of their first operand's shape."""
 MOST_NUMBERS = 64
 """Integers of a constant that is read: there are no more axes than that."""
 
@@ -210,6 +212,8 @@ class _Reader:
     def _read(self, node: Any) -> None:
         """A node; one that only constants go into is done before the model runs."""
         inputs = [name for name in node.input if name]
+        if node.op_type in ALIKE and inputs and node.output and self._value(node.output[0]) is None:
+            self._tensors[node.output[0]] = self._tensors.get(inputs[0], _Tensor(None, "UNDEFINED"))
         if set(inputs) <= self._constants and node.op_type not in BODIES:
             self._constants.update(node.output)
             return

@@ -83,16 +83,14 @@ def _chain(name: str, makers: Mapping[str, Any], readers: Mapping[str, int]) -> 
         name = next((each for each in node.input if each in makers and _leads_to_product(each, makers)), "")
 
 
-def _leads_to_product(name: str, makers: Mapping[str, Any]) -> bool:
-    """Whether a tensor comes from a product by way of operations between the pieces."""
-    for _ in range(MOST_BETWEEN + 2):
-        node = makers.get(name)
-        if node is None or node.op_type == "MatMul":
-            return node is not None
-        if node.op_type not in ("Softmax", *SCALES, *MASKS, *BESIDE):
-            return False
-        name = node.input[0]
-    return False
+def _leads_to_product(name: str, makers: Mapping[str, Any], most: int = MOST_BETWEEN) -> bool:
+    """Whether a tensor comes from a product by way of at most so many operations between the pieces."""
+    node = makers.get(name)
+    if node is None or node.op_type == "MatMul":
+        return node is not None
+    if not most or node.op_type not in ("Softmax", *SCALES, *MASKS, *BESIDE):
+        return False
+    return any(_leads_to_product(each, makers, most - 1) for each in node.input)
 
 
 def _other(node: Any, makers: Mapping[str, Any], inside: frozenset[str]) -> str | None:

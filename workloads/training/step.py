@@ -183,10 +183,12 @@ class _Batch:
         if needed.inputs_for_weights:
             reads += [self._kept(name, node.name) for name in node.reads]
         held = self._gradient_bytes(weights) if self.plan.layer_wise else 0.0
-        done = made
+        done: tuple[str, ...] = () if needed.of_weights else made
         for index, op in enumerate(needed.of_weights):
             name = f"{self.prefix}{node.name}.weights_backward{index or ''}"
-            done = (self.tape.add(name, op, reads, node.group, held if not index else 0.0),)
+            # A second kernel adds to what the first one made.
+            added = self.tape.add(name, op, [*reads, *done], node.group, 0.0 if index else held, "gradients")
+            done = (*done, added)
             self._accumulate(op)
         self._pending[node.group] += done
         if self.plan.layer_wise and self.last:

@@ -23,16 +23,23 @@ class Tape:
         self._beside: list[Node] = []
 
     def add(
-        self, name: str, op: Operator, reads: Iterable[str], group: str = "", output_bytes: float | None = None
+        self,
+        name: str,
+        op: Operator,
+        reads: Iterable[str],
+        group: str = "",
+        output_bytes: float | None = None,
+        kind: str = "activations",
     ) -> str:
         """A node after the one before it on the stream, and its name.
 
         Args:
             output_bytes: memory that its result holds; None: what its operator writes. 0: it writes where memory is
                 held already.
+            kind: what its result is.
         """
         held = float(op.output_bytes) if output_bytes is None else output_bytes
-        self.nodes.append(self._node(name, op, (*reads, *self._last), group, held))
+        self.nodes.append(replace(self._node(name, op, reads, self._last, group, held), kind=kind))
         self.nodes += self._beside  # after the node that goes on, so that this one keeps its stream
         self._beside, self._last = [], (name,)
         return name
@@ -44,7 +51,7 @@ class Tape:
 
     def beside(self, name: str, op: Operator, reads: Iterable[str], group: str = "") -> str:
         """A node on the stream of exchanges, as soon as what it reads is there; it writes in place."""
-        self._beside.append(self._node(name, op, (*reads, *self._exchanged), group, 0.0))
+        self._beside.append(self._node(name, op, reads, self._exchanged, group, 0.0))
         self._exchanged = (name,)
         return name
 
@@ -53,5 +60,10 @@ class Tape:
         self.nodes += self._beside
         self._beside, self._last = [], (*self._last, *self._exchanged)
 
-    def _node(self, name: str, op: Operator, after: Iterable[str], group: str, held_bytes: float) -> Node:
-        return Node(name, op, tuple(dict.fromkeys(after)), held_bytes, f"{group} {self.phase}".strip())
+    def _node(
+        self, name: str, op: Operator, reads: Iterable[str], before: Iterable[str], group: str, held_bytes: float
+    ) -> Node:
+        """A node that reads some nodes, and only waits for those before it on its stream."""
+        read = tuple(dict.fromkeys(reads))
+        unread = tuple(name for name in dict.fromkeys(before) if name not in read)
+        return Node(name, op, (*read, *unread), held_bytes, f"{group} {self.phase}".strip(), unread=unread)

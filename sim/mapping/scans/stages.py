@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import CacheState
 from simexplore.sim.demand import FloatArray, Grid, KernelDemand, Latency, Overlap, Work
@@ -97,7 +99,7 @@ class Told(NamedTuple):
 def stage(told: Told, library: Library, gpu: Gpu, state: CacheState) -> KernelDemand:
     """One kernel: inputs are as warm as activations are, what the chain has made as far as it fits L2."""
     kernel, ctas, traffic, compute = told
-    count, hit = ctas.count, gpu.l2.mean_latency_cycles
+    count, hit = np.maximum(ctas.count, 1.0), gpu.l2.mean_latency_cycles  # none where a step has no such work
     once = traffic.inputs + traffic.made
     touched = once + traffic.written
     missed = traffic.inputs * (1.0 - warm_share(traffic.inputs, state.activation_copies, touched - traffic.inputs, gpu))

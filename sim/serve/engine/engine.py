@@ -241,11 +241,15 @@ class Engine:
         context = self._context / decoding if decoding else 0.0
         gpu_s, energy_j = self._steps.step(decoding, context, len(pieces), queries, past, decoding + len(ends))
         self.now_s += extra_s + self.settings.host.whole_s(gpu_s, decoding + len(pieces))
-        self.tally.step(self.now_s, gpu_s, energy_j, tokens, decoding, self.pages.used)
+        self.tally.count(1, gpu_s, energy_j, tokens, decoding, self.pages.used)
+        if self.now_s >= self.tally.look_s:
+            self.tally.look(self.now_s, gpu_s, tokens, decoding, self.pages.used)
         for each, count in pieces:
             each.done += count
         if decoding:
-            self._count_step(answered)
+            self._step += 1
+            self._context += decoding
+            self._end(answered)
         for sequence in ends:
             self._prompt_done(sequence, answered)
 
@@ -284,49 +288,55 @@ class Engine:
 
     def _grow(self) -> bool:
         """A page for each that needs one in the next step; False where that took evictions, and all has changed."""
-        step, growing = self._step, self._growing[self._step % self.settings.page_tokens]
-        wanting = [each for each in growing if each.granted != step]
-        if len(wanting) <= self.pages.free:
-            for sequence, page in zip(wanting, self.pages.take(len(wanting)), strict=True):
-                sequence.own.append(page)
+        pages, step = self.pages, self._step
+        for sequence in self._growing[step % self.settings.page_tokens]:
+            if sequence.granted != step:
+                if not pages.free:
+                    self.tally.count(0, 0.0, 0.0, 0, 0, pages.used)
+                    self._evict(max((*self._running, *self._prefilling)))
+                    return False
+                sequence.own.append(pages.take_one())
                 sequence.granted = step
-            return True
-        while sum(each.granted != step for each in growing) > self.pages.free:
-            self._evict(max((*self._running, *self._prefilling)))
-        return False
+        return True
 
     def _decode(self, until_s: float, answered: list[Served]) -> None:
         """Steps of nothing but decoding, until one ends, a page is wanting, or the time is up."""
-        settings, growing, tally = self.settings, self._growing, self.tally
-        count, page_tokens, step_s = len(self._running), settings.page_tokens, settings.host.whole_s
+        settings, growing, ends, tally = self.settings, self._growing, self._ends, self.tally
+        count, page_tokens, begun = len(self._running), settings.page_tokens, self._step
+        more_s, least_s = settings.host.beside(count)
         row = self._steps.row(count, filled_up(count, settings.graph_sizes))
-        context = self._context / count
-        cell = cell_of(row, context)
+        contexts, times_s, energies_j, time_slopes, energy_slopes = row
+        context, cell_end, cell = self._context / count, -inf, 0
+        busy_s = spent_j = 0.0
         while self.now_s < until_s:
             if growing[self._step % page_tokens] and not self._grow():
-                return
-            if cell + 1 < len(row.contexts) and context >= row.contexts[cell + 1]:
+                break
+            if context >= cell_end:
                 cell = cell_of(row, context)
-            beyond = context - row.contexts[cell]
-            gpu_s = row.times_s[cell] + beyond * row.time_slopes[cell]
-            energy_j = row.energies_j[cell] + beyond * row.energy_slopes[cell]
-            self.now_s += step_s(gpu_s, count)
-            tally.step(self.now_s, gpu_s, energy_j, 0, count, self.pages.used)
+                cell_end = contexts[cell + 1] if cell + 1 < len(contexts) else inf
+            beyond = context - contexts[cell]
+            gpu_s = times_s[cell] + beyond * time_slopes[cell]
+            busy_s += gpu_s
+            spent_j += energies_j[cell] + beyond * energy_slopes[cell]
+            whole_s = gpu_s + more_s
+            self.now_s += whole_s if whole_s > least_s else least_s
+            self._step += 1
             context += 1.0
-            if self._count_step(answered):
-                return
+            if self.now_s >= tally.look_s:
+                tally.look(self.now_s, gpu_s, 0, count, self.pages.used)
+            if self._step in ends:
+                break
+        steps = self._step - begun
+        tally.count(steps, busy_s, spent_j, 0, count * steps, self.pages.used)
+        self._context += count * steps
+        self._end(answered)
 
-    def _count_step(self, answered: list[Served]) -> bool:
-        """All that decode have a token more; whether any of them ended."""
-        self._context += len(self._running)
-        self.tally.generated += len(self._running)
-        self._step += 1
-        ended = self._ends.pop(self._step, ())
-        for sequence in ended:
+    def _end(self, answered: list[Served]) -> None:
+        """Those whose last token was made in the step before are answered."""
+        for sequence in self._ends.pop(self._step, ()):
             sequence.made = sequence.served.request.output_tokens
             self._stop(sequence)
             self._answer(sequence, answered)
-        return bool(ended)
 
     def _stop(self, sequence: Sequence) -> None:
         """It decodes no more."""

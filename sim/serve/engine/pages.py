@@ -55,6 +55,13 @@ class Pages:
         del self._returned[start:]
         return taken
 
+    def take_one(self) -> int:
+        """A page, of which one must be free."""
+        self.free -= 1
+        if not self._returned:
+            self._add()
+        return self._returned.pop()
+
     def _add(self) -> None:
         """More pages to take: some that were never taken, or else those of a block that nobody uses."""
         if self._fresh < self.total:

@@ -31,13 +31,15 @@ class HostCosts:
     detokenizer_s: float = 0.0
     overlapped: bool = True
 
+    def beside(self, sequences: int) -> tuple[float, float]:
+        """What a step of some sequences takes beyond the GPU's time, and what it takes at least [s]."""
+        host_s = self.step_s + self.sequence_s * sequences
+        return (self.sampling_s, host_s) if self.overlapped else (self.sampling_s + host_s, 0.0)
+
     def whole_s(self, gpu_s: float, sequences: int) -> float:
         """A step that takes the GPU `gpu_s`, with what its host does beside it or before it [s]."""
-        host_s = self.step_s + self.sequence_s * sequences
-        gpu_s += self.sampling_s
-        if not self.overlapped:
-            return gpu_s + host_s
-        return gpu_s if gpu_s > host_s else host_s
+        more_s, least_s = self.beside(sequences)
+        return max(gpu_s + more_s, least_s)
 
 
 @dataclass(frozen=True, slots=True)

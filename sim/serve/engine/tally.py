@@ -55,25 +55,27 @@ class Tally:
     most_pages: int = 0
     samples: list[Sample] = field(default_factory=list)
     log: list[LoggedStep] = field(default_factory=list)
-    _next_s: float = 0.0
+    look_s: float = 0.0
+    """From this time on the end of a step is worth a look."""
     _every_s: float = FIRST_S
 
-    def step(self, now_s: float, gpu_s: float, energy_j: float, prompt: int, sequences: int, used: int) -> None:
-        """Count a step that ends now."""
-        self.busy_s += gpu_s
+    def count(self, steps: int, busy_s: float, energy_j: float, prefilled: int, generated: int, used: int) -> None:
+        """Count steps, and how many pages sequences have."""
+        self.steps += steps
+        self.busy_s += busy_s
         self.energy_j += energy_j
-        self.steps += 1
-        self.prefilled += prompt
-        if used > self.most_pages:
-            self.most_pages = used
-        if now_s >= self._next_s:
-            self._sample(Sample(now_s, used, sequences))
+        self.prefilled += prefilled
+        self.generated += generated
+        self.most_pages = max(self.most_pages, used)
+
+    def look(self, now_s: float, gpu_s: float, prompt: int, sequences: int, used: int) -> None:
+        """Keep what a step that ends now looks like."""
         if len(self.log) < self.most_logged:
             self.log.append(LoggedStep(now_s, gpu_s, prompt, sequences, used))
-
-    def _sample(self, sample: Sample) -> None:
-        self.samples.append(sample)
-        self._next_s = sample.time_s + self._every_s
+        if not self.samples or now_s >= self.samples[-1].time_s + self._every_s:
+            self.samples.append(Sample(now_s, used, sequences))
         if len(self.samples) > MOST_SAMPLES:
             self.samples = self.samples[::2]
             self._every_s *= 2.0
+        if len(self.log) >= self.most_logged:
+            self.look_s = self.samples[-1].time_s + self._every_s

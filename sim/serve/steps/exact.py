@@ -9,7 +9,7 @@ the power that a kernel may draw, and a step settles at the largest at which its
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def levels_of(model: Model, sizes: Sizes, share: Share) -> FloatArray:
     Raises:
         SimexploreError: the GPU cannot run an operator, or the model does not divide evenly.
     """
-    told = [(part.count, _cost(part, model.gpu)) for part in model.parts(sizes) if part.share == share]
+    told = _costs([part for part in model.parts(sizes) if part.share == share], model.gpu)
     columns = []
     for allowed_w in model.levels_w:
         held = [(count, hold(cost, allowed_w, model.board)) for count, cost in told]
@@ -77,12 +77,28 @@ def exact_steps(model: Model, sizes: Sizes) -> tuple[FloatArray, FloatArray]:
     Raises:
         SimexploreError: as `levels_of`.
     """
-    told = [(part.count, _cost(part, model.gpu)) for part in model.parts(sizes)]
+    told = _costs(model.parts(sizes), model.gpu)
     counts, costs = [float(count) for count, _ in told], _even([cost for _, cost in told])
     allowed_w = steady_w(repeated(costs, counts), model.board)
     held = [hold(cost, allowed_w, model.board) for cost in costs]
     time_s = _sum(count * each.time_s for count, each in zip(counts, held, strict=True))
     return time_s, _sum(count * each.energy_j for count, each in zip(counts, held, strict=True))
+
+
+def _costs(parts: Iterable[Part], gpu: Gpu) -> list[tuple[int, Cost]]:
+    """Each different operator once, with how often it comes: layers have the same, and so have the parts of one."""
+    different: dict[object, tuple[int, Part]] = {}
+    for part in parts:
+        count, _ = different.get(key := _alike(part), (0, part))
+        different[key] = (count + part.count, part)
+    return [(count, _cost(part, gpu)) for count, part in different.values()]
+
+
+def _alike(part: Part) -> object:
+    """What parts that cost the same have in common; columns by their numbers."""
+    values = (getattr(part.op, each.name) for each in fields(part.op))  # type: ignore[arg-type]  # families are dataclasses
+    plain = tuple(value.tobytes() if isinstance(value, np.ndarray) else value for value in values)
+    return type(part.op), plain, part.reads, part.module
 
 
 def _cost(part: Part, gpu: Gpu) -> Cost:

@@ -44,8 +44,11 @@ SHORTEST = 16
 """Context below which attention is as at this one."""
 
 Counts = NDArray[np.int64]
-Levels = tuple[float, ...]
-"""Times by level of power, then energies (`exact.levels_of`)."""
+Levels = tuple[float, float, float, float, float, float]
+"""Times by level of power, of which there are three, then energies (`exact.levels_of`)."""
+
+
+NOTHING: Levels = (0.0,) * 6
 
 
 class Row(NamedTuple):
@@ -72,7 +75,7 @@ class Curve:
         """
         self._evaluate, self._most, self._tolerance = evaluate, most, tolerance
         self._ranges: dict[int, tuple[list[int], list[Levels]]] = {}
-        self._known: dict[int, Levels] = {0: (0.0,) * (2 * LEVELS)}
+        self._known: dict[int, Levels] = {0: NOTHING}
 
     def __call__(self, tokens: int) -> Levels:
         """The amounts at a number of tokens, 0 or more."""
@@ -146,7 +149,7 @@ def _off(a: int, b: int, middle: int, known: dict[int, Levels]) -> float:
 
 def as_levels(amounts: FloatArray) -> list[Levels]:
     """Rows as tuples of plain numbers."""
-    return [tuple(row) for row in amounts.tolist()]
+    return list(map(tuple, amounts.tolist()))
 
 
 def between(a: float, at_a: Levels, b: float, at_b: Levels, x: float) -> Levels:
@@ -154,7 +157,17 @@ def between(a: float, at_a: Levels, b: float, at_b: Levels, x: float) -> Levels:
     if b <= a or x >= b:
         return at_b
     share = (x - a) / (b - a)
-    return tuple([low + share * (high - low) for low, high in zip(at_a, at_b, strict=True)])
+    # Written out, since this is most of what a step with prompts costs the simulator.
+    a0, a1, a2, a3, a4, a5 = at_a
+    b0, b1, b2, b3, b4, b5 = at_b
+    return (
+        a0 + share * (b0 - a0),
+        a1 + share * (b1 - a1),
+        a2 + share * (b2 - a2),
+        a3 + share * (b3 - a3),
+        a4 + share * (b4 - a4),
+        a5 + share * (b5 - a5),
+    )
 
 
 class StepTable:
@@ -357,8 +370,10 @@ def _enclosing(sequences: int) -> tuple[int, int]:
     )
 
 
-def _added(a: Iterable[float], b: Iterable[float]) -> Levels:
-    return tuple([x + y for x, y in zip(a, b, strict=True)])
+def _added(a: Levels, b: Levels) -> Levels:
+    a0, a1, a2, a3, a4, a5 = a
+    b0, b1, b2, b3, b4, b5 = b
+    return a0 + b0, a1 + b1, a2 + b2, a3 + b3, a4 + b4, a5 + b5
 
 
 def _around(pieces: int) -> tuple[int, int]:

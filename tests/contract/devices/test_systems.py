@@ -5,9 +5,11 @@ from __future__ import annotations
 from itertools import permutations
 from pathlib import Path
 
+import jsonschema
 import pytest
 
-from simexplore.archs.load import HERE, arch_path, read_document, resolve
+from simexplore.archs.json_schema import json_schema
+from simexplore.archs.load import HERE, arch_path, load_arch, read_document, resolve
 from simexplore.archs.merge import leaf_paths
 from simexplore.archs.provenance import WORDS
 from simexplore.archs.schema.gpu import Gpu
@@ -112,3 +114,31 @@ def test_changes_of_a_device_are_laid_over_its_own_file() -> None:
 def test_a_mistake_is_told_with_its_place(key: str, value: str, said: str) -> None:
     with pytest.raises(SimexploreError, match=said):
         load_machine("systems/rtx-4090-fuyou", {key: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("systems/dgx-h100", "dgx-h100.yaml:1: kind: expected a machine of kind gpu, found a system, which run, sweep"),
+        ("cpu/xeon-gold-5320", "found a CPU, which a system's devices name"),
+        ("drives/d7-p5510", "found a drive, which a system's devices name"),
+    ],
+)
+def test_where_a_gpu_is_meant_another_kind_is_told(name: str, said: str) -> None:
+    with pytest.raises(SimexploreError, match=said):
+        load_arch(name)
+
+
+@pytest.mark.parametrize("path", [*PARTS, *sorted((HERE / "systems").glob("*.yaml"))], ids=lambda path: path.stem)
+def test_files_follow_the_json_schema_of_their_kind(path: Path) -> None:
+    data = read_document(path).data
+    validator = jsonschema.Draft202012Validator(json_schema(data.get("kind", "system")))
+    validator.validate(data)
+    assert not validator.is_valid({**data, "devises": {}})
+    assert not validator.is_valid({**data, "capacity": "50 GB/s", "links": {"a": {"bandwidth": "5 GB"}}})
+
+
+def test_the_schema_of_systems_has_nothing_that_it_does_not_need() -> None:
+    found = json_schema("system")["$defs"]
+    assert {"SystemLink", "Domain", "Port"} <= set(found)
+    assert "Gpu" not in found

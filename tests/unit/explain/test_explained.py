@@ -9,6 +9,7 @@ from round_gpu import round_gpu
 
 import simexplore
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.views.machines import load_machine
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.estimate.graphs import Estimate
@@ -114,6 +115,19 @@ def test_collectives_are_latency_and_transfer() -> None:
     assert told.parts_s["set-up"] > 0.0
     assert told.parts_s["main loop"] > 0.0
     assert sum(told.parts_s.values()) == pytest.approx(told.time_s, rel=1e-9)
+
+
+def test_a_system_is_explained_with_what_runs_side_by_side() -> None:
+    machine = load_machine("systems/rtx-4090-fuyou")
+    graph = simexplore.load_workload("offload/fuyou", {"layers": 2, "batch": 4})
+    told = explain(graph, machine)
+    assert told.time_s == simexplore.estimate(graph, machine).time_s
+    assert sum(told.parts_s.values()) == pytest.approx(told.time_s, rel=1e-9)
+    assert told.parts_s[BESIDE] < 0.0
+    for op in told.ops:
+        assert sum(op.parts_s.values()) == pytest.approx(op.time_s, rel=1e-9), op.op
+    assert {"transfer", "gemm", "host_work"} <= set(told.kinds)
+    assert {op.choices is None for op in told.ops if op.kind in ("transfer", "host_work")} == {True}
 
 
 def test_machines_stand_beside_each_other() -> None:

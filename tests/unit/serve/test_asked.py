@@ -183,6 +183,16 @@ def test_the_cache_has_what_weights_and_activations_leave() -> None:
     assert made.pages == int(room / (made.token_bytes * 16))
 
 
+def test_states_of_all_sequences_take_room_of_the_cache() -> None:
+    """24 delta layers: 32 heads of 128 x 128 in fp32, and three tokens of 8,192 channels, of each of 64 sequences."""
+    made = placed(model="qwen3.5-9b", settings={"max_sequences": "64", "memory_share": "0.9"})
+    states = 64 * 24 * (4 * 32 * 128 * 128 + 2 * 3 * 8192)
+    assert made.state_bytes == states
+    assert placed(settings={"max_sequences": "64"}).state_bytes == 0
+    room = made.gpu.dram.capacity_bytes - made.weight_bytes - made.activation_bytes - states
+    assert made.pages == int(0.9 * room / (made.token_bytes * made.settings.page_tokens))
+
+
 def test_stages_divide_weights_and_cache_and_replicas_multiply_gpus() -> None:
     one, two = placed(), placed(pipeline=2, replicas=3, prefill_replicas=1, params={"tensor_parallel": "2"})
     assert two.gpus == 2 * 2 * 4

@@ -51,10 +51,9 @@ outages = st.lists(st.builds(Outage, st.floats(0.0, 40.0), st.integers(0, 1), st
 class Watched(Engine):
     """An engine whose pages are counted after each step."""
 
-    def _count_step(self, answered: list) -> bool:  # type: ignore[type-arg]
-        ended = super()._count_step(answered)
+    def _end(self, answered: list) -> None:  # type: ignore[type-arg]
+        super()._end(answered)
         self.check()
-        return ended
 
     def _schedule(self) -> tuple:  # type: ignore[type-arg]
         self.check()

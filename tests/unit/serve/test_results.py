@@ -64,11 +64,14 @@ def test_answers_of_one_token_have_no_time_per_token() -> None:
 def test_the_cache_is_sampled_and_samples_stay_few() -> None:
     tally = Tally(10)
     for step in range(50_000):
-        tally.step(0.01 * step, 0.01, 1.0, 0, 3, step % 7)
+        tally.count(1, 0.01, 1.0, 0, 3, step % 7)
+        if 0.01 * step >= tally.look_s:
+            tally.look(0.01 * step, 0.01, 0, 3, step % 7)
     assert MOST_SAMPLES / 3 < len(tally.samples) <= MOST_SAMPLES
     assert [sample.time_s for sample in tally.samples] == sorted(sample.time_s for sample in tally.samples)
     assert tally.samples[-1].time_s > 0.98 * 500.0
     assert (tally.steps, tally.most_pages, tally.busy_s) == (50_000, 6, pytest.approx(500.0))
+    assert (tally.generated, tally.energy_j) == (150_000, 50_000.0)
 
 
 def test_the_trace_has_a_slice_a_step_and_spans_for_requests() -> None:

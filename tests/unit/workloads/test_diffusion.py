@@ -17,7 +17,7 @@ from simexplore.workloads.families.diffusion.unet import UNETS, add_unet
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.graph_data import from_data, to_data
 from simexplore.workloads.importers import import_model
-from simexplore.workloads.ops import Conv2d, EncoderAttention, Gemm, GroupNorm, LayerNorm, Operator, Resample
+from simexplore.workloads.ops import Conv2d, EncoderAttention, Gemm, GroupNorm, LayerNorm, Operator, Pointwise, Resample
 
 LAYERS = ROOT.parent / "shared" / "facts" / "workload_layers.json"
 NETWORKS = {
@@ -149,8 +149,10 @@ def test_attention_to_text_reads_its_keys_and_values() -> None:
     assert set(cross.after) == {f"unet.d0.a0.x.{part}" for part in "qkv"}
     assert nodes["unet.d0.a0.x.k"].after == ()  # of the text, which is there
     assert nodes["unet.d0.a0.self.k"].after == ("unet.d0.a0.ln1",)
-    assert nodes["unet.d1.r0.add"].after == ("unet.d1.r0.conv2", "unet.d1.r0.short")
-    assert nodes["unet.d0.r1.add"].after == ("unet.d0.r1.conv2", "unet.d0.a0.add")
+    assert nodes["unet.d1.r0.add"].after == ("unet.d1.r0.conv2.bias", "unet.d1.r0.short.bias")
+    assert nodes["unet.d0.r1.add"].after == ("unet.d0.r1.conv2.bias", "unet.d0.a0.add")
+    assert nodes["unet.d0.r1.conv2.bias"].op == Pointwise(2 * 320 * 64**2, 1, 1, 1, "fp16", "add")
+    assert "decoder.us0.bias" not in nodes  # of a convolution without one
 
 
 @pytest.mark.parametrize(

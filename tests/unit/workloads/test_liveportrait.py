@@ -70,7 +70,7 @@ def test_filters_of_residual_blocks_are_divided_by_their_norm_in_every_forward()
     assert len(sigmas) == 18  # two convolutions of each of eight blocks, and two shortcuts
     assert nodes["mid0.conv0.sigma"].op == Gemm(1, 512, 512 * 9, dtype="fp16")
     assert "mid0.conv0.weight" in nodes["mid0.conv0"].after
-    assert nodes["up1.add"].after == ("up1.conv1", "up1.convs")
+    assert nodes["up1.add"].after == ("up1.conv1.bias", "up1.convs")
 
 
 def test_the_three_networks_of_s_do_not_wait_for_one_another() -> None:

@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from simexplore.workloads.families.decoder.chain import DECODE, PREFILL, Chain, Parts
+from simexplore.workloads.families.decoder.delta import PIECES, TOKENS
 from simexplore.workloads.families.decoder.graph import (
     add_embedding,
     add_head,
@@ -43,6 +44,8 @@ _SHARES: Mapping[str, Share] = {
     "absorb": "decode",
     DECODE: "decode",
     "expand": "decode",
+    **{f"{PIECES}{kernel}": "prefill" for kernel in ("convolution", "delta")},
+    **{f"{TOKENS}{kernel}": "decode" for kernel in ("convolution", "delta")},
 }
 
 

@@ -69,7 +69,12 @@ class Net:
         op = Conv2d(self.batch, self.channels, cout, ksize, self.hw, stride, ksize // 2, self.dtype)
         self.parameters += cout * (self.channels * ksize**2 + bias)
         self.hw, self.channels = int(op.out), cout
-        return self.add(name, op)
+        made = self.add(name, op)
+        return self.biased(name) if bias else made
+
+    def biased(self, name: str) -> str:
+        """The bias of a convolution, which PyTorch adds by a kernel of its own (ATen/native/Convolution.cpp)."""
+        return self.add(f"{name}.bias", Pointwise(self.elements, 1, 1, 1, self.dtype, "add"))
 
     def linear(self, name: str, cin: int, cout: int, *, rows: int | None = None, bias: bool = True) -> str:
         """A product with weights, of every pixel unless `rows` says of how many."""

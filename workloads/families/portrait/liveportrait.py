@@ -87,6 +87,7 @@ def _patches(net: Net, name: str, width: int, side: int) -> None:
     net.parameters += width * (net.channels * side**2 + 1)
     net.hw, net.channels = net.hw // side, width
     net.add(name, op)
+    net.biased(name)
 
 
 def _convnext(net: Net, name: str) -> None:
@@ -95,6 +96,7 @@ def _convnext(net: Net, name: str) -> None:
     op = Conv(1, width, width, net.hw, net.hw, cols=7, rows=7, pad_cols=3, pad_rows=3, groups=width, dtype=net.dtype)
     net.parameters += width * (49 + 1)
     net.add(f"{name}.dw7", op)
+    net.biased(f"{name}.dw7")
     net.layer_norm(f"{name}.ln")
     net.linear(f"{name}.pw1", width, 4 * width)
     net.add(f"{name}.gelu", Gelu(4 * net.elements, net.dtype))
@@ -121,7 +123,9 @@ def warping(dtype: str) -> Net:
     net.depth, net.channels = 1, DEPTH * (FEATURES + 5 * (KEYPOINTS + 1))
     op = Conv2d(1, net.channels, 1, 7, VOLUME, 1, 3, dtype)
     net.parameters += net.channels * 49 + 1
-    occlusion = net.add("occlusion", op)
+    net.add("occlusion", op)
+    net.channels = 1
+    occlusion = net.biased("occlusion")
     net.last, net.channels = sampled, FEATURES * DEPTH
     net.conv("third", 256)
     net.normed("third")
@@ -222,7 +226,8 @@ def _spectral(net: Net, name: str, width: int, ksize: int = 3) -> str:
     bias = ksize > 1
     net.parameters += width * (depth + bias)
     net.channels = width
-    return net.add(name, op, filters)
+    made = net.add(name, op, filters)
+    return net.biased(name) if bias else made
 
 
 def stitching(dtype: str) -> Net:

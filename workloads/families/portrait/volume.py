@@ -41,7 +41,8 @@ class Volume(Net):
         )
         self.parameters += cout * (self.channels * ksize**3 + 1)
         self.channels = cout
-        return self.add(name, op)
+        self.add(name, op)
+        return self.biased(name)
 
     def normed(self, name: str) -> str:
         """Batch normalisation and ReLU."""

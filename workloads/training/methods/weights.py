@@ -101,25 +101,18 @@ def _vectors(name: str, model: Decoder, norms: int) -> Iterator[Weight]:
 
 
 def _of_attention(hidden: int, kind: Attention) -> Iterator[Weight]:
-    if isinstance(kind, Delta):
-        yield from _of_delta(hidden, kind)
+    if isinstance(kind, Grouped):
+        yield from _of_grouped(hidden, kind)
+    elif isinstance(kind, Latent):
+        yield from _of_latent(hidden, kind)
     else:
-        yield from _of_latent(hidden, kind) if isinstance(kind, Latent) else _of_grouped(hidden, kind)
-
-
-def _of_delta(hidden: int, kind: Delta) -> Iterator[Weight]:
-    """What comes in with the gate and both rates of a head, the filters, a rate and a bias of forgetting, the norm."""
-    yield Weight("in", kind.channels + kind.values + 2 * kind.heads, hidden, "attention")
-    yield Weight("conv", kind.channels, kind.taps, "vector")
-    yield Weight("forgetting", kind.heads, 0, "vector", count=2)
-    yield Weight("head_norm", kind.value_dim, 0, "vector")
-    yield Weight("o", hidden, kind.values, "attention")
+        yield from _of_delta(hidden, kind)
 
 
 def _of_grouped(hidden: int, kind: Grouped) -> Iterator[Weight]:
     queries, keys = kind.heads * kind.head_dim, kind.kv_heads * kind.head_dim
     for name, rows, cols, bias in (
-        ("q", queries * (1 + kind.gated), hidden, kind.qkv_bias),
+        ("q", (1 + kind.gated) * queries, hidden, kind.qkv_bias),
         ("k", keys, hidden, kind.qkv_bias),
         ("v", keys, hidden, kind.qkv_bias),
         ("o", hidden, queries, kind.out_bias),
@@ -143,6 +136,16 @@ def _of_latent(hidden: int, kind: Latent) -> Iterator[Weight]:
     yield Weight("kv_norm", kind.kv_rank, 0, "vector")
     yield Weight("kv_up", kind.heads * (kind.nope + kind.value), kind.kv_rank, "attention")
     yield Weight("o", hidden, kind.heads * kind.value, "attention")
+
+
+def _of_delta(hidden: int, kind: Delta) -> Iterator[Weight]:
+    """As `transformers` has them: queries, keys, values and the gate in one matrix, what is forgotten in another."""
+    yield Weight("qkvz", kind.channels + kind.values, hidden, "attention")
+    yield Weight("ba", 2 * kind.heads, hidden, "attention")
+    yield Weight("conv", kind.channels, kind.taps, "vector")
+    yield Weight("rate", kind.heads, 0, "vector", count=2)
+    yield Weight("head_norm", kind.value_dim, 0, "vector")
+    yield Weight("o", hidden, kind.values, "attention")
 
 
 def _of_feed_forward(hidden: int, kind: FeedForward) -> Iterator[Weight]:

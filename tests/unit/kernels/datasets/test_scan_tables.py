@@ -55,7 +55,7 @@ def test_sglang_convolves_queries_keys_and_values_ten_times_a_graph(package: Pat
     assert (scan["batch"], scan["seq_q"], scan["heads"], scan["key_heads"]) == (2, 8, 4, 2)
     assert (scan["key_dim"], scan["value_dim"], scan["carried"], scan["normalized"]) == (128, 64, 1, 1)
     step = values(columns["gdn_decode"])
-    assert (step["state_dtype"], step["new_state_dtype"], step["kept"]) == ("fp32", "fp32", 1)
+    assert (step["state_dtype"], step["new_state_dtype"], step["kept"]) == ("fp32", None, 1)
     conditions = columns["gdn_decode"].conditions
     assert (conditions.launch, conditions.runs, conditions.engine) == ("graph", 10.0, "sglang")
 

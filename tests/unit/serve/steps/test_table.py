@@ -124,8 +124,9 @@ def test_nodes_are_pairs() -> None:
 
 
 def test_between_two_nodes_values_are_straight() -> None:
-    assert between(2.0, (1.0, 10.0), 4.0, (3.0, 20.0), 2.5) == (1.5, 12.5)
-    assert between(2.0, (1.0,), 2.0, (3.0,), 2.0) == (3.0,)
+    low, high = (1.0, 2.0, 3.0, 10.0, 20.0, 30.0), (3.0, 6.0, 11.0, 20.0, 40.0, 70.0)
+    assert between(2.0, low, 4.0, high, 2.5) == (1.5, 3.0, 5.0, 12.5, 25.0, 40.0)
+    assert between(2.0, low, 2.0, high, 2.0) == high
     row = row_of([10.0, 20.0, 40.0], [(1.0, 5.0), (2.0, 6.0), (6.0, 6.0)])
     assert (row.time_slopes, row.energy_slopes) == ([0.1, 0.2, 0.2], [0.1, 0.0, 0.0])
     assert [cell_of(row, context) for context in (1.0, 10.0, 19.9, 20.0, 99.0)] == [0, 0, 0, 1, 2]

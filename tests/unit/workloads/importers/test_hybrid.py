@@ -8,11 +8,14 @@ import pytest
 
 from simexplore.errors import SimexploreError
 from simexplore.workloads import catalog
+from simexplore.workloads.families.decoder.options import Sizes, StepOptions
 from simexplore.workloads.families.decoder.readers import decoder_of
 from simexplore.workloads.families.decoder.shape import Decoder, Delta, Grouped
+from simexplore.workloads.families.decoder.step import build_step, parts_of
 from simexplore.workloads.families.llm import MODELS
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.ops import AttentionDecode, CausalConv1d, CausalConv1dUpdate, GdnDecode, GdnPrefill
+from simexplore.workloads.training.methods.weights import weights_of
 
 SMALL: dict[str, Any] = {
     "model_type": "qwen3_5_text",
@@ -81,7 +84,26 @@ def test_prompts_are_scanned_and_tokens_are_steps() -> None:
     made = ["rates_projection", "qkvz", "convolution", "rates", "delta", "gated_norm", "projection"]
     assert names[1 : 1 + len(made)] == made
     gated = next(node for node in decode.nodes if node.name == "layer0.gated_norm")
-    assert gated.merged_bytes == 2 * 3 * 32 * 128
+    assert gated.op.min_bytes == 3 * 2 * 3 * 32 * 128  # a result, its gate, and what comes of them
+    assert gated.after == ("layer0.delta", "layer0.qkvz")
+
+
+def test_a_step_scans_pieces_of_prompts_and_steps_sequences() -> None:
+    sizes = Sizes(sequences=8, context=500, pieces=2, queries=100, past=40, tokens=208, sampled=9)
+    model = read()
+    graph = build_step(model, "step", StepOptions(layers=1), sizes)
+    assert ops(graph, GdnPrefill) == [GdnPrefill(2, 4, 2, 100, 8, 16)]
+    assert ops(graph, GdnDecode) == [GdnDecode(8, 4, 2, 1, 8, 16)]
+    shares = {part.name.rpartition(".")[2]: part.share for part in parts_of(model, "step", StepOptions(), sizes)}
+    assert (shares["piece_convolution"], shares["piece_delta"]) == ("prefill", "prefill")
+    assert (shares["token_convolution"], shares["token_delta"]) == ("decode", "decode")
+    assert shares["gated_norm"] == "body"
+    delta = [part for part in parts_of(model, "step", StepOptions(), sizes) if part.name.endswith("token_delta")]
+    assert sum(part.count for part in delta) == 3
+
+
+def test_its_weights_are_its_parameters() -> None:
+    assert sum(weight.total for weight in weights_of(read())) == read().parameters
 
 
 def test_gpus_divide_heads() -> None:

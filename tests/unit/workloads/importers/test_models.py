@@ -104,7 +104,7 @@ def told_kv_elements(config: dict[str, Any]) -> int:
     def first(*names: str) -> int:
         return int(next(config[name] for name in names if name in config))
 
-    layers = first("num_hidden_layers", "n_layer")
+    layers = first("num_hidden_layers", "n_layer") // int(config.get("full_attention_interval", 1))
     if "kv_lora_rank" in config:
         return layers * (int(config["kv_lora_rank"]) + int(config["qk_rope_head_dim"]))
     heads = first("num_attention_heads", "n_head")
