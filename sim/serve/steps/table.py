@@ -20,7 +20,7 @@ from simexplore.sim.serve.steps.exact import LEVELS, Model, levels_of, settled
 from simexplore.workloads.families.decoder.options import Sizes
 from simexplore.workloads.families.decoder.step import Share
 
-TOLERANCE = 0.002
+TOLERANCE = 0.003
 """Of a step's time, that the middle of a cell may be off."""
 HEAD_TOLERANCE = 0.05
 """The same of the output head, which is a small part of a step."""
@@ -36,6 +36,8 @@ BLOCK = 32
 """Numbers of sequences that are evaluated together."""
 EACH = 256
 """Tokens, and sequences, up to which each number is a node."""
+TOGETHER = 4
+"""Numbers of pieces that are evaluated together."""
 OCTAVE = 8
 """Contexts evaluated in each doubling, before cells are halved."""
 TILE = 64
@@ -258,7 +260,7 @@ class StepTable:
             power = 1 << (sequences - 1).bit_length() - 1
             block = range(power + power // BLOCK, 2 * power + 1, power // BLOCK)
         known = self._decode([(count, context) for count in block for context in self._contexts()])
-        least = {count: 2.0 * TOLERANCE * self._body(count)[LEVELS - 1] for count in block}
+        least = {count: 1.5 * TOLERANCE * self._body(count)[LEVELS - 1] for count in block}
         cells = [(count, a, b) for count in block for a, b in pairwise(self._contexts())]
         while cells:
             middles = [(count, (a + b) // 2) for count, a, b in cells]
@@ -282,7 +284,7 @@ class StepTable:
         """Whether the middle of a cell is off the straight line by more than is allowed of the whole step."""
         a, middle, b = (known[count, context][LEVELS - 1] for context in cell)
         straight = a + (b - a) * (cell[1] - cell[0]) / (cell[2] - cell[0])
-        return abs(middle - straight) > least + 2.0 * TOLERANCE * middle
+        return abs(middle - straight) > least + 1.5 * TOLERANCE * middle
 
     def _contexts(self) -> list[int]:
         """The contexts of all rows before their cells are halved."""
@@ -313,8 +315,8 @@ class StepTable:
             self._more_queries()
         values = self._pieces.get((pieces, past), [])
         if len(values) < len(self._queries):
-            more = np.array(self._queries[len(values) :])
-            values = self._pieces[pieces, past] = values + self._evaluate_pieces(pieces, past, more)
+            self._evaluate_pieces(pieces, past)
+            values = self._pieces[pieces, past]
         right = bisect_left(self._queries, queries)
         left = max(right - 1, 0)
         return between(self._queries[left], values[left], self._queries[right], values[right], queries)
@@ -328,10 +330,20 @@ class StepTable:
         width = max(TILE, last // (4 * OCTAVE))
         self._queries += paired(range(last, 2 * last + 1, width), 2 * last)[1:]
 
-    def _evaluate_pieces(self, pieces: int, past: int, queries: Counts) -> list[Levels]:
-        none, many, before = np.zeros_like(queries), np.full_like(queries, pieces), np.full_like(queries, past)
+    def _evaluate_pieces(self, pieces: int, past: int) -> None:
+        """Attention of pieces of all lengths, and of a few more pieces with it, since calls cost more than rows."""
+        first = (pieces - 1) // TOGETHER * TOGETHER + 1
+        counts = range(first, first + TOGETHER) if pieces <= DENSE else (pieces,)
+        new = [
+            (count, queries)
+            for count in counts
+            for queries in self._queries[len(self._pieces.get((count, past), [])) :]
+        ]
+        many, queries = (np.array(column) for column in zip(*new, strict=True))
+        none, before = np.zeros_like(queries), np.full_like(queries, past)
         sizes = Sizes(none, none, many, queries, before, many * queries, many)
-        return as_levels(levels_of(self._model, sizes, "prefill"))
+        for (count, _), levels in zip(new, as_levels(levels_of(self._model, sizes, "prefill")), strict=True):
+            self._pieces.setdefault((count, past), []).append(levels)
 
 
 def row_of(contexts: list[float], steps: list[tuple[float, float]]) -> Row:
