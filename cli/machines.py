@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from simexplore.archs.engines import of_engine
 from simexplore.archs.load import machine_of, overridden, resolve
+from simexplore.archs.merge import Layer
 from simexplore.archs.provenance import own_keys, warnings
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
@@ -53,7 +55,10 @@ def load(arch: str, overrides: Mapping[str, str], engine: str | None = None) -> 
     Raises:
         SimexploreError: as `archs.load.load_arch`.
     """
-    layer = resolve(arch, overrides, engine)
+    return _of_gpu(resolve(arch, overrides, engine))
+
+
+def _of_gpu(layer: Layer) -> Loaded:
     gpu = machine_of(layer)
     own = own_keys(layer)
     loaded = Loaded(gpu, tuple(warnings(layer, own)), tuple(own))
@@ -69,6 +74,6 @@ def load_any(arch: str, overrides: Mapping[str, str], engine: str | None = None)
         SimexploreError: as `archs.views.machines.load_machine`.
     """
     layer = resolve(arch)
-    if not is_system(layer):
-        return load(arch, overrides, engine)
+    if not is_system(layer):  # whose files have been read
+        return _of_gpu(overridden(layer if engine is None else of_engine(layer, engine), overrides))
     return Loaded(system_of_layer(overridden(layer, overrides), engine), (), tuple(overrides))

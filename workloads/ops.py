@@ -27,6 +27,7 @@ from simexplore.workloads.operators.collectives import (
 )
 from simexplore.workloads.operators.conv import Conv, Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
+from simexplore.workloads.operators.host.search import GraphSearch
 from simexplore.workloads.operators.host.work import HostWork, Transfer
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import (
@@ -100,6 +101,7 @@ __all__ = [
     "GdnPrefill",
     "Gelu",
     "Gemm",
+    "GraphSearch",
     "GridEncoding",
     "GroupNorm",
     "HostRead",
@@ -211,7 +213,9 @@ FAMILIES: Mapping[str, type[Operator]] = MappingProxyType({family.op: family for
 """Class of every operator family, by the name it has on the command line and in tables."""
 
 
-AROUND: Mapping[str, type[Operator]] = MappingProxyType({family.op: family for family in (Transfer, HostWork)})
+AROUND: Mapping[str, type[Operator]] = MappingProxyType(
+    {family.op: family for family in (Transfer, HostWork, GraphSearch)}
+)
 """What runs at places of a system that are no GPU: along a path of links, or on a CPU."""
 
 

@@ -13,18 +13,15 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
 from simexplore.cli.completion import work as complete_work
 from simexplore.cli.machines import Loaded, load_any
-from simexplore.cli.model.beside import print_beside
 from simexplore.cli.model.repetition import Repetition, repetition_options
 from simexplore.cli.model.run_table import Told
 from simexplore.cli.options import archs_option, engine_option, json_option, param_option, set_option
 from simexplore.cli.output import note, percent, print_json, progress
-from simexplore.cli.pages import now, write_page
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions, Launch
 from simexplore.sim.estimate.graphs import Estimate, paused_w
 from simexplore.sim.estimate.intervals.rows import standings_of
 from simexplore.sim.estimate.offload import gpus_of
-from simexplore.sim.explain.machines import beside
 from simexplore.sim.learn.applied import Learned, learned_of
 from simexplore.sim.play.memory.timeline import MemoryTimeline
 from simexplore.sim.play.probes import Activity, Probe
@@ -112,13 +109,23 @@ def run(
     files = (trace_file, memory_file)
     asked = _Asked(graph, state, launch, repetition, in_closed_form, called, physics_only, allow_overflow, *files)
     every = [_told(machine, asked) for machine in machines]
+    if len(every) > 1:
+        _compared(graph, every, machines, as_json)
+    elif as_json:
+        print_json({**every[0].to_json(), "warnings": machines[0].warnings})
+    else:
+        every[0].show()
+
+
+def _compared(graph: Graph, every: list[Told], machines: list[Loaded], as_json: bool) -> None:
+    """The work on several machines, beside the first."""
+    from simexplore.cli.model.beside import print_beside
+    from simexplore.sim.explain.machines import beside
+
     compared = beside([(told.machine.name, told.result) for told in every])
     if as_json:
         found = [{**told.to_json(), "warnings": each.warnings} for told, each in zip(every, machines, strict=True)]
-        several = {"machines": found, "compared": [row.to_json() for row in compared]}
-        print_json(found[0] if len(found) == 1 else several)
-    elif len(every) == 1:
-        every[0].show()
+        print_json({"machines": found, "compared": [row.to_json() for row in compared]})
     else:
         print_beside(graph.name, compared)
 
@@ -186,6 +193,7 @@ def _played(
     if trace_file is not None:
         _write(trace, trace_file)
     if memory_file is not None:
+        from simexplore.cli.pages import now, write_page
         from simexplore.sim.report.runs.memory import memory_html  # only a page waits for pandas
 
         write_page(memory_file, memory_html(graph.name, gpu.name, timeline, result.memory, now()))

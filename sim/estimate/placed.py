@@ -16,7 +16,7 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import LinkDemand
 from simexplore.sim.estimate.alone import AnyDemand, alone
 from simexplore.sim.estimate.cost import Cost, one_after_another
-from simexplore.sim.estimate.host.demands import CpuDemand, TransferDemand
+from simexplore.sim.estimate.host.demands import CpuDemand, SearchDemand, TransferDemand
 from simexplore.sim.estimate.op_run import UNCALIBRATED_RATIO
 from simexplore.sim.estimate.operators import check_told, kernels_of, learned_cost
 from simexplore.sim.estimate.row_costs import costs_of_phases
@@ -24,7 +24,7 @@ from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.hardware.power import added
 from simexplore.workloads.graph import Node
 from simexplore.workloads.operators.base import Operator
-from simexplore.workloads.ops import Copy, HostWork, Transfer
+from simexplore.workloads.ops import Copy, GraphSearch, HostWork, Transfer
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,5 +166,7 @@ def _on_cpu(arch: Cpu, op: Operator, place: Place, conditions: Conditions) -> tu
     """Any operator as a roofline of the cores: its operations in FP32, and its compulsory traffic."""
     if isinstance(op, Transfer):
         raise SimexploreError(f"expected a path such as '{place.name}->gpu' for a transfer, found {place.name!r}")
+    if isinstance(op, GraphSearch):
+        return (SearchDemand(op.op, int(op.heads), float(op.visited), float(op.min_bytes)),)
     cores = op.cores if isinstance(op, HostWork) else None
     return (CpuDemand(op.op, float(op.flops), float(op.min_bytes), None if cores is None else int(cores)),)

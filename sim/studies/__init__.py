@@ -103,6 +103,13 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             "(docs/studies/moe2.md)",
             module="systems.moe2",
         ),
+        "retrievalattention": Study(
+            "RetrievalAttention: decode steps that search for their keys in a CPU's memory (arXiv 2409.10516)",
+            caveat="the host's time of a step was read from one row of Table 5, which is an input; the share of keys "
+            "that a graph visits and the work of a visit were measured on another CPU, on the keys of a small model "
+            "(docs/studies/retrievalattention.md)",
+            module="systems.retrievalattention",
+        ),
         "ngpc": Study("NGPC: a neural-graphics cluster beside an RTX 3090 (arXiv 2303.05735)"),
     }
 )

@@ -18,8 +18,10 @@ ROUNDING = 1e-9
 ROWS_IN_FLIGHT = {"softmax": 1.0, "layernorm": 0.5, "rmsnorm": 0.5}
 """More SMs hold more rows at once, which may no longer fit L2: what is read again then comes from DRAM, beside one read
 and one write."""
-SPLIT_BY_RULE = 0.35
+SPLIT_BY_RULE = 0.3
 """Decode splits its keys by a rule of the engine that counts SMs, and one split more can cost more than it gains."""
+MERGED_APART = 0.6
+"""The same over a latent cache, where the first split needs a kernel more that merges: of a short cache a third."""
 
 
 CHOSEN_COLD = 1.0
@@ -74,8 +76,8 @@ def test_more_bandwidth_is_never_slower(
 def test_more_sms_are_never_slower(gpu: Gpu, op: ops.Operator, factor: float, cache: CacheState) -> None:
     gpu = with_one_decode_kernel(gpu)
     larger = with_values(gpu, sm__count=int(gpu.sm.count * factor))
-    split = isinstance(op, ops.AttentionDecode | ops.MlaDecode)
-    slack = SPLIT_BY_RULE if split else ROWS_IN_FLIGHT.get(op.op, slack_of(op, cache))
+    split = {ops.AttentionDecode.op: SPLIT_BY_RULE, ops.MlaDecode.op: MERGED_APART}
+    slack = {**ROWS_IN_FLIGHT, **split}.get(op.op, slack_of(op, cache))
     assert seconds(op, larger, cache) <= seconds(op, gpu, cache) * (1.0 + slack)
 
 

@@ -46,6 +46,7 @@ RUNTIMES = {
     "onnx": ("workloads/importers/",),
     "cupy": ("kernels/cuda/",),
     "cuda": ("kernels/cuda/",),
+    "faiss": ("kernels/search/",),
 }
 """A runtime is imported only in its backend's folder or the importers', and there lazily: `import_module` in a
 function."""

@@ -19,15 +19,20 @@ from simexplore.workloads.ops import (
     Bmm,
     Conv,
     Conv2d,
+    ConvTranspose,
     Copy,
     Elementwise,
     Embedding,
     EncoderAttention,
     Gemm,
+    GroupNorm,
     LayerNorm,
     Pointwise,
+    Pool,
+    Reduce,
     ReduceScatter,
     Relu,
+    Resample,
     RmsNorm,
     Rope,
     Softmax,
@@ -98,6 +103,17 @@ def _of_conv(op: Conv) -> Gradients:
 
 
 @gradients_of.register
+def _of_conv_transpose(op: ConvTranspose) -> Gradients:
+    """Its gradient of the image is a convolution; as many flops as the forward pass each."""
+    pixels = int(op.batch * op.depth * op.height * op.width)
+    filters, channels = int(op.cout * op.taps) // op.groups, op.cin // op.groups
+    plain = {"dtype": op.dtype, "batch": op.groups}
+    to_inputs = Gemm(m=pixels, n=channels, k=filters, **plain)  # type: ignore[arg-type]
+    to_weights = Gemm(m=channels, n=filters, k=pixels, **plain)  # type: ignore[arg-type]
+    return Gradients((to_inputs,), (to_weights,))
+
+
+@gradients_of.register
 def _of_attention(op: AttentionPrefill) -> Gradients:
     sizes = (op.batch, op.heads, op.kv_heads, op.head_dim, op.seq_q, op.seq_kv, op.window)
     return Gradients((AttentionBackward(*sizes, dtype=op.dtype),), inputs_for_inputs=True, result=True)
@@ -117,7 +133,7 @@ def _of_embedding(op: Embedding) -> Gradients:
     return Gradients((), (cleared, added), inputs_for_weights=False)
 
 
-NORM_FLOPS = {"rmsnorm": 8, "layernorm": 11}
+NORM_FLOPS = {"rmsnorm": 8, "layernorm": 11, "group_norm": 11}
 """Of an element in the backward pass: normalised again, two sums over its row, the gradient; sums of the vectors."""
 
 
@@ -137,6 +153,34 @@ def _of_norm(op: RmsNorm | LayerNorm) -> Gradients:
         raise SimexploreError(f"{op.op} adds a residual: training has that addition apart")
     both = Pointwise(op.rows * op.cols, 2, 1, NORM_FLOPS[op.op], op.dtype, f"{op.op}_backward")
     return Gradients((both,), inputs_for_inputs=True)
+
+
+@gradients_of.register
+def _of_group_norm(op: GroupNorm) -> Gradients:
+    both = Pointwise(int(op.elements), 2, 1, NORM_FLOPS[op.op], op.dtype, "group_norm_backward")
+    return Gradients((both,), inputs_for_inputs=True)
+
+
+@gradients_of.register
+def _of_pool(op: Pool) -> Gradients:
+    return _spread(op, needs_inputs=op.function == "max" and not op.indices, result=bool(op.indices))
+
+
+@gradients_of.register
+def _of_resample(op: Resample) -> Gradients:
+    return _spread(op)
+
+
+@gradients_of.register
+def _of_reduce(op: Reduce) -> Gradients:
+    return _spread(op, needs_inputs=True)
+
+
+def _spread(op: Pool | Resample | Reduce, *, needs_inputs: bool = False, result: bool = False) -> Gradients:
+    """A kernel that hands each result's gradient to what it was made of; it reads and writes the larger of both."""
+    elements = round(max(float(op.elements_in[0]), float(op.elements_out[0])))
+    back = Pointwise(elements, 1, 1, 1, op.dtype, f"{op.op}_backward")
+    return Gradients((back,), inputs_for_inputs=needs_inputs, result=result)
 
 
 @gradients_of.register

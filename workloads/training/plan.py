@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from simexplore.workloads.graph import Graph, Node
-from simexplore.workloads.ops import Bmm, Conv, Conv2d, Embedding, Gemm, Norm
+from simexplore.workloads.ops import Bmm, Conv, Conv2d, ConvTranspose, Embedding, Gemm, GroupNorm, Norm
 from simexplore.workloads.training.methods.low_rank import Method
 from simexplore.workloads.training.methods.weights import Weight
 
@@ -57,6 +57,10 @@ def _of_node(node: Node) -> tuple[Weight, ...]:
     if isinstance(op, Conv):
         taps = int(op.layers * op.rows * op.cols * op.cin // op.groups)
         return (Weight(name, int(op.cout), taps, "mlp"),)
+    if isinstance(op, ConvTranspose):
+        return (Weight(name, int(op.cin), int(op.cout * op.taps) // int(op.groups), "mlp"),)
+    if isinstance(op, GroupNorm):
+        return (Weight(name, int(op.channels), 0, "vector", count=2),)
     if isinstance(op, Norm):
         return (Weight(name, int(op.cols), 0, "vector", count=op.learned_vectors),)
     if isinstance(op, Embedding):

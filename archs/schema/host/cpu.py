@@ -15,6 +15,7 @@ from simexplore.archs.schema.quantities import (
     BytesPerSecond,
     Capacity,
     Count,
+    Cycles,
     Hertz,
     OpsPerClk,
     Seconds,
@@ -45,6 +46,13 @@ class Memory(Spec):
     latency_s: Seconds = about("of a load that misses all caches", "s")
 
 
+class Search(Spec):
+    """What a visit of one key takes when a library walks a graph over keys in memory."""
+
+    work_cycles: Cycles = about("clocks of work on a visit", "clk")
+    misses: float = about("loads of a visit that wait for memory, one after the other", "1", ge=0)
+
+
 class CpuPower(Spec):
     """Electrical limits of a socket."""
 
@@ -66,6 +74,7 @@ class Cpu(Machine):
     cores: Cores = about("cores", "mapping")
     memory: Memory = about("memory", "mapping")
     power: CpuPower = about("power", "mapping")
+    search: Search | None = about("search among vectors in memory; absent: not known", "mapping", default=None)
 
     def times(self, sockets: int) -> Cpu:
         """So many of these sockets as one CPU: cores, channels, capacity and power add up."""

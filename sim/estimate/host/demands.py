@@ -18,6 +18,7 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.estimate.alone import Alone, Phase, alone
 from simexplore.sim.hardware.host.cpu import cpu_timing
 from simexplore.sim.hardware.host.drive import drive_rate, resource_of
+from simexplore.sim.hardware.host.search import search_timing
 
 CORES, MEMORY = "cores", "memory"
 """Resources of a CPU."""
@@ -33,6 +34,18 @@ class CpuDemand:
     """Memory traffic [B]."""
     cores: int | None = None
     """Cores that it runs on; None: all."""
+
+
+@dataclass(frozen=True)
+class SearchDemand:
+    """Walks over graphs of keys in memory, each the work of one core."""
+
+    kernel: str
+    walks: int
+    visited: float
+    """Keys on each walk."""
+    bytes: float
+    """Memory traffic of all [B]."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,18 @@ def _cpu(demand: CpuDemand, place: Place, conditions: Conditions) -> Alone:  # n
     phase = Phase(told.latency_s, told.run_s, takes, {"host": told.energy_j}, (0.0, told.run_s, 1.0))
     bound = MEMORY if told.memory_s >= told.cores_s else CORES
     return Alone((phase,), bound)
+
+
+@alone.register
+def _search(demand: SearchDemand, place: Place, conditions: Conditions) -> Alone:  # noqa: ARG001
+    """Walks that wait for memory visit by visit, so cores bind long before channels do."""
+    cpu = place.arch
+    if not isinstance(cpu, Cpu):
+        raise SimexploreError(f"expected a CPU to run {demand.kernel}, found {place.name!r}")
+    told = search_timing(demand.walks, demand.visited, demand.bytes, cpu)
+    takes = {CORES: told.cores_s, MEMORY: told.memory_s}
+    phase = Phase(0.0, told.run_s, takes, {"host": told.energy_j}, (0.0, told.run_s, 1.0))
+    return Alone((phase,), MEMORY if told.memory_s >= told.run_s else CORES)
 
 
 @alone.register

@@ -381,8 +381,7 @@ class Engine:
         if pages and self.settings.eviction == "swap":
             self.now_s += pages * self.settings.swap_s
             sequence.swapped = pages
-        else:
-            # What was generated is part of what has to be computed again.
+        else:  # what was generated is part of what has to be computed again
             sequence.prompt = sequence.served.request.input_tokens + sequence.made
         heappush(self._waiting, sequence)
 

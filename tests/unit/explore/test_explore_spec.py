@@ -221,7 +221,7 @@ def test_another_file_is_another_sweep(tmp_path: Path, file: str, text: str) -> 
 def test_another_residual_is_another_sweep(tmp_path: Path) -> None:
     """It changes what the command says that the sweep leaves out."""
     spec = read_spec(write(tmp_path))
-    residual = spec.machine.gpu.calibration.residual
+    residual = spec.machine.machine.calibration.residual
     assert spec.machine.told()["data"]["calibration"]["residual"] == f"sha256:{residual.digest}"
     assert "residual" not in spec.problem.layer.data["calibration"], "workers do not look for its file"
     assert str(tmp_path) not in json.dumps(Sweep(spec).header.decisive)

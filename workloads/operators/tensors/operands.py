@@ -13,6 +13,7 @@ from simexplore.workloads.operators.arrays.filters import ConvTranspose
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.conv import Conv, Conv2d
 from simexplore.workloads.operators.experts.moe import Moe
+from simexplore.workloads.operators.host.search import GraphSearch
 from simexplore.workloads.operators.host.work import HostWork, Transfer
 from simexplore.workloads.operators.latent.mla import MlaDecode, MlaPrefill
 from simexplore.workloads.operators.matmul import Attention, Bmm, EncoderAttention, Gemm
@@ -38,7 +39,8 @@ def operand_bytes(op: Operator) -> Mapping[str, float]:
 
 @operand_bytes.register(Transfer)
 @operand_bytes.register(HostWork)
-def _(op: Transfer | HostWork) -> Mapping[str, float]:  # noqa: ARG001
+@operand_bytes.register(GraphSearch)
+def _(op: Transfer | HostWork | GraphSearch) -> Mapping[str, float]:  # noqa: ARG001
     """What they read is where other nodes, or the graph itself, have put it."""
     return {}
 

@@ -10,8 +10,9 @@ import pytest
 
 from simexplore.archs.load import load_arch
 from simexplore.sim.estimate.graphs import estimate_graph
+from simexplore.sim.serve.steps.curve import Curve, between, seeds
 from simexplore.sim.serve.steps.exact import LEVELS, Model, exact_steps, settled
-from simexplore.sim.serve.steps.table import Curve, StepTable, between, cell_of, row_of, seeds
+from simexplore.sim.serve.steps.table import StepTable, cell_of, row_of
 from simexplore.workloads.families.decoder.options import Sizes, StepOptions
 from simexplore.workloads.families.decoder.step import build_step
 from simexplore.workloads.families.llm import MODELS

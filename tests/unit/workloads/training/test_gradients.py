@@ -56,6 +56,17 @@ def texts(ops: tuple[Operator, ...]) -> list[str]:
             ["pointwise(elements=4,dtype=fp16,function=add_dropout_backward)"],
             [],
         ),
+        (
+            "group_norm(batch=2,channels=4,pixels=8,groups=2,dtype=fp16)",
+            ["pointwise(elements=64,inputs=2,flops_per_element=11,dtype=fp16,function=group_norm_backward)"],
+            [],
+        ),
+        (
+            "resample(planes=3,in_elements=4,out_elements=16,dtype=fp16)",
+            ["pointwise(elements=48,dtype=fp16,function=resample_backward)"],
+            [],
+        ),
+        ("reduce(rows=2,cols=8,dtype=fp16)", ["pointwise(elements=16,dtype=fp16,function=reduce_backward)"], []),
         ("all_gather(elements=8,num_gpus=2,dtype=bf16)", ["reduce_scatter(elements=8,num_gpus=2,dtype=bf16)"], []),
         ("reduce_scatter(elements=8,num_gpus=2,dtype=bf16)", ["all_gather(elements=8,num_gpus=2,dtype=bf16)"], []),
         (
@@ -83,6 +94,7 @@ def test_backward_operators(op: str, of_inputs: list[str], of_weights: list[str]
         "bmm(m=20,n=30,k=50,batch=4,dtype=bf16)",
         "conv2d(batch=4,cin=16,cout=32,ksize=3,hw=14,pad=1,dtype=fp16)",
         "conv(batch=2,cin=8,cout=8,width=9,height=7,cols=3,rows=3,groups=4,dtype=fp16)",
+        "conv_transpose(batch=2,cin=8,cout=12,width=9,out_width=18,cols=2,stride=2,groups=4,dtype=fp16)",
     ],
 )
 def test_products_have_twice_the_flops_of_the_forward_pass(text: str) -> None:
@@ -106,6 +118,10 @@ def test_gradients_of_filters_have_as_many_elements_as_the_filters() -> None:
         ("embedding(tokens=2,width=3,vocabulary=7)", (False, False, False)),
         ("attention_prefill(batch=1,heads=1,kv_heads=1,head_dim=8,seq_q=4,seq_kv=4)", (True, True, True)),
         ("softmax(rows=2,cols=3)", (True, False, True)),
+        ("pool(planes=1,width=8,out_width=4,cols=2)", (True, True, False)),
+        ("pool(planes=1,width=8,out_width=4,cols=2,indices=1)", (True, False, True)),
+        ("pool(planes=1,width=8,out_width=4,cols=2,function=mean)", (True, False, False)),
+        ("resample(planes=1,in_elements=4,out_elements=16)", (True, False, False)),
         ("relu(elements=4)", (True, False, True)),
         ("gelu(elements=4)", (True, True, False)),
         ("layernorm(rows=2,cols=3)", (True, True, False)),

@@ -16,6 +16,8 @@ from simexplore.workloads.ops import (
     Attention,
     AttentionBackward,
     Bmm,
+    Conv,
+    Conv2d,
     Gemm,
     Operator,
     OptimizerStep,
@@ -227,10 +229,29 @@ def test_tensors_of_any_graph_by_its_operators() -> None:
         "scores": "bmm(m=2,n=3,k=4)",
         "table": "embedding(tokens=2,width=4,vocabulary=9)",
         "heads": "gemm(m=2,n=3,k=4,batch=5)",
+        "groups": "group_norm(batch=1,channels=6,pixels=4,groups=2)",
+        "up": "conv_transpose(batch=1,cin=8,cout=6,width=4,out_width=8,cols=2,stride=2,groups=2)",
     }
     held = held_by(Graph("some", tuple(Node.of(name, parse_operator(text)) for name, text in ops.items())))
     elements = {name: sum(weight.total for weight in weights) for name, weights in held.items()}
-    assert elements == {"conv": 3 * 8 * 9, "depthwise": 8 * 5, "norm": 2 * 16, "table": 36, "heads": 60}
+    assert elements == {
+        "conv": 3 * 8 * 9,
+        "depthwise": 8 * 5,
+        "norm": 2 * 16,
+        "table": 36,
+        "heads": 60,
+        "groups": 12,
+        "up": 48,
+    }
+
+
+def test_a_network_of_images_is_trained() -> None:
+    forward = catalog.build("diffusion/sd-turbo", {"size": 64})
+    graph = training_step(forward, Plan(Method(AdamW()), dtype="fp16"))
+    products = (Gemm, Conv, Conv2d)
+    one, whole = (sum(float(node.op.flops) for node in nodes_of(each, *products)) for each in (forward, graph))
+    assert 2.7 * one < whole < 3 * one  # what reads the image or the text needs no gradient of it
+    assert graph.resident_bytes["states"] > 2 * graph.resident_bytes["weights"]
 
 
 def test_any_graph_of_known_operators_is_trained() -> None:

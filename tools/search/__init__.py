@@ -1,0 +1,1 @@
+"""Search among attention's keys, measured: `tools/measure_search.py` runs it."""
