@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from simexplore.archs.schema.gpu import Gpu
+from simexplore.archs.schema.system import System
 from simexplore.sim.explore.spec.problem import Problem
 from simexplore.sim.explore.table import Direction
 from simexplore.sim.explore.verdict.apart import Doubt, Losses, losses_of
@@ -74,7 +75,9 @@ def doubt_of(problem: Problem) -> Doubt:
     for definition in problem.definitions:  # each may use those before it
         if definition.expression.names & powered:
             powered.add(definition.name)
-    return Doubt(cast(Gpu, problem.machine).energy.spread, frozenset(powered))
+    machine = problem.machine
+    gpu = machine.place().gpu if isinstance(machine, System) else cast(Gpu, machine)
+    return Doubt(gpu.energy.spread, frozenset(powered))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -165,7 +166,7 @@ def test_pareto(command: Callable[..., Result], fails: Callable[..., str], tmp_p
 def test_examples_run(command: Callable[..., Result], tmp_path: Path, example: Path) -> None:
     options = ("--sampler", "random", "--budget", "40", *ONE)
     shown = command("sweep", example, "-o", tmp_path, *options).stdout
-    assert "40 points" in shown
+    assert re.search(r"\b(36|40) points", shown)  # one has no more
     assert "on the Pareto front" in shown
     with Store.open(tmp_path) as store:
         assert store.failures().empty
