@@ -46,7 +46,8 @@ def test_a_sweep_of_the_scale_is_what_single_runs_give(
     spec = tmp_path / "sweep.yaml"
     spec.write_text(SWEEP.format(arch=CLUSTER, fidelity=fidelity), encoding="utf-8")
     shown = command("sweep", spec, "-o", tmp_path / "out", "--jobs", "1", "--json").stdout
-    points = {point["ngpc.nfps"]: point for point in map(json.loads, shown.splitlines())}
+    told = map(json.loads, shown.splitlines())  # points, and last the verdict
+    points = {point["ngpc.nfps"]: point for point in told if "ngpc.nfps" in point}
     more = ("--estimate",) if fidelity == "estimate" else ()
     for nfps in (8, 32):
         alone = run(command, CLUSTER, "--set", f"ngpc.nfps={nfps}", *more)

@@ -68,13 +68,15 @@ def expert_loads(tokens: int, topk: int, experts: int, ranks: int, skew: int) ->
 def _balanced(tokens: int, topk: int, experts: int) -> Integers:
     """Token t takes the experts t + j experts / topk, or where tokens are few, those that are farthest apart.
 
-    After as many tokens as there are experts, each has got `topk`, and all begins anew.
+    The stride is rounded up; where it would come round to the first expert again, each step is rounded down. After as
+    many tokens as there are experts, each has got `topk`, and all begins anew.
     """
     stride = -(-experts // topk)
     rounds, rest = divmod(tokens, experts)
     token, choice = np.arange(rest)[:, None], np.arange(topk)[None, :]
     first = token if tokens >= stride else token * stride // tokens
-    of_rest = np.bincount(((first + choice * stride) % experts).ravel(), minlength=experts)
+    apart = choice * stride if (topk - 1) * stride < experts else choice * experts // topk
+    of_rest = np.bincount(((first + apart) % experts).ravel(), minlength=experts)
     return of_rest.astype(np.int64) + rounds * topk
 
 
