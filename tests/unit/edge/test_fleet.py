@@ -68,6 +68,7 @@ def test_larger_models_are_right_more_often_all_else_equal() -> None:
 
 
 def test_a_trade_off_tries_every_way_within_every_budget() -> None:
+    pytest.importorskip("scipy", reason="pip install 'simexplore[edge]'")
     fleet = random_problem(9, 4)
     most_j = float(fleet.energies_j(np.ones((1, 9), dtype=bool))[0])
     reached = trade_off(fleet, [0.3 * most_j, most_j], [0.8, 1.0])

@@ -17,6 +17,7 @@ from simexplore.sim.edge.problem import Costs, Problem
 from simexplore.sim.edge.relaxation import Box, ByMonotony, ByPlanes
 from simexplore.sim.edge.synthetic import random_problem
 
+pytest.importorskip("scipy", reason="pip install 'simexplore[edge]'")
 FLEETS = [random_problem(8 + seed % 5, seed) for seed in range(200)]
 
 

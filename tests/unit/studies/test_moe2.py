@@ -12,6 +12,7 @@ from simexplore.sim.edge.tradeoff import Reached
 from simexplore.sim.studies import caveat, reproduce
 from simexplore.sim.studies.systems import moe2
 
+pytest.importorskip("scipy", reason="pip install 'simexplore[edge]'")
 ROOT = Path(__file__).resolve().parents[3]
 
 
