@@ -21,7 +21,7 @@ and one write."""
 SPLIT_BY_RULE = 0.3
 """Decode splits its keys by a rule of the engine that counts SMs, and one split more can cost more than it gains."""
 MERGED_APART = 1.0
-"""The same over a latent cache, where the first split needs a kernel more that merges: of a short cache as long again."""
+"""The same over a latent cache, where the first split needs a kernel more that merges, as long as a short one takes."""
 
 
 CHOSEN_COLD = 1.0
