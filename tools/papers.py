@@ -58,6 +58,9 @@ def draw(name: str, records: Sequence[Record]) -> Path:
             ratios = [records[index]["ratio"] for index in at]
             axes.scatter(ratios, [-index for index in at], s=18, color=colour, label=WORDS[status], zorder=2)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.tick_params(axis="x", which="both", labelsize=7)
     axes.set_xlabel("simulated over published; the band is 10 % either way")
     names = [record["quantity"][:70] for record in records] if few else []
     axes.set_yticks([-index for index in range(len(names))], names, fontsize=7)
