@@ -1,6 +1,6 @@
 """Published beside simulated, a picture a paper: writes docs/studies/papers.md and docs/img/papers/.
 
-    python tools/papers.py [--measured DIRECTORY]    # what `simexplore reproduce` prints, some two minutes
+    python tools/site/papers.py [--measured DIRECTORY]    # what `simexplore reproduce` prints, some two minutes
 
 Needs the extra `plots`. GPPerf's tables are in the directory; without it the paper is left out.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from simexplore.sim.studies import STUDIES, reproduce
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE, PICTURES = ROOT / "docs" / "studies" / "papers.md", ROOT / "docs" / "img" / "papers"
 PAPERS = (
     *("ngpc", "hopper", "gpperf", "fuyou", "retrievalattention", "galore", "gradnormlorp", "selene"),
@@ -26,7 +26,7 @@ HEAD = """# Papers
 
 What `simexplore reproduce` prints, paper by paper: simulated over published. Blue figures are held by the tests within
 bounds, orange ones are gaps that are known, with their reasons in `workloads/published/`, and grey ones are inputs that
-come back. `python tools/papers.py` writes this page anew.
+come back. `python tools/site/papers.py` writes this page anew.
 
 | paper | enforced | known gaps | inputs | mean distance of enforced ones |
 |---|---|---|---|---|
