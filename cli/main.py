@@ -85,6 +85,10 @@ class LazyGroup(click.Group):
             code = begin(*args, standalone_mode=False, **extra)
         except (click.Abort, KeyboardInterrupt):
             code = _told(Interrupted())
+        except RuntimeError as error:  # as Python 3.11 has a Ctrl-C that comes while a class gets its attributes
+            if not isinstance(error.__cause__, KeyboardInterrupt):
+                raise
+            code = _told(Interrupted())
         except click.ClickException as error:
             code = _told(error)
         except OSError as error:

@@ -56,6 +56,17 @@ def test_a_ctrl_c_within_a_command(command: Callable[..., Result], monkeypatch: 
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "simexplore: interrupted\n")
 
 
+def test_a_ctrl_c_that_python_wraps(command: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Python 3.11 does where it comes while a class gets its attributes."""
+
+    def wrapped(*_: object, **__: object) -> None:
+        raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+
+    monkeypatch.setattr("simexplore.load_workload", wrapped, raising=False)
+    result = command(*ONE)
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "simexplore: interrupted\n")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
 @pytest.mark.parametrize(
     "arguments",

@@ -20,8 +20,9 @@ ROWS_IN_FLIGHT = {"softmax": 1.0, "layernorm": 0.5, "rmsnorm": 0.5}
 and one write."""
 SPLIT_BY_RULE = 0.3
 """Decode splits its keys by a rule of the engine that counts SMs, and one split more can cost more than it gains."""
-MERGED_APART = 1.0
-"""The same over a latent cache, where the first split needs a kernel more that merges, as long as a short one takes."""
+MERGED_APART = 2.0
+"""The same over a latent cache, where the rule of a B200 splits to fill a wave: what then merges can take longer than
+all the rest."""
 
 
 CHOSEN_COLD = 1.0
