@@ -11,6 +11,7 @@ from round_gpu import round_gpu
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.demand import FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.hardware.timing import (
+    Timeline,
     kernel_seconds,
     kernel_timing,
     launch_seconds,
@@ -362,3 +363,8 @@ def test_dram_latency_is_a_time(gpu: Gpu) -> None:
 def test_kernels_run_at_the_clock_that_a_board_reaches(gpu: Gpu) -> None:
     above = changed(gpu, clock__max_hz=1.25 * gpu.clock.boost_hz)
     assert (above.clock.top_hz, gpu.clock.top_hz) == (1.25 * gpu.clock.boost_hz, gpu.clock.boost_hz)
+
+
+def test_parts_of_a_timeline_add_up_on_the_sm() -> None:
+    parts = {"setup_s": 32.0, "fill_s": 16.0, "main_s": 8.0, "tail_s": 4.0, "epilogue_s": 2.0, "first_fill_s": 1.0}
+    assert Timeline(**{name: np.array([value]) for name, value in parts.items()}).on_sm_s.item() == 29.0

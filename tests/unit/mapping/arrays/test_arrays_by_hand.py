@@ -341,9 +341,9 @@ def test_a_scatter_that_adds_reads_what_is_there() -> None:
     )
 
 
-@pytest.mark.parametrize(("run", "fetched"), [(16, 0.0), (10, 32_000.0)])
-def test_a_scatter_of_whole_sectors_reads_nothing_there(run: int, fetched: float) -> None:
-    (scatter,) = kernels(f"scatter(indices=1000,table=1000000,run={run})")
+@pytest.mark.parametrize(("run", "adds", "fetched"), [(16, 0, 0.0), (10, 0, 32_000.0), (16, 1, 32_000.0)])
+def test_a_scatter_of_whole_sectors_reads_nothing_there_but_to_add(run: int, adds: int, fetched: float) -> None:
+    (scatter,) = kernels(f"scatter(indices=1000,table=1000000,run={run},adds={adds})")
     total = (scatter.grid.ctas * scatter.work.dram_read_bytes).item()
     assert total == pytest.approx(8000 + 2000 * run + fetched, rel=1e-6)
 
