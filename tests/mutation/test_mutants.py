@@ -14,8 +14,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMED = yaml.safe_load((ROOT / "tools" / "named_mutants.yaml").read_text(encoding="utf-8"))
-LEAST_SHARE = 0.7
-"""Of a sample in which many a mutant is equal to the code: 1 for 2 where sizes are in millions, + for - before zeros."""
+LEAST_SHARE = 0.6
+"""Of a sample in which some are equal to the code: 1 for 2 where sizes are in millions, + for - before zeros."""
 
 
 @pytest.mark.parametrize("entry", NAMED, ids=lambda entry: entry["name"])
