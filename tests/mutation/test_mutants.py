@@ -14,7 +14,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMED = yaml.safe_load((ROOT / "tools" / "named_mutants.yaml").read_text(encoding="utf-8"))
-LEAST_SHARE = 0.6
+LEAST_SHARE = 0.7
 """Of a sample in which some are equal to the code: 1 for 2 where sizes are in millions, + for - before zeros."""
 
 
