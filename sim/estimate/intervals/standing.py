@@ -59,10 +59,9 @@ def standing_of(group: str, gpu: Gpu) -> Standing:
     """Where the rows of a group stand on a machine, whatever their sizes and kinds."""
     calibration, family = gpu.calibration or Calibration(), group.split(" ", 1)[0]
     own = [name for name, rows in calibration.rows.items() if rows]
-    if group in own:
-        return Standing.OTHER_BOARD if gpu.stands_on_another else Standing.NEIGHBOUR
     if any(name.split(" ", 1)[0] == family for name in own):
-        return Standing.OTHER_BOARD if gpu.stands_on_another else Standing.OTHER_KIND
+        nearest = Standing.NEIGHBOUR if group in own else Standing.OTHER_KIND
+        return max(nearest, Standing.OTHER_BOARD) if gpu.stands_on_another else nearest
     taught = next((name for name in names_of(group) if name in calibration.teachers), None)
     if taught is None:
         return _of_untold(group, gpu, calibration)
