@@ -116,6 +116,31 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
 """By the name that `simexplore reproduce` takes."""
 
 
+def record_of(table: Mapping[str, Any], figure: Mapping[str, Any], simulated: float, **own: Any) -> Record:
+    """A published figure beside the simulated one, with the keys that `simexplore reproduce --json` has.
+
+    Args:
+        table: a file of `workloads/published`.
+        figure: its entry there.
+        simulated: ours, in the figure's unit.
+        own: what the entry leaves to the study: `quantity`, `unit`, or `published` where it is worked out.
+    """
+    told = {**figure, **own}
+    published = float(told["published"])
+    reason = {"reason": told["reason"]} if "reason" in told else {}
+    return {
+        "paper": table["paper"],
+        "quantity": told["quantity"],
+        "unit": told["unit"],
+        "published": published,
+        "simulated": simulated,
+        "ratio": simulated / published,
+        "status": told["status"],
+        "source": table["sources"][told["source"]],
+        **reason,
+    }
+
+
 def caveat(name: str) -> str:
     """What whoever reads a study's figures must know of what was measured; empty where nothing, or no such study."""
     return STUDIES[name].caveat if name in STUDIES else ""

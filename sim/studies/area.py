@@ -11,6 +11,7 @@ from typing import Any
 import simexplore.workloads
 from simexplore.archs.load import load_arch, read_document
 from simexplore.sim.hardware.die.area import Counts, die_area
+from simexplore.sim.studies import record_of
 
 PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "area.yaml"
 MIB = 2.0**20
@@ -34,15 +35,4 @@ def counts_of(figure: dict[str, Any]) -> Counts:
 def _record(table: dict[str, Any], figure: dict[str, Any]) -> dict[str, Any]:
     gpu = load_arch(figure["arch"])
     area_mm2 = float(die_area(gpu.sm, gpu.its_silicon, counts_of(figure)).total_m2) / MM2
-    reason = {"reason": figure["reason"]} if "reason" in figure else {}
-    return {
-        "paper": table["paper"],
-        "quantity": figure["die"],
-        "unit": "mm2",
-        "published": float(figure["published"]),
-        "simulated": area_mm2,
-        "ratio": area_mm2 / float(figure["published"]),
-        "status": figure["status"],
-        "source": table["sources"][figure["source"]],
-        **reason,
-    }
+    return record_of(table, figure, area_mm2, quantity=figure["die"], unit="mm2")

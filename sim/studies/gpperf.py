@@ -28,7 +28,7 @@ from simexplore.sim.compare.predictors import forest
 from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping.conv.transforms import with_simt_tiles
-from simexplore.sim.studies import gpperf_power
+from simexplore.sim.studies import gpperf_power, record_of
 from simexplore.sim.studies.gpperf_power import r2
 from simexplore.workloads.ops import Gemm, NaiveTiledGemm, Operator
 
@@ -69,19 +69,7 @@ def study(measured: Path) -> list[dict[str, Any]]:
             raise SimexploreError(
                 f"gpperf: {key}: expected rows that tell it in {measured}, found too few or all alike"
             )
-    return [
-        {
-            "paper": table["paper"],
-            "quantity": figure["quantity"],
-            "unit": figure["unit"],
-            "published": float(figure["published"]),
-            "simulated": found[figure["key"]],
-            "ratio": found[figure["key"]] / float(figure["published"]),
-            "status": figure["status"],
-            "source": table["sources"][figure["source"]],
-        }
-        for figure in table["figures"]
-    ]
+    return [record_of(table, figure, found[figure["key"]]) for figure in table["figures"]]
 
 
 def forest_figures(frame: pd.DataFrame) -> dict[str, float]:

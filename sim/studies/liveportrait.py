@@ -13,6 +13,7 @@ from typing import Any
 import simexplore.workloads
 from simexplore.archs.load import load_arch, read_document
 from simexplore.sim.estimate.graphs import estimate_graph
+from simexplore.sim.studies import record_of
 from simexplore.workloads import catalog
 from simexplore.workloads.compilers import COMPILERS
 
@@ -36,16 +37,6 @@ def study() -> list[dict[str, Any]]:
     calls = {name: host["calls"] if name == host["module"] else 1 for name in names}
     latencies = {name: worked[name] * MS + calls[name] * call_ms for name in names}
     return [
-        {
-            "paper": table["paper"],
-            "quantity": figure["quantity"],
-            "unit": "ms",
-            "published": float(figure["published"]),
-            "simulated": sum(latencies[name] for name in figure["modules"]),
-            "ratio": sum(latencies[name] for name in figure["modules"]) / float(figure["published"]),
-            "status": figure["status"],
-            "source": table["sources"][figure["source"]],
-            **({"reason": figure["reason"]} if "reason" in figure else {}),
-        }
+        record_of(table, figure, sum(latencies[name] for name in figure["modules"]), unit="ms")
         for figure in table["figures"]
     ]

@@ -25,6 +25,7 @@ from simexplore.sim.hardware.timing import kernel_timing, settled_seconds
 from simexplore.sim.mapping.frames import Frame, frame_of, fused_kernel
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.result import Run
+from simexplore.sim.studies import record_of
 from simexplore.workloads import catalog
 from simexplore.workloads.graph import Graph
 
@@ -147,22 +148,7 @@ def study(frames: Frames | None = None) -> list[dict[str, Any]]:
     """Published figures beside simulated ones; `frames` keeps the runs for further questions."""
     table = read_document(PUBLISHED).data
     found = figures(frames or Frames())
-    return [_record(table, figure, found[figure["key"]]) for figure in table["figures"]]
-
-
-def _record(table: dict[str, Any], figure: dict[str, Any], simulated: float) -> dict[str, Any]:
-    reason = {"reason": figure["reason"]} if "reason" in figure else {}
-    return {
-        "paper": table["paper"],
-        "quantity": figure["quantity"],
-        "unit": figure["unit"],
-        "published": float(figure["published"]),
-        "simulated": simulated,
-        "ratio": simulated / float(figure["published"]),
-        "status": figure["status"],
-        "source": table["sources"][figure["source"]],
-        **reason,
-    }
+    return [record_of(table, figure, found[figure["key"]]) for figure in table["figures"]]
 
 
 def figures(frames: Frames) -> dict[str, float]:

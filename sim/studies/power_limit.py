@@ -24,6 +24,7 @@ from simexplore.sim.compare.comparison import conditions_in
 from simexplore.sim.compare.watts import LONG_US
 from simexplore.sim.estimate.operators import physics, predict
 from simexplore.sim.learn.spread import log_sizes
+from simexplore.sim.studies import record_of
 
 PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "power_limit.yaml"
 TABLES = ("aic_h200_sxm_gemm_POWER_vllm0.22.0.csv", "aic_h200_sxm_attention_prefill_POWER_vllm0.22.0.csv")
@@ -61,18 +62,7 @@ def study(measured: Path) -> list[dict[str, Any]]:
     records = []
     for figure in document["figures"]:
         published = found[figure["baseline"]] if "baseline" in figure else float(figure["published"])
-        records.append(
-            {
-                "paper": document["paper"],
-                "quantity": figure["quantity"],
-                "unit": figure["unit"],
-                "published": published,
-                "simulated": found[figure["key"]],
-                "ratio": found[figure["key"]] / published,
-                "status": figure["status"],
-                "source": document["sources"][figure["source"]],
-            }
-        )
+        records.append(record_of(document, figure, found[figure["key"]], published=published))
     return records
 
 

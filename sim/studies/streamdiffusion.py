@@ -19,6 +19,7 @@ from simexplore.sim.hardware.duty import Period
 from simexplore.sim.play.execute import execute
 from simexplore.sim.play.streams.pipeline import Pipeline, StreamRun, Work, play_stream
 from simexplore.sim.play.streams.similarity import SimilarityFilter
+from simexplore.sim.studies import record_of
 from simexplore.workloads import catalog
 from simexplore.workloads.compilers import COMPILERS
 from simexplore.workloads.graph import Graph
@@ -42,16 +43,16 @@ def study() -> list[dict[str, Any]]:
     host_ms = given["published"] - worked[table["host"]]
     latencies = {quantity: work + host_ms for quantity, work in worked.items()}
     records = [
-        _record(table, figure, latencies[figure["quantity"]], "ms")
+        record_of(table, figure, latencies[figure["quantity"]], unit="ms")
         for figure in table["latencies"]
         if "published" in figure
     ]
     for figure in table["ratios"]:
         top = latencies[figure["of"]] if "of" in figure else MS
-        records.append(_record(table, figure, top / latencies[figure["over"]], figure["unit"]))
+        records.append(record_of(table, figure, top / latencies[figure["over"]]))
     for figure in table["energies"]:
         saved = saving(load_arch(figure["arch"]), host_ms / MS)
-        records.append(_record(table, figure, saved, "1"))
+        records.append(record_of(table, figure, saved, unit="1"))
     return records
 
 
@@ -82,18 +83,3 @@ def _streamed(graph: Graph, gpu: Gpu, host_s: float, rule: SimilarityFilter | No
 
 def _frame(model: str, params: dict[str, Any], compiler: str) -> Graph:
     return COMPILERS[compiler].compiled(catalog.build(f"diffusion/{model}", params))
-
-
-def _record(table: dict[str, Any], figure: dict[str, Any], simulated: float, unit: str) -> dict[str, Any]:
-    reason = {"reason": figure["reason"]} if "reason" in figure else {}
-    return {
-        "paper": table["paper"],
-        "quantity": figure["quantity"],
-        "unit": unit,
-        "published": float(figure["published"]),
-        "simulated": simulated,
-        "ratio": simulated / float(figure["published"]),
-        "status": figure["status"],
-        "source": table["sources"][figure["source"]],
-        **reason,
-    }

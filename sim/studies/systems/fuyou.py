@@ -15,6 +15,7 @@ from simexplore.archs.schema.system import System
 from simexplore.archs.views.machines import load_machine
 from simexplore.sim.estimate.host.limits import planned
 from simexplore.sim.play.execute import execute
+from simexplore.sim.studies import record_of
 from simexplore.workloads.families.offloaded.gpt import Model
 from simexplore.workloads.families.offloaded.schedule import FUYOU, SCHEDULES, step
 
@@ -31,7 +32,7 @@ def study() -> list[dict[str, Any]]:
         key = (figure["system"], figure["model"], figure["batch"], figure["drives"])
         if key not in known:
             known[key] = tera_flops(table, figure)
-        records.append(_record(table, figure, known[key]))
+        records.append(record_of(table, figure, known[key], unit="TFLOP/s"))
     return records
 
 
@@ -44,17 +45,3 @@ def tera_flops(table: dict[str, Any], figure: dict[str, Any]) -> float:
     if schedule is FUYOU:
         model = planned(model, schedule, system)
     return model.nominal_flops / execute(step(model, schedule), system).time_s / TERA
-
-
-def _record(table: dict[str, Any], figure: dict[str, Any], simulated: float) -> dict[str, Any]:
-    return {
-        "paper": table["paper"],
-        "quantity": figure["quantity"],
-        "unit": "TFLOP/s",
-        "published": float(figure["published"]),
-        "simulated": simulated,
-        "ratio": simulated / float(figure["published"]),
-        "status": figure["status"],
-        "source": table["sources"][figure["source"]],
-        **({"reason": figure["reason"]} if "reason" in figure else {}),
-    }

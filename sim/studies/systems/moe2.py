@@ -25,6 +25,7 @@ from simexplore.sim.edge.polyblock import select
 from simexplore.sim.edge.problem import Problem
 from simexplore.sim.edge.synthetic import Skills, accuracies, random_problem
 from simexplore.sim.edge.tradeoff import Reached, trade_off
+from simexplore.sim.studies import record_of
 
 PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "systems" / "moe2.yaml"
 SUBSETS = 50
@@ -41,7 +42,8 @@ def study() -> list[dict[str, Any]]:
     problem = testbed(told["testbed"])
     reached = curves(problem, told["testbed"])
     return [
-        _record(told, figure, CLAIMS[figure["claim"]](told["testbed"], problem, reached)) for figure in told["figures"]
+        record_of(told, figure, CLAIMS[figure["claim"]](told["testbed"], problem, reached), unit="share")
+        for figure in told["figures"]
     ]
 
 
@@ -143,16 +145,3 @@ CLAIMS: Mapping[str, Callable[[Mapping[str, Any], Problem, Sequence[Reached]], f
     }
 )
 """How often each claim holds."""
-
-
-def _record(table: Mapping[str, Any], figure: Mapping[str, Any], simulated: float) -> dict[str, Any]:
-    return {
-        "paper": table["paper"],
-        "quantity": figure["quantity"],
-        "unit": "share",
-        "published": float(figure["published"]),
-        "simulated": simulated,
-        "ratio": simulated / float(figure["published"]),
-        "status": figure["status"],
-        "source": table["sources"][figure["source"]],
-    }

@@ -20,6 +20,7 @@ from simexplore.archs.views.machines import load_machine
 from simexplore.kernels.search.measured import visited_keys
 from simexplore.sim.estimate.graphs import called_by_host, estimate_graph, paused_w
 from simexplore.sim.play.execute import execute
+from simexplore.sim.studies import record_of
 from simexplore.workloads import catalog
 from simexplore.workloads.families.decoder.shape import Grouped
 from simexplore.workloads.families.llm import MODELS
@@ -39,7 +40,10 @@ def study() -> list[dict[str, Any]]:
     steps = Steps(machine, table["model"], table["settings"])
     (given,) = (figure for figure in table["figures"] if figure["status"] == "input")
     host_s = given["published"] - steps.rest_s(given["method"], given["context"])
-    return [_record(table, figure, figured(steps, figure, host_s)) for figure in table["figures"]]
+    return [
+        record_of(table, figure, figured(steps, figure, host_s), unit="GB" if figure.get("part") == "memory" else "s")
+        for figure in table["figures"]
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,17 +122,3 @@ def figured(steps: Steps, figure: Mapping[str, Any], host_s: float) -> float:
         case "rest":
             return steps.rest_s(method, context) + host_s
     return steps.rest_s(method, context) + steps.search_s(method, context) + host_s
-
-
-def _record(table: Mapping[str, Any], figure: Mapping[str, Any], simulated: float) -> dict[str, Any]:
-    return {
-        "paper": table["paper"],
-        "quantity": figure["quantity"],
-        "unit": "GB" if figure.get("part") == "memory" else "s",
-        "published": float(figure["published"]),
-        "simulated": simulated,
-        "ratio": simulated / float(figure["published"]),
-        "status": figure["status"],
-        "source": table["sources"][figure["source"]],
-        **({"reason": figure["reason"]} if "reason" in figure else {}),
-    }

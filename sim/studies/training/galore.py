@@ -13,8 +13,9 @@ from typing import Any
 import simexplore.workloads
 from simexplore.archs.load import load_arch, read_document
 from simexplore.sim.play.execute import execute
+from simexplore.sim.studies import record_of
 from simexplore.sim.studies.training.accounting import G_BYTES, METHODS, counted, elements_g, states_of_8_bits
-from simexplore.sim.studies.training.records import less, record
+from simexplore.sim.studies.training.shares import less
 from simexplore.workloads.families.decoder.readers import decoder_of
 from simexplore.workloads.training.methods.footprint import gradient_bytes, state_bytes
 from simexplore.workloads.training.methods.low_rank import GaLore, Method
@@ -32,7 +33,7 @@ def study() -> list[dict[str, Any]]:
     table = read_document(PUBLISHED).data
     model = table["models"]["7B"]
     told = {**seven_billion(model, table["accounting"]), **played(model, table["step"])}
-    records = [record(table, entry, told[entry["quantity"]]) for entry in table["figures"]]
+    records = [record_of(table, entry, told[entry["quantity"]]) for entry in table["figures"]]
     return [*_of_tables(table), *records]
 
 
@@ -51,7 +52,7 @@ def _of_tables(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                     "source": part,
                     "status": "input" if [size, method, part] in table["inputs"] else "enforced",
                 }
-                yield record(table, figure, getattr(by_method[method], part))
+                yield record_of(table, figure, getattr(by_method[method], part))
 
 
 def tensors(model: Mapping[str, Any]) -> tuple[Weight, ...]:

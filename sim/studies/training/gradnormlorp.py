@@ -11,8 +11,9 @@ from typing import Any
 
 import simexplore.workloads
 from simexplore.archs.load import read_document
+from simexplore.sim.studies import record_of
 from simexplore.sim.studies.training.accounting import elements_g, states_of_8_bits
-from simexplore.sim.studies.training.records import less, record
+from simexplore.sim.studies.training.shares import less
 from simexplore.workloads.families.llm import MODELS
 from simexplore.workloads.training.methods.footprint import state_bytes
 from simexplore.workloads.training.methods.low_rank import GaLore, GradNormLoRP, Method
@@ -27,7 +28,7 @@ def study() -> list[dict[str, Any]]:
     """A record for each reading of the published reduction, all against the states of AdamW in bf16."""
     table = read_document(PUBLISHED).data
     told = readings(table["model"], table["rank"], table["released_rank"])
-    return [record(table, figure, told[figure["quantity"]]) for figure in table["figures"]]
+    return [record_of(table, figure, told[figure["quantity"]]) for figure in table["figures"]]
 
 
 def readings(model: str, rank: int, released_rank: int) -> dict[str, float]:

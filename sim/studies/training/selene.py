@@ -16,7 +16,8 @@ import simexplore.workloads
 from simexplore.archs.load import load_arch, read_document
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.units import BYTES_PER_SECOND, parse
-from simexplore.sim.studies.training.records import PERCENT, record
+from simexplore.sim.studies import record_of
+from simexplore.sim.studies.training.shares import PERCENT
 from simexplore.sim.training.step import TIMED, TrainingStep, held_on_first_stage, step_on
 from simexplore.workloads.families.decoder.shape import Decoder, Grouped, Layer, Mlp
 from simexplore.workloads.training.kept import kept_bytes
@@ -31,7 +32,7 @@ def study() -> list[dict[str, Any]]:
     """A record for each published step, and for each published figure of memory."""
     table = read_document(PUBLISHED).data
     gpu = load_arch(table["arch"])
-    steps = [record(table, {**figure, "unit": "s"}, step_of(table, figure, gpu).time_s) for figure in table["figures"]]
+    steps = [record_of(table, figure, step_of(table, figure, gpu).time_s, unit="s") for figure in table["figures"]]
     return [*steps, *_memory(table), *_shares(table)]
 
 
@@ -62,7 +63,7 @@ def _memory(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Figure 1: what a GPU of the first stage keeps of its layers' forward passes [GiB]."""
     for figure in table["memory"]:
         held = held_on_first_stage(*_asked(table, figure))["activations"] - _ends(table, figure)
-        yield record(table, {**figure, "unit": "GiB"}, held / GIB)
+        yield record_of(table, figure, held / GIB, unit="GiB")
 
 
 def _ends(table: Mapping[str, Any], figure: Mapping[str, Any]) -> float:
@@ -79,7 +80,7 @@ def _shares(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for way, published in shares.items():
             figure = {"quantity": f"{name}, {way}: activations of a layer", "published": published, "unit": "%"}
             figure |= {"source": "figure7", "status": "enforced"}
-            yield record(table, figure, PERCENT * _kept(table, name, way)["layer1"] / whole)
+            yield record_of(table, figure, PERCENT * _kept(table, name, way)["layer1"] / whole)
 
 
 def _kept(table: Mapping[str, Any], name: str, way: str) -> Mapping[str, float]:
