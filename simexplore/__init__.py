@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from simexplore.archs.load import load_arch
     from simexplore.archs.names import list_archs
     from simexplore.archs.schema.gpu import Gpu
+    from simexplore.archs.views.machines import load_machine
     from simexplore.kernels.datasets import read_measurements
     from simexplore.measured import calibrate, compare, measure
     from simexplore.sim.compare.comparison import Comparison
@@ -50,6 +51,7 @@ __all__ = [
     "list_archs",
     "list_workloads",
     "load_arch",
+    "load_machine",
     "load_workload",
     "measure",
     "predict",
@@ -74,6 +76,7 @@ _HOMES = {
     "duty_cycle": "simexplore.api",
     "estimate": "simexplore.api",
     "load_arch": "simexplore.archs.load",
+    "load_machine": "simexplore.archs.views.machines",
     "load_workload": "simexplore.api",
     "measure": "simexplore.measured",
     "read_measurements": "simexplore.kernels.datasets",

@@ -12,13 +12,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from simexplore.archs.explain import at, explain
-from simexplore.archs.load import machine_of, overridden, resolve
+from simexplore.archs.load import load_arch, machine_of, overridden, resolve
 from simexplore.archs.merge import KeyPath, Layer, overlay
 from simexplore.archs.names import HERE
 from simexplore.archs.provenance import told
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.host.cpu import Cpu
 from simexplore.archs.schema.host.drive import Drive
+from simexplore.archs.schema.machine import Value
 from simexplore.archs.schema.system import Device, System
 from simexplore.archs.units import show
 from simexplore.errors import SimexploreError
@@ -36,16 +37,16 @@ def list_systems() -> list[str]:
 
 
 def load_machine(
-    name_or_path: str | Path, overrides: Mapping[str, str] | None = None, engine: str | None = None
+    name_or_path: str | Path, overrides: Mapping[str, Value] | None = None, engine: str | None = None
 ) -> Gpu | System:
-    """A GPU or a system by name (`systems/dgx-h100`) or from a file, with overrides (`{'devices.ssd.count': '6'}`).
+    """A GPU or a system by name (`systems/dgx-h100`) or from a file, with overrides (`{'devices.ssd.count': 6}`).
 
-    Raises SimexploreError in one line, as `archs.load.load_arch` does.
+    Overrides are as those of `load_arch`. Raises SimexploreError in one line, as that does.
     """
     layer = resolve(name_or_path)
     if is_system(layer):
         return system_of_layer(overridden(layer, overrides or {}), engine)
-    return machine_of(resolve(name_or_path, overrides, engine))
+    return load_arch(name_or_path, overrides, engine)
 
 
 def is_system(layer: Layer) -> bool:

@@ -22,7 +22,8 @@ from simexplore.workloads.graph import Graph
 GPU = "gpu"
 """What the kernels of the first GPU are called here, one after the other."""
 MOST_OF_MEMORY = 0.9
-"""Share of host memory that activations may have beside the buffers of weights and states."""
+"""Share of host memory, less the buffers of weights and states, that activations may have; assumed, as an operating
+system and a framework need the rest."""
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class Memory:
 
     def watch(self, told: Change) -> None:
         """From now on, tell of every birth and death; what is here already is born now."""
-        self._told = told
+        self._told, self._told_operands = told, self._beyond_resident_bytes
         for tensor in self.alive:
             told(*tensor)
 

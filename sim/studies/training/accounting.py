@@ -28,7 +28,7 @@ MILLION = 1e6
 BYTES = 2.0
 M_IN_G = 1024.0
 G_BYTES = 1e9 / (2.0**30 / 1e9)
-"""What a G of the figures of 7B is [B]."""
+"""What a G of the figures of 7B is [B], read from one of them, which is an `input`: 28.9 G of AdamW in bf16."""
 METHODS = ("full", "galore", "lowrank", "lora", "relora")
 
 

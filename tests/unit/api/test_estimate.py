@@ -11,6 +11,7 @@ import pytest
 
 import simexplore
 from simexplore.api import machine
+from simexplore.archs.schema.system import System
 from simexplore.kernels.measurement import Measurements
 
 ARCH, GEMM = "nvidia/h200-sxm", "gemm(m=16,n=4096,k=4096,dtype=bf16)"
@@ -34,6 +35,16 @@ def test_words_that_are_none_are_refused(function: Any, work: str, words: dict[s
 def test_a_machine_that_is_none_is_refused() -> None:
     with pytest.raises(simexplore.SimexploreError, match="expected a machine, its name or its file, found int"):
         simexplore.estimate(GEMM, 3)  # type: ignore[arg-type]
+
+
+def test_a_machine_is_loaded_whatever_its_kind() -> None:
+    system = simexplore.load_machine("systems/rtx-4090-fuyou", {"devices.ssd.count": 6})
+    assert isinstance(system, System)
+    assert system.devices["ssd"].count == 6
+    gpu = simexplore.load_machine(ARCH, {"sm.count": 160})
+    assert isinstance(gpu, simexplore.Gpu)
+    larger = gpu.replace({"l2.capacity": "120 MiB"})  # a GPU remembers what it was read from
+    assert (larger.sm.count, larger.l2.capacity_bytes) == (160, 120 * 2**20)
 
 
 def test_shipped_machines_are_read_once_and_files_each_time(tmp_path: Path) -> None:

@@ -46,6 +46,13 @@ def test_all_sixty_entries_of_tables_2_and_6_are_within_their_bound(records: Rec
     ]  # fmt: skip
 
 
+def test_the_figure_that_the_unit_of_7b_was_read_from_is_an_input() -> None:
+    inputs = [
+        figure["quantity"] for table in TABLES.values() for figure in table["figures"] if figure["status"] == "input"
+    ]
+    assert inputs == ["7B, states of AdamW in bf16"]
+
+
 @pytest.mark.parametrize(("name", "quantity"), FIGURES, ids=lambda text: text)
 def test_a_figure_keeps_its_bound_or_is_a_gap(name: str, quantity: str, records: Records) -> None:
     figure = next(each for each in TABLES[name]["figures"] if each["quantity"] == quantity)

@@ -146,6 +146,9 @@ ABOVE = "attend.dx"
 
 
 def _attention(model: Model, times: float) -> AttentionPrefill:
-    """Causal attention over so many times the batch: work of a pass with more products than the forward one."""
-    batch, head = round(model.batch * times), model.hidden // model.heads
-    return AttentionPrefill(batch, model.heads, model.heads, head, model.seq, model.seq, dtype=DTYPE)
+    """Causal attention over so many times the heads: work of a pass with more products than the forward one.
+
+    Heads are scaled and not the batch, of which two and a half times one would be two.
+    """
+    heads, head = round(model.heads * times), model.hidden // model.heads
+    return AttentionPrefill(model.batch, heads, heads, head, model.seq, model.seq, dtype=DTYPE)

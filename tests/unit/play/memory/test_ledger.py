@@ -67,6 +67,18 @@ def test_what_a_graph_names_is_not_counted_again() -> None:
     assert peak(Graph("handed on", both)) == 2e6 + 4e3
 
 
+def test_who_watches_from_the_middle_of_a_run_is_told_of_each_part_once() -> None:
+    node = Node("a", parse_operator("gemm(m=1,n=1000,k=1000)"), (), 2000.0)
+    memory = Memory(Graph("one", (node,)), "a GPU", float("inf"))
+    memory.begin(node)
+    changes: list[tuple[str, float]] = []
+    memory.watch(lambda name, kind, size: changes.append((name, size)))
+    assert sum(size for _, size in changes) == memory.held_bytes == 2e6 + 4e3
+    memory.end(node)
+    assert [size for name, size in changes if name == "operands"] == [2e6 + 2e3, -(2e6 + 2e3)]
+    assert sum(size for _, size in changes) == memory.held_bytes == 0.0
+
+
 @pytest.mark.parametrize(
     ("text", "gpu", "said"),
     [

@@ -71,6 +71,13 @@ def test_zero_offload_has_weights_on_the_gpu_and_states_in_the_host() -> None:
     assert graph.resident_elsewhere == {"cpu": {"states": 12.0 * WEIGHTS}}
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_attention_backward_has_five_products_where_forward_has_two(batch: int) -> None:
+    model = replace(SMALL, batch=batch)
+    parts = {part.name: part.op for part in (*forward_parts(model), *backward_parts(model))}
+    assert parts["attend.dx"].flops == 2.5 * parts["attend"].flops
+
+
 @pytest.mark.parametrize(("swapped", "again"), [(4, 0), (3, 8), (2, 14), (1, 16), (0, 24)])
 def test_what_is_not_kept_is_computed_again(swapped: int, again: int) -> None:
     """In units of h² a token and layer: products are 6, 2, 8 and 8 of them, and the forward pass 24."""
