@@ -17,8 +17,8 @@ MOST_TOKENS = 32768
 LEAST_SEQUENCES = 64
 LEAST_TOKENS = 2048
 GRAPH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 384, 512, 1024, 2048, 4096, 8192)
-"""Numbers of sequences that graphs are captured for (NVIDIA/TensorRT-LLM@00f3768,
-docs/source/performance/perf-overview.md: llm_options.yml)."""
+"""Numbers of sequences that graphs are captured for (its performance overview,
+NVIDIA/TensorRT-LLM@00f3768: llm_options.yml)."""
 
 
 @dataclass(frozen=True, slots=True)
