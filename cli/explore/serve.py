@@ -13,6 +13,7 @@ from simexplore.cli.machines import load_any
 from simexplore.cli.options import arch_option, engine_option, json_option, pairs_option, param_option, set_option
 from simexplore.cli.output import note, percent, print_json, print_table, progress, quantity
 from simexplore.cli.pages import now, write_page
+from simexplore.errors import SimexploreError
 from simexplore.sim.explore.storage.folder import written_aside
 from simexplore.sim.serve.asked import Given, Placed, Promised, model_of
 from simexplore.sim.serve.campaign import Campaign
@@ -27,7 +28,7 @@ LOAD = (
     click.option("--trace", metavar="FILE", help="Requests of a file: our CSV, Azure's, or Mooncake's."),
     click.option("--users", metavar="N", help="Users who each wait for an answer before they ask again."),
     click.option("--duration", default="60s", show_default=True, help="Time in which requests arrive."),
-    click.option("--requests", metavar="N", help="Requests of all users, of a trace, or at once."),
+    click.option("--requests", metavar="N", help="Requests of all users, of a trace, or of --rate inf."),
     click.option("--think", default="0s", show_default=True, help="From an answer to a user's next question."),
     click.option("--input", "prompt", default="1000", show_default=True, help="Prompt tokens, or a range 100:2000."),
     click.option("--output", "answer", default="200", show_default=True, help="Answer tokens, or a range."),
@@ -114,6 +115,8 @@ def serve(
         asked={"engine": engine, "set": overrides},
     )
     if find_rate:
+        if folder is not None:
+            raise SimexploreError("--find-rate: nothing of a search is kept: leave out -o")
         _find(campaign, as_json)
         return
     curves: dict[str, list[Point]] = {}

@@ -69,6 +69,10 @@ class Given:
             return [self._users(self.users)]
         if self.rate == AT_ONCE:
             return [({}, self._at_once())]
+        if self.requests is not None:
+            raise SimexploreError(
+                "--requests: expected --users, --trace or --rate inf: at a rate, --duration says how many come"
+            )
         return [({"rate_per_s": rate}, self._arrivals(rate)) for rate in rates(self.rate or "")]
 
     def _at_once(self) -> list[Request]:

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
 from simexplore.errors import SimexploreError
+from simexplore.sim.explore.evaluation.environment import here
 from simexplore.sim.serve.asked import Given, Placed, Promised
 from simexplore.sim.serve.deployment import Deployment
 from simexplore.sim.serve.load.arrivals import Arrivals
@@ -120,9 +120,22 @@ class Campaign:
         told: dict[str, Any] = {key: asdict(part) for key, part in parts.items()}  # type: ignore[call-overload]
         if self.load.trace is not None:
             told["trace_sha256"] = hashlib.sha256(Path(self.load.trace).read_bytes()).hexdigest()
-        return {"name": self.name, "version": version("simexplore"), "asked": dict(self.asked), **told}
+        told["model_sha256"] = _digest(repr(self.model))
+        told["machine_sha256"] = _digest(*(machine.model_dump_json() for machine in self._machines))
+        told["settings"] = {name: asdict(deployment.settings) for name, deployment in self.deployments.items()}
+        return {"name": self.name, "versions": dict(here()), "asked": dict(self.asked), **told}
+
+    @property
+    def _machines(self) -> list[Gpu | System]:
+        """The machine, and those whose learned corrections serve it."""
+        return [self.machine, *(self.machine.lenders if isinstance(self.machine, Gpu) else ())]
 
     def told(self) -> list[tuple[str, object]]:
         """What was asked, for people."""
         parts = {**asdict(self.load), **asdict(self.placed), **asdict(self.promised)}
         return [(key, value) for key, value in parts.items() if value not in (None, {}, "")]
+
+
+def _digest(*texts: str) -> str:
+    """A check sum: files of the same name may have been edited since."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()

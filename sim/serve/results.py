@@ -93,7 +93,7 @@ class Result:
         return sum(each.latency_s for each in self.served) / self.duration_s
 
     def samples(self) -> list[Sample]:
-        """How full the cache of the first engine that decodes was."""
+        """How full the cache of the last engine was, which is one that decodes."""
         return self.engines[-1].tally.samples
 
     @property

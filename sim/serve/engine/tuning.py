@@ -1,8 +1,8 @@
 """How long a step may be and how many sequences it has, where nobody says: what engines' own tools choose.
 
 `trtllm-bench` chooses both for the lengths of its data set: as many sequences as its estimate of the KV cache holds,
-and as many tokens as keep prompts coming while answers are made (TensorRT-LLM 1.0, bench/build/tuning.py:
-calc_engine_setting, finetune_setting; bench/benchmark/utils/general.py: get_settings).
+and as many tokens as keep prompts coming while answers are made (NVIDIA/TensorRT-LLM@04cba88,
+tensorrt_llm/bench/build/tuning.py: calc_engine_setting, finetune_setting).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ MOST_TOKENS = 32768
 LEAST_SEQUENCES = 64
 LEAST_TOKENS = 2048
 GRAPH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 384, 512, 1024, 2048, 4096, 8192)
-"""Numbers of sequences that graphs are captured for (its performance overview, llm_options.yml)."""
+"""Numbers of sequences that graphs are captured for (its performance overview,
+NVIDIA/TensorRT-LLM@00f3768: llm_options.yml)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +34,35 @@ def test_a_curve_is_kept_and_goes_on_where_it_stopped(command: Command, tmp_path
     assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     table = command(*call)
     assert "llama-3-8b: keeps up to 8 requests/s" in table.stdout
+
+
+def test_a_folder_knows_the_machine_as_it_was(command: Command, tmp_path: Path) -> None:
+    machine = tmp_path / "mine.yaml"
+    machine.write_text("extends: nvidia/h100-sxm\nname: mine\n")
+    call = ["serve", "llm/llama-3-8b", "--arch", machine, *WORK[4:], *SHORT, "--rate", "4", "-o", tmp_path / "out"]
+    assert command(*call).exit_code == 0
+    machine.write_text("extends: nvidia/h100-sxm\nname: mine\nsm: {count: 66}\n")
+    edited = command(*call)
+    assert edited.exit_code == 2
+    assert "expected results of the same question" in edited.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a system with signals")
+def test_a_command_that_was_killed_goes_on(command: Command, tmp_path: Path) -> None:
+    call = [*WORK, *SHORT, "--rate", "1:200:1", "--json"]
+    main = "from simexplore.cli.main import main; main()"
+    killed = subprocess.Popen(
+        [sys.executable, "-c", main, *call, "-o", tmp_path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    until = time.monotonic() + 60.0
+    while not list(tmp_path.glob("points/*[0-9].json")) and killed.poll() is None and time.monotonic() < until:
+        time.sleep(0.002)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    kept = {file: file.stat().st_mtime_ns for file in tmp_path.glob("points/*[0-9].json")}
+    assert 0 < len(kept) < 200
+    assert command(*call, "-o", tmp_path).stdout == command(*call).stdout
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
 
 
 def test_the_same_seed_gives_the_same_bytes(command: Command) -> None:
@@ -61,6 +95,8 @@ def test_users_and_traces(command: Command, tmp_path: Path) -> None:
         (("--rate", "1", "--param", "tensor_parallel=64"), "has 8 GPUs in an NVLink domain"),
         (("--rate", "1", "--setting", "pages=3"), "expected one of the settings"),
         (("--rate", "1,2", "--ttft", "1s", "--find-rate"), "expected one --rate to begin"),
+        (("--rate", "1", "--ttft", "1s", "--find-rate", "-o", "out"), "leave out -o"),
+        (("--rate", "1", "--requests", "9"), "--duration says how many come"),
         (("--users", "2", "--prefill-replicas", "1"), "expected one pool"),
     ],
 )
