@@ -14,10 +14,11 @@ from simexplore.sim.mapping.streaming import moving, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
+from simexplore.workloads.operators.training.backward import PRODUCTS
 from simexplore.workloads.ops import AttentionBackward, AttentionPrefill, OptimizerStep
 
-PRODUCTS = 2.5
-"""Products of the backward pass over those of the forward pass: five to two."""
+INSTRUCTIONS = 2.0
+"""assumed: of the forward pass's instructions of a score: exp again, and dS = P (dP - D), rounded each."""
 FLOPS_OF_SUM = 2.0
 """Of an element of the result: multiplied with its gradient, and added to the sum of its row."""
 
@@ -57,7 +58,7 @@ def _products(op: AttentionBackward, kernel: KernelDemand, gpu: Gpu, conditions:
     return kernel.but(
         work={
             "tensor_ops": PRODUCTS * work.tensor_ops,
-            "fma_ops": 2.0 * work.fma_ops,
+            "fma_ops": INSTRUCTIONS * work.fma_ops,
             "shared_bytes": PRODUCTS * work.shared_bytes,
             "l2_write_bytes": work.l2_write_bytes + added_up,
             "dram_read_bytes": read * missing / ctas,
