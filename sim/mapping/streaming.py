@@ -75,16 +75,39 @@ def stream_demand(
     )
 
 
+def moving(
+    read_bytes: FloatArray,
+    write_bytes: FloatArray,
+    gpu: Gpu,
+    *,
+    copies: float | FloatArray = 1.0,
+    flops: FloatArray | None = None,
+    special_ops: FloatArray | None = None,
+) -> Stream:
+    """Inputs that are read once, and a result: both lie between two reads of a line of the inputs [B].
+
+    Args:
+        read_bytes: the inputs [B], shape (rows, 1).
+        write_bytes: the result [B].
+        gpu: the machine.
+        copies: how many of the inputs take turns; one where the kernel before has written them.
+        flops: of the whole kernel; none where it only moves.
+        special_ops: of the whole kernel.
+    """
+    return Stream(
+        read_bytes=read_bytes,
+        write_bytes=write_bytes,
+        flops=constant(0.0) if flops is None else flops,
+        special_ops=constant(0.0) if special_ops is None else special_ops,
+        warm_share=warm_share(read_bytes, copies, write_bytes, gpu),
+        written_back_share=written_back_share(read_bytes + write_bytes, gpu),
+    )
+
+
 def stream_of(op: Operator, gpu: Gpu, state: CacheState) -> Stream:
     """The work of an operator whose inputs are activations; they stay in L2 as far as they and the result fit it."""
     write = column(op.output_bytes)
     read = column(op.min_bytes) - write
     special = column(op.special_ops)
-    return Stream(
-        read_bytes=read,
-        write_bytes=write,
-        flops=column(op.flops) - special,
-        special_ops=special,
-        warm_share=warm_share(read, state.activation_copies, write, gpu),
-        written_back_share=written_back_share(read + write, gpu),
-    )
+    flops = column(op.flops) - special
+    return moving(read, write, gpu, copies=state.activation_copies, flops=flops, special_ops=special)

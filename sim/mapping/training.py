@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.demand import FloatArray, KernelDemand
+from simexplore.sim.demand import KernelDemand
 from simexplore.sim.mapping.attention.prefill import encoder_demands, prefill_demands
-from simexplore.sim.mapping.streaming import Stream, stream_demand
+from simexplore.sim.mapping.streaming import moving, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
+from simexplore.workloads.operators.training.backward import PRODUCTS
 from simexplore.workloads.ops import AttentionBackward, AttentionPrefill, OptimizerStep
 
-PRODUCTS = 2.5
-"""Products of the backward pass over those of the forward pass: five to two."""
+INSTRUCTIONS = 2.0
+"""assumed: of the forward pass's instructions of a score: exp again, and dS = P (dP - D), rounded each."""
 FLOPS_OF_SUM = 2.0
 """Of an element of the result: multiplied with its gradient, and added to the sum of its row."""
 
@@ -30,9 +31,9 @@ def attention_backward_demands(op: AttentionBackward, gpu: Gpu, conditions: Cond
     """
     kernel = _forward(op, gpu, Conditions(cache=conditions.cache, launch=conditions.launch))
     queries, wide = column(op.query_bytes), bytes_of("fp32") / bytes_of(op.dtype)
-    none = 0.0 * queries
-    sums = _stream(2.0 * queries, none, FLOPS_OF_SUM * queries / bytes_of(op.dtype), gpu, conditions)
-    narrow = _stream(wide * queries, queries, none, gpu, conditions)
+    copies, flops = conditions.cache.activation_copies, FLOPS_OF_SUM * queries / bytes_of(op.dtype)
+    sums = moving(2.0 * queries, 0.0 * queries, gpu, copies=copies, flops=flops)
+    narrow = moving(wide * queries, queries, gpu, copies=copies)
     return (
         stream_demand("attention_sums", sums, gpu),
         _products(op, kernel, gpu, conditions),
@@ -57,7 +58,7 @@ def _products(op: AttentionBackward, kernel: KernelDemand, gpu: Gpu, conditions:
     return kernel.but(
         work={
             "tensor_ops": PRODUCTS * work.tensor_ops,
-            "fma_ops": 2.0 * work.fma_ops,
+            "fma_ops": INSTRUCTIONS * work.fma_ops,
             "shared_bytes": PRODUCTS * work.shared_bytes,
             "l2_write_bytes": work.l2_write_bytes + added_up,
             "dram_read_bytes": read * missing / ctas,
@@ -69,17 +70,6 @@ def _products(op: AttentionBackward, kernel: KernelDemand, gpu: Gpu, conditions:
 
 def optimizer_step_demand(op: OptimizerStep, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """One pass over gradients, tensors and states, as fused optimizers make it."""
-    written = column(op.written_bytes)
-    stream = _stream(column(op.min_bytes) - written, written, column(op.flops), gpu, conditions)
+    written, copies = column(op.written_bytes), conditions.cache.activation_copies
+    stream = moving(column(op.min_bytes) - written, written, gpu, copies=copies, flops=column(op.flops))
     return (stream_demand(op.op, stream, gpu),)
-
-
-def _stream(read: FloatArray, written: FloatArray, flops: FloatArray, gpu: Gpu, conditions: Conditions) -> Stream:
-    return Stream(
-        read_bytes=read,
-        write_bytes=written,
-        flops=flops,
-        special_ops=0.0 * read,
-        warm_share=warm_share(read, conditions.cache.activation_copies, written, gpu),
-        written_back_share=written_back_share(read + written, gpu),
-    )

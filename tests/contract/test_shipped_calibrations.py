@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from simexplore.archs.load import arch_path, is_as_calibrated, list_archs, load_arch
+from simexplore.archs.load import is_as_calibrated, load_arch
 from simexplore.archs.schema.residual import from_bytes, to_bytes
 
 MOST_ROWS = 1000
 MOST_BYTES = 200_000
-CALIBRATED = [name for name in list_archs() if arch_path(name).with_suffix(".residual.npz").exists()]
-"""Machines with a correction of their own."""
+ARCHS = Path(__file__).parents[2] / "archs"
+SUFFIX = ".residual.npz"
+CALIBRATED = [str(each)[: -len(SUFFIX)] + ".yaml" for each in sorted(ARCHS.rglob(f"*{SUFFIX}"))]
+"""Files with a correction of their own."""
+NAMES = [str(Path(each).relative_to(ARCHS)) for each in CALIBRATED]
 
 
-@pytest.mark.parametrize("name", CALIBRATED)
+def test_there_are_corrections() -> None:
+    """Else the tests below would have nothing to say."""
+    assert len(CALIBRATED) >= 12
+
+
+@pytest.mark.parametrize("name", CALIBRATED, ids=NAMES)
 def test_a_correction_belongs_to_the_values_beside_it(name: str) -> None:
     """Whoever changes a value must calibrate again: tools/fitting/calibrate-shipped."""
     assert is_as_calibrated(load_arch(name))
 
 
-@pytest.mark.parametrize("name", CALIBRATED)
+@pytest.mark.parametrize("name", CALIBRATED, ids=NAMES)
 def test_corrections_are_small_and_tell_their_rows_and_errors(name: str) -> None:
     calibration = load_arch(name).calibration
     assert calibration is not None

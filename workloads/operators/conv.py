@@ -95,8 +95,54 @@ class Conv2d(Operator):
         check_accumulate(self.op, self.dtype, self.accumulate)
 
 
+class Filtered(Operator):
+    """What convolutions of images along up to three axes share, whichever way they go: an image, filters, a result."""
+
+    __slots__ = ()
+
+    batch: Count
+    cin: Count
+    cout: Count
+    width: Count
+    height: Count
+    depth: Count
+    cols: Count
+    rows: Count
+    layers: Count
+    groups: Count
+
+    @property
+    def taps(self) -> Amount:
+        """Voxels of a filter."""
+        return 1.0 * self.layers * self.rows * self.cols
+
+    @property
+    def matmul_flops(self) -> Amount:
+        return self.flops
+
+    @property
+    def image_bytes(self) -> Amount:
+        """Bytes of the images [B]."""
+        return 1.0 * bytes_of(self.dtype) * self.batch * self.cin * self.depth * self.height * self.width
+
+    @property
+    def filter_bytes(self) -> Amount:
+        """Bytes of the filters, which are weights [B]."""
+        return bytes_of(self.dtype) * self.cout * self.cin * self.taps / self.groups
+
+    @property
+    def min_bytes(self) -> Amount:
+        return self.image_bytes + self.filter_bytes + self.output_bytes
+
+    def check_groups(self) -> None:
+        """Raises ParameterError where channels are not divided evenly."""
+        for name, channels in (("cin", self.cin), ("cout", self.cout)):
+            if np.any(np.remainder(channels, self.groups)):
+                raise ParameterError(self.op, "groups", f"a divisor of {name} = {channels}", str(self.groups))
+
+
 @dataclass(frozen=True, slots=True)
-class Conv(Operator):
+class Conv(Filtered):
     """Convolution of images of any shape: depth x height x width voxels, filters of layers x rows x cols, in groups.
 
     A signal has height 1, an image depth 1. Each of `groups` parts of the channels has cout / groups filters of
@@ -168,42 +214,17 @@ class Conv(Operator):
         return 1.0 * layers * rows * cols
 
     @property
-    def taps(self) -> Amount:
-        """Voxels of a filter."""
-        return 1.0 * self.layers * self.rows * self.cols
-
-    @property
     def flops(self) -> Amount:
         return 2.0 * self.batch * self.positions * self.cout * self.cin * self.taps / self.groups
 
     @property
-    def matmul_flops(self) -> Amount:
-        return self.flops
-
-    @property
-    def image_bytes(self) -> Amount:
-        """Bytes of the images [B]."""
-        return 1.0 * bytes_of(self.dtype) * self.batch * self.cin * self.depth * self.height * self.width
-
-    @property
-    def filter_bytes(self) -> Amount:
-        """Bytes of the filters, which are weights [B]."""
-        return bytes_of(self.dtype) * self.cout * self.cin * self.taps / self.groups
-
-    @property
     def output_bytes(self) -> Amount:
         return bytes_of(self.dtype) * self.batch * self.cout * self.positions
-
-    @property
-    def min_bytes(self) -> Amount:
-        return self.image_bytes + self.filter_bytes + self.output_bytes
 
     def check_relations(self) -> None:
         along = zip(("layers", "rows", "cols"), self.axes, self.reaches, self.ends, strict=True)
         for name, (size, _, pad), reach, end in along:
             if np.any(np.greater(reach, size + 2 * pad + end)):
                 raise ParameterError(self.op, name, f"at most the padded image's {size + 2 * pad + end}", str(reach))
-        for name, channels in (("cin", self.cin), ("cout", self.cout)):
-            if np.any(np.remainder(channels, self.groups)):
-                raise ParameterError(self.op, "groups", f"a divisor of {name} = {channels}", str(self.groups))
+        self.check_groups()
         check_accumulate(self.op, self.dtype, self.accumulate)

@@ -16,8 +16,7 @@ from simexplore.sim.demand import ANY_ROW, Algorithm, BoolArray, FloatArray, Ker
 from simexplore.sim.libraries.arrays import torch_ as torch_arrays
 from simexplore.sim.mapping.columns import ceil_div
 from simexplore.sim.mapping.rowwise import read_again
-from simexplore.sim.mapping.streaming import Stream, stream_demand, stream_of
-from simexplore.sim.mapping.traffic import warm_share, written_back_share
+from simexplore.sim.mapping.streaming import moving, stream_demand, stream_of
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.arrays.base import INDEX_BYTES
 from simexplore.workloads.operators.columns import column
@@ -81,15 +80,7 @@ def _through_memory(op: Sort, gpu: Gpu, conditions: Conditions) -> tuple[KernelD
 
 
 def _pass(kernel: str, read: FloatArray, write: FloatArray, copies: float | FloatArray, gpu: Gpu) -> KernelDemand:
-    stream = Stream(
-        read_bytes=read,
-        write_bytes=write,
-        flops=np.zeros_like(read),
-        special_ops=np.zeros_like(read),
-        warm_share=warm_share(read, copies, write, gpu),
-        written_back_share=written_back_share(read + write, gpu),
-    )
-    return stream_demand(kernel, stream, gpu)
+    return stream_demand(kernel, moving(read, write, gpu, copies=copies), gpu)
 
 
 def top_k_algorithms(op: TopK, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:

@@ -9,7 +9,7 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.libraries.arrays import torch_ as torch_arrays
 from simexplore.sim.mapping.columns import ceil_div
-from simexplore.sim.mapping.streaming import Stream, stream_demand, stream_of
+from simexplore.sim.mapping.streaming import Stream, moving, stream_demand, stream_of
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
@@ -82,14 +82,7 @@ def group_norm_demands(op: GroupNorm, gpu: Gpu, conditions: Conditions) -> tuple
     image = column(op.output_bytes)
     moments = _moments(op, image, gpu, conditions)
     factors = 2.0 * PARTIAL_BYTES * column(op.batch) * column(op.channels)
-    apply = Stream(
-        read_bytes=image + factors,
-        write_bytes=image,
-        flops=2.0 * column(op.elements),
-        special_ops=np.zeros_like(image),
-        warm_share=warm_share(image + factors, 1.0, image, gpu),
-        written_back_share=written_back_share(2.0 * image + factors, gpu),
-    )
+    apply = moving(image + factors, image, gpu, flops=2.0 * column(op.elements))
     return moments, stream_demand("scale_shift", apply, gpu).with_extra_launches(1.0)
 
 

@@ -17,7 +17,7 @@ from simexplore.sim.mapping.attention.prefill import FLOPS_OF_ROTATION, tensor_d
 from simexplore.sim.mapping.columns import constant
 from simexplore.sim.mapping.matmul.gemm import PARTIAL_SUM_BYTES
 from simexplore.sim.mapping.matmul.tiles import INSTRUCTION_K_BYTES, MOST_REGISTERS, WARP_GROUP
-from simexplore.sim.mapping.streaming import Stream, stream_demand
+from simexplore.sim.mapping.streaming import moving, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
@@ -131,12 +131,4 @@ def _rotate_and_append(op: MlaDecode, gpu: Gpu) -> KernelDemand:
 
 
 def _stream(name: str, read: FloatArray, write: FloatArray, flops: FloatArray, gpu: Gpu) -> KernelDemand:
-    stream = Stream(
-        read_bytes=read,
-        write_bytes=write,
-        flops=flops,
-        special_ops=constant(0.0),
-        warm_share=warm_share(read, 1.0, write, gpu),
-        written_back_share=written_back_share(read + write, gpu),
-    )
-    return stream_demand(name, stream, gpu)
+    return stream_demand(name, moving(read, write, gpu, flops=flops), gpu)

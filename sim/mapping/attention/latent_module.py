@@ -17,10 +17,9 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import KernelDemand
 from simexplore.sim.mapping.attention.latent_decode import mla_decode_demands
 from simexplore.sim.mapping.attention.latent_prefill import mla_prefill_demands
-from simexplore.sim.mapping.columns import constant
 from simexplore.sim.mapping.matmul.gemm import gemm_demands
-from simexplore.sim.mapping.streaming import Stream, stream_demand
-from simexplore.sim.mapping.traffic import MOST_COPIES, warm_share, written_back_share
+from simexplore.sim.mapping.streaming import moving, stream_demand
+from simexplore.sim.mapping.traffic import MOST_COPIES
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.operators.modules.latent import (
@@ -69,14 +68,7 @@ def _within(conditions: Conditions) -> Conditions:
 def _into(op: LatentModule, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """The product to compressed queries and latents, the norms of both, and the product to queries."""
     normed = column(op.tokens) * (column(op.q_rank) + column(op.kv_lora_rank)) * TOKEN_BYTES
-    stream = Stream(
-        read_bytes=normed,
-        write_bytes=normed,
-        flops=NORM_FLOPS * normed / TOKEN_BYTES,
-        special_ops=constant(0.0),
-        warm_share=warm_share(normed, 1.0, normed, gpu),
-        written_back_share=written_back_share(2.0 * normed, gpu),
-    )
+    stream = moving(normed, normed, gpu, flops=NORM_FLOPS * normed / TOKEN_BYTES)
     return (
         *_product(op, op.entering, gpu, conditions),
         stream_demand("norms", stream, gpu),

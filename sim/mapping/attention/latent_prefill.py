@@ -24,7 +24,7 @@ from simexplore.sim.mapping.matmul.tiles import (
     WARP_GROUP,
     WGMMA_ROWS,
 )
-from simexplore.sim.mapping.streaming import Stream, stream_demand
+from simexplore.sim.mapping.streaming import moving, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
@@ -155,12 +155,5 @@ def _rotate_and_append(op: MlaPrefill, gpu: Gpu) -> KernelDemand:
     latents = tokens * (column(op.kv_lora_rank) + column(op.rope_dim))
     read = (rotated + latents) * bytes_of(op.dtype)
     write = 2.0 * rotated * bytes_of(op.dtype) + latents * bytes_of(op.kv_dtype or op.dtype)
-    stream = Stream(
-        read_bytes=read,
-        write_bytes=write,
-        flops=2.0 * FLOPS_OF_ROTATION * rotated,
-        special_ops=constant(0.0),
-        warm_share=warm_share(read, 1.0, write, gpu),
-        written_back_share=written_back_share(read + write, gpu),
-    )
+    stream = moving(read, write, gpu, flops=2.0 * FLOPS_OF_ROTATION * rotated)
     return stream_demand("rotate_append", stream, gpu)

@@ -24,7 +24,7 @@ from simexplore.sim.mapping.matmul.tiles import (
     WARP_GROUP,
     WGMMA_ROWS,
 )
-from simexplore.sim.mapping.streaming import Stream, stream_demand
+from simexplore.sim.mapping.streaming import Stream, moving, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
@@ -93,14 +93,7 @@ def rotate_and_append(
     queries, keys = batch * tokens * heads * width, batch * tokens * kv_heads * width
     read = (queries + 2.0 * keys) * element
     write = queries * element + 2.0 * keys * cached
-    stream = Stream(
-        read_bytes=read,
-        write_bytes=write,
-        flops=(queries + keys) * FLOPS_OF_ROTATION,
-        special_ops=constant(0.0),
-        warm_share=warm_share(read, 1.0, write, gpu),
-        written_back_share=written_back_share(read + write, gpu),
-    )
+    stream = moving(read, write, gpu, flops=(queries + keys) * FLOPS_OF_ROTATION)
     demand = stream_demand("rotate_append", stream, gpu)
     return demand.with_extra_launches(helpers)
 
@@ -141,15 +134,7 @@ def _convert_queries(op: AttentionPrefill | AttentionDecode, tokens: FloatArray,
     """Queries read in 16 bits and written in 8."""
     queries = column(op.batch) * tokens * column(op.heads) * column(op.head_dim)
     read, write = queries * bytes_of("bf16"), queries * bytes_of(op.kv_dtype or op.dtype)
-    stream = Stream(
-        read_bytes=read,
-        write_bytes=write,
-        flops=queries,
-        special_ops=constant(0.0),
-        warm_share=warm_share(read, 1.0, write, gpu),
-        written_back_share=written_back_share(read + write, gpu),
-    )
-    return stream_demand("convert", stream, gpu)
+    return stream_demand("convert", moving(read, write, gpu, flops=queries), gpu)
 
 
 _Prefill = AttentionPrefill | EncoderAttention

@@ -16,7 +16,7 @@ from simexplore.sim.demand import FloatArray, Grid, KernelDemand, Latency, Overl
 from simexplore.sim.mapping.attention.prefill import tensor_dtype
 from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.matmul.gemm import gemm_demands
-from simexplore.sim.mapping.streaming import Stream, stream_demand
+from simexplore.sim.mapping.streaming import Stream, moving, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
@@ -72,8 +72,7 @@ def sparse_attention_demands(op: SparseAttention, gpu: Gpu, conditions: Conditio
 
 def _pass_over(moved: FloatArray, gpu: Gpu, conditions: Conditions) -> KernelDemand:
     """Norms and rotation of the narrow projection, appended to the cache: read and written once."""
-    warm = warm_share(moved, conditions.cache.activation_copies, moved, gpu)
-    stream = Stream(moved, moved, NORM_INSTRUCTIONS * moved, constant(0.0), warm, written_back_share(2.0 * moved, gpu))
+    stream = moving(moved, moved, gpu, copies=conditions.cache.activation_copies, flops=NORM_INSTRUCTIONS * moved)
     return stream_demand("norm_append", stream, gpu)
 
 

@@ -18,7 +18,7 @@ from simexplore.sim.demand import ANY_ROW, Algorithm, BoolArray, KernelDemand
 from simexplore.sim.libraries import conv_rules
 from simexplore.sim.mapping.conv.implicit import on_fma_pipes, on_tensor_cores, patch_voxels, vector_channels
 from simexplore.sim.mapping.conv.transforms import fft, fused_winograd, winograd
-from simexplore.sim.mapping.streaming import Stream, stream_demand
+from simexplore.sim.mapping.streaming import Stream, moving, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
@@ -71,14 +71,7 @@ def _with_padding(op: Conv, gpu: Gpu, conditions: Conditions) -> tuple[KernelDem
     """The image copied with its channels filled up to whole vectors (cuDNN's nhwcAddPaddingKernel), then the GEMM."""
     image = column(op.image_bytes)
     filled = image * vector_channels(op) * column(op.groups) / column(op.cin)
-    copy = Stream(
-        read_bytes=image,
-        write_bytes=filled,
-        flops=np.zeros_like(image),
-        special_ops=np.zeros_like(image),
-        warm_share=warm_share(image, conditions.cache.activation_copies, filled, gpu),
-        written_back_share=written_back_share(image + filled, gpu),
-    )
+    copy = moving(image, filled, gpu, copies=conditions.cache.activation_copies)
     channels = (vector_channels(op) * column(op.groups))[:, 0].astype(np.int64)
     written = replace(conditions, cache=replace(conditions.cache, activation_copies=WARM.activation_copies))
     kernel = on_tensor_cores(replace(op, cin=channels), gpu, written)

@@ -13,8 +13,7 @@ from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.libraries.experts import expert_rules
 from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.experts.grouped import expert_type
-from simexplore.sim.mapping.streaming import Stream, stream_demand
-from simexplore.sim.mapping.traffic import warm_share, written_back_share
+from simexplore.sim.mapping.streaming import moving, stream_demand
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import Moe
@@ -108,14 +107,8 @@ def _route(op: Moe, gpu: Gpu) -> KernelDemand:
 def _by_rows(name: str, rows: _Rows, op: Moe, gpu: Gpu) -> KernelDemand:
     """A kernel with a CTA a row, which streams as others do but for `stream_rate`."""
     read, special = rows.elements * bytes_of(op.output_dtype), rows.gated + 0.0 * rows.ctas
-    stream = Stream(
-        read_bytes=read,
-        write_bytes=rows.write_bytes,
-        flops=FLOPS_OF_GATE * special + FLOPS_OF_ELEMENT * rows.elements,
-        special_ops=special,
-        warm_share=warm_share(read, rows.copies, rows.write_bytes, gpu),
-        written_back_share=written_back_share(read + rows.write_bytes, gpu),
-    )
+    flops = FLOPS_OF_GATE * special + FLOPS_OF_ELEMENT * rows.elements
+    stream = moving(read, rows.write_bytes, gpu, copies=rows.copies, flops=flops, special_ops=special)
     demand = stream_demand(name, stream, gpu, ctas=np.maximum(rows.ctas, 1.0))
     rate = expert_type((op.dtype, op.stored), gpu)
     overlap = replace(demand.overlap, l2_rate=rate.stream_rate * demand.overlap.l2_rate, dram_rate=rate.stream_rate)

@@ -29,7 +29,9 @@ from simexplore.sim.demand import Algorithm, FloatArray, KernelDemand
 from simexplore.sim.mapping.attention.prefill import tensor_dtype
 from simexplore.sim.mapping.columns import ceil_div
 from simexplore.sim.mapping.scans.stages import (
+    DECAYED,
     FEW_REGISTERS,
+    NUMBER,
     WARPS,
     Compute,
     Ctas,
@@ -43,8 +45,6 @@ from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.operators.scans.delta import DeltaPrefill, GdnPrefill, KdaPrefill
 
-NUMBER = 4.0
-"""Bytes of an fp32 number: gates, and products of a chunk before they are inverted."""
 BLOCK = 16.0
 """Tokens of a block that is inverted row by row."""
 MERGED_PRODUCTS = 16.0
@@ -53,9 +53,6 @@ NORM_ROWS, NORM_INSTRUCTIONS = 16.0, 6.0
 """Rows of a CTA that normalises, and instructions for each element: load, widen, square, scale, convert, store."""
 GATE_INSTRUCTIONS = 8.0
 """Of a decay for each feature: widen, bias, softplus, scale, prefix sum (five shuffles' worth of adds), store."""
-DECAYED = 2.0
-"""Instructions for each element of a chunk's products that takes a factor of its own: difference of sums, product."""
-
 OUTPUT_WARPS = 8.0
 """Of a CTA of the outputs, which holds a chunk's result for all of a value (chunk_o.py: 128 x 128)."""
 FUSED_REGISTERS = 168.0

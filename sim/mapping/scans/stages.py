@@ -12,6 +12,7 @@ from simexplore.sim.conditions import CacheState
 from simexplore.sim.demand import FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.mapping.columns import constant
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
+from simexplore.workloads.dtypes import bytes_of
 
 
 class Library(NamedTuple):
@@ -43,6 +44,12 @@ FEW_REGISTERS = 40.0
 """Of a thread that streams: a few elements, and addresses."""
 PRODUCT_REGISTERS = 128.0
 """Of a thread that holds its share of a product: 64 x 128 numbers among 128 threads, operands, and addresses."""
+
+
+NUMBER = bytes_of("fp32")
+"""Bytes of what stays wide between kernels: gates, decays, states of chunks, and products that are not yet inverted."""
+DECAYED = 2.0
+"""Instructions for each element of a product that takes a factor of its own: difference of sums, product."""
 
 
 def _nothing() -> FloatArray:

@@ -14,13 +14,22 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.mapping.attention.prefill import tensor_dtype
 from simexplore.sim.mapping.columns import ceil_div, constant
-from simexplore.sim.mapping.scans.stages import FEW_REGISTERS, WARPS, Compute, Ctas, Told, Traffic, chain_library, stage
+from simexplore.sim.mapping.scans.stages import (
+    DECAYED,
+    FEW_REGISTERS,
+    NUMBER,
+    WARPS,
+    Compute,
+    Ctas,
+    Told,
+    Traffic,
+    chain_library,
+    stage,
+)
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.operators.scans.statespace import SsdPrefill
 
-NUMBER = 4.0
-"""Bytes of an fp32 number: decays, states of chunks, and products of groups."""
 TILE = 64.0
 """Rows of a CTA's part of a product."""
 WIDE = 128.0
@@ -29,10 +38,6 @@ PASSED = 1024.0
 """Elements of a state that a CTA passes on (_state_passing_fwd's block)."""
 PASS_ROUND_TRIPS = 1.0
 """Of each chunk, where states are passed on: its own is loaded when the one before has been stored."""
-DECAYED = 2.0
-"""Instructions for each element of a product that takes a factor of its own."""
-
-
 OF_PASSING = 8.0
 """Warps of a CTA that passes states on: a number of four a thread."""
 

@@ -30,20 +30,28 @@ def column(values: list[float]) -> tuple[np.ndarray, ...]:
 
 @given(st.lists(SIZES, min_size=1, max_size=5), EXPONENTS)
 def test_a_norm_is_right_for_terms_of_any_size(terms: list[float], p: float) -> None:
-    assert norm(column(terms), p).item() == pytest.approx(exact(terms, p), rel=1e-12)
+    assert norm(column(terms), p).item() == pytest.approx(exact(terms, p), rel=1e-12, abs=0.0)
 
 
 @given(st.lists(st.lists(SIZES, min_size=3, max_size=3), min_size=2, max_size=4), EXPONENTS)
 def test_rows_of_a_column_do_not_change_each_other(rows: list[list[float]], p: float) -> None:
     together = norm(tuple(np.array(rows).T), p)
-    assert together == pytest.approx([exact(row, p) for row in rows], rel=1e-12)
+    assert together == pytest.approx([exact(row, p) for row in rows], rel=1e-12, abs=0.0)
 
 
 @given(st.lists(SIZES, min_size=1, max_size=4), st.lists(SIZES, min_size=1, max_size=2), COUNTS, EXPONENTS)
 def test_terms_that_come_several_times(counted: list[float], single: list[float], count: float, p: float) -> None:
     of_count = norm_of_counts(column(counted), column(single), p)
     wanted = exact([*(count * term for term in counted), *single], p)
-    assert of_count(np.array([[count]])).item() == pytest.approx(wanted, rel=1e-12)
+    assert of_count(np.array([[count]])).item() == pytest.approx(wanted, rel=1e-12, abs=0.0)
+
+
+def test_a_power_that_lost_digits_is_not_counted() -> None:
+    """The square of 1.23e-160 is a number of four digits; the sum of 1e200 of them would hide that."""
+    term = 1.23456789e-160
+    assert norm_of_counts(column([term]), column([0.0]), 2.0)(np.array([[1e100]])).item() == pytest.approx(
+        term * 1e100, rel=1e-12, abs=0.0
+    )
 
 
 @pytest.mark.parametrize("p", [1.0, 4.0, 64.0])

@@ -224,6 +224,17 @@ def test_slices_that_follow_within_a_nanosecond_do_not_overlap() -> None:
     assert violations(trace.to_json()) == []
 
 
+def test_a_trace_ends_with_what_ends_last() -> None:
+    """A kernel of 1 us, and memory that a node gives back 3 us after it: power counts until then."""
+    trace, activity = Trace("late"), Activity("a", 0, "kernel")
+    trace.on_boards(0, {"": BoardState(30.0)})
+    trace.on_kernel_start(0, activity)
+    trace.on_kernel_end(10**9, activity)
+    trace.on_memory(4 * 10**9, 0.0)
+    counted = [event for event in trace.to_json()["traceEvents"] if event["ph"] == "C" and event["name"] == "power"]
+    assert [(event["ts"], event["args"]["W"]) for event in counted] == [(0.0, 30.0), (4.0, 0.0)]
+
+
 def test_a_trace_is_written_as_json(tmp_path: Path) -> None:
     trace = recorded()[0]
     path = tmp_path / "trace.json"

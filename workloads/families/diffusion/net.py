@@ -100,7 +100,7 @@ class Net:
         return self.add(name, Relu(self.elements, self.dtype))
 
     def gated(self, name: str, elements: int) -> str:
-        """One half of what was made by the GELU of the other half."""
+        """One half of what was made is multiplied by the GELU of the other half."""
         self.add(f"{name}.gelu", Gelu(elements, self.dtype))
         return self.add(f"{name}.mul", Mul(elements, self.dtype))
 

@@ -1,8 +1,8 @@
 """LivePortrait's modules (Guo et al., arXiv:2407.03168; github.com/KwaiVGI/LivePortrait, src/modules, models.yaml).
 
 F makes a volume of features of the source, M reads the motion of a driving frame, W warps the volume by it, G paints
-the result; S are three small networks that correct the motion. Sampling a volume at given places is a pointwise
-operator that reads eight neighbours of L1. The weights of G's residual blocks are divided by their spectral norm in
+the result; S are three small networks that correct the motion. Sampling a volume at given places is a `Resample`
+between eight neighbours. The weights of G's residual blocks are divided by their spectral norm in
 every forward: a product of the matrix and a vector, and a division.
 """
 

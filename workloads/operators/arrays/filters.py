@@ -10,7 +10,7 @@ import numpy as np
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.arrays.base import ArrayOperator
 from simexplore.workloads.operators.base import Amount, Count
-from simexplore.workloads.operators.conv import Conv
+from simexplore.workloads.operators.conv import Conv, Filtered
 from simexplore.workloads.operators.parameters import (
     ParameterError,
     accumulate_of,
@@ -64,7 +64,7 @@ def _or(value: Count, other: Count) -> Count:
 
 
 @dataclass(frozen=True, slots=True)
-class ConvTranspose(ArrayOperator):
+class ConvTranspose(Filtered, ArrayOperator):
     """Transposed convolution: each voxel of the image adds its filter, times its value, to the result.
 
     Sizes are those of the image, the filter (taps = layers rows cols) and the result, which padding and output padding
@@ -97,35 +97,12 @@ class ConvTranspose(ArrayOperator):
     accumulate: str | None = field(default=None, metadata=accumulate_of())
 
     @property
-    def taps(self) -> Amount:
-        """Voxels of a filter."""
-        return 1.0 * self.layers * self.rows * self.cols
-
-    @property
     def flops(self) -> Amount:
         return 2.0 * self.batch * self.depth * self.height * self.width * self.cout * self.cin * self.taps / self.groups
 
     @property
-    def matmul_flops(self) -> Amount:
-        return self.flops
-
-    @property
-    def image_bytes(self) -> Amount:
-        """Bytes of the images [B]."""
-        return 1.0 * bytes_of(self.dtype) * self.batch * self.cin * self.depth * self.height * self.width
-
-    @property
-    def filter_bytes(self) -> Amount:
-        """Bytes of the filters, which are weights [B]."""
-        return bytes_of(self.dtype) * self.cout * self.cin * self.taps / self.groups
-
-    @property
     def output_bytes(self) -> Amount:
         return 1.0 * bytes_of(self.dtype) * self.batch * self.cout * self.out_depth * self.out_height * self.out_width
-
-    @property
-    def min_bytes(self) -> Amount:
-        return self.image_bytes + self.filter_bytes + self.output_bytes
 
     @property
     def elements_in(self) -> tuple[Amount, ...]:
@@ -137,9 +114,7 @@ class ConvTranspose(ArrayOperator):
         return (self.output_bytes / bytes_of(self.dtype),)
 
     def check_relations(self) -> None:
-        for name, channels in (("cin", self.cin), ("cout", self.cout)):
-            if np.any(np.remainder(channels, self.groups)):
-                raise ParameterError(self.op, "groups", f"a divisor of {name} = {channels}", str(self.groups))
+        self.check_groups()
         for name, size, taps, out in (
             ("out_depth", self.depth, self.layers, self.out_depth),
             ("out_height", self.height, self.rows, self.out_height),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -109,8 +110,42 @@ class Scan(ArrayOperator):
         return (self.flops,)
 
 
+class Ordered(ArrayOperator):
+    """What sorting and selection share: of each row so many elements come out in order, with where they lay."""
+
+    __slots__ = ()
+
+    rows: Count
+    cols: Count
+
+    @property
+    @abstractmethod
+    def taken(self) -> Count:
+        """Elements of a row that come out."""
+
+    @property
+    def flops(self) -> Amount:
+        return 0.0 * self.rows
+
+    @property
+    def output_bytes(self) -> Amount:
+        return 1.0 * self.rows * self.taken * (bytes_of(self.dtype) + INDEX_BYTES)
+
+    @property
+    def min_bytes(self) -> Amount:
+        return 1.0 * self.rows * self.cols * bytes_of(self.dtype) + self.output_bytes
+
+    @property
+    def elements_in(self) -> tuple[Amount, ...]:
+        return (1.0 * self.rows * self.cols,)
+
+    @property
+    def elements_out(self) -> tuple[Amount, ...]:
+        return (1.0 * self.rows * self.taken,)
+
+
 @dataclass(frozen=True, slots=True)
-class Sort(ArrayOperator):
+class Sort(Ordered):
     """Each row in order, and where its elements came from.
 
     flops = 0: keys are looked at bit by bit.  min_bytes = rows cols (2 b + 8 B).
@@ -124,28 +159,12 @@ class Sort(ArrayOperator):
     dtype: str = field(default="bf16", metadata=dtype_of("type of the elements"))
 
     @property
-    def flops(self) -> Amount:
-        return 0.0 * self.rows
-
-    @property
-    def output_bytes(self) -> Amount:
-        return 1.0 * self.rows * self.cols * (bytes_of(self.dtype) + INDEX_BYTES)
-
-    @property
-    def min_bytes(self) -> Amount:
-        return 1.0 * self.rows * self.cols * bytes_of(self.dtype) + self.output_bytes
-
-    @property
-    def elements_in(self) -> tuple[Amount, ...]:
-        return (1.0 * self.rows * self.cols,)
-
-    @property
-    def elements_out(self) -> tuple[Amount, ...]:
-        return (1.0 * self.rows * self.cols,)
+    def taken(self) -> Count:
+        return self.cols
 
 
 @dataclass(frozen=True, slots=True)
-class TopK(ArrayOperator):
+class TopK(Ordered):
     """The k largest elements of each row in order, and where they lay.
 
     flops = 0: keys are looked at bit by bit.  min_bytes = rows cols b + rows k (b + 8 B).
@@ -160,24 +179,8 @@ class TopK(ArrayOperator):
     dtype: str = field(default="bf16", metadata=dtype_of("type of the elements"))
 
     @property
-    def flops(self) -> Amount:
-        return 0.0 * self.rows
-
-    @property
-    def output_bytes(self) -> Amount:
-        return 1.0 * self.rows * self.k * (bytes_of(self.dtype) + INDEX_BYTES)
-
-    @property
-    def min_bytes(self) -> Amount:
-        return 1.0 * self.rows * self.cols * bytes_of(self.dtype) + self.output_bytes
-
-    @property
-    def elements_in(self) -> tuple[Amount, ...]:
-        return (1.0 * self.rows * self.cols,)
-
-    @property
-    def elements_out(self) -> tuple[Amount, ...]:
-        return (1.0 * self.rows * self.k,)
+    def taken(self) -> Count:
+        return self.k
 
     def check_relations(self) -> None:
         if np.any(np.greater(self.k, self.cols)):

@@ -140,13 +140,7 @@ def _(op: Moe) -> Elements:
 
 @elements_read.register
 @elements_written.register
-def _(op: SparseAttention) -> Elements:
-    return _numbers((op.tokens * op.hidden,))
-
-
-@elements_read.register
-@elements_written.register
-def _(op: LatentModule) -> Elements:
+def _(op: SparseAttention | LatentModule) -> Elements:
     return _numbers((op.tokens * op.hidden,))
 
 
@@ -227,13 +221,9 @@ def _(op: StreamFma) -> Elements:  # noqa: ARG001 - whatever it reads
 
 
 @elements_read.register
-def _(op: Norm) -> Elements:
-    return _numbers([op.rows * op.cols] * (1 + int(op.residual)))
-
-
 @elements_written.register
 def _(op: Norm) -> Elements:
-    return elements_read(op)
+    return _numbers([op.rows * op.cols] * (1 + int(op.residual)))
 
 
 @elements_read.register
@@ -257,6 +247,7 @@ def _(op: Embedding) -> Elements:
 
 
 @elements_read.register
+@elements_written.register
 def _(op: Collective) -> Elements:
     return _numbers((op.elements,))
 
@@ -265,11 +256,6 @@ def _(op: Collective) -> Elements:
 def _(op: AllGather) -> Elements:
     """One GPU's part; sizes that do not divide evenly are rounded up."""
     return _numbers((-(-op.elements // op.num_gpus),))
-
-
-@elements_written.register
-def _(op: Collective) -> Elements:
-    return _numbers((op.elements,))
 
 
 @elements_written.register
@@ -293,6 +279,7 @@ def _(op: FusedMlp) -> Elements:
 
 
 @elements_read.register
+@elements_written.register
 def _(op: AttentionBackward) -> Elements:
     """Queries, keys and values, side by side or apart; the result, and its gradient, which are of one size."""
     queries = op.batch * op.heads * op.head_dim * op.seq_q
@@ -300,16 +287,7 @@ def _(op: AttentionBackward) -> Elements:
     return _numbers((queries, keys, keys))
 
 
-@elements_written.register
-def _(op: AttentionBackward) -> Elements:
-    return elements_read(op)
-
-
 @elements_read.register
-def _(op: OptimizerStep) -> Elements:
-    return _numbers((op.elements,))
-
-
 @elements_written.register
 def _(op: OptimizerStep) -> Elements:
     return _numbers((op.elements,))

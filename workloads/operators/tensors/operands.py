@@ -57,7 +57,7 @@ def _(op: Bmm) -> Mapping[str, float]:
 
 
 @operand_bytes.register
-def _(op: Attention) -> Mapping[str, float]:
+def _(op: Attention | RaggedAttention) -> Mapping[str, float]:
     return {"queries": float(op.output_bytes), "kv_cache": float(op.kv_bytes)}
 
 
@@ -65,11 +65,6 @@ def _(op: Attention) -> Mapping[str, float]:
 def _(op: EncoderAttention) -> Mapping[str, float]:
     mask = {"mask": float(op.mask_bytes)} if op.mask_elements else {}
     return {"queries": float(op.output_bytes), "keys_and_values": float(op.kv_bytes), **mask}
-
-
-@operand_bytes.register
-def _(op: RaggedAttention) -> Mapping[str, float]:
-    return {"queries": float(op.output_bytes), "kv_cache": float(op.kv_bytes)}
 
 
 @operand_bytes.register
@@ -100,12 +95,7 @@ def _(op: LatentModule) -> Mapping[str, float]:
 
 
 @operand_bytes.register
-def _(op: Conv2d | Conv) -> Mapping[str, float]:
-    return {"images": float(op.image_bytes), "filters": float(op.filter_bytes)}
-
-
-@operand_bytes.register
-def _(op: ConvTranspose) -> Mapping[str, float]:
+def _(op: Conv2d | Conv | ConvTranspose) -> Mapping[str, float]:
     return {"images": float(op.image_bytes), "filters": float(op.filter_bytes)}
 
 

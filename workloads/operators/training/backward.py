@@ -14,6 +14,8 @@ from simexplore.workloads.operators.matmul import AttentionPrefill, EncoderAtten
 from simexplore.workloads.operators.parameters import ParameterError, count_of, dtype_of, label_of
 
 MASKS = ("causal", "none")
+PRODUCTS = 5.0 / 2.0
+"""Products of the backward pass over those of the forward pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class AttentionBackward(Operator):
 
     @property
     def flops(self) -> Amount:
-        return 2.5 * self.forward.flops
+        return PRODUCTS * self.forward.flops
 
     @property
     def matmul_flops(self) -> Amount:

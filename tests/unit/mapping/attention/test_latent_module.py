@@ -73,6 +73,15 @@ def test_between_two_reads_of_a_matrix_all_others_are_read() -> None:
     assert plain(norms.work.l2_read_bytes * norms.grid.ctas) == pytest.approx(2 * (256 + 512) * 2)
 
 
+def test_norms_miss_what_their_rows_push_out() -> None:
+    """Two tokens of 256 and 512 elements of 2 B: as many bytes come as go, which are 6 kB of the usable 1 MB."""
+    norms = mla_decode_module_demands(DECODE, round_gpu(), CONDITIONS)[1]
+    moved = 2 * (256 + 512) * 2
+    gone = 2 * moved / (1e6 + 2 * moved)
+    for told in (norms.work.dram_read_bytes, norms.work.dram_write_bytes):
+        assert plain(told * norms.grid.ctas) == pytest.approx(moved * gone)
+
+
 def test_attention_reads_queries_that_were_written_just_before() -> None:
     found = mla_decode_module_demands(DECODE, round_gpu(), CONDITIONS)[5]
     given = Conditions(cache=CacheState(weight_copies=2, activation_copies=1), attention_module=True)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from round_gpu import round_gpu
 
 from simexplore.archs.load import load_arch
 from simexplore.errors import SimexploreError
-from simexplore.sim.conditions import COLD, Conditions
+from simexplore.sim.conditions import COLD, CacheState, Conditions
 from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.mapping import algorithms_of
@@ -80,6 +81,22 @@ def test_one_kernel_has_the_ctas_and_the_work_of_all_sequences() -> None:
         for part, steps in zip(parts, keys_of, strict=True)
     )
     assert kernel.latency.straggler_share.item() == pytest.approx(longest - 1)
+
+
+def test_sequences_share_the_cache() -> None:
+    """140 queries of two heads of 64, and the keys and values of 190 tokens of one, all in 2 B; L2 uses 1 MB.
+
+    Queries and results are of one size. With two copies of what is read, both and a result lie between two reads.
+    """
+    op = RaggedAttention(2, 1, 64, (100, 40), (150, 40), dtype="bf16")
+    (way,) = algorithms_of(op, round_gpu(), Conditions(cache=CacheState(activation_copies=2)))
+    (kernel,) = way.kernels
+    assert isinstance(kernel, KernelDemand)
+    queries, kv = 140 * 2 * 64 * 2, 2 * 190 * 64 * 2
+    before, within = 2 * (kv + queries) + queries, kv + 2 * queries
+    read, written = (kernel.grid.ctas * getattr(kernel.work, f"dram_{way}_bytes") for way in ("read", "write"))
+    assert read.item() == pytest.approx((kv + queries) * before / (1e6 + before))
+    assert written.item() == pytest.approx(queries * within / (1e6 + within))
 
 
 def test_a_batch_waits_for_its_longest_sequence() -> None:

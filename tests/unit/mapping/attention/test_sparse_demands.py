@@ -87,6 +87,15 @@ def test_latent_attention_reads_the_keys_that_were_chosen() -> None:
     assert plain(narrow.work.l2_read_bytes) == pytest.approx(128 * 576 + queries)
 
 
+def test_steps_of_latent_attention_wait_for_one_another() -> None:
+    """Two steps of 64 of the 128 keys, each of two products, two exchanges and two barriers; trips take 200 clk."""
+    (kernel,) = kernels(small())["latent_attention"]
+    assert plain(kernel.latency.chain_cycles) == 2 * 2 * (16 + 20 + 30)
+    assert plain(kernel.latency.bytes_in_flight) == 64 * 576 * 2
+    assert plain(kernel.latency.exposed_cycles) == 10 * 200
+    assert plain(kernel.latency.setup_cycles) == 5 * 200
+
+
 def test_few_queries_split_their_keys_among_the_sms() -> None:
     """Ten SMs, two queries: five CTAs each, of the 128 keys in steps of 64, so two."""
     (kernel,) = kernels(small(seq_q=1))["latent_attention"]

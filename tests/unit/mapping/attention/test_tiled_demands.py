@@ -12,7 +12,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import COLD, CacheState, Conditions
 from simexplore.sim.demand import KernelDemand
 from simexplore.sim.mapping import algorithms_of
-from simexplore.workloads.ops import AttentionDecode
+from simexplore.workloads.ops import AttentionDecode, AttentionPrefill
 
 TILED = (
     "{tiles: {'64': 64x128}, other_tiles: {'64': 64x64}, narrow_tiles: {'64': 16x32}, narrow_prefill_tiles: "
@@ -81,6 +81,7 @@ def test_merging() -> None:
     assert plain(merge.work.fma_ops * merge.grid.ctas) == pytest.approx(2 * 2 * 768)
     assert plain(merge.work.special_ops * merge.grid.ctas) == pytest.approx(2 * 12)
     assert plain(merge.latency.chain_cycles) == (7 + 2 * 2) * HIT
+    assert plain(merge.work.dram_read_bytes) == plain(merge.work.dram_write_bytes) == 0  # just written; read next
 
 
 def test_a_head_of_its_own_has_another_tile_and_all_its_keys() -> None:
@@ -132,3 +133,17 @@ def test_what_comes_in_lies_between_two_reads_of_the_cache() -> None:
     before, after = kernels(op, conditions=alone)[0], kernels(op, conditions=module)[1]
     assert plain(before.work.dram_read_bytes) < plain(after.work.dram_read_bytes)
     assert plain(after.work.dram_read_bytes) < 1.05 * plain(before.work.dram_read_bytes)
+
+
+def test_a_tile_of_prefill_holds_the_rows_of_all_heads_of_a_group() -> None:
+    """Ten tokens of three heads are 30 of a tile's 128 rows; that share tells how many of its round trips it has.
+
+    Heads half as wide as the reference take (4 + 1/2) / 5 of them.
+    """
+    op = AttentionPrefill(2, 6, 2, 64, seq_q=10, seq_kv=1000, dtype="fp16")
+    (way,) = algorithms_of(op, machine(library__attention__prefill__packs_heads="true"), Conditions(cache=COLD))
+    (kernel,) = way.kernels
+    assert isinstance(kernel, KernelDemand)
+    assert plain(kernel.grid.ctas) == 2 * 2
+    assert plain(kernel.work.l2_write_bytes) == 30 * 64 * 2
+    assert plain(kernel.latency.exposed_cycles) == pytest.approx(10 * (3 + 30 / 128) / 4 * (4 + 1 / 2) / 5 * HIT)

@@ -275,6 +275,14 @@ def test_a_fused_scan_is_one_kernel_that_goes_along_the_sequence() -> None:
     ]
 
 
+def test_a_fused_scan_of_fine_decays_scales_keys_and_queries() -> None:
+    """An exponential and two instructions for each of 64 features of both, of 200 tokens and four heads."""
+    op = KdaPrefill(2, 4, 100, 64, 128)
+    (kernel,) = kernels(op, {"library.linear.fused_kda": FUSED}).values()
+    assert whole(kernel, "special_ops") == pytest.approx(2 * 200 * 4 * 64)
+    assert whole(kernel, "fma_ops") == pytest.approx(2 * 2 * 2 * 200 * 4 * 64)
+
+
 def test_mamba_by_chunks() -> None:
     """Two sequences of 300 tokens, chunks of 128: six of each, 24 of four heads; x of 32, B of 64, two groups."""
     op = SsdPrefill(2, 4, 300, 32, 64, 2, chunk=128)
@@ -290,6 +298,7 @@ def test_mamba_by_chunks() -> None:
             "outputs": 24 * 2 * 128 * 32 * (64 + 96),
         }
     )
+    assert whole(chain["gates"], "l2_write_bytes") == 2 * 4 * 600 * 4  # dt and sums of decays, in fp32
     assert plain(chain["states"].latency.chain_cycles) == 3 * 200
     assert plain(chain["states"].grid.ctas) == 2 * 4 * 32 * 64 / 1024
     assert whole(chain["states"], "l2_write_bytes") == pytest.approx(2 * 24 * 32 * 64 + 4 * 2 * 4 * 32 * 64)

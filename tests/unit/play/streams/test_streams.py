@@ -110,10 +110,16 @@ def test_no_frame_is_lost_and_none_overtakes_another(pipeline: Pipeline, scene: 
 
 
 def _energy(run: StreamRun) -> float:
-    """The board's power added up over time, interval by interval."""
-    busy_w = WORK.energy_j / WORK.gpu_s
-    worked_s = run.count("worked") * WORK.gpu_s
-    return busy_w * worked_s + WORK.idle_w * (run.time_s - worked_s)
+    """The board's energy frame by frame: idle until it begins, and then the frame's; at the end idle again."""
+    energy_j, now_s = 0.0, 0.0
+    for frame in run.frames:
+        if frame.fate == "worked":
+            assert frame.done_s is not None
+            idle_s = frame.done_s - WORK.gpu_s - now_s
+            assert idle_s > -1e-9  # one frame at a time
+            energy_j, now_s = energy_j + WORK.idle_w * idle_s + WORK.energy_j, frame.done_s
+    assert run.time_s >= now_s
+    return energy_j + WORK.idle_w * (run.time_s - now_s)
 
 
 @pytest.mark.parametrize(
