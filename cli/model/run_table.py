@@ -16,14 +16,13 @@ from simexplore.cli.output import about, percent, print_table, quantity
 from simexplore.sim.estimate.graphs import Estimate
 from simexplore.sim.estimate.intervals.standing import Standing
 from simexplore.sim.estimate.op_run import OpRun, energy_interval, mean_clock, time_interval
+from simexplore.sim.explain.kernel import HELD
 from simexplore.sim.learn.applied import Learned
 from simexplore.sim.play.result import DutyCycle, Run
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.ops import Embedding
 
 SHOWN_OPS = 20
-HELD = 0.9995
-"""Clock over boost from which on no word is lost about it."""
 _PARTS = re.compile(r"([./_])")
 SCOPE = {
     "time_s": "all", "energy_j": "one", "energies_j": "one", "mean_power_w": "one", "clock_over_boost": "one",
