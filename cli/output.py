@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+import simexplore
 from simexplore.archs.units import quantity as quantity
 from simexplore.cli.columns import fitted, wrapped
 from simexplore.cli.console import escaped, is_terminal, say, shows
@@ -21,6 +22,16 @@ _PATIENCE_S = 1.0
 def percent(share: float | None) -> str:
     """`0.1234` → `12.3 %`."""
     return "–" if share is None else f"{share * 100:.1f} %"
+
+
+def about(machine: str, **asked: Any) -> dict[str, Any]:
+    """What an answer in JSON begins with, so that a stored one says what it is an answer to.
+
+    Args:
+        machine: its name.
+        asked: what else was asked for, such as `workload`, its name.
+    """
+    return {"version": simexplore.__version__, "machine": machine, **asked}
 
 
 def print_json(data: Any) -> None:

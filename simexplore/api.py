@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import numpy as np
+
 from simexplore.archs.load import SUFFIXES, load_arch, read_document, shipped_arch
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
@@ -26,6 +28,7 @@ from simexplore.table import Operators, columns_of, frame_of
 from simexplore.workloads.graph import Graph, single
 from simexplore.workloads.graph_data import GraphDataError, from_data
 from simexplore.workloads.hints import did_you_mean
+from simexplore.workloads.operators.parameters import parameters_of
 from simexplore.workloads.ops import FAMILIES, Operator, parse_operator
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ def load_workload(work: AnyWork, params: Mapping[str, object] | None = None) -> 
     if isinstance(work, Graph):
         return work
     if isinstance(work, Operator):
-        return single(work)
+        return single(_one(work))
     text = str(work)
     if isinstance(work, str) and text.startswith(HUGGING_FACE):
         from simexplore.workloads.importers import huggingface
@@ -146,7 +149,12 @@ def estimate(
     alone = _asked_for(work, params, repeat, call_s)
     if alone is not None and isinstance(machine, Gpu):
         question = (alone, cache, launch, power)
-        known = _TOLD.find(question, machine)
+        try:
+            known = _TOLD.find(question, machine)
+        except TypeError:  # columns of operators have no hash, nor have lists in place of words
+            _checked(launch, power, cache)
+            load_workload(work)
+            raise
         return known or _TOLD.keep(question, machine, _of_one(alone, machine, cache, launch, power))
     graph = load_workload(work, params)
     _checked(launch, power, cache)
@@ -163,6 +171,13 @@ def _asked_for(work: AnyWork, params: Any, repeat: int, call_s: float) -> Operat
         return None
     is_text = isinstance(work, str) and "(" in work and not work.startswith(HUGGING_FACE)
     return work if is_text or isinstance(work, Operator) else None  # type: ignore[return-value]
+
+
+def _one(op: Operator) -> Operator:
+    """An operator of numbers, and none of columns."""
+    if any(isinstance(getattr(op, name), np.ndarray) for name in parameters_of(op)):
+        raise SimexploreError(f"expected one {op.op}, found columns of them: predict(operators, arch) takes those")
+    return op
 
 
 def _of_one(

@@ -18,7 +18,7 @@ from simexplore.cli.console import INTERRUPTED
 from simexplore.cli.explore.front import cell, print_front
 from simexplore.cli.explore.verdict import print_verdict
 from simexplore.cli.options import json_option
-from simexplore.cli.output import note, print_json
+from simexplore.cli.output import about, note, print_json
 from simexplore.cli.pages import now
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.evaluation import executor as executors
@@ -90,7 +90,9 @@ def sweep(
         if store.failed == store.count():
             raise SimexploreError(_nothing(store))
         if as_json:
-            click.echo(json.dumps({"verdict": verdict_of(store).to_json()}))
+            verdict = verdict_of(store)
+            whose = about(verdict.machine, sweep=store.metadata["name"])
+            click.echo(json.dumps({**whose, "verdict": verdict.to_json()}))
         else:
             _print(store, table)
 

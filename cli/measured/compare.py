@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,7 +16,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.cli.console import say
 from simexplore.cli.machines import load
 from simexplore.cli.options import arch_option, engine_option, json_option, set_option
-from simexplore.cli.output import note, percent, print_json, print_table, progress
+from simexplore.cli.output import about, note, percent, print_json, print_table, progress
 from simexplore.cli.pages import now, write_page
 from simexplore.sim.compare.comparison import Comparison, Errors, SizeTable
 from simexplore.sim.estimate.intervals.standing import Standing
@@ -98,10 +99,10 @@ def compare(
         asked["predictor"] = "physics" if physics_only else names[0]
         settings = [(name, value) for name, value in asked.items() if value is not None]
         write_page(report, comparison_html(result, gpu, now(), settings))
-    if len(results) > 1:
-        _print_side_by_side(results, as_json)
-    elif as_json:
-        print_json(result.as_dict())
+    if as_json:
+        print_json({**about(gpu.name, measured=list(measured)), **_plain(results)})
+    elif len(results) > 1:
+        _print_side_by_side(results)
     else:
         _print(result)
 
@@ -109,6 +110,13 @@ def compare(
 def _with_engine(arch: str, overrides: dict[str, str], physics_only: bool, engine: str) -> Gpu:
     gpu = load_arch(arch, overrides, engine)
     return gpu.physics_only() if physics_only else gpu
+
+
+def _plain(results: Sequence[Comparison]) -> dict[str, Any]:
+    """One predictor's figures, or those of several by name."""
+    if len(results) == 1:
+        return results[0].as_dict()
+    return {"arch": results[0].arch, "predictors": {result.predictor: result.as_dict() for result in results}}
 
 
 def _print(result: Comparison) -> None:
@@ -130,11 +138,8 @@ def _print(result: Comparison) -> None:
         print_table(["not compared", "rows"], rows)
 
 
-def _print_side_by_side(results: list[Comparison], as_json: bool) -> None:
+def _print_side_by_side(results: list[Comparison]) -> None:
     """Several predictors on the same rows; those that one of them refuses are missing in its line alone."""
-    if as_json:
-        print_json({"arch": results[0].arch, "predictors": {result.predictor: result.as_dict() for result in results}})
-        return
     say(f"{results[0].arch}: {results[0].total.rows} rows that no forest was fitted on")
     say()
     _print_errors({f"{name}, {result.predictor}": errors for name in results[0].by_dtype for result in results

@@ -14,7 +14,7 @@ from simexplore.cli.console import say
 from simexplore.cli.machines import load_any
 from simexplore.cli.model.run import CACHES
 from simexplore.cli.options import archs_option, engine_option, json_option, param_option, set_option
-from simexplore.cli.output import print_json, print_table, progress
+from simexplore.cli.output import about, print_json, print_table, progress
 from simexplore.cli.pages import now, write_page
 from simexplore.sim.conditions import Conditions, Launch
 from simexplore.sim.estimate.graphs import estimate_graph
@@ -66,7 +66,7 @@ def explain(
         for arch in archs
     ]
     if as_json:
-        found = [told.to_json() for told in every]
+        found = [{**about(told.machine, workload=told.work), **told.to_json()} for told in every]
         compared = [row.to_json() for row in beside([(told.machine, told.estimate) for told in every])]
         print_json(found[0] if len(found) == 1 else {"machines": found, "compared": compared})
     else:

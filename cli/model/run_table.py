@@ -8,23 +8,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import simexplore
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
 from simexplore.cli.columns import in_one_unit
 from simexplore.cli.console import say
-from simexplore.cli.output import percent, print_table, quantity
+from simexplore.cli.output import about, percent, print_table, quantity
 from simexplore.sim.estimate.graphs import Estimate
 from simexplore.sim.estimate.intervals.standing import Standing
 from simexplore.sim.estimate.op_run import OpRun, energy_interval, mean_clock, time_interval
+from simexplore.sim.explain.kernel import HELD
 from simexplore.sim.learn.applied import Learned
 from simexplore.sim.play.result import DutyCycle, Run
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.ops import Embedding
 
 SHOWN_OPS = 20
-HELD = 0.9995
-"""Clock over boost from which on no word is lost about it."""
 _PARTS = re.compile(r"([./_])")
 SCOPE = {
     "time_s": "all", "energy_j": "one", "energies_j": "one", "mean_power_w": "one", "clock_over_boost": "one",
@@ -58,9 +56,7 @@ class Told:
     def to_json(self) -> dict[str, Any]:
         """The result's keys and those of what belongs beside it."""
         return {
-            "version": simexplore.__version__,
-            "machine": self.gpu.name,
-            "workload": self.graph.name,
+            **about(self.machine.name, workload=self.graph.name),
             **self._result(),
             "runs": self.runs,
             "time_per_run_s": self.result.time_s / self.runs,

@@ -44,6 +44,8 @@ NORMAL_80 = 1.2815515655446004
 UNCALIBRATED_SIGMA_LOG = 0.35
 """Spread assumed where nothing was fitted: what physics from data sheets alone showed on attention, about 30 %; GEMMs
 and streams were nearer."""
+WIDER_PER_OCTAVE = 0.25
+"""Of an interval, for each octave outside the training rows; assumed, as is the form of w(d)."""
 LENGTH = "physics time"
 """The feature that intervals know sizes by: log2 of the physics' time [s]."""
 ROWS_AT_ONCE = 256
@@ -111,8 +113,9 @@ def corrected(
     near = np.exp(-0.5 * distance**2)
     keep, least = unseen(correction.kinds, columns)
     local = np.exp(sum_of_trees(correction.spread, x)) * _over_scale(correction, columns)
-    far = np.maximum(far_half_width, local) * (1.0 + 0.25 * distance)
-    width = np.maximum(near * local + (1.0 - near) * far, least * (1.0 + 0.25 * distance))
+    wider = 1.0 + WIDER_PER_OCTAVE * distance
+    far = np.maximum(far_half_width, local) * wider
+    width = np.maximum(near * local + (1.0 - near) * far, least * wider)
     return near * keep * sum_of_trees(correction.shift, x), width
 
 

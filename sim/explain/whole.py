@@ -120,8 +120,6 @@ class Explanation:
         """Plain data with stable keys, SI units."""
         low_s, high_s = self.interval_s
         return {
-            "work": self.work,
-            "machine": self.machine,
             "time_s": self.time_s,
             "time_low_s": low_s,
             "time_high_s": high_s,

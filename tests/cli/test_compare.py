@@ -36,6 +36,7 @@ def test_json(command: Callable[..., Result], rows: Path) -> None:
     result = command("compare", "--arch", "nvidia/h200-sxm", "--measured", rows, "--physics-only", "--json")
     data = json.loads(result.stdout)
     assert data["rows"] == 3
+    assert (data["machine"], data["measured"]) == ("NVIDIA H200 SXM 141 GB", [str(rows)])
     assert set(data) >= FIGURES
     assert set(data["by_op"]) == {"gemm"}
     assert set(data["by_op"]["gemm"]) == FIGURES

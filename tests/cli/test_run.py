@@ -39,6 +39,11 @@ def test_json_has_the_promised_keys(command: Callable[..., Result]) -> None:
     assert data["energy_j"] > op["energy_j"] > 0
 
 
+def test_json_names_a_system_and_not_its_gpu(command: Callable[..., Result]) -> None:
+    data = json.loads(command("run", GEMM, "--arch", "systems/rtx-4090-i9", "--json").stdout)
+    assert data["machine"] == "RTX 4090 with a Core i9-10900X and 128 GB"
+
+
 def test_a_gemm_is_not_faster_than_its_peak(command: Callable[..., Result]) -> None:
     data = json.loads(command("run", GEMM, "--arch", "nvidia/h200-sxm", "--json").stdout)
     peak = json.loads(command("arch", "show", "nvidia/h200-sxm", "--json").stdout)["derived"]["tensor_bf16_ops_per_s"]

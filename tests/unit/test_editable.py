@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
 
-import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
+from links import ROOT, link_tree
 
 
-@pytest.fixture(scope="module")
-def backend() -> ModuleType:
-    pytest.importorskip("setuptools", reason="setuptools is not here: it builds the package")
-    spec = importlib.util.spec_from_file_location("backend", ROOT / "tools" / "packaging" / "backend.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_links_are_the_package(backend: ModuleType, tmp_path: Path) -> None:
-    links = backend.link_tree(ROOT, tmp_path / "links")
+def test_links_are_the_package(tmp_path: Path) -> None:
+    links = link_tree(ROOT, tmp_path / "links")
     code = "import simexplore.sim.demand as it, simexplore.archs; print(it.__file__, simexplore.__file__)"
     done = subprocess.run(
         [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {[str(links), *sys.path]!r}; {code}"],
@@ -40,8 +25,8 @@ def test_links_are_the_package(backend: ModuleType, tmp_path: Path) -> None:
     assert not (links / "simexplore" / "__pycache__").exists()
 
 
-def test_rooms_are_found_from_the_root_of_a_checkout(backend: ModuleType, tmp_path: Path) -> None:
-    links = backend.link_tree(ROOT, tmp_path / "links")
+def test_rooms_are_found_from_the_root_of_a_checkout(tmp_path: Path) -> None:
+    links = link_tree(ROOT, tmp_path / "links")
     code = (
         f"import sys; sys.path += [{str(links)!r}]; import simexplore.archs, simexplore.sim; print(simexplore.__file__)"
     )
@@ -51,10 +36,10 @@ def test_rooms_are_found_from_the_root_of_a_checkout(backend: ModuleType, tmp_pa
     assert done.stdout.strip() == str(ROOT / "simexplore" / "__init__.py")
 
 
-def test_links_are_made_anew(backend: ModuleType, tmp_path: Path) -> None:
+def test_links_are_made_anew(tmp_path: Path) -> None:
     (tmp_path / "simexplore").mkdir()
     (tmp_path / "simexplore" / "gone.py").touch()
-    backend.link_tree(ROOT, tmp_path)
+    link_tree(ROOT, tmp_path)
     assert not (tmp_path / "simexplore" / "gone.py").exists()
 
 
@@ -66,3 +51,11 @@ def test_every_package_is_in_the_wheel() -> None:
     for file in (file for room in rooms for file in (ROOT / room).rglob("__init__.py")):
         found.add(".".join(("simexplore", *file.parent.relative_to(ROOT).parts)))
     assert found == named
+
+
+def test_a_source_archive_can_build_itself() -> None:
+    """Setuptools packs only its own packages by itself; the backend and what it imports are named."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["build-system"]
+    named = [line.removeprefix("include ") for line in (ROOT / "MANIFEST.in").read_text("utf-8").splitlines()]
+    packed = {path for pattern in named for path in ROOT.glob(pattern)}
+    assert {path for folder in project["backend-path"] for path in (ROOT / folder).glob("*.py")} <= packed

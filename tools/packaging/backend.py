@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import shutil
-import tomllib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from links import PACKAGE, ROOT, link_tree
 from setuptools import build_meta
 from setuptools.build_meta import (
     build_sdist,
@@ -27,8 +25,8 @@ from setuptools.build_meta import (
     prepare_metadata_for_build_wheel,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = "simexplore"
+EDITABLE = ROOT / ".editable"
+"""Where editable installs lead: not in `build`, which people delete."""
 
 
 def build_editable(
@@ -37,26 +35,11 @@ def build_editable(
     """An editable wheel whose one path file leads to the folder of links; setuptools' own where links can't be made."""
     name: str = build_meta.build_editable(wheel_directory, config_settings, metadata_directory)
     try:
-        links = link_tree(ROOT, ROOT / "build" / "editable")
+        links = link_tree(ROOT, EDITABLE)
     except OSError:  # Windows lets few users make links
         return name
     _lead_to(Path(wheel_directory) / name, links)
     return name
-
-
-def link_tree(root: Path, target: Path) -> Path:
-    """A folder with the package as it is installed, made of links: its own files, and each room as a whole."""
-    package = target / PACKAGE
-    shutil.rmtree(package, ignore_errors=True)
-    package.mkdir(parents=True)
-    places: Mapping[str, str] = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"][
-        "package-dir"
-    ]
-    rooms = {name.partition(".")[2]: root / place for name, place in places.items() if name != PACKAGE}
-    own = {path.name: path for path in (root / places[PACKAGE]).iterdir() if path.name != "__pycache__"}
-    for name, path in {**own, **rooms}.items():
-        os.symlink(path, package / name, target_is_directory=path.is_dir())
-    return target
 
 
 def _lead_to(wheel: Path, folder: Path) -> None:
@@ -84,7 +67,6 @@ __all__ = [
     "get_requires_for_build_editable",
     "get_requires_for_build_sdist",
     "get_requires_for_build_wheel",
-    "link_tree",
     "prepare_metadata_for_build_editable",
     "prepare_metadata_for_build_wheel",
 ]

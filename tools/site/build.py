@@ -15,15 +15,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "packaging"))
 
+from links import ROOT, link_tree
 from reference import pages
 
-ROOT = Path(__file__).resolve().parents[2]
 CONTENTS = Path(__file__).resolve().with_name("mkdocs.yml")
 FOLDERS = ("docs", "examples")
 """What documents are in and link to."""
-ROOMS = ("archs", "workloads", "kernels", "sim", "cli")
 
 
 def stage(folder: Path) -> None:
@@ -35,14 +34,6 @@ def stage(folder: Path) -> None:
     for name, text in pages().items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
-
-
-def link_package(folder: Path) -> None:
-    """The package as it installs, by links to the rooms: what reads docstrings finds it there from anywhere."""
-    package = folder / "simexplore"
-    package.mkdir(parents=True)
-    for file in (*(ROOT / "simexplore").iterdir(), *(ROOT / room for room in ROOMS)):
-        (package / file.name).symlink_to(file)
 
 
 def build(site: Path) -> None:
@@ -60,7 +51,7 @@ def build(site: Path) -> None:
         staged = Path(folder) / "staged"
         staged.mkdir()
         stage(staged)
-        link_package(Path(folder) / "package")
+        link_tree(ROOT, Path(folder) / "package")
         shutil.copy(CONTENTS, Path(folder) / CONTENTS.name)
         make(load_config(str(Path(folder) / CONTENTS.name), site_dir=str(site.resolve()), strict=True))
 

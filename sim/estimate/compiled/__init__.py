@@ -1,1 +1,1 @@
-"""Closed forms of one operator at a time, recorded from the physics itself and compiled where numba is at hand."""
+"""Closed forms of one operator at a time, recorded from the physics itself and compiled where llvmlite is."""

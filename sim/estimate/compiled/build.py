@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 MOST_MODULES = 64
 """Functions that are kept; each is a few tens of kilobytes."""
 WORTH_IMPORT = 1000
+"""Rows for which the import of a compiler is worth its time."""
 OLDEST = (0, 44)
 """Of llvmlite, whose LLVM has addresses without types."""
 _SPEED = 3

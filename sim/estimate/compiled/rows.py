@@ -161,6 +161,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[Any, ...], Programs] = OrderedDict()
+        self._lock = Lock()
 
     def of(self, op: Operator, gpu: Gpu, conditions: Conditions) -> Programs | None:
         """What is known of an operator's kind, if it may be compiled at all."""
@@ -170,14 +171,15 @@ class Memory:
         if copies:
             conditions = replace(conditions, cache=replace(conditions.cache, **dict.fromkeys(copies, 0.0)))
         key = (type(op), _kind(op), id(gpu), conditions, copies)
-        found = self._known.get(key)
-        if found is None or found.gpu is not gpu:
-            found = self._known[key] = Programs(op, gpu, conditions, copies)
-            if len(self._known) > MOST_KNOWN:
-                self._known.popitem(last=False)
-        else:
-            self._known.move_to_end(key)
-        return found
+        with self._lock:
+            found = self._known.get(key)
+            if found is None or found.gpu is not gpu:
+                found = self._known[key] = Programs(op, gpu, conditions, copies)
+                if len(self._known) > MOST_KNOWN:
+                    self._known.popitem(last=False)
+            else:
+                self._known.move_to_end(key)
+            return found
 
 
 MEMORY = Memory()

@@ -23,7 +23,7 @@ from simexplore.sim.estimate.compiled.one_kernel import Excess, OneKernel, clock
 from simexplore.sim.estimate.compiled.rows import ALONE, AT, MEMORY, WORTH, Programs
 from simexplore.sim.estimate.compiled.steps import COST, ENERGIES
 from simexplore.sim.estimate.compiled.walk import summed
-from simexplore.sim.estimate.correction import LENGTH, half_width
+from simexplore.sim.estimate.correction import LENGTH, WIDER_PER_OCTAVE, half_width
 from simexplore.sim.estimate.graphs import Estimate
 from simexplore.sim.estimate.intervals.kinds import KIND
 from simexplore.sim.estimate.learned.passed_on import ANOTHER_BOARD, Lent, Lesson, lent_to
@@ -106,7 +106,7 @@ class _Reader:
                 keep, least = min(keep, kept), max(least, width)
         near = exp(-0.5 * distance**2)
         local = exp(float(summed(correction.spread, x)[0])) * self._scale(float(row[self.length]))
-        wide = 1.0 + 0.25 * distance
+        wide = 1.0 + WIDER_PER_OCTAVE * distance
         width = max(near * local + (1.0 - near) * max(far, local) * wide, least * wide)
         return near * keep * float(summed(correction.shift, x)[0]), width
 

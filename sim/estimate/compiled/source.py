@@ -5,7 +5,8 @@
 `sizes` are the rows' own numbers, `constants` the recording's, `work` is room for the values of candidates, and
 `told` takes the outputs of each row. `holds` says whether the recording's conditions hold of a row; what is told of
 others is of no worth. The machine's numbers are arguments: one function serves all machines whose physics takes the
-same steps.
+same steps. Whole numbers are divided as numpy divides them: rounded down, and by 0 there is 0. Rows of which the
+recording does not hold may well divide by it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from simexplore.sim.estimate.compiled.recorded import Node, Recording, Unrecorda
 
 TYPES = {"f": "double", "i": "i64", "b": "i1"}
 _FLOATS = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv", "true_divide": "fdiv"}
-_INTEGERS = {"add": "add", "subtract": "sub", "multiply": "mul", "remainder": "srem", "floor_divide": "sdiv"}
+_INTEGERS = {"add": "add", "subtract": "sub", "multiply": "mul"}
+_DIVIDED = {"remainder": "@remainder", "floor_divide": "@floor_divide"}
 _COMPARED = {
     "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "equal": "eq", "not_equal": "ne",
 }  # fmt: skip
@@ -46,6 +48,30 @@ step:
   br label %loop
 end:
   ret i64 %x
+}
+
+define internal i64 @floor_divide(i64 %a, i64 %b) alwaysinline {
+  %none = icmp eq i64 %b, 0
+  %by = select i1 %none, i64 1, i64 %b
+  %whole = sdiv i64 %a, %by
+  %rest = srem i64 %a, %by
+  %odd = icmp ne i64 %rest, 0
+  %mixed = xor i64 %rest, %by
+  %signs = icmp slt i64 %mixed, 0
+  %off = and i1 %odd, %signs
+  %one = zext i1 %off to i64
+  %floor = sub i64 %whole, %one
+  %told = select i1 %none, i64 0, i64 %floor
+  ret i64 %told
+}
+
+define internal i64 @remainder(i64 %a, i64 %b) alwaysinline {
+  %times = call i64 @floor_divide(i64 %a, i64 %b)
+  %under = mul i64 %times, %b
+  %rest = sub i64 %a, %under
+  %none = icmp eq i64 %b, 0
+  %told = select i1 %none, i64 0, i64 %rest
+  ret i64 %told
 }
 
 define internal i64 @least(ptr %work, i64 %size) {
@@ -295,6 +321,8 @@ class _Writer:
             return self._new(f"{_FLOATS[word]} double {values[0]}, {values[1]}")
         if node.kind == "i" and word in _INTEGERS:
             return self._new(f"{_INTEGERS[word]} i64 {values[0]}, {values[1]}")
+        if node.kind == "i" and word in _DIVIDED:
+            return self._new(f"call i64 {_DIVIDED[word]}(i64 {values[0]}, i64 {values[1]})")
         return self._called(node, values)
 
     def _chosen(self, node: Node, values: list[str]) -> str:

@@ -16,6 +16,7 @@ import pytest
 from click.testing import Result
 from sweeps import GEMM, SMALL, killed_again_and_again, start, stored, wait_for, write
 
+import simexplore
 from simexplore.sim.explore.store import Store
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "examples").glob("*.yaml"))
@@ -41,7 +42,9 @@ def test_a_sweep_prints_its_front_and_where_things_lie(command: Callable[..., Re
 def test_json_is_a_line_for_each_point(command: Callable[..., Result], tmp_path: Path) -> None:
     path = write(tmp_path, SMALL, ("[1024, 4096]", "[1024, 100000000]"))
     lines = [json.loads(line) for line in command("sweep", path, "-o", tmp_path, *ONE, "--json").stdout.splitlines()]
-    verdict = lines.pop()["verdict"]
+    last = lines.pop()
+    verdict = last["verdict"]
+    assert (last["version"], last["machine"], last["sweep"]) == (simexplore.__version__, verdict["machine"], "small")
     assert verdict["machine"] == "NVIDIA H200 SXM 141 GB"
     assert sorted(line["point"] for line in lines) == list(range(24))
     fine = [line for line in lines if "error" not in line]
@@ -53,7 +56,7 @@ def test_json_is_a_line_for_each_point(command: Callable[..., Result], tmp_path:
     assert failed["time_s"] is None
     assert "device memory" in failed["error"]
     again = command("sweep", path, "-o", tmp_path, *ONE, "--json")
-    assert json.loads(again.stdout) == {"verdict": verdict}, "what is done is not done again"
+    assert json.loads(again.stdout) == last, "what is done is not done again"
 
 
 def test_failures_are_told(command: Callable[..., Result], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,6 +14,7 @@ import simexplore
 from simexplore.api import machine
 from simexplore.archs.schema.system import System
 from simexplore.kernels.measurement import Measurements
+from simexplore.workloads.ops import Gemm
 
 ARCH, GEMM = "nvidia/h200-sxm", "gemm(m=16,n=4096,k=4096,dtype=bf16)"
 
@@ -30,6 +32,12 @@ ARCH, GEMM = "nvidia/h200-sxm", "gemm(m=16,n=4096,k=4096,dtype=bf16)"
 def test_words_that_are_none_are_refused(function: Any, work: str, words: dict[str, str], told: str) -> None:
     with pytest.raises(simexplore.SimexploreError, match=told):
         function(work, ARCH, **words)
+
+
+@pytest.mark.parametrize("function", [simexplore.estimate, simexplore.simulate])
+def test_columns_are_sent_to_predict(function: Any) -> None:
+    with pytest.raises(simexplore.SimexploreError, match=r"expected one gemm, found columns of them: predict\("):
+        function(Gemm(m=np.array([16, 32]), n=64, k=64), ARCH)
 
 
 def test_a_machine_that_is_none_is_refused() -> None:

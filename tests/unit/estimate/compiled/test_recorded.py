@@ -36,6 +36,7 @@ def test_a_step_that_is_there_is_not_recorded_again() -> None:
 FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "sums": lambda m, n: (m + n) * 3.0 - n / m,
     "whole numbers": lambda m, n: (m // 7) * 10 + n % 7,
+    "below nothing": lambda m, n: -(-m // n) + 10 * ((n - m) % 4) + 100 * ((n - m) // 4) + 1000 * (m % (3 - n)),
     "roots": lambda m, n: np.sqrt(m) + np.power(n / 3.0, 1.7) + np.exp(-m / 50.0) + np.log(n) + np.log2(m),
     "rounding": lambda m, n: np.ceil(m / 3.0) + np.floor(n / 4.0),
     "the larger": lambda m, n: np.maximum(m, n) - np.minimum(m * 1.0, 20.0) + np.clip(n, 3, 9),
@@ -54,6 +55,14 @@ def test_compiled_rows_are_what_numpy_computes(name: str) -> None:
     expected = [float(function(np.array([m]), np.array([n]))[0]) for m, n in rows]
     assert holds.all()
     np.testing.assert_allclose(computed[:, 0], expected, rtol=1e-15)
+
+
+def test_a_division_by_nothing_is_nothing() -> None:
+    """As numpy has it, which warns: the processor would end the process."""
+    recording = Recording()
+    m, n = recording.input(0, 9), recording.input(1, 2)
+    told, _ = ran(recording, [m // n + 0, m % n + 0], [[9, 2], [9, 0]])
+    assert told.tolist() == [[4.0, 1.0], [0.0, 0.0]]
 
 
 def test_a_question_is_a_condition_of_the_recording() -> None:

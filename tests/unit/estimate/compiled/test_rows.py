@@ -76,15 +76,6 @@ def test_others_are_left_to_numpy(at_once: None) -> None:
     assert predict(quantised, gpu).time_s.min() > 0.0  # two kernels
 
 
-def test_without_a_compiler_numpy_says_it(monkeypatch: pytest.MonkeyPatch, at_once: None) -> None:
-    monkeypatch.setattr(compiling, "available", lambda: False)
-    gpu, op = load_arch("nvidia/l40s"), Gemm(m=np.array([16, 32]), n=64, k=64)
-    assert predict(op, gpu).time_s.min() > 0.0
-    programs = compiling.MEMORY.of(op, gpu, Conditions())
-    assert programs is not None
-    assert not programs.known
-
-
 @pytest.mark.parametrize(
     ("version", "serves"), [("0.43.0", False), ("0.44.0rc1", True), ("0.50.0", True), ("1.0", True)]
 )

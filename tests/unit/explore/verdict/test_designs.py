@@ -58,6 +58,9 @@ def test_the_pair_that_conflicts_most_is_told_with_its_correlation() -> None:
     # The second and third conflict as much as the first and third, within what tells nothing: the first goes first.
     assert conflict(np.array([[1.0, 1.0, 3.0], [2.0, 2.0, 2.0], [3.0, 3.0, 1.0]]))[:2] == (0, 2)
     assert conflict(np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]]))[2] == 1.0, "what is always the same has no order"
+    # Equal values share a rank: 1.5, 1.5, 3, 4 against 4, 3, 2, 1.
+    ties = np.array([[1.0, 4.0], [1.0, 3.0], [2.0, 2.0], [3.0, 1.0]])
+    assert conflict(ties)[2] == pytest.approx(-4.5 / (4.5 * 5.0) ** 0.5)
 
 
 def test_the_knee_is_where_the_curve_is_farthest_below_its_chord() -> None:
