@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simexplore.errors import SimexploreError
+from simexplore.sim.hardware.idle import idle_w
 from simexplore.sim.serve.cluster import PLAIN, Ways, serve, serve_apart, serve_users
 from simexplore.sim.serve.deployment import Deployment
 from simexplore.sim.serve.load.arrivals import Arrivals, Users
@@ -66,7 +67,7 @@ class Study:
             engines=[*prefill, *decode],
             gpus=deployment.gpus,
             engine_gpus=deployment.options.tensor_parallel,
-            idle_w=deployment.gpu.power.idle_w,
+            idle_w=idle_w(deployment.gpu),
             objectives=self.objectives,
         )
 
