@@ -78,7 +78,7 @@ def test_gpperf_on_a_twin_of_its_tables(tmp_path: Path) -> None:
     pytest.importorskip("sklearn", reason="the extra [forest] is not installed")
     twin(tmp_path)
     records = {record["quantity"]: record for record in reproduce("gpperf", tmp_path)}
-    assert all(set(record) == KEYS for record in records.values())
+    assert all(set(record) - {"reason"} == KEYS for record in records.values())  # a gap tells its reason
     simulated = {quantity: record["simulated"] for quantity, record in records.items()}
     own = next(value for quantity, value in simulated.items() if quantity.startswith("simulator, nothing fitted: mean"))
     naive = next(value for quantity, value in simulated.items() if "tiles 1 to 32, held-out rows" in quantity)
