@@ -1,6 +1,6 @@
 """What each mechanism of the GEMM model is worth: switch it off, fit the rest anew, and see the held-out error grow.
 
-Usage: python tools/ablation.py DIRECTORY-OF-MEASUREMENTS [MACHINE …]      prints a Markdown table for docs/physics.md
+Usage: python tools/ablation.py DIRECTORY-OF-MEASUREMENTS [MACHINE …]      prints a table for docs/lab/notebook.md
 """
 
 from __future__ import annotations

@@ -148,6 +148,13 @@ ATTENTION = {
     for phase in ("prefill", "decode")
     for told, kind in (("", ""), (", fp8 cache", "kv_dtype=fp8 "))
 }
+OTHERS = {
+    "conversion to fp8": ("quant_scale_matrix fp8 input_dtype=bf16 graph attention_module",),
+    "prefill in fp8": ("attention_prefill fp8 graph attention_module",),
+    "GEMM int8": ("gemm int8 stream",),
+    "int8 weights": ("gemm bf16 weight_dtype=int8 stream",),
+    "int4 weights": ("gemm bf16 weight_dtype=int4 stream",),
+}
 SHORT = {
     "GEMM bf16": GEMMS["bf16"],
     "GEMM fp8": GEMMS["fp8"],
@@ -198,6 +205,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "verdict": verdict,
     "errors of GEMMs": lambda: errors(GEMMS, whole),
     "errors of attention": lambda: errors(ATTENTION, whole),
+    "errors of other operators": lambda: errors(OTHERS, whole),
     "errors in short": lambda: errors(SHORT, lambda one: f"{100 * one.full_mape:.1f} %"),
 }
 

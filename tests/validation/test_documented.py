@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from ablation import OFF
 from checkout import ROOT
 from click.testing import CliRunner
 
@@ -45,6 +46,12 @@ def test_what_is_marked_is_replaced_and_nothing_else(tool: ModuleType, monkeypat
     assert tool.generated(text) == "a <!-- table: mine -->new<!-- /table --> b <!-- figure --> c"
     with pytest.raises(KeyError):
         tool.generated("<!-- table: nobody's -->x<!-- /table -->")
+
+
+def test_the_notebook_has_every_mechanism_that_can_be_switched_off() -> None:
+    text = (ROOT / "docs" / "lab" / "notebook.md").read_text(encoding="utf-8")
+    told = text.partition("| switched off | L40S | A100 |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    assert [line.split("|")[1].strip() for line in told.splitlines()] == list(OFF)
 
 
 def test_the_sensitivities_are_of_the_machine_in_the_table() -> None:

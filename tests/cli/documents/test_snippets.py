@@ -1,7 +1,8 @@
-"""Python in the documents runs, page by page from the top; YAML in them is read as what it is."""
+"""Python in the documents and the notebook runs, page by page from the top; YAML in them is read as what it is."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,22 @@ def test_yaml_is_read(document: Path, block: str, desk: Path) -> None:
         assert read_spec(file).problem.axes
     else:
         assert simexplore.load_machine(file).name
+
+
+NOTEBOOK = json.loads((ROOT / "examples" / "first-steps.ipynb").read_text(encoding="utf-8"))
+CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_notebook_runs(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk / "examples")
+    names: dict[str, object] = {}
+    for cell in CODE:
+        exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    assert len(names["best"]) == 3
+
+
+def test_the_notebook_keeps_no_results() -> None:
+    assert len(CODE) > 5
+    assert not [cell["id"] for cell in CODE if cell["outputs"] or cell["execution_count"]]
+    assert NOTEBOOK["nbformat"] == 4
+    assert len({cell["id"] for cell in NOTEBOOK["cells"]}) == len(NOTEBOOK["cells"])
