@@ -25,7 +25,7 @@ PARENTS = {"mine-facts.yaml": "extends: nvidia/rtx-4070\n"}
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that a reader works in: the examples, the sweep's one short, and a sweep that has run."""
-    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "notebooks").mkdir(parents=True)
     for example in (ROOT / "examples").glob("*.yaml"):
         text = example.read_text(encoding="utf-8")
         for long, short in SMALLER.items():
@@ -67,12 +67,12 @@ def test_yaml_is_read(document: Path, block: str, desk: Path) -> None:
         assert simexplore.load_machine(file).name
 
 
-NOTEBOOK = json.loads((ROOT / "examples" / "first-steps.ipynb").read_text(encoding="utf-8"))
+NOTEBOOK = json.loads((ROOT / "examples" / "notebooks" / "first-steps.ipynb").read_text(encoding="utf-8"))
 CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 
 
 def test_the_notebook_runs(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(desk / "examples")
+    monkeypatch.chdir(desk / "examples" / "notebooks")
     names: dict[str, object] = {}
     for cell in CODE:
         exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
