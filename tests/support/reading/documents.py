@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import runpy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from checkout import ROOT, tracked
 
@@ -46,3 +48,14 @@ def _commands(document: Path) -> Iterator[str]:
                     yield ASIDE.split(part.strip())[0]
     for found in INLINE.findall(FENCED.sub("", text_of(document))):
         yield " ".join(found.split())
+
+
+@cache
+def _paper_rows() -> Callable[[str, Sequence[Mapping[str, Any]]], str]:
+    row: Callable[[str, Sequence[Mapping[str, Any]]], str] = runpy.run_path(str(ROOT / "tools/site/papers.py"))["row"]
+    return row
+
+
+def paper_is_told(name: str, records: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the page of papers has the counts and the mean distance that a study's records give."""
+    return _paper_rows()(name, list(records)) in text_of(Path("docs/studies/papers.md")).splitlines()
