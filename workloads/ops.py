@@ -68,6 +68,9 @@ from simexplore.workloads.operators.scans.delta import GdnDecode, GdnPrefill, Kd
 from simexplore.workloads.operators.scans.statespace import SsdDecode, SsdPrefill
 from simexplore.workloads.operators.text import parse_call
 from simexplore.workloads.operators.training.backward import AttentionBackward, OptimizerStep
+from simexplore.workloads.operators.training.experts import MoeBackward
+from simexplore.workloads.operators.training.latent import MlaBackward
+from simexplore.workloads.operators.training.scans import CausalConv1dBackward, DeltaBackward, SsdBackward
 
 __all__ = [
     "AROUND",
@@ -83,6 +86,7 @@ __all__ = [
     "AttentionPrefill",
     "Bmm",
     "CausalConv1d",
+    "CausalConv1dBackward",
     "CausalConv1dUpdate",
     "Collective",
     "Conv",
@@ -92,6 +96,7 @@ __all__ = [
     "Copy",
     "Count",
     "CustomAllReduce",
+    "DeltaBackward",
     "Elementwise",
     "Embedding",
     "EncoderAttention",
@@ -110,11 +115,13 @@ __all__ = [
     "KdaPrefill",
     "LatentModule",
     "LayerNorm",
+    "MlaBackward",
     "MlaDecode",
     "MlaDecodeModule",
     "MlaPrefill",
     "MlaPrefillModule",
     "Moe",
+    "MoeBackward",
     "Mul",
     "NaiveTiledGemm",
     "Norm",
@@ -137,6 +144,7 @@ __all__ = [
     "Softmax",
     "Sort",
     "SparseAttention",
+    "SsdBackward",
     "SsdDecode",
     "SsdPrefill",
     "StreamFma",
@@ -172,6 +180,11 @@ _FAMILIES: tuple[type[Operator], ...] = (
     SsdPrefill,
     SsdDecode,
     AttentionBackward,
+    MoeBackward,
+    MlaBackward,
+    DeltaBackward,
+    SsdBackward,
+    CausalConv1dBackward,
     Pointwise,
     Add,
     Mul,
