@@ -11,6 +11,7 @@ from functools import singledispatch
 
 from simexplore.errors import SimexploreError
 from simexplore.workloads.operators.base import Count, Operator
+from simexplore.workloads.operators.scans.delta import DeltaPrefill
 from simexplore.workloads.operators.training import experts, scans
 from simexplore.workloads.ops import (
     Add,
@@ -62,7 +63,6 @@ class Gradients:
         inputs_for_inputs: whether the gradients of what it read need that itself.
         result: whether any of them needs what it made.
         made_for_weights: whether the gradients of its tensors need those of what it read, which are made first.
-        beside_bytes: what the forward pass keeps beside its result for them [B].
     """
 
     of_inputs: tuple[Operator, ...] = ()
@@ -71,7 +71,6 @@ class Gradients:
     inputs_for_inputs: bool = False
     result: bool = False
     made_for_weights: bool = False
-    beside_bytes: float = 0.0
 
 
 @singledispatch
@@ -82,6 +81,12 @@ def gradients_of(op: Operator) -> Gradients:
         SimexploreError: no gradient is known for its family.
     """
     raise SimexploreError(f"no gradient of {op.op} is known: leave it out of what is trained")
+
+
+@singledispatch
+def beside_bytes(op: Operator) -> float:  # noqa: ARG001 - most keep nothing but what they read or made
+    """What the forward pass keeps beside an operator's result for its gradients [B]."""
+    return 0.0
 
 
 @gradients_of.register
@@ -154,14 +159,12 @@ def _of_experts(op: Moe) -> Gradients:
         raise SimexploreError(f"no gradient of {op.op} of {op.stored} is known: experts are trained in 16 or 32 bits")
     sizes = (op.num_tokens, op.hidden_size, op.inter_size, op.topk, op.num_experts, op.moe_tp_size, op.moe_ep_size)
     both = [MoeBackward(*sizes, op.skew, op.gated, op.dtype, side) for side in experts.SIDES]
-    return Gradients(
-        (both[0],),
-        (both[1],),
-        inputs_for_weights=False,
-        result=True,
-        made_for_weights=True,
-        beside_bytes=experts.kept_bytes(op),
-    )
+    return Gradients((both[0],), (both[1],), inputs_for_weights=False, result=True, made_for_weights=True)
+
+
+@beside_bytes.register
+def _beside_experts(op: Moe) -> float:
+    return experts.kept_bytes(op)
 
 
 @gradients_of.register
@@ -181,7 +184,12 @@ def _sizes_of_delta(op: GdnPrefill | KdaPrefill) -> tuple[Count, ...]:
 def _of_scan(op: GdnPrefill | KdaPrefill, back: DeltaBackward) -> Gradients:
     if op.carried:
         raise SimexploreError(f"no gradient of {op.op} with carried=1 is known: a state of a step before has none")
-    return Gradients((back,), inputs_for_inputs=True, beside_bytes=scans.kept_bytes(op))
+    return Gradients((back,), inputs_for_inputs=True)
+
+
+@beside_bytes.register
+def _beside_scans(op: DeltaPrefill) -> float:
+    return scans.kept_bytes(op)
 
 
 @gradients_of.register

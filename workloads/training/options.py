@@ -76,10 +76,8 @@ class TrainOptions:
     data_parallel: int = field(default=1, metadata=count_of("copies of the model, whose gradients are added up"))
     layers: int = field(default=0, metadata=count_of("layers, for a quick run; 0: all of the model's", minimum=0))
     expert_parallel: int = field(
-        default=1, metadata=count_of("groups of tensor_parallel's GPUs among which experts are divided; a divisor of it")
-    )
-    skew: int = field(
-        default=0, metadata=count_of("exponent of the power law of loads over experts, in hundredths; 0: balanced", 0)
+        default=1,
+        metadata=count_of("groups of these GPUs among which experts are divided; dense models: 1"),
     )
 
     @property
@@ -92,7 +90,6 @@ class TrainOptions:
             tensor_parallel=self.tensor_parallel,
             layers=self.layers,
             expert_parallel=self.expert_parallel,
-            skew=self.skew,
         )
 
 
@@ -137,5 +134,5 @@ def _check(model: Decoder, name: str, options: TrainOptions) -> None:
         raise SimexploreError(f"{name}: precision=mixed has an AdamW of its own: leave out {options.optimizer}")
     if not is_plain(model) and (options.sequence == "parallel" or options.attention == "unfused"):
         raise SimexploreError(
-            f"{name}: sequence=parallel and attention=unfused are of dense models with grouped attention: leave them out"
+            f"{name}: sequence=parallel and attention=unfused are of dense layers of grouped attention: leave them out"
         )

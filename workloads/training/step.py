@@ -19,7 +19,7 @@ from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.tensors.elements import fit
 from simexplore.workloads.ops import Add, AllGather, AllReduce, Copy, Embedding, Gemm, Norm, Pointwise, Softmax
-from simexplore.workloads.training.gradients import Gradients, gradients_of
+from simexplore.workloads.training.gradients import Gradients, beside_bytes, gradients_of
 from simexplore.workloads.training.methods.footprint import gradient_bytes, state_bytes, weight_bytes
 from simexplore.workloads.training.methods.weights import Weight
 from simexplore.workloads.training.plan import Held, Plan, held_by
@@ -119,7 +119,7 @@ class _Batch:
     def _kept_of(self, node: Node) -> float:
         """The memory of a node's result, and of what its gradients need beside [B]."""
         wanted = node.name in self._needs or node.name in self._trained
-        return node.output_bytes + (gradients_of(node.op).beside_bytes if wanted else 0.0)
+        return node.output_bytes + (beside_bytes(node.op) if wanted else 0.0)
 
     def _replayed(self, node: Node) -> bool:
         """Whether a node is done once more with others, and not only gathered."""

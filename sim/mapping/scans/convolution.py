@@ -64,7 +64,9 @@ def update_demands(op: CausalConv1dUpdate, gpu: Gpu, conditions: Conditions) -> 
     return (_kernel(op, _Layout(ctas, again), gpu, conditions),)
 
 
-def convolution_backward_demands(op: CausalConv1dBackward, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+def convolution_backward_demands(
+    op: CausalConv1dBackward, gpu: Gpu, conditions: Conditions
+) -> tuple[KernelDemand, ...]:
     """One kernel along channels, which also adds up its channel's filter gradients (causal_conv1d_bwd.cu).
 
     Instructions for each element are the forward kernel's, in proportion to flops.

@@ -123,9 +123,7 @@ def _outer(s: Sizes) -> Told:
     again = 2.0 * (s.keys_of_heads - s.keys)
     traffic = Traffic(2.0 * s.keys + s.values, made, again, 3.0 * s.keys_of_heads + _decays(s, fine=False))
     pairs = s.blocks * s.chunk**2
-    return Told(
-        "dq_dk_dw", Ctas(s.blocks, OUTPUT_WARPS), traffic, Compute(s.dtype, ops, 2.0 * DECAYED * pairs, pairs)
-    )
+    return Told("dq_dk_dw", Ctas(s.blocks, OUTPUT_WARPS), traffic, Compute(s.dtype, ops, 2.0 * DECAYED * pairs, pairs))
 
 
 def _through(s: Sizes) -> FloatArray:

@@ -120,7 +120,7 @@ def test_the_command_prints_what_is_put_together(command: Callable[..., Result])
         (["smollm2-135m", "--stages", "2"], "give the bandwidth of a GPU's link"),
         (["smollm2-135m", "--stages", "4", "--network", "1 GB/s"], "as many layers in each of 4 chunks, found 30"),
         (["smollm2-135m", "--param", "token=4"], "did you mean 'tokens'"),
-        (["mixtral-8x7b"], "gradients of experts and of latent attention are not known"),
+        (["mixtral-8x7b", "--param", "optimizer=lora"], "adapters beside moe are not known"),
         (["hf:nowhere.json"], "download the model's config.json first"),
     ],
 )
