@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import singledispatch
 
 from simexplore.errors import SimexploreError
-from simexplore.workloads.operators.base import Count, Operator
+from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.scans.delta import DeltaPrefill
 from simexplore.workloads.operators.training import experts, scans
 from simexplore.workloads.ops import (
@@ -169,22 +169,19 @@ def _beside_experts(op: Moe) -> float:
 
 @gradients_of.register
 def _of_gated_delta(op: GdnPrefill) -> Gradients:
-    return _of_scan(op, DeltaBackward(*_sizes_of_delta(op), normalized=op.normalized, dtype=op.dtype))
+    return _of_scan(op, 0)
 
 
 @gradients_of.register
 def _of_fine_delta(op: KdaPrefill) -> Gradients:
-    return _of_scan(op, DeltaBackward(*_sizes_of_delta(op), fine=1, normalized=op.normalized, dtype=op.dtype))
+    return _of_scan(op, 1)
 
 
-def _sizes_of_delta(op: GdnPrefill | KdaPrefill) -> tuple[Count, ...]:
-    return op.batch, op.heads, op.query_heads, op.seq_q, op.key_dim, op.value_dim
-
-
-def _of_scan(op: GdnPrefill | KdaPrefill, back: DeltaBackward) -> Gradients:
+def _of_scan(op: GdnPrefill | KdaPrefill, fine: int) -> Gradients:
     if op.carried:
         raise SimexploreError(f"no gradient of {op.op} with carried=1 is known: a state of a step before has none")
-    return Gradients((back,), inputs_for_inputs=True)
+    sizes = (op.batch, op.heads, op.query_heads, op.seq_q, op.key_dim, op.value_dim, fine, op.normalized)
+    return Gradients((DeltaBackward(*sizes, dtype=op.dtype),), inputs_for_inputs=True)
 
 
 @beside_bytes.register

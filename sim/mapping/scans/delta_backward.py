@@ -49,6 +49,15 @@ from simexplore.sim.mapping.scans.stages import (
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import DeltaBackward
 
+OF_STATES = 3.0
+"""Products of a chunk with its state, or with its gradient: for queries, for keys and for w."""
+OF_PAIRS = 3.0
+"""Products of keys with keys in the backward pass: made again, and the gradient of either side."""
+SUMMED = 3.0
+"""Gradients that become those of queries and keys: dQ, and two parts of dK."""
+WITHIN = 4.0
+"""Products of a chunk's gradients with queries or keys: as rows and as columns, of queries' and of keys' products."""
+
 
 def delta_backward_algorithms(op: DeltaBackward, gpu: Gpu, conditions: Conditions) -> tuple[Algorithm, ...]:
     """The chain, with kernels for gradients of normalised queries and keys after it, and without.
@@ -103,25 +112,25 @@ def _states(op: DeltaBackward, s: Sizes, gpu: Gpu) -> Told:
     columns = np.minimum(float(library.value_columns), s.value_dim)
     blocks = ceil_div(s.value_dim, columns)
     chunks = ceil_div(column(forward.seq_q), s.chunk)
-    held = s.element * s.chunk * (3.0 * s.key_dim + 2.0 * columns)
+    held = s.element * s.chunk * (OF_STATES * s.key_dim + 2.0 * columns)
     ctas = Ctas(
         column(forward.batch) * s.heads * blocks,
         shared_bytes=np.minimum(2.0 * held, gpu.sm.shared_memory_per_cta_bytes),
         in_flight_bytes=held,
         chain_cycles=chunks * library.step_round_trips * gpu.l2.mean_latency_cycles,
     )
-    read = 3.0 * s.keys_of_heads  # queries, keys and w
+    read = OF_STATES * s.keys_of_heads  # queries, keys and w
     traffic = Traffic(s.values, read + s.values, (blocks - 1.0) * read, _state_bytes(s) + s.values)
-    return Told("dstates", ctas, traffic, Compute(s.dtype, 3.0 * s.products(s.chunk, s.key_dim, s.value_dim)))
+    return Told("dstates", ctas, traffic, Compute(s.dtype, OF_STATES * s.products(s.chunk, s.key_dim, s.value_dim)))
 
 
 def _outer(s: Sizes) -> Told:
     """dQ, dK and dw of states, and of a chunk's products."""
-    ops = 3.0 * s.products(s.chunk, s.key_dim, s.value_dim) + s.products(s.chunk, s.chunk, s.value_dim)
+    ops = OF_STATES * s.products(s.chunk, s.key_dim, s.value_dim) + s.products(s.chunk, s.chunk, s.value_dim)
     ops = ops + 2.0 * s.products(s.chunk, s.key_dim, s.chunk)
     made = 2.0 * s.values + 2.0 * _state_bytes(s) + _decays(s, fine=False)
     again = 2.0 * (s.keys_of_heads - s.keys)
-    traffic = Traffic(2.0 * s.keys + s.values, made, again, 3.0 * s.keys_of_heads + _decays(s, fine=False))
+    traffic = Traffic(2.0 * s.keys + s.values, made, again, OF_STATES * s.keys_of_heads + _decays(s, fine=False))
     pairs = s.blocks * s.chunk**2
     return Told("dq_dk_dw", Ctas(s.blocks, OUTPUT_WARPS), traffic, Compute(s.dtype, ops, 2.0 * DECAYED * pairs, pairs))
 
@@ -134,7 +143,7 @@ def _through(s: Sizes) -> FloatArray:
 
 def _inverse(s: Sizes) -> Told:
     """Gradients through A, and through products of keys with keys, which are made again."""
-    ops = _through(s) + 3.0 * s.products(s.chunk, s.chunk, s.key_dim)
+    ops = _through(s) + OF_PAIRS * s.products(s.chunk, s.chunk, s.key_dim)
     rates = NUMBER * s.tokens * s.heads
     made = s.element * s.square + 2.0 * s.keys_of_heads + s.values + rates  # A, dw, dK so far, dV
     traffic = Traffic(
@@ -146,15 +155,15 @@ def _inverse(s: Sizes) -> Told:
 
 def _shared_keys(s: Sizes) -> Told:
     """Gradients of queries and keys, added up over the value heads that read them."""
-    traffic = Traffic(made=3.0 * s.keys_of_heads, written=2.0 * s.keys)
+    traffic = Traffic(made=SUMMED * s.keys_of_heads, written=2.0 * s.keys)
     rows = ceil_div(s.tokens * s.query_heads, NORM_ROWS)
-    elements = 3.0 * s.keys_of_heads / s.element
+    elements = SUMMED * s.keys_of_heads / s.element
     return Told("sum_heads", Ctas(rows, WARPS, FEW_REGISTERS), traffic, Compute(instructions=elements))
 
 
 def _fine_inverse(s: Sizes) -> Told:
     """dQ, dK and dw of states, and gradients through A, in one kernel."""
-    ops = 3.0 * s.products(s.chunk, s.key_dim, s.value_dim) + _through(s)
+    ops = OF_STATES * s.products(s.chunk, s.key_dim, s.value_dim) + _through(s)
     sums, features = _decays(s, fine=True), s.tokens * s.heads * s.key_dim
     made = s.element * s.square + 2.0 * s.values + 2.0 * _state_bytes(s) + sums
     written = 2.0 * NUMBER * features + s.values + sums + NUMBER * s.square
@@ -169,7 +178,9 @@ def _fine_within(s: Sizes) -> Told:
     sums, features = _decays(s, fine=True), s.tokens * s.heads * s.key_dim
     made = 2.0 * NUMBER * s.square + sums + 2.0 * NUMBER * features + sums
     traffic = Traffic(2.0 * s.keys_of_heads, made, written=2.0 * s.keys_of_heads + sums)
-    compute = Compute(s.dtype, 4.0 * s.products(s.chunk, s.key_dim, seen), 4.0 * DECAYED * features, 4.0 * features)
+    compute = Compute(
+        s.dtype, WITHIN * s.products(s.chunk, s.key_dim, seen), WITHIN * DECAYED * features, WITHIN * features
+    )
     return Told("within", Ctas(s.blocks * s.chunk / BLOCK), traffic, compute)
 
 
