@@ -71,6 +71,7 @@ from simexplore.workloads.operators.training.backward import AttentionBackward, 
 from simexplore.workloads.operators.training.experts import MoeBackward
 from simexplore.workloads.operators.training.latent import MlaBackward
 from simexplore.workloads.operators.training.scans import CausalConv1dBackward, DeltaBackward, SsdBackward
+from simexplore.workloads.operators.training.svd import Svd
 
 __all__ = [
     "AROUND",
@@ -148,6 +149,7 @@ __all__ = [
     "SsdDecode",
     "SsdPrefill",
     "StreamFma",
+    "Svd",
     "TopK",
     "Transfer",
     "causal_pairs",
@@ -211,6 +213,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Gather,
     Scatter,
     OptimizerStep,
+    Svd,
     AllReduce,
     CustomAllReduce,
     AllGather,

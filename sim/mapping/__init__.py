@@ -31,6 +31,7 @@ from simexplore.sim.mapping.host import called
 from simexplore.sim.mapping.matmul.gemm import gemm_candidates, gemm_demands
 from simexplore.sim.mapping.matmul.gemv import bmm_algorithms, gemm_algorithms
 from simexplore.sim.mapping.matmul.naive import naive_gemm_demand
+from simexplore.sim.mapping.matmul.svd import svd_demands
 from simexplore.sim.mapping.neural import (
     fused_mlp_demands,
     grid_encoding_demands,
@@ -72,6 +73,7 @@ MAPPINGS: dict[type, Mapping] = {
     ops.SsdBackward: ssd_backward_demands,
     ops.CausalConv1dBackward: convolution_backward_demands,
     ops.OptimizerStep: optimizer_step_demand,
+    ops.Svd: svd_demands,
     ops.SparseAttention: sparse_attention_demands,
     ops.CausalConv1d: convolution_demands,
     ops.CausalConv1dUpdate: update_demands,

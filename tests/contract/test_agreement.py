@@ -29,7 +29,7 @@ MACHINES = (
 )
 ROWS = 120
 FEW_ROWS = 40
-OF_OTHERS_KERNELS = ("moe_backward", "mla_backward", "delta_backward", "ssd_backward", "causal_conv1d_backward")
+OF_OTHERS_KERNELS = ("moe_backward", "mla_backward", "delta_backward", "ssd_backward", "causal_conv1d_backward", "svd")
 """Families whose kernels are of the same kinds as those of the forward pass, which has all rows."""
 """Of operators on arrays, whose kernels are streams like others."""
 TOLERANCE, SEVERAL = 0.015, 0.05
@@ -84,6 +84,10 @@ def attention_backward(rng: random.Random) -> dict[str, int]:
 def optimizer_step(rng: random.Random) -> dict[str, int]:
     elements = log_uniform(rng, 2**28)
     return {"elements": elements, "state_bytes": elements * rng.choice((0, 1, 2, 8, 12))}
+
+
+def svd(rng: random.Random) -> dict[str, int]:
+    return {**of(rows=4096, cols=4096)(rng), "every": rng.choice((1, 200))}
 
 
 def sparse_attention(rng: random.Random) -> dict[str, int]:
@@ -244,6 +248,7 @@ DRAWS: dict[str, Draw] = {
     "ssd_backward": state_space,
     "causal_conv1d_backward": of(batch=64, channels=16384, seq_q=4096),
     "optimizer_step": optimizer_step,
+    "svd": svd,
     "rope": of(tokens=65536, heads=64, kv_heads=8, head_dim=256),
     **dict.fromkeys(("causal_conv1d", "causal_conv1d_update"), of(batch=64, channels=16384, seq_q=4096)),
     **dict.fromkeys(("gdn_prefill", "gdn_decode"), delta_rule),
@@ -290,7 +295,7 @@ def random_case(family: str, rng: random.Random) -> tuple[Operator, Gpu, Conditi
     values: dict[str, object] = {**DRAWS[family](rng)}
     if "num_gpus" in values:
         values["num_gpus"] = rng.randint(1, gpu.links.node_gpus)
-    if family not in ("quant_scale_matrix", "gemm_naive_tiled"):  # the latter has no tensor cores to run on
+    if family not in ("quant_scale_matrix", "gemm_naive_tiled", "svd"):  # the latter two run on no tensor cores
         values["dtype"] = rng.choice([dtype for dtype in ("fp16", "bf16") if dtype in gpu.sm.tensor_ops_per_clk])
     cache_state = CacheState(
         weight_copies=rng.choice((1.0, 3.0, float("inf"))), activation_copies=rng.choice((1.0, float("inf")))

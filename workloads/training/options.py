@@ -79,6 +79,10 @@ class TrainOptions:
         default=1,
         metadata=count_of("groups of these GPUs among which experts are divided; dense models: 1"),
     )
+    svd_every: int = field(
+        default=0,
+        metadata=count_of("steps that share galore's decompositions; 1: a step with them; 0: one without", minimum=0),
+    )
 
     @property
     def forward(self) -> PrefillOptions:
@@ -120,6 +124,7 @@ def planned(model: Decoder, name: str, options: TrainOptions) -> tuple[Graph, He
         layer_wise=options.update == "layer_wise",
         replicas=options.data_parallel,
         cross_entropy=True,
+        svd_every=options.svd_every,
     )
     return with_adapters(forward, held, plan), {**held, **adapters_held(held, plan)}, plan
 
@@ -132,6 +137,8 @@ def _check(model: Decoder, name: str, options: TrainOptions) -> None:
             raise SimexploreError(f"{name}: {parameter}: {expected}")
     if options.precision == "mixed" and options.optimizer != "adamw":
         raise SimexploreError(f"{name}: precision=mixed has an AdamW of its own: leave out {options.optimizer}")
+    if options.svd_every and not isinstance(OPTIMIZERS[options.optimizer](options.rank), GaLore):
+        raise SimexploreError(f"{name}: svd_every is of galore and gradnormlorp: leave it out for {options.optimizer}")
     if not is_plain(model) and (options.sequence == "parallel" or options.attention == "unfused"):
         raise SimexploreError(
             f"{name}: sequence=parallel and attention=unfused are of dense layers of grouped attention: leave them out"

@@ -33,6 +33,7 @@ from simexplore.workloads.operators.training.backward import AttentionBackward, 
 from simexplore.workloads.operators.training.experts import MoeBackward
 from simexplore.workloads.operators.training.latent import MlaBackward
 from simexplore.workloads.operators.training.scans import CausalConv1dBackward, DeltaBackward, SsdBackward
+from simexplore.workloads.operators.training.svd import Svd
 
 Elements = tuple[float, ...]
 
@@ -327,3 +328,14 @@ def _(op: MoeBackward | DeltaBackward | SsdBackward) -> Elements:
 @elements_written.register
 def _(op: CausalConv1dBackward) -> Elements:
     return elements_read(op.forward)
+
+
+@elements_read.register
+def _(op: Svd) -> Elements:
+    return _numbers((op.long * op.short,))
+
+
+@elements_written.register
+def _(op: Svd) -> Elements:
+    """Vectors of the long side, of the short side, and values."""
+    return _numbers((op.long * op.short, op.short * op.short, op.short))
