@@ -65,10 +65,10 @@ def test_stages_divide_layers_and_fill_up() -> None:
     assert divided.held_bytes["weights"] == 2 * (layers / 5 + ends)
 
 
-@pytest.mark.parametrize(("chunks", "layers_in_flight"), [(1, 4 * 5), (2, (2 * 4 - 1 + 4) * 5 // 2)])
+@pytest.mark.parametrize(("chunks", "layers_in_flight"), [(1, 4 * 6), (2, (2 * 4 - 1 + 4) * 6 // 2)])
 def test_activations_of_passes_in_flight(chunks: int, layers_in_flight: int) -> None:
-    """Of 4 stages of 5 layers each: 4 passes of all of them, or 11 of halves (Korthikanti et al., 4.2.3)."""
-    model = replace(MODEL, layers=MODEL.layers[:20])
+    """Of 4 stages of 6 layers each: 4 passes of all of them, or 11 of halves (Korthikanti et al., 4.2.3)."""
+    model = replace(MODEL, layers=MODEL.layers[:24])
     held = held_on_first_stage(model, "a model", OPTIONS, Pipeline(4, chunks, 8))["activations"]
     one, two = (
         held_on_first_stage(replace(MODEL, layers=MODEL.layers[:count]), "a model", OPTIONS, Pipeline(1, 1, 1))
