@@ -45,23 +45,36 @@ def seconds_by_group(graph: Graph, machine: Gpu | System) -> dict[str, float]:
     return took
 
 
+def sent_bytes(model: Decoder, options: TrainOptions) -> float:
+    """What a GPU sends of a micro-batch's activations to the next stage [B]: of GPUs that share a layer its part."""
+    elements = options.batch * options.tokens * model.hidden
+    return bytes_of(options.dtype) * elements / options.tensor_parallel
+
+
+def gather_seconds(model: Decoder, options: TrainOptions, machine: Gpu) -> float:
+    """Time in which the GPUs of a stage gather the parts that came, where they hold whole activations [s].
+
+    Source: Narayanan et al., arXiv:2104.04473, section 4.1.
+    """
+    if options.tensor_parallel == 1 or options.sequence == "parallel":
+        return 0.0
+    elements = options.batch * options.tokens * model.hidden
+    return float(predict(AllGather(elements, options.tensor_parallel, options.dtype), machine).time_s[0])
+
+
 def transfer_seconds(model: Decoder, options: TrainOptions, machine: Gpu, bandwidth_bytes_per_s: float) -> float:
     """Time that a micro-batch's activations take from one stage to the next [s].
 
     Each of the GPUs that share a layer sends its part over an adapter of its own; where they hold whole activations,
-    the parts are gathered on the other side (Narayanan et al., arXiv:2104.04473, section 4.1).
+    the parts are gathered on the other side.
 
     Args:
         model: whose activations are sent.
         options: how large a micro-batch is, and on how many GPUs.
         machine: one of them.
-        bandwidth_bytes_per_s: of a GPU's own link to other nodes [B/s].
+        bandwidth_bytes_per_s: of a GPU's own link to the other stage [B/s].
     """
-    elements = options.batch * options.tokens * model.hidden
-    sent_s = bytes_of(options.dtype) * elements / options.tensor_parallel / bandwidth_bytes_per_s
-    if options.tensor_parallel == 1 or options.sequence == "parallel":
-        return sent_s
-    return sent_s + float(predict(AllGather(elements, options.tensor_parallel, options.dtype), machine).time_s[0])
+    return sent_bytes(model, options) / bandwidth_bytes_per_s + gather_seconds(model, options, machine)
 
 
 @dataclass(frozen=True, slots=True)
