@@ -123,6 +123,7 @@ def _graph(pipeline: Pipeline, passes: Passes, *, waits: bool) -> Graph:
     nodes: list[Node] = []
     names: dict[tuple[int, Job], str] = {}
     last: dict[int, str] = {}
+    sent: dict[tuple[int, int], str] = {}
     for stage, job, before in in_order(pipeline):
         place, chunk = f"{STAGE}{stage}", job.chunk * pipeline.stages + stage
         name = f"{place}.{'forward' if job.forward else 'backward'}{job.chunk}.{job.micro_batch}"
@@ -131,7 +132,10 @@ def _graph(pipeline: Pipeline, passes: Passes, *, waits: bool) -> Graph:
         previous = [last[stage]] if stage in last else []
         if before is not None and before[0] != stage and passes.sent_bytes:
             took_s += passes.arrival_s
-            reads = [_add_transfer(nodes, names[before], before[0], stage, passes, previous if waits else [])]
+            way = before[0], stage
+            free = [*(previous if waits else ()), *((sent[way],) if way in sent else ())]
+            sent[way] = _add_transfer(nodes, names[before], way, passes, free)
+            reads = [sent[way]]
         if not job.forward:
             reads.append(names[stage, job._replace(forward=True)])
         after = tuple(dict.fromkeys((*reads, *previous)))
@@ -143,12 +147,11 @@ def _graph(pipeline: Pipeline, passes: Passes, *, waits: bool) -> Graph:
     return Graph("pipeline", tuple(nodes))
 
 
-def _add_transfer(
-    nodes: list[Node], source: str, sender: int, receiver: int, passes: Passes, free: Sequence[str]
-) -> str:
-    """What a pass sends to the stage of the next; `free` is what that stage does before it takes it."""
+def _add_transfer(nodes: list[Node], source: str, way: tuple[int, int], passes: Passes, after: Sequence[str]) -> str:
+    """What a pass sends to the stage of the next, after what was sent that way before, and what else it waits for."""
+    sender, receiver = way
     name, place = f"{source}{ARROW}{STAGE}{receiver}", f"{STAGE}{sender}{ARROW}{STAGE}{receiver}"
-    unread = tuple(each for each in free if each != source)
+    unread = tuple(each for each in dict.fromkeys(after) if each != source)
     op = Transfer(max(round(passes.sent_bytes), 1))
     nodes.append(Node(name, op, (source, *unread), 0.0, place, place, unread=unread))
     return name

@@ -70,7 +70,11 @@ def _of_node(node: Node, system: System, most: int) -> Node:
     op = node.op
     if not isinstance(op, Collective) or int(op.num_gpus) <= most:
         return node
-    demand = cluster_demand(op, system.place(node.place).gpu, most, system.link_of_gpus(0, int(op.num_gpus) - 1))
+    link = system.link_of_gpus(0, int(op.num_gpus) - 1)
+    try:
+        demand = cluster_demand(op, system.place(node.place).gpu, most, link)
+    except SimexploreError as error:
+        raise SimexploreError(f"{node.name}: {error}") from None
     return replace(node, op=Ready(demand, op.describe()))
 
 
@@ -101,11 +105,7 @@ def cluster_demand(op: Collective, gpu: Gpu, node_gpus: int, network: Link) -> C
         raise SimexploreError(f"{op.op}: expected whole nodes of {node_gpus} GPUs, found {gpus}")
     inner, name = _inner(gpu)
     share = gpu.collective_library.efficiency if gpu.collective_library is not None else WHOLE
-    ways = (
-        _exchanges(op, gpu, gpus, node_gpus, network)
-        if isinstance(op, AllToAll)
-        else _ways(op, gpu, node_gpus, network)
-    )
+    ways = tuple((_exchanges if isinstance(op, AllToAll) else _ways)(op, gpu, node_gpus, network))
 
     def run_s(way: _Way) -> tuple[float, float]:
         own_s = way.within_bytes / (share * inner.bandwidth_bytes_per_s)

@@ -113,6 +113,15 @@ def test_the_command_prints_what_is_put_together(command: Callable[..., Result])
     assert "fits 85.9 GB" in shown
 
 
+def test_the_command_plays_passes_on_the_nodes_of_a_system(command: Callable[..., Result]) -> None:
+    asked = ["smollm2-135m", "--arch", "systems/dgx-h100-x4", "--param", "tokens=512", "--stages", "2"]
+    asked += ["--micro-batches", "4", "--events"]
+    told = json.loads(command(*asked, "--json").stdout)
+    assert told["machine"] == "Four DGX H100"
+    assert set(told["activation_bytes_by_stage"]) == {"stage0", "stage1"}
+    assert "activations of passes in flight" in command(*asked).stdout
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
