@@ -38,9 +38,9 @@ def study() -> list[dict[str, Any]]:
     return [*steps, *_memory(table), *_shares(table)]
 
 
-def step_of(table: Mapping[str, Any], figure: Mapping[str, Any], gpu: Gpu) -> TrainingStep:
-    """A step of a model of the table, as the figure's way of recomputing has it."""
-    return step_on(*_asked(table, figure), gpu, parse(table["network"], BYTES_PER_SECOND))
+def step_of(table: Mapping[str, Any], figure: Mapping[str, Any], gpu: Gpu, *, events: bool = False) -> TrainingStep:
+    """A step of a model of the table, as the figure's way of recomputing has it; `events` as of `step_on`."""
+    return step_on(*_asked(table, figure), gpu, parse(table["network"], BYTES_PER_SECOND), events=events)
 
 
 def _asked(table: Mapping[str, Any], figure: Mapping[str, Any]) -> tuple[Decoder, str, TrainOptions, Pipeline]:
