@@ -27,11 +27,11 @@ from simexplore.sim.explore.evaluation.executor import Pool
 from simexplore.sim.explore.pareto import choose_objectives
 from simexplore.sim.explore.sampler import KINDS
 from simexplore.sim.explore.spec.file import FIDELITIES, Options
-from simexplore.sim.explore.storage.folder import written_aside
 from simexplore.sim.explore.store import Chunk, Store
 from simexplore.sim.explore.study import Forecast, Sweep
 from simexplore.sim.explore.table import POINT
 from simexplore.sim.explore.verdict.verdict import verdict_of
+from simexplore.sim.keeping.folder import written_aside
 
 _BAR_S = 0.2
 
