@@ -105,9 +105,9 @@ def _enclosed(holds: Callable[[float], bool], rate_per_s: float) -> tuple[float,
         if holds(other) != held:
             return (rate_per_s, other) if held else (other, rate_per_s)
         rate_per_s = other
+    told = f"hold at all rates up to {rate_per_s:.3g}/s" if held else f"do not hold even at {rate_per_s:.3g}/s"
     raise SimexploreError(
-        f"the highest rate: objectives {'hold' if held else 'do not hold'} at any rate up to {rate_per_s:.3g}/s: "
-        "change them, or the time in which requests arrive"
+        f"the highest rate: expected one, but objectives {told}: change them, or the time in which requests arrive"
     )
 
 

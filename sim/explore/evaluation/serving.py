@@ -15,6 +15,10 @@ from simexplore.sim.explore.spec.problem import Problem
 from simexplore.sim.explore.table import FloatArray, Index
 from simexplore.sim.serve.question import HIGHEST, Answers, Question
 
+Told = Mapping[str, float] | str
+"""Figures, or why there are none."""
+_REMEMBERED = 4096
+
 
 class Server:
     """Serves the load of one problem, and remembers the steps of machines between chunks."""
@@ -22,6 +26,7 @@ class Server:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self._answers = Answers()
+        self._told: dict[tuple[tuple[float, ...], tuple[float, ...]], Told] = {}
         self._of_machine = [axis.path for axis in problem.axes if axis.target.field is not None]
         self._of_load = [axis for axis in problem.axes if axis.target.parameter is not None]
 
@@ -39,23 +44,33 @@ class Server:
         self, machine: Gpu | System, points: Index, table: Mapping[str, FloatArray], errors: dict[int, str]
     ) -> None:
         """All loads of one machine."""
-        question = self._problem.question
-        assert question is not None
         key = tuple(float(table[path][points[0]]) for path in self._of_machine)
         settings, setting_of = distinct([table[axis.path][points] for axis in self._of_load], len(points))
         for number in range(settings.shape[1]):
             mine = points[setting_of == number]
-            try:
-                asked = _changed(question, self._of_load, settings[:, number])
-                told = self._answers.answer(asked, machine, key, HIGHEST in self._problem.figures)
-            except SimexploreError as error:
-                errors.update(dict.fromkeys(mine.tolist(), str(error)))
+            known = (key, tuple(settings[:, number].tolist()))
+            if known not in self._told:
+                if len(self._told) >= _REMEMBERED:
+                    self._told.clear()
+                self._told[known] = self._answer(machine, *known)
+            told = self._told[known]
+            if isinstance(told, str):
+                errors.update(dict.fromkeys(mine.tolist(), told))
                 continue
             for name in self._problem.figures:
                 table[name][mine] = told[name]
 
+    def _answer(self, machine: Gpu | System, key: tuple[float, ...], setting: tuple[float, ...]) -> Told:
+        """The figures of one load on one machine, or what is wrong."""
+        assert self._problem.question is not None
+        try:
+            asked = _changed(self._problem.question, self._of_load, setting)
+            return self._answers.answer(asked, machine, key, HIGHEST in self._problem.figures)
+        except SimexploreError as error:
+            return str(error)
 
-def _changed(question: Question, axes: Sequence[Axis], setting: FloatArray) -> Question:
+
+def _changed(question: Question, axes: Sequence[Axis], setting: Sequence[float]) -> Question:
     """The question with these values of its axes.
 
     Raises:
@@ -64,7 +79,7 @@ def _changed(question: Question, axes: Sequence[Axis], setting: FloatArray) -> Q
     if not np.all(np.isfinite(setting)):
         raise SimexploreError("expected numbers for the load, found one that is not finite")
     changes = {
-        axis.target.parameter.name: _text(axis, float(value))
+        axis.target.parameter.name: _text(axis, value)
         for axis, value in zip(axes, setting, strict=True)
         if axis.target.parameter is not None
     }
