@@ -46,6 +46,11 @@ def settings_of(engine: str, given: Mapping[str, str]) -> tuple[Settings, float,
     share, of_all = float(values.pop("memory_share")), bool(values.pop("share_of_all"))
     if not 0.0 < share <= 1.0:
         raise SimexploreError(f"memory_share: expected a share above 0, up to 1, found {share:g}")
+    if "eviction" in given and values["reserve"] == 1.0:
+        raise SimexploreError(
+            "eviction: expected where reserve is below 1, found it where it is 1 and nobody is evicted: leave it out, "
+            "or set reserve too"
+        )
     of_host = {field.name for field in fields(HostCosts)}
     host = HostCosts(**{name: value for name, value in values.items() if name in of_host})
     rest = {name: value for name, value in values.items() if name not in of_host}

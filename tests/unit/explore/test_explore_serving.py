@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from checkout import ROOT
 from served import SERVED
 from sweeps import write
 
@@ -18,6 +20,7 @@ from simexplore.sim.explore.analysis import bottleneck_changes, bottlenecks
 from simexplore.sim.explore.evaluation.executor import Chunks
 from simexplore.sim.explore.evaluation.points import Evaluator
 from simexplore.sim.explore.spec.file import Spec, read_spec
+from simexplore.sim.explore.spec.serving import KEYS
 from simexplore.sim.explore.store import Store
 from simexplore.sim.explore.study import Sweep
 from simexplore.sim.serve.asked import Given, Placed, Promised
@@ -222,3 +225,14 @@ def test_what_has_no_highest_rate(old: str, new: str, words: str, tmp_path: Path
 
 def read(folder: Path, old: str, new: str) -> Spec:
     return read_spec(write(folder, SERVED, (old, new)))
+
+
+def test_the_guide_shows_the_example_and_names_all_figures() -> None:
+    guide = (ROOT / "docs" / "guide" / "serving.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    assert block in (ROOT / "examples" / "serve-hopper.yaml").read_text(encoding="utf-8")
+    section = guide.partition("## Which machine serves best")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([a-z0-9_]+)`", section))
+    whole = {name for name in FIGURES if name.split("_")[0] not in ("ttft", "tpot", "latency")}
+    assert whole | {"ttft_p99_s"} <= named
+    assert {*KEYS} <= named | {"model"}

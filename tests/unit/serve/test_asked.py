@@ -77,6 +77,32 @@ REFUSED = {
     "fewer requests than users": (Given(users="5", requests="3"), "one a user at least"),
     "a thought of nothing": (Given(users="1", think="-1s"), "--think"),
     "requests of a word": (Given(rate="inf", requests="x"), "--requests"),
+    "a duration of users": (
+        Given(users="1", duration="9s"),
+        "--duration: expected beside --rate only, found",
+    ),
+    "a duration of a trace": (Given(trace="t.csv", duration="9s"), "--requests says how many come"),
+    "a duration of all at once": (Given(rate="inf", duration="9s"), "found it beside --rate inf: leave it out"),
+    "bursts of users": (Given(users="1", burstiness="2"), "--burstiness: expected beside --rate only"),
+    "bursts of a trace": (Given(trace="t.csv", burstiness="2"), "found it beside --trace"),
+    "bursts all at once": (Given(rate="inf", burstiness="2"), "only requests at a rate have gaps"),
+    "thinking at a rate": (
+        Given(rate="1", think="1s"),
+        "--think: expected beside --users only, found it",
+    ),
+    "thinking all at once": (Given(rate="inf", think="1s"), "only --users wait and think"),
+    "thinking in a trace": (Given(trace="t.csv", think="1s"), "--think"),
+    "requests at a rate": (
+        Given(rate="1", requests="4"),
+        "expected beside --rate inf, --users, --trace only",
+    ),
+    "prompts of a trace": (
+        Given(trace="t.csv", prompt="4"),
+        "expected beside --rate, --rate inf, --users only",
+    ),
+    "answers of a trace": (Given(trace="t.csv", answer="4"), "--output"),
+    "a seed of a trace": (Given(trace="t.csv", seed=0), "nothing of a trace is drawn"),
+    "a duration of no letters": (Given(rate="1", duration=""), "--duration: expected"),
     "no file": (Given(trace="/nowhere/t.csv"), "can't be read"),
 }
 
@@ -123,6 +149,7 @@ def test_promises_that_are_none(promised: Promised, words: str) -> None:
         ({"settings": {"batching": "dynamic"}}, "expected continuous or static"),
         ({"settings": {"memory_share": "1.5"}}, "memory_share: expected a share"),
         ({"settings": {"reserve": "2"}}, "reserve: expected a share"),
+        ({"settings": {"reserve": "1", "eviction": "swap"}}, "eviction: expected where reserve is below 1"),
         ({"settings": {"sampling_s": "-1"}}, "sampling_s: expected a number of 0 or more"),
     ],
 )
