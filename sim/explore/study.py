@@ -233,7 +233,7 @@ def _metadata(spec: Spec) -> Mapping[str, Any]:
     }
 
 
-def _served(problem: Problem) -> Mapping[str, Any]:
+def _served(problem: Problem) -> dict[str, Mapping[str, Any]]:
     """The load, where one is served."""
     if problem.question is None:
         return {}

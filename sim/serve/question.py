@@ -124,7 +124,7 @@ class Question:
 
     def changed(self, changes: Mapping[str, str]) -> Question:
         """The same with other values of what it takes, as text."""
-        loads = {LOADS[name]: text for name, text in changes.items() if name in LOADS}
+        loads: dict[str, Any] = {LOADS[name]: text for name, text in changes.items() if name in LOADS}
         places: dict[str, Any] = {name: int(text) for name, text in changes.items() if name in PLACES}
         known, rest = parameters_of(StepOptions), names()
         params = {name: text for name, text in changes.items() if name in known}
