@@ -71,6 +71,11 @@ class Deployment:
         if self.stages > len(self.decoder.layers):
             most = len(self.decoder.layers)
             raise SimexploreError(f"pipeline: expected at most {most} stages, one a layer, found {self.stages}")
+        if self.prefill_replicas and self.settings.batching == "static":
+            raise SimexploreError(
+                "batching=static: expected without prefill replicas, found with them: keys and values come one prompt "
+                "after the other, and a static batch begins at once"
+            )
         if self.pages < 1:
             held = (self.weight_bytes + self.activation_bytes + self.state_bytes) / 1e9
             raise SimexploreError(
@@ -159,7 +164,10 @@ class Deployment:
         """Engines that prefill and nothing else, and the others; with nothing to do."""
         settings = self.engine_settings
         counts = (self.prefill_replicas * self.stages, self.replicas * self.stages)
-        prefill, decode = ([Engine(table, settings, name) for name in range(count)] for count in counts)
+        prefill, decode = (
+            [Engine(table, settings, name, sends) for name in range(count)]
+            for count, sends in zip(counts, (True, False), strict=True)
+        )
         return prefill, decode
 
     def handover_s(self, tokens: int) -> float:

@@ -106,8 +106,9 @@ def test_mistakes_are_told_in_a_line(fails: Callable[..., str], more: tuple[str,
     assert words in fails(*WORK, *more)
 
 
-def test_users_who_wait_have_one_pool(fails: Callable[..., str]) -> None:
-    assert "expected one pool" in fails(*MODEL, "--users", "2", "--prefill-replicas", "1")
+def test_a_static_batch_has_one_pool(fails: Callable[..., str]) -> None:
+    more = ("--rate", "1", "--prefill-replicas", "1", "--setting", "batching=static")
+    assert "batching=static: expected without prefill replicas" in fails(*WORK, *more)
 
 
 def test_systems_are_machines_too(command: Command, fails: Callable[..., str]) -> None:

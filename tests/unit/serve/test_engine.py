@@ -6,15 +6,22 @@ import pytest
 from toy_steps import ToySteps
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.serve.cluster import Outage, Routing, Ways, serve, serve_apart, serve_users
-from simexplore.sim.serve.engine.engine import Engine, filled_up
+from simexplore.sim.serve.apart import serve_apart
+from simexplore.sim.serve.cluster import Outage, Routing, Ways, serve, serve_users
+from simexplore.sim.serve.engine.engine import Engine
 from simexplore.sim.serve.engine.settings import HostCosts, Settings
+from simexplore.sim.serve.engine.work import filled_up
 from simexplore.sim.serve.load.arrivals import Lengths, Users
 from simexplore.sim.serve.load.request import Request, Served
 
 
 def engine(steps: ToySteps | None = None, **settings: object) -> Engine:
     return Engine(steps or ToySteps(), Settings(**{"page_tokens": 4, "pages": 1000, **settings}))  # type: ignore[arg-type]
+
+
+def sender(steps: ToySteps | None = None, **settings: object) -> Engine:
+    """An engine whose prompts others fetch."""
+    return Engine(steps or ToySteps(), engine(**settings).settings, sends=True)
 
 
 def times(served: list[Served]) -> list[tuple[float, float]]:
@@ -174,7 +181,7 @@ def test_users_ask_again_when_they_have_an_answer_and_thought() -> None:
 
 def test_pools_hand_over_one_prompt_after_the_other() -> None:
     """Both prompts are done at 1; the second is sent when the first is there, at 1.5, and decodes from 2 on."""
-    prefill, decode = engine(), engine()
+    prefill, decode = sender(), engine()
     served = serve_apart(
         [prefill], [decode], [Request(0.0, 4, 3), Request(0.0, 4, 3), Request(0.0, 4, 1)], lambda _: 0.5
     )
