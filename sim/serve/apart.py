@@ -96,7 +96,9 @@ class _Apart(Run):
         return there_s
 
     def _fetched(self, first: Served, at_s: float) -> None:
-        """The engine that prefilled may give up what it has kept, unless it has done so."""
+        """A prompt has come, and the engine that prefilled it may give up what it kept, unless it has done so."""
+        for other in self._answering:
+            other.wake(at_s)
         engine, kept = self._kept.get(first.order, (None, None))
         if engine is not None and kept is first:
             del self._kept[first.order]

@@ -32,7 +32,7 @@ class Engine:
         """An engine with nothing to do, at time 0; one that `sends` keeps what it prefills until others fetched it."""
         self.now_s, self.sends = 0.0, sends
         self.stuck = False
-        """Whether what is kept for others leaves no room for a step."""
+        """Whether there is no step before something comes, or is let go."""
         self.settings, self.name = settings, name
         self.pages = Pages(settings.pages)
         self.tally = Tally(settings.pages)
@@ -78,8 +78,7 @@ class Engine:
         """
         request = served.request
         check_fits(served, self.settings)
-        if not self.busy:
-            self.now_s = max(self.now_s, at_s)
+        self.wake(at_s)
         served.replica = self.name
         sequence = Sequence(served, (request.priority, served.order), request.input_tokens)
         if fetch is not None:
@@ -98,9 +97,7 @@ class Engine:
             elif self._running:
                 self.now_s += extra_s
                 self._decode(lands_s, answered)
-            elif self._landing:
-                self.now_s = lands_s
-            elif self._kept or not self.busy:
+            elif self._landing or self._kept or not self.busy:
                 self.stuck = self.busy
                 break
             else:  # prompts that have begun hold each other's pages: the last gives its up
@@ -110,7 +107,11 @@ class Engine:
     def let_go(self, order: int, at_s: float) -> None:
         """What was kept of a request for another engine has been fetched."""
         self._release(self._kept.pop(order))
-        if self.stuck:
+        self.wake(at_s)
+
+    def wake(self, at_s: float) -> None:
+        """Something has changed at a time [s]: whoever was stuck looks again."""
+        if self.stuck or not self.busy:
             self.now_s, self.stuck = max(self.now_s, at_s), False
 
     def kill(self) -> list[Served]:

@@ -47,10 +47,10 @@ def test_a_pool_that_has_no_room_holds_back_the_one_that_prefills(room: int, las
 
 
 def test_the_engine_goes_on_while_keys_and_values_come() -> None:
-    """The second is fetched from 2 to 4.25, in which time the first decodes; it joins at the step that begins at 4.5."""
+    """The second is fetched from 2.5, the end of a step, to 4.25 while the first decodes; it joins at 4.5."""
     prefill, decode = engine(sends=True, max_tokens=8), engine()
     load = [Request(0.0, 4, 6), Request(1.0, 8, 3)]
-    served = serve_apart([prefill], [decode], load, lambda tokens: 0.5 if tokens == 4 else 2.25)
+    served = serve_apart([prefill], [decode], load, lambda tokens: 0.5 if tokens == 4 else 1.75)
     assert times(served) == [(1.0, 6.5), (2.0, 6.5)]
 
 
