@@ -220,3 +220,17 @@ def test_settings_that_no_engine_can_have(settings: dict[str, object], words: st
 def test_an_outage_is_of_an_engine_that_there_is() -> None:
     with pytest.raises(SimexploreError, match="an engine from 0 to 0, found 3"):
         serve([engine()], [Request(0.0, 4, 1)], Ways(outages=[Outage(1.0, 3, 1.0)]))
+
+
+@pytest.mark.parametrize(("pages", "ends", "evicted"), [(7, [3.0, 5.0, 6.0], 0), (8, [3.0, 4.0, 7.0], 1)])
+def test_more_cache_may_be_in_the_way_where_sequences_are_evicted(pages: int, ends: list[float], evicted: int) -> None:
+    """The example of docs/guide/serving.md: a token a page, four tokens a step, a second each.
+
+    With 7 pages the second prompt waits until the first request is done, and shares a step with the third. With 8 it
+    begins in the second step and is evicted in the third; what is computed again fills the fourth step.
+    """
+    one = engine(page_tokens=1, pages=pages, max_tokens=4)
+    load = [Request(0.0, 4, 3), Request(0.0, 3, 2), Request(0.0, 1, 3)]
+    assert [each.finish_s for each in serve([one], load)] == ends
+    assert one.tally.evicted == evicted
+    assert one.tally.prefilled == 8 + 4 * evicted

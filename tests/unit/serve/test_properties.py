@@ -69,7 +69,7 @@ def test_with_more_cache_nobody_is_answered_later(load: list[Request], pages: in
     """Requests of any lengths at any whole seconds, steps of a second whatever is in them, and nobody evicted.
 
     Then whoever is before a request in the order is done no later with more pages, so it begins no later. Where steps
-    grow with what is in them, or sequences are evicted, that need not be: now and then more pages are in the way.
+    grow with what is in them, or sequences are evicted, that need not be (the example of docs/guide/serving.md).
     """
     coming = [request._replace(arrival_s=float(int(request.arrival_s)), blocks=(), priority=0) for request in load]
 
