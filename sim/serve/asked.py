@@ -16,6 +16,7 @@ from simexplore.archs.schema.system import System
 from simexplore.errors import SimexploreError
 from simexplore.sim.serve.deployment import Deployment, gpus_of
 from simexplore.sim.serve.engine.defaults import settings_of
+from simexplore.sim.serve.engine.machines import Where
 from simexplore.sim.serve.engine.tuning import Shape, fitting, tuned
 from simexplore.sim.serve.load.arrivals import MOST_REQUESTS, Arrivals, Lengths, Users
 from simexplore.sim.serve.load.request import Request
@@ -168,19 +169,18 @@ class Placed:
             SimexploreError: an unknown parameter or setting, or the machine can't hold the model as asked.
         """
         gpu, together = gpus_of(machine)
-        settings, share, of_all = settings_of(gpu.engine, self.settings)
         shape, given = shape_of(loads), frozenset(self.settings)
-        settings = fitting(settings, shape, given)
-        if any(shares_blocks(load) for load in loads):
-            settings = replace(settings, block_tokens=BLOCK_TOKENS)
+        shared = any(shares_blocks(load) for load in loads)
         made = {}
         for chosen, several in self._choices():
             options = self._options(decoder, gpu, chosen)
+            where = Where(gpu.name, gpu.dram.capacity_bytes, options.tensor_parallel, self.pipeline)
+            settings, room = settings_of(gpu.engine, self.settings, where)
+            settings = fitting(replace(settings, block_tokens=BLOCK_TOKENS if shared else 0), shape, given)
             name = ", ".join(f"{key}={chosen[key]}" for key in several) or decoder.name
             made[name] = deployment = Deployment(
-                decoder, options, gpu, together, settings, share, of_all,
-                self.pipeline, self.replicas, self.prefill_replicas,
-            )  # fmt: skip
+                decoder, options, gpu, together, settings, room, self.pipeline, self.replicas, self.prefill_replicas
+            )
             if gpu.engine in TUNED and settings.batching == "continuous" and all(is_at_once(load) for load in loads):
                 better = tuned(settings, shape, deployment.reckoned_tokens, self.pipeline, given)
                 made[name] = replace(deployment, settings=better)
