@@ -10,7 +10,7 @@ import click
 
 import simexplore
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.archs.schema.system import System
+from simexplore.archs.schema.system import System, system_of
 from simexplore.cli.completion import work as complete_work
 from simexplore.cli.machines import Loaded, load_any
 from simexplore.cli.model.repetition import Repetition, repetition_options
@@ -176,7 +176,8 @@ def _played(
 ) -> Run:
     """The work as events, with a bar, and a trace and a page of its memory where there are files for them."""
     trace_file, memory_file = asked.trace_file, asked.memory_file
-    trace, timeline = Trace(gpu.name), MemoryTimeline()
+    about = {"version": simexplore.__version__, "workload": graph.name}
+    trace, timeline = Trace(gpu.name, system_of(gpu).first_gpu, about), MemoryTimeline()
     watched = [probe for probe, file in ((trace, trace_file), (timeline, memory_file)) if file is not None]
     with progress("running") as advance:
         watching = _Progress(advance, repetition.runs * len(graph.nodes))

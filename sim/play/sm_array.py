@@ -16,7 +16,7 @@ from typing import Protocol
 from simexplore.sim.play.devices.clocks import Clocked
 from simexplore.sim.play.engine import Clock, Event, to_fs
 from simexplore.sim.play.flows import Flow, FlowNetwork, Stretch
-from simexplore.sim.play.probes import Activity, Probes
+from simexplore.sim.play.probes import QUEUE, SET_UP, TAIL, WAVES, Activity, Probes
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ class SmArray:
         limit = self._parts if max_sms is None else min(max_sms * self.parts_per_sm, self._parts)
         kernel = _Resident(self, grid, activity, limit)
         self._kernels.append(kernel)
+        self.probes.on_phase(self.clock.now_fs, activity, QUEUE)
         self._dispatch()
         return kernel.done
 
@@ -152,6 +153,7 @@ class _Resident:
         self._computes = False
         self._layout = _Layout(grid.ctas, 0, 0)
         self._in_last_wave = False
+        self._has_tail = False
 
     @property
     def wants_slots(self) -> bool:
@@ -181,6 +183,8 @@ class _Resident:
     def stretch_ended(self, _: Flow) -> None:
         """The last wave begins: all CTAs are dispatched, and slots that it leaves empty are free."""
         self._in_last_wave = True
+        if self._has_tail:
+            self._tell(TAIL)
         left_empty = self.held - self._layout.last_wave_ctas * self._parts_per_cta
         if left_empty > 0:
             self.held -= left_empty
@@ -210,6 +214,7 @@ class _Resident:
         left = self._flow.work_left(now_fs)
         timing = self._grid.timing(ctas, slots / self._grid.ctas_per_sm)
         whole, last_share = timing.full_waves, timing.tail_share
+        self._has_tail = last_share > 0.0
         if last_share == 0.0:  # the last of equal waves is the one whose slots fall free as it goes
             whole, last_share = whole - 1, timing.full_wave_share
         stretches = [Stretch(timing.full_wave_share * left, whole)] if whole else []
@@ -226,8 +231,13 @@ class _Resident:
     def _start(self) -> None:
         clock = self._array.clock
         self._array.probes.on_kernel_start(clock.now_fs, self.activity)
+        self._tell(SET_UP)
         clock.alarm(self._compute).set(clock.now_fs + to_fs(self._setup_s))
 
     def _compute(self) -> None:
         self._computes = True
+        self._tell(WAVES)
         self._array.network.join(self._flow)
+
+    def _tell(self, phase: str) -> None:
+        self._array.probes.on_phase(self._array.clock.now_fs, self.activity, phase)
