@@ -93,5 +93,19 @@ class Tables:
         self._of.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values()))
 
 
+def slices(trace: dict[str, Any]) -> list[dict[str, Any]]:
+    """Slices in the order in which they begin, each as an event with the duration [us] of its end."""
+    found: list[dict[str, Any]] = []
+    begun: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for event in trace["traceEvents"]:
+        if event["ph"] == "B":
+            found.append(dict(event))
+            begun[event["tid"]].append(found[-1])
+        elif event["ph"] == "E":
+            of = begun[event["tid"]].pop()
+            of["dur"] = (_ns(event) - _ns(of)) / 1000
+    return found
+
+
 def _ns(event: dict[str, Any]) -> int:
     return round(event["ts"] * 1000)
