@@ -16,7 +16,7 @@ from simexplore.cli.machines import Loaded, load_any
 from simexplore.cli.model.repetition import Repetition, repetition_options
 from simexplore.cli.model.run_table import Told
 from simexplore.cli.options import archs_option, engine_option, json_option, param_option, set_option
-from simexplore.cli.output import note, percent, print_json, progress
+from simexplore.cli.output import note, percent, print_answer, print_json, progress
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions, Launch
 from simexplore.sim.estimate.graphs import Estimate, paused_w
@@ -125,7 +125,7 @@ def _compared(graph: Graph, every: list[Told], machines: list[Loaded], as_json: 
     compared = beside([(told.machine.name, told.result) for told in every])
     if as_json:
         found = [{**told.to_json(), "warnings": each.warnings} for told, each in zip(every, machines, strict=True)]
-        print_json({"machines": found, "compared": [row.to_json() for row in compared]})
+        print_answer({"machines": found, "compared": [row.to_json() for row in compared]}, None, graph.name)
     else:
         print_beside(graph.name, compared)
 

@@ -56,7 +56,7 @@ class Told:
     def to_json(self) -> dict[str, Any]:
         """The result's keys and those of what belongs beside it."""
         return {
-            **about(self.machine.name, workload=self.graph.name),
+            **about(self.machine.name, self.graph.name),
             **self._result(),
             "runs": self.runs,
             "time_per_run_s": self.result.time_s / self.runs,

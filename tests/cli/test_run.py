@@ -188,8 +188,8 @@ def test_trace(command: Callable[..., Result], tmp_path: Path) -> None:
     events = trace["traceEvents"]
     assert {"layer0.attention", "layer1.attention"} <= {event.get("name") for event in events}
     assert {"M", "B", "E", "C", "s", "f"} == {event["ph"] for event in events}
-    about = {"machine": "NVIDIA H200 SXM 141 GB", "version": simexplore.__version__, "workload": "llama-3-8b decode"}
-    assert trace["otherData"] == about
+    about = {"machine": "NVIDIA H200 SXM 141 GB", "workload": "llm/llama-3-8b/decode"}
+    assert trace["otherData"] == {"version": simexplore.__version__, **about}
 
 
 def test_conditions_matter(command: Callable[..., Result]) -> None:
