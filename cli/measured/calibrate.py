@@ -86,8 +86,8 @@ def calibrate(
             engine=engine,
         )
     if as_json:
-        asked = {"arch": arch, "measured": list(measured), "overlay": str(output), "seed": seed}
-        print_answer(_plain(result), result.gpu.name, **asked)
+        told = {"arch": arch, "overlay": str(output), "seed": seed, **_plain(result)}
+        print_answer(told, result.gpu.name, measured=list(measured))
     else:
         _print(result)
         note(f"machine written to {output}: use it as --arch {output}")
