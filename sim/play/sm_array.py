@@ -153,7 +153,6 @@ class _Resident:
         self._computes = False
         self._layout = _Layout(grid.ctas, 0, 0)
         self._in_last_wave = False
-        self._has_tail = False
 
     @property
     def wants_slots(self) -> bool:
@@ -183,10 +182,9 @@ class _Resident:
     def stretch_ended(self, _: Flow) -> None:
         """The last wave begins: all CTAs are dispatched, and slots that it leaves empty are free."""
         self._in_last_wave = True
-        if self._has_tail:
-            self._tell(TAIL)
         left_empty = self.held - self._layout.last_wave_ctas * self._parts_per_cta
         if left_empty > 0:
+            self._tell(TAIL)
             self.held -= left_empty
             self._array.release(left_empty)
 
@@ -214,7 +212,6 @@ class _Resident:
         left = self._flow.work_left(now_fs)
         timing = self._grid.timing(ctas, slots / self._grid.ctas_per_sm)
         whole, last_share = timing.full_waves, timing.tail_share
-        self._has_tail = last_share > 0.0
         if last_share == 0.0:  # the last of equal waves is the one whose slots fall free as it goes
             whole, last_share = whole - 1, timing.full_wave_share
         stretches = [Stretch(timing.full_wave_share * left, whole)] if whole else []

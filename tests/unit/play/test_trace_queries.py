@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,7 @@ from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.ops import Gemm, RmsNorm, parse_operator
 
 NS_S = 1e-9
+PAGE = Path(__file__).parents[3] / "docs" / "using" / "traces.md"
 
 
 class Asked(Protocol):
@@ -198,6 +200,7 @@ def test_one_that_waits_for_sms_is_seen_to_queue(asked: Asked) -> None:
     assert ("up", "queue") in phases
     assert ("gate", "queue") not in phases
     assert {name for node, name in phases if node == "reduce"} == {"latency", "work"}
+    assert [name for node, name in phases if node == "gate"] == ["launch", "set-up", "waves", "tail"]
 
 
 @pytest.mark.parametrize("made", ["offloaded"], indirect=True)
@@ -211,3 +214,14 @@ def test_each_place_has_tracks_of_its_own(made: Recorded, asked: Asked) -> None:
     assert {"gpu", "cpu", "cpu->gpu", "gpu->cpu", "ssd->cpu", "cpu->ssd"} == set(places)
     counters = set(asked.rows("SELECT process.name, t.name FROM process_counter_track AS t JOIN process USING (upid)"))
     assert {("ssd", "reads share"), ("cpu", "cores share"), ("cpu", "power W"), ("gpu", "gpu_pcie share")} <= counters
+
+
+@pytest.mark.parametrize("made", ["layered"], indirect=True)
+def test_the_queries_of_the_page_find_something(asked: Asked) -> None:
+    queries = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    layers, phases, waits, energy, kernels = (asked.rows(query) for query in queries)
+    assert [name for name, _, _ in layers] == ["embedding", "layer0", "layer1", "head"]
+    assert {name for name, _ in phases} == {"launch", "set-up", "waves", "tail"}
+    assert len(waits) == 10
+    assert len(energy) == 1
+    assert kernels[0][:2] == ("gemm", "lm_head")
