@@ -107,6 +107,7 @@ def _plain(result: Calibrated) -> dict[str, Any]:
             }
             for name, group in result.groups.items()
         },
+        "stayed": list(result.stayed),
         "watts": {"fitted": fit.rows, "rows": fit.held_out, "mape": fit.mape, "coverage": fit.coverage}
         if (fit := result.watts) is not None
         else None,
@@ -137,6 +138,9 @@ def _print(result: Calibrated) -> None:
         rows.append(["watts", str(watts.rows), str(watts.held_out), *map(percent, (error, None, inside, None))])
     headers = ["operator", "fitted on", "held out", "physics mape", "full mape", "in interval", "by third of time"]
     print_table(headers, rows)
+    if result.stayed:
+        say()
+        say(f"The corrections of {', '.join(result.stayed)} stay as they were: no value that they stand on moved.")
     if result.refused:
         say()
         print_table(["not used", "rows"], [[reason, str(count)] for reason, count in result.refused.items()])

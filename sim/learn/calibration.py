@@ -35,7 +35,7 @@ from simexplore.sim.estimate.operators import as_timed, at_boost
 from simexplore.sim.learn.correction import Before, TrainingRows, fit_correction
 from simexplore.sim.learn.energy import EnergyFit, fit_energy
 from simexplore.sim.learn.leaving.kinds import KindErrors, axes_of
-from simexplore.sim.learn.leaving.known import known_before, lent
+from simexplore.sim.learn.leaving.known import known_before, lent, staying
 from simexplore.sim.learn.leaving.quantiles import covering, drawn_to
 from simexplore.sim.learn.physics import fit_physics
 from simexplore.sim.learn.spread import rows_of_engine
@@ -86,6 +86,8 @@ class Calibrated:
     """Rows that cannot be predicted, by the reason why."""
     watts: EnergyFit | None = None
     """What was fitted to watts; None where the table has none that tell energies."""
+    stayed: Mapping[str, Correction] = field(default_factory=dict)
+    """Corrections of groups that the rows are not of, which the machine had and whose physics did not move."""
 
 
 def calibrate(
@@ -145,7 +147,9 @@ def calibrate(
     if watts is not None:
         prints = np.concatenate([prints, watts.fitted])
     of_sources = {name: paces for name, paces in pace.items() if paces}
-    return Calibrated(gpu, values, uncertainty, results, of_sources, np.unique(prints), refused | of_others, watts)
+    refused |= of_others
+    stayed = staying(whole, gpu, results)
+    return Calibrated(gpu, values, uncertainty, results, of_sources, np.unique(prints), refused, watts, stayed)
 
 
 def _learn_all(

@@ -72,7 +72,8 @@ def write_overlay(path: Path, calibrated: Calibrated, provenance: Provenance) ->
     Raises SimexploreError where they cannot be written.
     """
     beside = residual_of(path)
-    corrections = {name: group.correction for name, group in calibrated.groups.items() if group.correction is not None}
+    learned = {name: group.correction for name, group in calibrated.groups.items() if group.correction is not None}
+    corrections = {**calibrated.stayed, **learned}
     text = overlay_text(path, calibrated, provenance)
     try:
         beside.write_bytes(to_bytes(corrections, calibrated.fitted))
@@ -198,11 +199,12 @@ def extends_from(path: Path, arch: str) -> str:
 
 def _calibration(path: Path, calibrated: Calibrated, provenance: Provenance) -> Nested:
     groups = calibrated.groups
+    old = load_arch(provenance.arch, engine=provenance.engine).calibration
     written: Nested = {
         "of": fitted_to(path, provenance.arch),
         "date": _text(provenance.date),
         "seed": str(provenance.seed),
-        "data": f"[{', '.join(_text(name) for name in provenance.data)}]",
+        "data": f"[{', '.join(_text(name) for name in _all_data(calibrated, provenance))}]",
         "rows": {name: str(group.rows) for name, group in groups.items() if group.rows},
         "held_out": {
             name: "{"
@@ -221,13 +223,19 @@ def _calibration(path: Path, calibrated: Calibrated, provenance: Provenance) -> 
         "machine": _text(calibrated.gpu.digest()),
         "residual": _text(residual_of(path).name),
     }
-    old = load_arch(provenance.arch, engine=provenance.engine).calibration
-    for key in ("rows", "held_out"):  # what an earlier calibration said of other groups held of its own values
+    for key in ("rows", "held_out"):  # what an earlier calibration said of groups that moved held of its own values
+        section = written[key]
+        assert isinstance(section, dict)
         for name in getattr(old, key, {}):
-            section = written[key]
-            assert isinstance(section, dict)
-            section.setdefault(name, None)
+            if name not in calibrated.stayed:
+                section.setdefault(name, None)
     return written
+
+
+def _all_data(calibrated: Calibrated, provenance: Provenance) -> tuple[str, ...]:
+    """The data sets of the fit, after those of what stayed."""
+    old = load_arch(provenance.arch, engine=provenance.engine).calibration if calibrated.stayed else None
+    return tuple(dict.fromkeys((*(old.data if old is not None else ()), *provenance.data)))
 
 
 def _teacher(gpu: Gpu) -> str:
@@ -251,7 +259,8 @@ def _sources(calibrated: Calibrated, provenance: Provenance) -> Nested:
     watts = calibrated.watts
     times = origin(provenance.data, f"at most {provenance.rows} rows a family")
     section = provenance.section
-    sources: Nested = {f"{section}calibration": _text(times)}
+    every = origin(_all_data(calibrated, provenance), f"at most {provenance.rows} rows a family")
+    sources: Nested = {f"{section}calibration": _text(every)}
     for key in calibrated.values:
         error = calibrated.uncertainty.get(key)
         text = times

@@ -217,8 +217,28 @@ def test_an_overlay_of_an_overlay_remembers_both(base: Gpu, overlay: Path) -> No
     assert gpu.calibration is not None
     assert gpu.calibration.residual is not None
     assert len(gpu.calibration.residual.fingerprints) == LEARNED + 100
-    assert set(gpu.calibration.rows) == {"gemm fp16 stream"}
-    assert list(gpu.calibration.residual.corrections) == ["gemm fp16 stream"]
+    assert set(gpu.calibration.rows) == set(gpu.calibration.held_out) == {GROUP, "gemm fp16 stream"}
+    assert set(gpu.calibration.residual.corrections) == {GROUP, "gemm fp16 stream"}
+    assert gpu.calibration.data == ("made up", "more")
+    assert "calibrated: made up, more," in str(gpu.source_of("calibration.rows"))
+    at = predict(OP, load_arch(overlay), UNKNOWN_SOURCE), predict(OP, gpu, UNKNOWN_SOURCE)
+    assert at[0].time_s[0] == at[1].time_s[0] != physics(OP, base, UNKNOWN_SOURCE).time_s[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "stays"), [("library.moe.l2_rate", 0.5, True), ("dram.latency", 9e-7, False)]
+)
+def test_a_correction_stays_where_no_value_that_it_stands_on_was_fitted(
+    base: Gpu, overlay: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, value: float, stays: bool
+) -> None:
+    found = SimpleNamespace(values={path: value}, uncertainty={}, fitted_rows=np.arange(9), families=(), optimism={})
+    monkeypatch.setattr(calibration, "fit_physics", lambda *_: found)
+    result = calibrate(str(overlay), gemms(base, 100, seed=7, dtype="fp16"), rows=9, residual_rows=0)
+    assert list(result.stayed) == ([GROUP] if stays else [])
+    second, _ = write_overlay(tmp_path / "second.yaml", result, Provenance(str(overlay), ("more",), 9, 0, "2030-01-03"))
+    told = load_arch(second).calibration
+    assert told is not None
+    assert (GROUP in told.rows, GROUP in told.held_out) == (stays, stays)
 
 
 def test_sources_run_at_a_pace_of_their_own(base: Gpu) -> None:
