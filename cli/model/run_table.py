@@ -16,7 +16,7 @@ from simexplore.cli.output import about, percent, print_table, quantity
 from simexplore.sim.estimate.graphs import Estimate
 from simexplore.sim.estimate.intervals.standing import Standing
 from simexplore.sim.estimate.op_run import OpRun, energy_interval, mean_clock, time_interval
-from simexplore.sim.explain.kernel import HELD
+from simexplore.sim.hardware.power import HELD
 from simexplore.sim.learn.applied import Learned
 from simexplore.sim.play.result import DutyCycle, Run
 from simexplore.workloads.graph import Graph
