@@ -1,4 +1,4 @@
-"""How soon the command answers `--help` and runs a GEMM; run with `pytest tests/bench --benchmark-enable` on an idle machine."""
+"""How soon `--help` answers, and what a GEMM costs: `pytest tests/bench --benchmark-enable` on an idle machine."""
 
 from __future__ import annotations
 
