@@ -11,10 +11,10 @@ import click
 
 from simexplore.cli.machines import load_any
 from simexplore.cli.options import arch_option, engine_option, json_option, pairs_option, param_option, set_option
-from simexplore.cli.output import note, percent, print_json, print_table, progress, quantity
+from simexplore.cli.output import note, percent, print_answer, print_table, progress, quantity
 from simexplore.cli.pages import now, write_page
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.storage.folder import written_aside
+from simexplore.sim.keeping.folder import written_aside
 from simexplore.sim.serve.asked import Given, Placed, Promised, model_of
 from simexplore.sim.serve.campaign import Campaign
 from simexplore.sim.serve.study import knee
@@ -27,13 +27,15 @@ LOAD = (
     ),
     click.option("--trace", metavar="FILE", help="Requests of a file: our CSV, Azure's, or Mooncake's."),
     click.option("--users", metavar="N", help="Users who each wait for an answer before they ask again."),
-    click.option("--duration", default="60s", show_default=True, help="Time in which requests arrive."),
-    click.option("--requests", metavar="N", help="Requests of all users, of a trace, or of --rate inf."),
-    click.option("--think", default="0s", show_default=True, help="From an answer to a user's next question."),
-    click.option("--input", "prompt", default="1000", show_default=True, help="Prompt tokens, or a range 100:2000."),
-    click.option("--output", "answer", default="200", show_default=True, help="Answer tokens, or a range."),
-    click.option("--burstiness", default="1", show_default=True, help="Shape of the gaps; 1: Poisson; less: bursts."),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn."),
+    click.option("--duration", metavar="TIME", show_default="60s", help="Time in which requests at a rate arrive."),
+    click.option(
+        "--requests", metavar="N", show_default="10 a user, 1000, all", help="Of all users, --rate inf, or a trace."
+    ),
+    click.option("--think", metavar="TIME", show_default="0s", help="From an answer to a user's next question."),
+    click.option("--input", "prompt", metavar="N|A:B", show_default="1000", help="Prompt tokens, or a range 100:2000."),
+    click.option("--output", "answer", metavar="N|A:B", show_default="200", help="Answer tokens, or a range."),
+    click.option("--burstiness", metavar="X", show_default="1", help="Of a rate's gaps; 1: Poisson; less: bursts."),
+    click.option("--seed", type=click.IntRange(0), show_default="0", help="Of what is drawn."),
 )
 PLACE = (
     click.option(
@@ -51,7 +53,7 @@ PROMISE = (
     click.option("--ttft", metavar="TIME", help="Promised time to first token, e.g. 500ms."),
     click.option("--tpot", metavar="TIME", help="Promised time per output token after it, e.g. 50ms."),
     click.option("--latency", metavar="TIME", help="Promised time to the last token."),
-    click.option("--share", default="0.99", show_default=True, help="Of requests that --find-rate holds this for."),
+    click.option("--share", metavar="X", show_default="0.99", help="Of requests that --find-rate holds this for."),
     click.option("--find-rate", is_flag=True, help="Search the highest rate that holds what is promised."),
 )
 
@@ -95,7 +97,7 @@ def serve(
     ttft: str | None,
     tpot: str | None,
     latency: str | None,
-    share: str,
+    share: str | None,
     find_rate: bool,
     folder: Path | None,
     as_json: bool,
@@ -105,6 +107,8 @@ def serve(
 
     Figures are of all GPUs of a deployment. Parameters of several values (--param tensor_parallel=2,4) make several.
     """
+    if share is not None and not find_rate:
+        raise SimexploreError("--share: expected beside --find-rate only, which holds it: leave it out, or search")
     campaign = Campaign(
         model=model_of(work),
         machine=load_any(arch, overrides, engine).machine,
@@ -117,7 +121,7 @@ def serve(
     if find_rate:
         if folder is not None:
             raise SimexploreError("--find-rate: nothing of a search is kept: leave out -o")
-        _find(campaign, as_json)
+        _find(campaign, work, as_json)
         return
     curves: dict[str, list[Point]] = {}
     with progress("serving") as advance:
@@ -125,18 +129,19 @@ def serve(
             curves.setdefault(name, []).append(point)
             advance(done, campaign.count)
     if as_json:
-        print_json({"points": [point for points in curves.values() for point in points], "knee_per_s": _knees(curves)})
+        every = [point for points in curves.values() for point in points]
+        print_answer({"points": every, "knee_per_s": _knees(curves)}, campaign.machine_name, work)
     else:
         _show(curves)
     if folder is not None:
         _keep(campaign, curves, folder)
 
 
-def _find(campaign: Campaign, as_json: bool) -> None:
+def _find(campaign: Campaign, work: str, as_json: bool) -> None:
     with progress("searching") as advance:
         found = campaign.highest_rates(lambda tried: advance(tried, 0))
     if as_json:
-        print_json({"highest_rates": found})
+        print_answer({"highest_rates": found}, campaign.machine_name, work)
         return
     rows = [[each["deployment"], str(each["gpus"]), f"{each['rate_per_s']:.4g}", *_cells(each)[1:]] for each in found]
     print_table(["deployment", "GPUs", "highest rate", *HEADS[1:]], rows)

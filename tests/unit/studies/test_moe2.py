@@ -33,7 +33,7 @@ def test_all_claims_hold(testbed: Problem, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_page_has_the_table_of_the_example(testbed: Problem) -> None:
-    spec = importlib.util.spec_from_file_location("edge_experts", ROOT / "examples" / "edge_experts.py")
+    spec = importlib.util.spec_from_file_location("edge_experts", ROOT / "examples" / "studies" / "edge_experts.py")
     assert spec is not None
     assert spec.loader is not None
     example = importlib.util.module_from_spec(spec)
