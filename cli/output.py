@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,14 +24,20 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{share * 100:.1f} %"
 
 
-def about(machine: str, **asked: Any) -> dict[str, Any]:
-    """What an answer in JSON begins with, so that a stored one says what it is an answer to.
+def about(machine: str | None, workload: str | None = None, **asked: Any) -> dict[str, Any]:
+    """What every answer in JSON begins with, so that a stored one says what it is an answer to.
 
     Args:
-        machine: its name.
-        asked: what else was asked for, such as `workload`, its name.
+        machine: its name; None: of no machine, or of several that are told one by one.
+        workload: its name; None: of none.
+        asked: what else was asked for, such as `measured`, the tables.
     """
-    return {"version": simexplore.__version__, "machine": machine, **asked}
+    return {"version": simexplore.__version__, "machine": machine, "workload": workload, **asked}
+
+
+def print_answer(data: Mapping[str, Any], machine: str | None, workload: str | None = None, **asked: Any) -> None:
+    """What was computed, in JSON that begins as `about` has it."""
+    print_json({**about(machine, workload, **asked), **data})
 
 
 def print_json(data: Any) -> None:

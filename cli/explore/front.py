@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from simexplore.archs.units import one_line
-from simexplore.cli.output import print_table, quantity
+from simexplore.cli.output import about, print_table, quantity
 from simexplore.sim.explore.display import display_unit
 from simexplore.sim.explore.pareto import FRONT, PROBABLY, pareto_table
 from simexplore.sim.explore.store import Store
@@ -85,3 +85,8 @@ def _broken(store: Store, table: pd.DataFrame) -> Iterator[tuple[str, int]]:
 
 def _has_intervals(store: Store) -> bool:
     return any(column.role == "interval" for column in store.columns)
+
+
+def about_sweep(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What the JSON of a sweep begins with."""
+    return about(str(metadata["arch"]["name"]), " and ".join(metadata["workloads"]), sweep=metadata["name"])

@@ -11,7 +11,7 @@ import click
 
 from simexplore.cli.machines import load_any
 from simexplore.cli.options import arch_option, engine_option, json_option, pairs_option, param_option, set_option
-from simexplore.cli.output import note, percent, print_json, print_table, progress, quantity
+from simexplore.cli.output import note, percent, print_answer, print_table, progress, quantity
 from simexplore.cli.pages import now, write_page
 from simexplore.errors import SimexploreError
 from simexplore.sim.keeping.folder import written_aside
@@ -121,7 +121,7 @@ def serve(
     if find_rate:
         if folder is not None:
             raise SimexploreError("--find-rate: nothing of a search is kept: leave out -o")
-        _find(campaign, as_json)
+        _find(campaign, work, as_json)
         return
     curves: dict[str, list[Point]] = {}
     with progress("serving") as advance:
@@ -129,18 +129,19 @@ def serve(
             curves.setdefault(name, []).append(point)
             advance(done, campaign.count)
     if as_json:
-        print_json({"points": [point for points in curves.values() for point in points], "knee_per_s": _knees(curves)})
+        every = [point for points in curves.values() for point in points]
+        print_answer({"points": every, "knee_per_s": _knees(curves)}, campaign.machine_name, work)
     else:
         _show(curves, campaign.promised.objectives().any)
     if folder is not None:
         _keep(campaign, curves, folder)
 
 
-def _find(campaign: Campaign, as_json: bool) -> None:
+def _find(campaign: Campaign, work: str, as_json: bool) -> None:
     with progress("searching") as advance:
         found = campaign.highest_rates(lambda tried: advance(tried, 0))
     if as_json:
-        print_json({"highest_rates": found})
+        print_answer({"highest_rates": found}, campaign.machine_name, work)
         return
     rows = [[each["deployment"], str(each["gpus"]), f"{each['rate_per_s']:.4g}", *_cells(each)[1:]] for each in found]
     print_table(["deployment", "GPUs", "highest rate", *HEADS[1:]], rows)

@@ -8,7 +8,7 @@ from simexplore.sim.estimate.alone import Phase
 from simexplore.sim.play.devices.clocks import Clocked
 from simexplore.sim.play.engine import Clock, Event, to_fs
 from simexplore.sim.play.flows import Flow, FlowNetwork, Stretch
-from simexplore.sim.play.probes import Activity, Probes
+from simexplore.sim.play.probes import LATENCY, WORK, Activity, Probes
 
 
 class Phases:
@@ -60,8 +60,10 @@ class Phases:
             if flow is None:
                 self._next()
             else:
+                self._probes.on_phase(self._clock.now_fs, self.activity, WORK)
                 self._network.join(flow)
 
+        self._probes.on_phase(self._clock.now_fs, self.activity, LATENCY)
         self._clock.alarm(go).set(self._clock.now_fs + to_fs(float(phase.latency_s)))
 
 

@@ -20,7 +20,7 @@ def test_an_example_runs(code: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
 
 
 @pytest.mark.parametrize(("study", "rows"), [("galore", 32), ("gradnormlorp", 4), ("selene", 32)])
