@@ -27,15 +27,15 @@ LOAD = (
     ),
     click.option("--trace", metavar="FILE", help="Requests of a file: our CSV, Azure's, or Mooncake's."),
     click.option("--users", metavar="N", help="Users who each wait for an answer before they ask again."),
-    click.option("--duration", metavar="TIME", show_default="60s", help="Time in which requests at a rate arrive."),
+    click.option("--duration", metavar="TIME", help="Time in which requests at a rate arrive [default: 60s]"),
     click.option(
-        "--requests", metavar="N", show_default="10 a user, 1000, all", help="Of all users, --rate inf, or a trace."
+        "--requests", metavar="N", help="Of all users, --rate inf or a trace. [default: 10 a user, 1000, all]"
     ),
-    click.option("--think", metavar="TIME", show_default="0s", help="From an answer to a user's next question."),
-    click.option("--input", "prompt", metavar="N|A:B", show_default="1000", help="Prompt tokens, or a range 100:2000."),
-    click.option("--output", "answer", metavar="N|A:B", show_default="200", help="Answer tokens, or a range."),
-    click.option("--burstiness", metavar="X", show_default="1", help="Of a rate's gaps; 1: Poisson; less: bursts."),
-    click.option("--seed", type=click.IntRange(0), show_default="0", help="Of what is drawn."),
+    click.option("--think", metavar="TIME", help="From an answer to a user's next question [default: 0s]"),
+    click.option("--input", "prompt", metavar="N|A:B", help="Prompt tokens, or a range 100:2000 [default: 1000]"),
+    click.option("--output", "answer", metavar="N|A:B", help="Answer tokens, or a range [default: 200]"),
+    click.option("--burstiness", metavar="X", help="Of a rate's gaps; 1: Poisson; less: bursts [default: 1]"),
+    click.option("--seed", type=click.IntRange(0), help="Of what is drawn [default: 0]"),
 )
 PLACE = (
     click.option(
@@ -53,7 +53,7 @@ PROMISE = (
     click.option("--ttft", metavar="TIME", help="Promised time to first token, e.g. 500ms."),
     click.option("--tpot", metavar="TIME", help="Promised time per output token after it, e.g. 50ms."),
     click.option("--latency", metavar="TIME", help="Promised time to the last token."),
-    click.option("--share", metavar="X", show_default="0.99", help="Of requests that --find-rate holds this for."),
+    click.option("--share", metavar="X", help="Of requests that --find-rate holds this for [default: 0.99]"),
     click.option("--find-rate", is_flag=True, help="Search the highest rate that holds what is promised."),
 )
 
@@ -132,7 +132,7 @@ def serve(
         every = [point for points in curves.values() for point in points]
         print_answer({"points": every, "knee_per_s": _knees(curves)}, campaign.machine_name, work)
     else:
-        _show(curves)
+        _show(curves, campaign.promised.objectives().any)
     if folder is not None:
         _keep(campaign, curves, folder)
 
@@ -150,11 +150,11 @@ def _find(campaign: Campaign, work: str, as_json: bool) -> None:
 HEADS = ("requests/s", "answered/s", "tokens/s", "TTFT p50", "p99", "TPOT p50", "p99", "held", "J/token", "KV peak")
 
 
-def _cells(point: Point) -> list[str]:
+def _cells(point: Point, promised: bool = True) -> list[str]:
     offered = point.get("rate_per_s", point.get("users"))
     times = [_time(point, key, each) for key in ("ttft_s", "tpot_s") for each in ("p50", "p99")]
     answered = (f"{point['requests_per_s']:.4g}", f"{point['output_tokens_per_s']:,.0f}")
-    held, energy = percent(point["held_share"]), f"{point['energy_per_output_token_j']:.3g}"
+    held, energy = percent(point["held_share"]) if promised else "–", f"{point['energy_per_output_token_j']:.3g}"
     return [
         "trace" if offered is None else f"{offered:g}",
         *answered,
@@ -174,8 +174,8 @@ def _knees(curves: Mapping[str, list[Point]]) -> dict[str, float | None]:
     return {name: knee(points) for name, points in curves.items() if all("rate_per_s" in point for point in points)}
 
 
-def _show(curves: Mapping[str, list[Point]]) -> None:
-    rows = [[name, str(point["gpus"]), *_cells(point)] for name, points in curves.items() for point in points]
+def _show(curves: Mapping[str, list[Point]], promised: bool) -> None:
+    rows = [[name, str(point["gpus"]), *_cells(point, promised)] for name, points in curves.items() for point in points]
     print_table(["deployment", "GPUs", *HEADS], rows)
     for name, rate in _knees(curves).items():
         if len(curves[name]) > 1:

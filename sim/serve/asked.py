@@ -308,10 +308,8 @@ def seconds(option: str, text: str) -> float:
     """
     try:
         return units.parse(text, units.SECONDS)
-    except SimexploreError as error:
-        raise SimexploreError(f"{option}: {error}") from None
-    except ValueError as error:
-        raise SimexploreError(f"{option}: {' '.join(str(error).split())}") from None
+    except (SimexploreError, ValueError):
+        raise SimexploreError(f"{option}: expected a time such as 500ms or 60s, found {found(text)}") from None
 
 
 def is_at_once(load: Load) -> bool:

@@ -121,8 +121,10 @@ def _told(reader: Reader) -> Iterator[None]:
         yield
     except SimexploreError as error:
         text = re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda found: found[1].replace("-", "_"), str(error))
-        with reader.at((KEY,)):
-            raise SimexploreError(text) from None
+        name, _, rest = text.partition(": ")
+        known = name in reader.document.data[KEY]
+        with reader.at((KEY, name) if known else (KEY,)):
+            raise SimexploreError(rest if known else text) from None
 
 
 def serving_parameter(name: str, question: Question) -> Parameter:
