@@ -29,10 +29,10 @@ MACHINES = (
 )
 ROWS = 120
 FEW_ROWS = 40
+"""Of operators on arrays, whose kernels are streams like others."""
 FEWER_ROWS = 12
 OF_OTHERS_KERNELS = ("moe_backward", "mla_backward", "delta_backward", "ssd_backward", "causal_conv1d_backward", "svd")
 """Families whose kernels are of the same kinds as those of the forward pass, which has all rows."""
-"""Of operators on arrays, whose kernels are streams like others."""
 TOLERANCE, SEVERAL = 0.015, 0.05
 """Both play the same demands; they differ by how a budget drains, most where a hungry kernel follows another."""
 
