@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from documents import paper_is_told
 
 from simexplore.sim.edge.problem import Problem
 from simexplore.sim.edge.tradeoff import Reached
@@ -27,6 +28,7 @@ def test_all_claims_hold(testbed: Problem, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(records) == len(moe2.CLAIMS) == 5
     assert {record["quantity"]: record["simulated"] for record in records if record["ratio"] != 1.0} == {}
     assert {record["status"] for record in records} == {"enforced"}
+    assert paper_is_told("moe2", records)
     assert "no figure of the paper beyond its abstract" in caveat("moe2")
 
 
