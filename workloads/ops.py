@@ -68,6 +68,10 @@ from simexplore.workloads.operators.scans.delta import GdnDecode, GdnPrefill, Kd
 from simexplore.workloads.operators.scans.statespace import SsdDecode, SsdPrefill
 from simexplore.workloads.operators.text import parse_call
 from simexplore.workloads.operators.training.backward import AttentionBackward, OptimizerStep
+from simexplore.workloads.operators.training.experts import MoeBackward
+from simexplore.workloads.operators.training.latent import MlaBackward
+from simexplore.workloads.operators.training.scans import CausalConv1dBackward, DeltaBackward, SsdBackward
+from simexplore.workloads.operators.training.svd import Svd
 
 __all__ = [
     "AROUND",
@@ -83,6 +87,7 @@ __all__ = [
     "AttentionPrefill",
     "Bmm",
     "CausalConv1d",
+    "CausalConv1dBackward",
     "CausalConv1dUpdate",
     "Collective",
     "Conv",
@@ -92,6 +97,7 @@ __all__ = [
     "Copy",
     "Count",
     "CustomAllReduce",
+    "DeltaBackward",
     "Elementwise",
     "Embedding",
     "EncoderAttention",
@@ -110,11 +116,13 @@ __all__ = [
     "KdaPrefill",
     "LatentModule",
     "LayerNorm",
+    "MlaBackward",
     "MlaDecode",
     "MlaDecodeModule",
     "MlaPrefill",
     "MlaPrefillModule",
     "Moe",
+    "MoeBackward",
     "Mul",
     "NaiveTiledGemm",
     "Norm",
@@ -137,9 +145,11 @@ __all__ = [
     "Softmax",
     "Sort",
     "SparseAttention",
+    "SsdBackward",
     "SsdDecode",
     "SsdPrefill",
     "StreamFma",
+    "Svd",
     "TopK",
     "Transfer",
     "causal_pairs",
@@ -172,6 +182,11 @@ _FAMILIES: tuple[type[Operator], ...] = (
     SsdPrefill,
     SsdDecode,
     AttentionBackward,
+    MoeBackward,
+    MlaBackward,
+    DeltaBackward,
+    SsdBackward,
+    CausalConv1dBackward,
     Pointwise,
     Add,
     Mul,
@@ -198,6 +213,7 @@ _FAMILIES: tuple[type[Operator], ...] = (
     Gather,
     Scatter,
     OptimizerStep,
+    Svd,
     AllReduce,
     CustomAllReduce,
     AllGather,

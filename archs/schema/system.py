@@ -158,11 +158,35 @@ class System(Spec):
 
     @property
     def gpus_together(self) -> int | None:
-        """GPUs that one like the first reaches, itself among them: those of its domain, or of its node; None: any."""
+        """GPUs that one like the first reaches over a link of its own, itself among them: those of its node; None: any.
+
+        They are those of its least domain, or as many as its file says.
+        """
+        arch = self.devices[self.first_gpu].arch
+        return self.reaches[0][0] if self.reaches else arch.links.node_gpus if isinstance(arch, Gpu) else None
+
+    @property
+    def reaches(self) -> tuple[tuple[int, SystemLink], ...]:
+        """Domains that one like the first GPU is in, the least first: how many it reaches there, and over which link.
+
+        The devices of a system of several nodes are those of one node: a domain that is larger than a node's tells how
+        many GPUs all of them have together. GPUs are numbered node by node, and a domain has neighbours in it.
+        """
         first = self.first_gpu
-        domain = next((domain for domain in self.domains.values() if first in domain.devices), None)
-        arch = self.devices[first].arch
-        return domain.size if domain is not None else arch.links.node_gpus if isinstance(arch, Gpu) else None
+        known = [(domain.size, self.links[domain.link]) for domain in self.domains.values() if first in domain.devices]
+        return tuple(sorted(known, key=lambda domain: domain[0]))
+
+    def link_of_gpus(self, one: int, other: int) -> SystemLink:
+        """What two GPUs reach each other over, by their numbers: the link of the least domain that both are in.
+
+        Raises:
+            SimexploreError: none has both.
+        """
+        most = self.reaches[-1][0] if self.reaches else 1
+        for size, link in self.reaches:
+            if one // size == other // size and max(one, other) < most:
+                return link
+        raise SimexploreError(f"{self.name}: expected at most {most} GPUs in its domains, found {max(one, other) + 1}")
 
     def place(self, name: str | None = None) -> Place:
         """A device or link by name; by default the first GPU.

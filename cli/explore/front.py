@@ -47,7 +47,7 @@ def print_front(store: Store, table: pd.DataFrame, objectives: Mapping[str, Dire
     if limit is not None and len(front) > limit:
         shown = front.iloc[np.unique(np.linspace(0, len(front) - 1, limit).astype(int))]
     columns = [column for column in store.columns if column.role == "axis" or column.name in objectives]
-    columns.append(next(column for column in store.columns if column.name == "bound"))
+    columns += [column for column in store.columns if column.name == "bound"]
     # Bytes in one unit for the whole column, MiB where all values are whole ones.
     units = {
         column.name: display_unit(column, table[column.name].to_numpy(np.float64))

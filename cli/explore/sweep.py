@@ -27,11 +27,11 @@ from simexplore.sim.explore.evaluation.executor import Pool
 from simexplore.sim.explore.pareto import choose_objectives
 from simexplore.sim.explore.sampler import KINDS
 from simexplore.sim.explore.spec.file import FIDELITIES, Options
-from simexplore.sim.explore.storage.folder import written_aside
 from simexplore.sim.explore.store import Chunk, Store
 from simexplore.sim.explore.study import Sweep
 from simexplore.sim.explore.table import POINT
 from simexplore.sim.explore.verdict.verdict import verdict_of
+from simexplore.sim.keeping.folder import written_aside
 
 _BAR_S = 0.2
 
@@ -109,7 +109,8 @@ def _print_forecast(study: Sweep, jobs: int, as_json: bool) -> None:
         told = {"points": forecast.points, "jobs": jobs, "point_s": forecast.point_s, "time_s": time_s}
         print_json({**about_sweep(study.header.metadata), **told})
     else:
-        click.echo(f"{forecast.points:,} points, {1.0 / forecast.point_s:,.0f} points/s on one core")
+        rate = 1.0 / forecast.point_s
+        click.echo(f"{forecast.points:,} points, {rate:,.{0 if rate >= 10.0 else 1}f} points/s on one core")
         search = ", and what the search takes to choose them" if forecast.searches else ""
         click.echo(f"about {_duration(time_s)} in {jobs} process{'es' if jobs > 1 else ''}{search}")
 

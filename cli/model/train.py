@@ -8,7 +8,7 @@ import click
 
 from simexplore.archs.units import BYTES_PER_SECOND, parse
 from simexplore.cli.console import say
-from simexplore.cli.machines import load
+from simexplore.cli.machines import load_any
 from simexplore.cli.options import arch_option, engine_option, json_option, param_option, set_option
 from simexplore.cli.output import percent, print_answer, print_table, quantity
 from simexplore.sim.training.step import TrainingStep, step_on
@@ -35,6 +35,7 @@ EXAMPLE = "--param tensor_parallel=8 --param precision=mixed"
 @click.option("--chunks", default=1, show_default=True, type=click.IntRange(1), help="Parts of a stage, interleaved.")
 @click.option("--micro-batches", default=1, show_default=True, type=click.IntRange(1), help="Passes before the update.")
 @click.option("--network", metavar="BANDWIDTH", help="Of a GPU's own link to other nodes, each way: '25 GB/s'.")
+@click.option("--events", is_flag=True, help="Play the passes on their stages; transfers go on beside them.")
 @json_option()
 def train(
     model: str,
@@ -46,21 +47,25 @@ def train(
     chunks: int,
     micro_batches: int,
     network: str | None,
+    events: bool,
     as_json: bool,
 ) -> None:
     """Predict the time and memory of a training step of MODEL over many GPUs, in closed form.
 
-    Each of the stages of a pipeline has tensor_parallel GPUs, and there are data_parallel copies of them. For one GPU's
-    part as events, with a trace, run llm/MODEL/train.
+    Each of the stages of a pipeline has tensor_parallel GPUs, and there are data_parallel copies of them. The machine
+    is one GPU and its link to others (--network), or a system of nodes (systems/dgx-h100-x4), whose links are its own.
+    For one GPU's part as events, with a trace, run llm/MODEL/train.
     """
-    gpu = load(arch, overrides, engine).gpu
+    loaded = load_any(arch, overrides, engine)
+    gpu = loaded.gpu
     bandwidth = None if network is None else parse(network, BYTES_PER_SECOND)
     options = from_values(TrainOptions, model, params, EXAMPLE)
     prefix = huggingface.PREFIX
     shape = huggingface.read_model(Path(model.removeprefix(prefix))) if model.startswith(prefix) else model_named(model)
-    told = step_on(shape, model, options, Pipeline(stages, chunks, micro_batches), gpu, bandwidth)
+    pipeline = Pipeline(stages, chunks, micro_batches)
+    told = step_on(shape, model, options, pipeline, loaded.machine, bandwidth, events=events)
     if as_json:
-        print_answer(told.to_json(), gpu.name, model)
+        print_answer(told.to_json(), loaded.machine.name, model)
     else:
         _show(told, gpu.dram.capacity_bytes)
 
@@ -83,3 +88,9 @@ def _show(told: TrainingStep, capacity_bytes: float) -> None:
     fits = "fits" if total <= capacity_bytes else "does not fit"
     held.append([f"in all, {fits} {quantity(capacity_bytes, 'B')}", quantity(total, "B")])
     print_table(["a GPU of the first stage holds", "size"], held)
+    if told.activation_bytes is not None:
+        say()
+        print_table(
+            ["activations of passes in flight", "at most"],
+            [[stage, quantity(size, "B")] for stage, size in told.activation_bytes.items()],
+        )

@@ -20,6 +20,7 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import RESOURCES, KernelDemand
 from simexplore.sim.estimate.alone import Alone, Phase, alone
+from simexplore.sim.estimate.nodes.collectives import with_nodes
 from simexplore.sim.estimate.placed import Ready
 from simexplore.sim.hardware.ngpc.cluster import FieldQueries, batch_energies, batch_timing, doorbell_seconds
 from simexplore.sim.mapping.frames import Frame, frame_of, fused_kernel
@@ -83,11 +84,14 @@ def prepared(graph: Graph, system: System) -> Graph:
         SimexploreError: its operators are shared by more GPUs than reach each other.
     """
     most, asked = system.gpus_together, gpus_of(graph)
-    if most is not None and asked > most:
+    reached = system.reaches[-1][0] if system.reaches else most
+    if reached is not None and asked > reached:
+        where = "a node of " if reached == most else ""
         raise SimexploreError(
-            f"expected at most {most} GPUs to work together, those of a node of {system.name} (links.node_gpus), "
-            f"found {asked}"
+            f"expected at most {reached} GPUs to work together, those of {where}{system.name} "
+            f"({'links.node_gpus' if not system.reaches else 'domains'}), found {asked}"
         )
+    graph = with_nodes(graph, system)
     for name, device in system.devices.items():
         graph = asked_for(device.arch, graph, system, system.place(name))
     return graph

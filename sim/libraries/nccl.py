@@ -38,6 +38,9 @@ _RING = {
     SIMPLE: _Latency(8.4e-6, 3.4e-6, 5.7e-6),
 }
 """`baseLatencies` and `hwLatencies` of rings."""
+NET_RING_S = {LL: 2.7e-6, SIMPLE: 14.0e-6}
+NET_TREE_S = {LL: 5.0e-6, SIMPLE: 14.0e-6}
+"""`hwLatencies` of a step between nodes, of rings and of trees."""
 _NVLS_S = 25e-6
 LL128_STEP = 1.9 / 0.6
 """A step of LL128 over one of LL, by the same table."""
@@ -182,3 +185,14 @@ def p2p_channels(gpus: FloatArray, size: FloatArray) -> tuple[FloatArray, FloatA
 def first_chunk(gpus: FloatArray, size: FloatArray, channels: FloatArray) -> FloatArray:
     """Bytes that a channel sends to a peer before the peer can copy any on: a chunk [B]."""
     return np.minimum(size / (gpus * channels), _P2P_CHUNK)
+
+
+def steps_between(op: str, gpus: float, nodes: float) -> tuple[float, float]:
+    """Dependent steps of a ring within nodes, and between them (`nInterSteps` of src/graph/tuning.cc)."""
+    between = ring_passes(op) * (nodes - 1.0)
+    return ring_passes(op) * (gpus - 1.0) - between, between
+
+
+def tree_steps(gpus: float, nodes: float) -> tuple[float, float]:
+    """The same of an all-reduce up and down a tree of nodes, a chain in each (src/graph/tuning.cc)."""
+    return 2.0 * (gpus / nodes - 1.0), 2.0 * float(np.floor(np.log2(nodes)))

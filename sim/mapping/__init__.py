@@ -14,6 +14,7 @@ from simexplore.sim.mapping.arrays.order import sort_algorithms, top_k_algorithm
 from simexplore.sim.mapping.arrays.rows import group_norm_demands, reduce_demands, scan_demands
 from simexplore.sim.mapping.arrays.windows import pool_demands, resample_demands
 from simexplore.sim.mapping.attention.decode import decode_algorithms
+from simexplore.sim.mapping.attention.latent_backward import mla_backward_demands
 from simexplore.sim.mapping.attention.latent_decode import mla_decode_demands
 from simexplore.sim.mapping.attention.latent_module import mla_decode_module_demands, mla_prefill_module_demands
 from simexplore.sim.mapping.attention.latent_prefill import mla_prefill_demands
@@ -24,11 +25,13 @@ from simexplore.sim.mapping.attention.tiled_decode import prefill_algorithms
 from simexplore.sim.mapping.collective import collective_algorithms
 from simexplore.sim.mapping.conv.algorithms import conv_algorithms
 from simexplore.sim.mapping.conv.transposed import transposed_algorithms
+from simexplore.sim.mapping.experts.backward import moe_backward_demands
 from simexplore.sim.mapping.experts.moe import moe_algorithms
 from simexplore.sim.mapping.host import called
 from simexplore.sim.mapping.matmul.gemm import gemm_candidates, gemm_demands
 from simexplore.sim.mapping.matmul.gemv import bmm_algorithms, gemm_algorithms
 from simexplore.sim.mapping.matmul.naive import naive_gemm_demand
+from simexplore.sim.mapping.matmul.svd import svd_demands
 from simexplore.sim.mapping.neural import (
     fused_mlp_demands,
     grid_encoding_demands,
@@ -42,9 +45,11 @@ from simexplore.sim.mapping.rowwise import (
     rope_demand,
     rowwise_demand,
 )
-from simexplore.sim.mapping.scans.convolution import convolution_demands, update_demands
+from simexplore.sim.mapping.scans.convolution import convolution_backward_demands, convolution_demands, update_demands
 from simexplore.sim.mapping.scans.delta import delta_algorithms, delta_demands
+from simexplore.sim.mapping.scans.delta_backward import delta_backward_algorithms, delta_backward_demands
 from simexplore.sim.mapping.scans.statespace import ssd_demands
+from simexplore.sim.mapping.scans.statespace_backward import ssd_backward_demands
 from simexplore.sim.mapping.scans.step import delta_step_demands, ssd_step_demands
 from simexplore.sim.mapping.training import attention_backward_demands, optimizer_step_demand
 from simexplore.workloads import ops
@@ -62,7 +67,13 @@ MAPPINGS: dict[type, Mapping] = {
     ops.MlaDecodeModule: mla_decode_module_demands,
     ops.EncoderAttention: encoder_demands,
     ops.AttentionBackward: attention_backward_demands,
+    ops.MoeBackward: moe_backward_demands,
+    ops.MlaBackward: mla_backward_demands,
+    ops.DeltaBackward: delta_backward_demands,
+    ops.SsdBackward: ssd_backward_demands,
+    ops.CausalConv1dBackward: convolution_backward_demands,
     ops.OptimizerStep: optimizer_step_demand,
+    ops.Svd: svd_demands,
     ops.SparseAttention: sparse_attention_demands,
     ops.CausalConv1d: convolution_demands,
     ops.CausalConv1dUpdate: update_demands,
@@ -105,12 +116,14 @@ ALGORITHMS: dict[type, Callable[[Any, Gpu, Conditions], tuple[Algorithm, ...]]] 
     ops.Moe: moe_algorithms,
     ops.Bmm: bmm_algorithms,
     DeltaPrefill: delta_algorithms,
+    ops.DeltaBackward: delta_backward_algorithms,
 }
 """Families for which the library has several algorithms, of different kernels."""
 
 
 CHOICES: dict[type[ops.Operator], Callable[[Any, Gpu], int]] = {
     ops.Moe: lambda _op, gpu: len(gpu.expert_kernels.tiles),
+    ops.MoeBackward: lambda _op, gpu: len(gpu.expert_kernels.tiles),
     ops.Conv2d: gemm_candidates,
     ops.Conv: gemm_candidates,
     ops.ConvDilated: gemm_candidates,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
@@ -20,8 +20,20 @@ from simexplore.workloads.training.options import TrainOptions
 from simexplore.workloads.training.pipeline import Pipeline
 from simexplore.workloads.training.tape import BACKWARD, FORWARD, UPDATE
 
-EMBEDDING, HEAD, LAYER = "embedding", "head", "layer1"
-"""Groups of a decoder's training step; all its layers are as its second."""
+EMBEDDING, HEAD = "embedding", "head"
+"""Groups of a decoder's training step beside its layers."""
+
+
+def timed_model(model: Decoder) -> tuple[Decoder, tuple[str, ...]]:
+    """A model with a layer of each kind, and the group that stands for each layer of the whole one.
+
+    Its first layer is before these, for what is before a layer's norm differs there; a model of one layer has no other.
+    """
+    if len(model.layers) == 1:
+        return model, ("layer0",)
+    kinds = tuple(dict.fromkeys(model.layers))
+    groups = {kind: f"layer{index + 1}" for index, kind in enumerate(kinds)}
+    return replace(model, layers=(model.layers[0], *kinds)), tuple(groups[layer] for layer in model.layers)
 
 
 def seconds_by_group(graph: Graph, machine: Gpu | System) -> dict[str, float]:
@@ -33,23 +45,36 @@ def seconds_by_group(graph: Graph, machine: Gpu | System) -> dict[str, float]:
     return took
 
 
+def sent_bytes(model: Decoder, options: TrainOptions) -> float:
+    """What a GPU sends of a micro-batch's activations to the next stage [B]: of GPUs that share a layer its part."""
+    elements = options.batch * options.tokens * model.hidden
+    return bytes_of(options.dtype) * elements / options.tensor_parallel
+
+
+def gather_seconds(model: Decoder, options: TrainOptions, machine: Gpu) -> float:
+    """Time in which the GPUs of a stage gather the parts that came, where they hold whole activations [s].
+
+    Source: Narayanan et al., arXiv:2104.04473, section 4.1.
+    """
+    if options.tensor_parallel == 1 or options.sequence == "parallel":
+        return 0.0
+    elements = options.batch * options.tokens * model.hidden
+    return float(predict(AllGather(elements, options.tensor_parallel, options.dtype), machine).time_s[0])
+
+
 def transfer_seconds(model: Decoder, options: TrainOptions, machine: Gpu, bandwidth_bytes_per_s: float) -> float:
     """Time that a micro-batch's activations take from one stage to the next [s].
 
     Each of the GPUs that share a layer sends its part over an adapter of its own; where they hold whole activations,
-    the parts are gathered on the other side (Narayanan et al., arXiv:2104.04473, section 4.1).
+    the parts are gathered on the other side.
 
     Args:
         model: whose activations are sent.
         options: how large a micro-batch is, and on how many GPUs.
         machine: one of them.
-        bandwidth_bytes_per_s: of a GPU's own link to other nodes [B/s].
+        bandwidth_bytes_per_s: of a GPU's own link to the other stage [B/s].
     """
-    elements = options.batch * options.tokens * model.hidden
-    sent_s = bytes_of(options.dtype) * elements / options.tensor_parallel / bandwidth_bytes_per_s
-    if options.tensor_parallel == 1 or options.sequence == "parallel":
-        return sent_s
-    return sent_s + float(predict(AllGather(elements, options.tensor_parallel, options.dtype), machine).time_s[0])
+    return sent_bytes(model, options) / bandwidth_bytes_per_s + gather_seconds(model, options, machine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +92,44 @@ class PipelinedStep:
         return self.passes.time_s + self.update_s
 
 
-def pipelined_step(took: Mapping[str, float], layers: int, pipeline: Pipeline, transfer_s: float) -> PipelinedStep:
+def chunks_of(layers: Sequence[str], pipeline: Pipeline) -> list[Sequence[str]]:
+    """The layers of each chunk, in the order of the model's layers.
+
+    Raises:
+        SimexploreError: the layers do not divide evenly.
+    """
+    chunks = pipeline.stages * pipeline.chunks
+    if len(layers) % chunks:
+        raise SimexploreError(f"expected as many layers in each of {chunks} chunks, found {len(layers)} in all")
+    each = len(layers) // chunks
+    return [layers[index * each : (index + 1) * each] for index in range(chunks)]
+
+
+def seconds_of_chunks(
+    took: Mapping[str, float], layers: Sequence[str], pipeline: Pipeline, phase: str
+) -> tuple[float, ...]:
+    """Time of a phase of each chunk, the embedding and the head at the ends [s]; raises as `chunks_of` does."""
+    inner = [sum(took[f"{layer} {phase}"] for layer in chunk) for chunk in chunks_of(layers, pipeline)]
+    inner[0] += took.get(f"{EMBEDDING} {phase}", 0.0)
+    inner[-1] += took.get(f"{HEAD} {phase}", 0.0)
+    return tuple(inner)
+
+
+def pipelined_step(
+    took: Mapping[str, float], layers: Sequence[str], pipeline: Pipeline, transfer_s: float
+) -> PipelinedStep:
     """A step from the times of a micro-batch's parts.
 
     Args:
-        took: time by group of a step of the same model, two layers of it or more [s] (`seconds_by_group`).
-        layers: of the whole model.
+        took: time by group of a step of `timed_model` [s] (`seconds_by_group`).
+        layers: the group that stands for each layer of the whole model.
         pipeline: how they are divided; every chunk has as many layers.
         transfer_s: time that what leaves a chunk takes to the next one [s].
 
     Raises:
         SimexploreError: the layers do not divide evenly.
     """
-    chunks = pipeline.stages * pipeline.chunks
-    if layers % chunks:
-        raise SimexploreError(f"expected as many layers in each of {chunks} chunks, found {layers} in all")
-    each = layers // chunks
-
-    def passes(phase: str) -> list[float]:
-        inner = [each * took[f"{LAYER} {phase}"]] * chunks
-        inner[0] += took[f"{EMBEDDING} {phase}"]
-        inner[-1] += took[f"{HEAD} {phase}"]
-        return inner
-
-    ends = (f"{EMBEDDING} {UPDATE}", f"{HEAD} {UPDATE}")
-    of_ends = (
-        sum(took.get(end, 0.0) for end in ends) if pipeline.stages == 1 else max(took.get(end, 0.0) for end in ends)
-    )
-    update_s = pipeline.chunks * each * took[f"{LAYER} {UPDATE}"] + of_ends
-    played = play_pipeline(pipeline, passes(FORWARD), passes(BACKWARD), transfer_s)
-    return PipelinedStep(played, update_s)
+    forward, backward = (seconds_of_chunks(took, layers, pipeline, phase) for phase in (FORWARD, BACKWARD))
+    updates = seconds_of_chunks(took, layers, pipeline, UPDATE)
+    update_s = max(sum(updates[stage :: pipeline.stages]) for stage in range(pipeline.stages))
+    return PipelinedStep(play_pipeline(pipeline, forward, backward, transfer_s), update_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from simexplore.workloads.training.pipeline import Job, Pipeline
@@ -37,9 +37,22 @@ def play_pipeline(
         backward_s: that of its backward pass [s].
         transfer_s: time of a transfer between two chunks [s].
     """
-    jobs = [pipeline.jobs(stage) for stage in range(pipeline.stages)]
     ends: dict[tuple[int, Job], float] = {}
-    free, busy, done = [0.0] * pipeline.stages, [0.0] * pipeline.stages, [0] * pipeline.stages
+    free, busy = [0.0] * pipeline.stages, [0.0] * pipeline.stages
+    for stage, job, before in in_order(pipeline):
+        arrives = 0.0 if before is None else ends[before]
+        apart = transfer_s if before is not None and before[0] != stage else 0.0
+        own = (forward_s if job.forward else backward_s)[job.chunk * pipeline.stages + stage]
+        free[stage] = ends[stage, job] = max(free[stage], arrives) + apart + own
+        busy[stage] += apart + own
+    return Played(max(free), tuple(busy))
+
+
+def in_order(pipeline: Pipeline) -> Iterator[tuple[int, Job, tuple[int, Job] | None]]:
+    """All passes, each after what it needs: its stage, itself, and the pass that makes its input, None for tokens."""
+    jobs = [pipeline.jobs(stage) for stage in range(pipeline.stages)]
+    ended: set[tuple[int, Job]] = set()
+    done = [0] * pipeline.stages
     moved = True
     while moved:
         moved = False
@@ -47,17 +60,12 @@ def play_pipeline(
             while done[stage] < len(jobs[stage]):
                 job = jobs[stage][done[stage]]
                 before = _before(pipeline, stage, job)
-                if before is not None and before not in ends:
+                if before is not None and before not in ended:
                     break
-                arrives = 0.0 if before is None else ends[before]
-                apart = transfer_s if before is not None and before[0] != stage else 0.0
-                own = (forward_s if job.forward else backward_s)[job.chunk * pipeline.stages + stage]
-                begins = max(free[stage], arrives)
-                free[stage] = ends[stage, job] = begins + apart + own
-                busy[stage] += apart + own
+                yield stage, job, before
+                ended.add((stage, job))
                 done[stage] += 1
                 moved = True
-    return Played(max(free), tuple(busy))
 
 
 def _before(pipeline: Pipeline, stage: int, job: Job) -> tuple[int, Job] | None:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.errors import SimexploreError
-from simexplore.sim.training.parts import LAYER, PipelinedStep, pipelined_step, seconds_by_group, transfer_seconds
+from simexplore.archs.schema.system import System
+from simexplore.sim.training.events import Passes, activations_held, play_stages
+from simexplore.sim.training.parts import (
+    PipelinedStep,
+    chunks_of,
+    gather_seconds,
+    pipelined_step,
+    seconds_by_group,
+    seconds_of_chunks,
+    sent_bytes,
+    timed_model,
+)
+from simexplore.sim.training.reach import reach_of
 from simexplore.workloads.families.decoder.shape import Decoder
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.training.kept import kept_bytes
 from simexplore.workloads.training.options import TrainOptions, build_train, planned
 from simexplore.workloads.training.pipeline import Pipeline
 from simexplore.workloads.training.plan import Held
+from simexplore.workloads.training.segments import LAYER
 from simexplore.workloads.training.step import resident_bytes
 from simexplore.workloads.training.tape import BACKWARD, FORWARD, UPDATE
-
-TIMED = 2
-"""Layers of the step whose parts are timed; all layers of a model are as its second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,8 @@ class TrainingStep:
     gpus: int
     held_bytes: Mapping[str, float]
     """What a GPU of the first stage holds at most by kind: weights, gradients, states, activations [B]."""
+    activation_bytes: Mapping[str, float] | None = None
+    """The most activations of passes in flight on a GPU of each stage, as played [B]; None: in closed form."""
 
     @property
     def time_s(self) -> float:
@@ -56,6 +68,7 @@ class TrainingStep:
             "flops_per_s_and_gpu": self.flops / self.time_s / self.gpus,
             "gpus": self.gpus,
             "held_bytes": dict(self.held_bytes),
+            "activation_bytes_by_stage": None if self.activation_bytes is None else dict(self.activation_bytes),
         }
 
 
@@ -64,10 +77,12 @@ def step_on(
     name: str,
     options: TrainOptions,
     pipeline: Pipeline,
-    machine: Gpu,
+    machine: Gpu | System,
     network_bytes_per_s: float | None = None,
+    *,
+    events: bool = False,
 ) -> TrainingStep:
-    """A step of a model, in closed form.
+    """A step of a model, in closed form, or with its passes as events.
 
     Copies add up their gradients round a ring, 2 (n - 1) / n of a GPU's gradients over its link, while the backward
     pass of the last micro-batch goes on; the update waits for what that does not hide.
@@ -77,25 +92,30 @@ def step_on(
         name: for messages.
         options: of a micro-batch on one GPU; `data_parallel` copies. Its `micro_batches` and `layers` are left out.
         pipeline: stages, chunks and micro-batches of each copy.
-        machine: one GPU.
-        network_bytes_per_s: of a GPU's own link to other nodes, which stages and copies exchange over [B/s].
+        machine: one GPU, or a system whose domains its GPUs are in.
+        network_bytes_per_s: of one GPU, its own link to others, which stages and copies exchange over [B/s].
+        events: passes are played on their stages, and transfers beside them; else a stage waits for each transfer.
 
     Raises:
-        SimexploreError: stages or copies without a link, or what `build_train` and `pipelined_step` raise.
+        SimexploreError: what `reach_of`, `build_train` and `pipelined_step` raise.
     """
-    if network_bytes_per_s is None and (pipeline.stages > 1 or options.data_parallel > 1):
-        raise SimexploreError(f"{name}: stages and copies exchange over a network: give the bandwidth of a GPU's link")
-    layers, alone = len(model.layers), replace(options, micro_batches=1, data_parallel=1, layers=0)
-    network = network_bytes_per_s or float("inf")
-    timed = build_train(model, name, replace(alone, layers=min(TIMED, layers)))
+    reach = reach_of(machine, name, options, pipeline, network_bytes_per_s)
+    few, layers = timed_model(model)
+    timed = build_train(few, name, replace(options, micro_batches=1, data_parallel=1, layers=0))
     took = seconds_by_group(timed, machine)
-    if layers == 1:
-        took |= {f"{LAYER} {phase}": took[f"layer0 {phase}"] for phase in (FORWARD, BACKWARD, UPDATE)}
-    step = pipelined_step(took, layers, pipeline, transfer_seconds(model, options, machine, network))
+    sent, gather_s = sent_bytes(model, options), gather_seconds(model, options, reach.gpu)
+    step = pipelined_step(took, layers, pipeline, reach.slowest(pipeline, sent) + gather_s)
+    stages = None
+    if events:
+        kept = kept_of_chunks(few, layers, name, options, pipeline)
+        forward, backward = (seconds_of_chunks(took, layers, pipeline, phase) for phase in (FORWARD, BACKWARD))
+        passes = Passes(forward, backward, sent, gather_s, kept)
+        played, run = play_stages(pipeline, passes, reach.gpu, reach.stage_link)
+        step, stages = replace(step, passes=played), activations_held(run)
     held = held_on_first_stage(model, name, options, pipeline)
     copies = options.data_parallel
-    exchanged_s = 2.0 * (copies - 1) / copies * held["gradients"] / network if copies > 1 else 0.0
-    hidden_s = layers / pipeline.stages * took[f"{LAYER} {BACKWARD}"]
+    exchanged_s = 2.0 * (copies - 1) / copies * held["gradients"] / reach.copies_bytes_per_s
+    hidden_s = sum(took[f"{layer} {BACKWARD}"] for layer in _of_first_stage(layers, pipeline))
     flops = pipeline.micro_batches * copies * options.tensor_parallel * _flops_of_passes(timed, layers)
     return TrainingStep(
         step=step,
@@ -104,17 +124,43 @@ def step_on(
         flops=flops,
         gpus=options.tensor_parallel * pipeline.stages * copies,
         held_bytes=held,
+        activation_bytes=stages,
     )
 
 
-def _flops_of_passes(timed: Graph, layers: int) -> float:
-    """Of a micro-batch through all layers, from a step of a few."""
-    here = {node.group.split()[0] for node in timed.nodes if node.group.startswith("layer")}
-    in_layers, in_all = (
-        sum(node.flops for node in timed.nodes if not node.group.endswith(UPDATE) and node.group.startswith(begins))
-        for begins in ("layer", "")
-    )
-    return in_all + in_layers * (layers / len(here) - 1.0)
+def kept_of_chunks(
+    few: Decoder, layers: Sequence[str], name: str, options: TrainOptions, pipeline: Pipeline
+) -> tuple[float, ...]:
+    """What a forward pass through each chunk keeps for its backward pass, the embedding and the head at the ends [B].
+
+    Args:
+        few: a model with a layer of each kind (`timed_model`).
+        layers: the group of it that stands for each layer of the whole model.
+        name: for messages.
+        options: of a micro-batch.
+        pipeline: how layers are divided.
+    """
+    kept = kept_bytes(build_train(few, name, replace(options, layers=0, micro_batches=1, data_parallel=1)))
+    inner = [sum(kept[layer] for layer in chunk) for chunk in chunks_of(layers, pipeline)]
+    inner[0] += kept.get("embedding", 0.0)
+    inner[-1] += kept.get("head", 0.0)
+    return tuple(inner)
+
+
+def _of_first_stage(layers: Sequence[Any], pipeline: Pipeline) -> list[Any]:
+    """Of what stands for each layer, that of the first stage's layers."""
+    return [each for chunk in chunks_of(layers, pipeline)[:: pipeline.stages] for each in chunk]
+
+
+def _flops_of_passes(timed: Graph, layers: Sequence[str]) -> float:
+    """Of a micro-batch through all layers, from a step of one of each kind."""
+    of_group: dict[str, float] = defaultdict(float)
+    for node in timed.nodes:
+        group, _, phase = node.group.partition(" ")
+        if phase != UPDATE:
+            of_group[group] += node.flops
+    ends = sum(flops for group, flops in of_group.items() if not group.startswith(LAYER))
+    return ends + sum(of_group[layer] for layer in layers)
 
 
 def held_on_first_stage(model: Decoder, name: str, options: TrainOptions, pipeline: Pipeline) -> dict[str, float]:
@@ -123,17 +169,16 @@ def held_on_first_stage(model: Decoder, name: str, options: TrainOptions, pipeli
     A stage of the pipeline keeps a chunk's activations from a forward pass to its backward pass; the first stage has
     the most of them. Results that live for less than a pass are not counted.
     """
-    layers = len(model.layers) // pipeline.stages
-    _, held, plan = planned(model, name, replace(options, layers=layers))
+    own = replace(model, layers=tuple(_of_first_stage(model.layers, pipeline)))
+    _, held, plan = planned(own, name, replace(options, layers=0))
     first: Held = {
         node: weights
         for node, weights in held.items()
         if pipeline.stages == 1 or node.startswith(("embedding", "position_embedding", "layer"))
     }
-    few = replace(options, layers=min(TIMED, len(model.layers)), micro_batches=1, data_parallel=1)
-    kept = kept_bytes(build_train(model, name, few))
-    of_layer = kept.get("layer1", kept["layer0"])
-    in_flight = pipeline.in_flight(0) * layers // pipeline.chunks
+    few, layers = timed_model(model)
+    kept = kept_bytes(build_train(few, name, replace(options, layers=0, micro_batches=1, data_parallel=1)))
+    of_layers = sum(kept[layer] for layer in _of_first_stage(layers, pipeline))
     ends = kept["embedding"] + (kept["head"] if pipeline.stages == 1 else 0.0)
     kinds = {"gradients": 0.0, **resident_bytes(first, plan)}
-    return {**kinds, "activations": in_flight * of_layer + ends}
+    return {**kinds, "activations": pipeline.in_flight(0) * of_layers / pipeline.chunks + ends}

@@ -29,6 +29,8 @@ MACHINES = (
 )
 ROWS = 120
 FEW_ROWS = 40
+OF_OTHERS_KERNELS = ("moe_backward", "mla_backward", "delta_backward", "ssd_backward", "causal_conv1d_backward", "svd")
+"""Families whose kernels are of the same kinds as those of the forward pass, which has all rows."""
 """Of operators on arrays, whose kernels are streams like others."""
 TOLERANCE, SEVERAL = 0.015, 0.05
 """Both play the same demands; they differ by how a budget drains, most where a hungry kernel follows another."""
@@ -84,6 +86,10 @@ def optimizer_step(rng: random.Random) -> dict[str, int]:
     return {"elements": elements, "state_bytes": elements * rng.choice((0, 1, 2, 8, 12))}
 
 
+def svd(rng: random.Random) -> dict[str, int]:
+    return {**of(rows=4096, cols=4096)(rng), "every": rng.choice((1, 200))}
+
+
 def sparse_attention(rng: random.Random) -> dict[str, int]:
     seq_q = log_uniform(rng, 4096)
     sizes = of(batch=16, heads=128, hidden=8192, q_rank=2048, top_k=4096)(rng)
@@ -121,6 +127,15 @@ def moe(rng: random.Random) -> dict[str, int]:
     experts = rng.choice((8, 64, 128))
     sizes = {"hidden_size": 128 * rng.randint(8, 56), "inter_size": 128 * rng.randint(4, 64)}
     return {**of(num_tokens=8192)(rng), **sizes, "num_experts": experts, "topk": rng.choice((1, 2, 8))}
+
+
+def moe_backward(rng: random.Random) -> dict[str, object]:
+    return {**moe(rng), "of": rng.choice(("inputs", "weights"))}
+
+
+def delta_backward(rng: random.Random) -> dict[str, int]:
+    sizes, fine = delta_rule(rng), rng.choice((0, 1))
+    return {**sizes, "fine": fine, "key_heads": sizes["heads"] if fine else sizes["key_heads"]}
 
 
 def gemm_naive_tiled(rng: random.Random) -> dict[str, int]:
@@ -227,7 +242,13 @@ DRAWS: dict[str, Draw] = {
     "sparse_attention": sparse_attention,
     "ragged_attention": ragged_attention,
     "attention_backward": attention_backward,
+    "moe_backward": moe_backward,
+    "mla_backward": mla_prefill,
+    "delta_backward": delta_backward,
+    "ssd_backward": state_space,
+    "causal_conv1d_backward": of(batch=64, channels=16384, seq_q=4096),
     "optimizer_step": optimizer_step,
+    "svd": svd,
     "rope": of(tokens=65536, heads=64, kv_heads=8, head_dim=256),
     **dict.fromkeys(("causal_conv1d", "causal_conv1d_update"), of(batch=64, channels=16384, seq_q=4096)),
     **dict.fromkeys(("gdn_prefill", "gdn_decode"), delta_rule),
@@ -274,7 +295,7 @@ def random_case(family: str, rng: random.Random) -> tuple[Operator, Gpu, Conditi
     values: dict[str, object] = {**DRAWS[family](rng)}
     if "num_gpus" in values:
         values["num_gpus"] = rng.randint(1, gpu.links.node_gpus)
-    if family not in ("quant_scale_matrix", "gemm_naive_tiled"):  # the latter has no tensor cores to run on
+    if family not in ("quant_scale_matrix", "gemm_naive_tiled", "svd"):  # the latter two run on no tensor cores
         values["dtype"] = rng.choice([dtype for dtype in ("fp16", "bf16") if dtype in gpu.sm.tensor_ops_per_clk])
     cache_state = CacheState(
         weight_copies=rng.choice((1.0, 3.0, float("inf"))), activation_copies=rng.choice((1.0, float("inf")))
@@ -292,7 +313,8 @@ def test_every_family_is_drawn() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_estimate_and_execute_agree_on_a_lone_operator(family: str) -> None:
     rng = random.Random(f"agreement of {family}")
-    for _ in range(FEW_ROWS if issubclass(FAMILIES[family], ArrayOperator) else ROWS):
+    few = issubclass(FAMILIES[family], ArrayOperator) or family in OF_OTHERS_KERNELS
+    for _ in range(FEW_ROWS if few else ROWS):
         op, gpu, conditions = random_case(family, rng)
         estimate = predict(op, gpu, conditions)
         near = TOLERANCE if len(at_boost(op, gpu, conditions).kernels) == 1 else SEVERAL

@@ -21,7 +21,6 @@ from simexplore.workloads.families.decoder.readers import decoder_of
 from simexplore.workloads.families.decoder.shape import Decoder
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.hints import did_you_mean, found
-from simexplore.workloads.training.decoder import trains
 from simexplore.workloads.training.options import TrainOptions, build_train
 from simexplore.workloads.workload import Workload
 
@@ -80,6 +79,5 @@ WORKLOADS = tuple(
     workload(model, f"llm/{model.name}/{phase}", phase, f"{phase} of {model.name}: {model.source}")
     for model in MODELS.values()
     for phase in PHASES
-    if phase != "train" or trains(model)
 )
-"""A prefill and a decode step of every model, and a training step of dense ones."""
+"""A prefill, a decode step and a training step of every model."""

@@ -23,7 +23,9 @@ from simexplore.workloads.ops import (
     AttentionPrefill,
     Bmm,
     Embedding,
+    GdnPrefill,
     Gemm,
+    MlaPrefill,
     Norm,
     Pointwise,
     Rope,
@@ -35,20 +37,45 @@ from simexplore.workloads.training.plan import Held
 PARTS = {
     "qkv": ("q", "k", "v", "q.bias", "k.bias", "v.bias"),
     "attention": ("sinks",),
-    "query_norm": ("head_norm",),
+    "query_norm": ("head_norm", "q_norm"),
+    "qkv_down": ("q_down", "kv_down"),
+    "query_up": ("q",),
+    "query": ("q",),
+    "kv_down": ("kv_down",),
+    "kv_norm": ("kv_norm",),
+    "kv_up": ("kv_up",),
+    "qkvz": ("qkvz",),
+    "rates_projection": ("ba",),
+    "convolution": ("conv",),
+    "rates": ("rate",),
+    "gated_norm": ("head_norm",),
     "projection": ("o", "o.bias"),
     "gate_up": ("gate", "up", "up.bias"),
     "up": ("up", "up.bias"),
     "down": ("down", "down.bias"),
+    "router": ("router", "router.vector"),
+    "experts": ("expert_gate", "expert_up", "expert_down", "expert_up.bias", "expert_down.bias"),
+    "shared_gate_up": ("shared_gate", "shared_up"),
+    "shared_down": ("shared_down",),
+    "shared_gate": ("shared_expert_gate",),
     "attention_norm": ("norm",),
 }
 """Tensors of a layer by the last word of the node that reads them; all norms of a layer are their first one's."""
+ONLY_AFTER = {
+    "qkvz": "rates_projection",
+    "rates": "convolution",
+    "kv_down": "query",
+    "kv_norm": "query_up",
+    "shared_gate_up": "experts",
+    "shared_gate": "shared_down",
+}
+"""Nodes of a layer that come after another one on a serving engine's stream, and read nothing of it."""
 MASK_BYTES = 1.0
 """Of an element that was dropped, or not."""
 
 
-def trains(model: Decoder) -> bool:
-    """Whether gradients are known of all that a model's layers are made of."""
+def is_plain(model: Decoder) -> bool:
+    """Whether all layers are grouped attention and a dense feed-forward."""
     return all(isinstance(layer.attention, Grouped) and isinstance(layer.feed_forward, Mlp) for layer in model.layers)
 
 
@@ -76,13 +103,32 @@ def forward_pass(model: Decoder, name: str, options: PrefillOptions, *, unfused:
             nodes += _apart(node, sums, unfused=unfused)
         elif isinstance(node.op, AttentionPrefill):
             nodes += _attention(node, node.op, rotates=rotates, unfused=unfused)
+        elif isinstance(node.op, MlaPrefill):
+            nodes += _latent_attention(node, node.op)
+        elif isinstance(node.op, GdnPrefill):
+            nodes.append(replace(node, op=replace(node.op, carried=0)))
         elif node.name == "embedding" and options.tensor_parallel > 1:
             nodes += _embedding_in_parts(node, options.tensor_parallel)
         elif node.name == "lm_head" and isinstance(node.op, Gemm):
             nodes.append(Node.of(node.name, replace(node.op, m=tokens), node.after, node.group))
         else:
             nodes.append(node)
-    return Graph(name, tuple(nodes))
+    return Graph(name, tuple(_without_order(node) for node in nodes))
+
+
+def _without_order(node: Node) -> Node:
+    """A node that reads only what it uses: gradients go where reads come from."""
+    group, _, part = node.name.rpartition(".")
+    other = f"{group}.{ONLY_AFTER.get(part, '')}"
+    return replace(node, unread=(other,)) if other in node.after else node
+
+
+def _latent_attention(node: Node, op: MlaPrefill) -> Iterator[Node]:
+    """Rotation of queries' and keys' parts, then attention over keys and values that were projected up."""
+    expanded, queries, narrow = node.after
+    rope = Rope(int(op.batch * op.seq_q), op.heads, 1, op.rope_dim, op.dtype)
+    yield Node.of(f"{node.name}.rope", rope, (queries, narrow), node.group)
+    yield Node.of(node.name, op, (f"{node.name}.rope", expanded, queries), node.group)
 
 
 def _embedding_in_parts(node: Node, gpus: int) -> Iterator[Node]:

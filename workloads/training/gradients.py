@@ -11,22 +11,33 @@ from functools import singledispatch
 
 from simexplore.errors import SimexploreError
 from simexplore.workloads.operators.base import Operator
+from simexplore.workloads.operators.scans.delta import DeltaPrefill
+from simexplore.workloads.operators.training import experts, scans
 from simexplore.workloads.ops import (
     Add,
     AllGather,
     AttentionBackward,
     AttentionPrefill,
     Bmm,
+    CausalConv1d,
+    CausalConv1dBackward,
     Conv,
     Conv2d,
     ConvTranspose,
     Copy,
+    DeltaBackward,
     Elementwise,
     Embedding,
     EncoderAttention,
+    GdnPrefill,
     Gemm,
     GroupNorm,
+    KdaPrefill,
     LayerNorm,
+    MlaBackward,
+    MlaPrefill,
+    Moe,
+    MoeBackward,
     Pointwise,
     Pool,
     Reduce,
@@ -36,6 +47,8 @@ from simexplore.workloads.ops import (
     RmsNorm,
     Rope,
     Softmax,
+    SsdBackward,
+    SsdPrefill,
 )
 
 
@@ -49,6 +62,7 @@ class Gradients:
         inputs_for_weights: whether the gradients of its tensors need what it read.
         inputs_for_inputs: whether the gradients of what it read need that itself.
         result: whether any of them needs what it made.
+        made_for_weights: whether the gradients of its tensors need those of what it read, which are made first.
     """
 
     of_inputs: tuple[Operator, ...] = ()
@@ -56,6 +70,7 @@ class Gradients:
     inputs_for_weights: bool = True
     inputs_for_inputs: bool = False
     result: bool = False
+    made_for_weights: bool = False
 
 
 @singledispatch
@@ -66,6 +81,12 @@ def gradients_of(op: Operator) -> Gradients:
         SimexploreError: no gradient is known for its family.
     """
     raise SimexploreError(f"no gradient of {op.op} is known: leave it out of what is trained")
+
+
+@singledispatch
+def beside_bytes(op: Operator) -> float:  # noqa: ARG001 - most keep nothing but what they read or made
+    """What the forward pass keeps beside an operator's result for its gradients [B]."""
+    return 0.0
 
 
 @gradients_of.register
@@ -123,6 +144,62 @@ def _of_attention(op: AttentionPrefill) -> Gradients:
 def _of_encoder_attention(op: EncoderAttention) -> Gradients:
     sizes = (op.batch, op.heads, op.kv_heads, op.head_dim, op.seq_q, op.seq_kv)
     return Gradients((AttentionBackward(*sizes, dtype=op.dtype, mask="none"),), inputs_for_inputs=True, result=True)
+
+
+@gradients_of.register
+def _of_latent_attention(op: MlaPrefill) -> Gradients:
+    sizes = (op.batch, op.heads, op.seq_q, op.seq_kv, op.nope_dim, op.rope_dim, op.v_dim)
+    return Gradients((MlaBackward(*sizes, dtype=op.dtype),), inputs_for_inputs=True, result=True)
+
+
+@gradients_of.register
+def _of_experts(op: Moe) -> Gradients:
+    """Two grouped products each: those of the weights need the gradients that those of the tokens bring to experts."""
+    if op.stored != op.output_dtype:
+        raise SimexploreError(f"no gradient of {op.op} of {op.stored} is known: experts are trained in 16 or 32 bits")
+    sizes = (op.num_tokens, op.hidden_size, op.inter_size, op.topk, op.num_experts, op.moe_tp_size, op.moe_ep_size)
+    both = [MoeBackward(*sizes, op.skew, op.gated, op.dtype, side) for side in experts.SIDES]
+    return Gradients((both[0],), (both[1],), inputs_for_weights=False, result=True, made_for_weights=True)
+
+
+@beside_bytes.register
+def _beside_experts(op: Moe) -> float:
+    return experts.kept_bytes(op)
+
+
+@gradients_of.register
+def _of_gated_delta(op: GdnPrefill) -> Gradients:
+    return _of_scan(op, 0)
+
+
+@gradients_of.register
+def _of_fine_delta(op: KdaPrefill) -> Gradients:
+    return _of_scan(op, 1)
+
+
+def _of_scan(op: GdnPrefill | KdaPrefill, fine: int) -> Gradients:
+    if op.carried:
+        raise SimexploreError(f"no gradient of {op.op} with carried=1 is known: a state of a step before has none")
+    sizes = (op.batch, op.heads, op.query_heads, op.seq_q, op.key_dim, op.value_dim, fine, op.normalized)
+    return Gradients((DeltaBackward(*sizes, dtype=op.dtype),), inputs_for_inputs=True)
+
+
+@beside_bytes.register
+def _beside_scans(op: DeltaPrefill) -> float:
+    return scans.kept_bytes(op)
+
+
+@gradients_of.register
+def _of_state_space(op: SsdPrefill) -> Gradients:
+    sizes = (op.batch, op.heads, op.seq_q, op.head_dim, op.state_dim, op.groups, op.chunk)
+    return Gradients((SsdBackward(*sizes, dtype=op.dtype),), inputs_for_inputs=True)
+
+
+@gradients_of.register
+def _of_short_convolution(op: CausalConv1d) -> Gradients:
+    """Gradients of filters come with those of what was filtered."""
+    back = CausalConv1dBackward(op.batch, op.channels, op.seq_q, op.width, dtype=op.dtype)
+    return Gradients((back,), inputs_for_inputs=True)
 
 
 @gradients_of.register

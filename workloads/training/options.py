@@ -12,7 +12,7 @@ from simexplore.workloads.families.decoder.shape import Decoder
 from simexplore.workloads.graph import Graph
 from simexplore.workloads.hints import did_you_mean, found
 from simexplore.workloads.operators.parameters import count_of, dtype_of, label_of
-from simexplore.workloads.training.decoder import forward_pass, held_by_nodes, trains
+from simexplore.workloads.training.decoder import forward_pass, held_by_nodes, is_plain
 from simexplore.workloads.training.methods.adapters import adapters_held, with_adapters
 from simexplore.workloads.training.methods.low_rank import GaLore, GradNormLoRP, LoRA, Method, ReLoRA
 from simexplore.workloads.training.methods.optimizers import Adafactor, Adam8bit, AdamW
@@ -75,6 +75,14 @@ class TrainOptions:
     tensor_parallel: int = field(default=1, metadata=count_of("GPUs that share every layer"))
     data_parallel: int = field(default=1, metadata=count_of("copies of the model, whose gradients are added up"))
     layers: int = field(default=0, metadata=count_of("layers, for a quick run; 0: all of the model's", minimum=0))
+    expert_parallel: int = field(
+        default=1,
+        metadata=count_of("groups of these GPUs among which experts are divided; dense models: 1"),
+    )
+    svd_every: int = field(
+        default=0,
+        metadata=count_of("steps that share galore's decompositions; 1: a step with them; 0: one without", minimum=0),
+    )
 
     @property
     def forward(self) -> PrefillOptions:
@@ -85,6 +93,7 @@ class TrainOptions:
             dtype=self.dtype,
             tensor_parallel=self.tensor_parallel,
             layers=self.layers,
+            expert_parallel=self.expert_parallel,
         )
 
 
@@ -115,6 +124,7 @@ def planned(model: Decoder, name: str, options: TrainOptions) -> tuple[Graph, He
         layer_wise=options.update == "layer_wise",
         replicas=options.data_parallel,
         cross_entropy=True,
+        svd_every=options.svd_every,
     )
     return with_adapters(forward, held, plan), {**held, **adapters_held(held, plan)}, plan
 
@@ -127,5 +137,9 @@ def _check(model: Decoder, name: str, options: TrainOptions) -> None:
             raise SimexploreError(f"{name}: {parameter}: {expected}")
     if options.precision == "mixed" and options.optimizer != "adamw":
         raise SimexploreError(f"{name}: precision=mixed has an AdamW of its own: leave out {options.optimizer}")
-    if not trains(model):
-        raise SimexploreError(f"{name}: gradients of experts and of latent attention are not known: take a dense model")
+    if options.svd_every and not isinstance(OPTIMIZERS[options.optimizer](options.rank), GaLore):
+        raise SimexploreError(f"{name}: svd_every is of galore and gradnormlorp: leave it out for {options.optimizer}")
+    if not is_plain(model) and (options.sequence == "parallel" or options.attention == "unfused"):
+        raise SimexploreError(
+            f"{name}: sequence=parallel and attention=unfused are of dense layers of grouped attention: leave them out"
+        )

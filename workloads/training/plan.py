@@ -31,6 +31,8 @@ class Plan:
         layer_wise: tensors are updated as soon as their gradients are there, which are then freed.
         replicas: GPUs that train copies of the model, and add up their gradients while the backward pass goes on.
         cross_entropy: whether the loss is a cross entropy over each row of what the graph makes; else a mean square.
+        svd_every: steps that share a decomposition of each projected gradient, of which a step has its part; 1: a step
+            that does it; 0: one that does not.
     """
 
     method: Method
@@ -41,6 +43,7 @@ class Plan:
     layer_wise: bool = False
     replicas: int = 1
     cross_entropy: bool = False
+    svd_every: int = 0
 
 
 def held_by(graph: Graph) -> dict[str, tuple[Weight, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from simexplore.workloads.graph import Graph
-from simexplore.workloads.ops import AllGather, Attention, Bmm
+from simexplore.workloads.ops import AllGather, Attention, Bmm, MlaPrefill
 from simexplore.workloads.training.plan import Recompute
 
 LAYER = "layer"
@@ -27,7 +27,7 @@ def segments_of(forward: Graph, recompute: Recompute) -> dict[str, tuple[str, ..
     ops = {node.name: node.op for node in forward.nodes}
     segments: dict[str, tuple[str, ...]] = {name: (name,) for name, op in ops.items() if isinstance(op, AllGather)}
     for names in layers.values() if recompute == "attention" else ():
-        core = [index for index, name in enumerate(names) if isinstance(ops[name], Attention | Bmm)]
+        core = [index for index, name in enumerate(names) if isinstance(ops[name], Attention | Bmm | MlaPrefill)]
         if core:
             between = tuple(names[core[0] : core[-1] + 1])
             segments |= dict.fromkeys(between, between)

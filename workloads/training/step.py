@@ -19,7 +19,7 @@ from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.operators.base import Operator
 from simexplore.workloads.operators.tensors.elements import fit
 from simexplore.workloads.ops import Add, AllGather, AllReduce, Copy, Embedding, Gemm, Norm, Pointwise, Softmax
-from simexplore.workloads.training.gradients import Gradients, gradients_of
+from simexplore.workloads.training.gradients import Gradients, beside_bytes, gradients_of
 from simexplore.workloads.training.methods.footprint import gradient_bytes, state_bytes, weight_bytes
 from simexplore.workloads.training.methods.weights import Weight
 from simexplore.workloads.training.plan import Held, Plan, held_by
@@ -113,8 +113,13 @@ class _Batch:
         for node in self.forward.nodes:
             reads = [self.prefix + name for name in node.reads]
             # A mask beside the result is made again where the result is.
-            held = min(node.output_bytes, float(node.op.output_bytes)) if self._replayed(node) else node.output_bytes
+            held = min(node.output_bytes, float(node.op.output_bytes)) if self._replayed(node) else self._kept_of(node)
             self.tape.add(self.prefix + node.name, node.op, reads, node.group, held)
+
+    def _kept_of(self, node: Node) -> float:
+        """The memory of a node's result, and of what its gradients need beside [B]."""
+        wanted = node.name in self._needs or node.name in self._trained
+        return node.output_bytes + (beside_bytes(node.op) if wanted else 0.0)
 
     def _replayed(self, node: Node) -> bool:
         """Whether a node is done once more with others, and not only gathered."""
@@ -157,7 +162,7 @@ class _Batch:
         needed, trained = gradients_of(node.op), node.name in self._trained
         upstream = any(name in self._needs for name in node.reads)
         made = arriving
-        if needed.of_inputs and (upstream or (trained and not needed.of_weights)):
+        if needed.of_inputs and (upstream or (trained and (needed.made_for_weights or not needed.of_weights))):
             made = self._add_to_inputs(node, needed, arriving)
         if trained:
             self._add_to_weights(node, needed, arriving, made)
@@ -179,7 +184,8 @@ class _Batch:
     def _add_to_weights(self, node: Node, needed: Gradients, arriving: tuple[str, ...], made: tuple[str, ...]) -> None:
         """Gradients of a node's tensors; where they come with those of its inputs, they are there already."""
         weights = [weight for weight in self.held[node.name] if not self.plan.method.frozen(weight)]
-        reads = [*arriving]
+        # What lies beside a result is read to the end: it holds what these multiply.
+        reads = [*made, self._kept(node.name, node.name)] if needed.made_for_weights else [*arriving]
         if needed.inputs_for_weights:
             reads += [self._kept(name, node.name) for name in node.reads]
         held = self._gradient_bytes(weights) if self.plan.layer_wise else 0.0
@@ -255,7 +261,7 @@ class _Batch:
                 return
             node = self._nodes[each]
             reads = [self._kept(before, each) for before in node.reads]
-            self.tape.add(f"{self.prefix}{each}.again", node.op, reads, node.group, node.output_bytes)
+            self.tape.add(f"{self.prefix}{each}.again", node.op, reads, node.group, self._kept_of(node))
             self._redone.add(each)
 
     def _at(self, name: str, op: Operator, reads: Iterable[str], group: str) -> str:

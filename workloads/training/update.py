@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simexplore.workloads.ops import Gemm, OptimizerStep, Pointwise
+from simexplore.workloads.dtypes import bytes_of
+from simexplore.workloads.ops import Gemm, OptimizerStep, Pointwise, Svd
 from simexplore.workloads.training.methods.low_rank import GaLore, GradNormLoRP
 from simexplore.workloads.training.methods.weights import Weight
 from simexplore.workloads.training.plan import Plan
@@ -48,13 +49,14 @@ def _add_projected(
 ) -> None:
     """GaLore's update (arXiv:2403.03507, algorithm 1): the gradient projected, its update projected back and added.
 
-    The singular value decomposition of every T-th step is not among these.
+    Before these a step has its part of the decomposition that the projector comes from (`Plan.svd_every`).
     """
     low = method.low_rank(weight)
     rows, cols, rank = weight.rows, weight.cols, min(low.rows, low.cols)
     tall, many = rows >= cols, weight.count
     project = Gemm(m=low.rows, n=low.cols, k=cols if tall else rows, batch=many, dtype=dtype)
-    projected = tape.add(f"{name}.project", project, reads, group)
+    found = _add_svd(tape, name, weight, plan, reads, group) if plan.svd_every else ()
+    projected = tape.add(f"{name}.project", project, (*reads, *found), group)
     kept = {key: size for key, size in method.states(weight, dtype).items() if key not in NOT_OF_A_STEP}
     step = _step(low.total, many * sum(kept.values()), dtype, plan)
     updated = tape.add(f"{name}.update", step, [projected], group, 0.0)
@@ -64,3 +66,13 @@ def _add_projected(
     if isinstance(method, GradNormLoRP):
         inputs, outputs = PASSES_OF_NORMALISING
         tape.add(f"{name}.normalise", Pointwise(weight.total, inputs, outputs, 12, dtype, "normalise"), [], group, 0.0)
+
+
+def _add_svd(tape: Tape, name: str, weight: Weight, plan: Plan, reads: Sequence[str], group: str) -> tuple[str, ...]:
+    """The decomposition of a gradient, in fp32: its copy and all vectors are in memory until it is projected.
+
+    Tensors of one shape are decomposed one after another (galore-torch, galore_projector.py, `get_orthogonal_matrix`).
+    """
+    op = Svd(weight.rows, weight.cols, weight.count, plan.svd_every)
+    held = bytes_of(op.dtype) * weight.elements + float(op.output_bytes)
+    return (tape.add(f"{name}.svd", op, reads, group, held, "workspace"),)

@@ -50,18 +50,24 @@ class _Shape(NamedTuple):
 
 def mla_prefill_demands(op: MlaPrefill, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """With `attention_module` the rotation and cache append, then the fused kernel."""
-    kernels = (_prefill_kernel(op, gpu, conditions),)
+    shape = _shape(op, gpu, absorbs=latent_rules(gpu).absorbs_prefill(op))
+    kernels = (_prefill_kernel(op, shape, gpu, conditions),)
     if not conditions.attention_module:
         return kernels
     helpers = np.maximum(gpu.latent_kernels.prefill.module_kernels - 2.0, 0.0)
     return (_rotate_and_append(op, gpu).with_extra_launches(helpers), *kernels)
 
 
-def _shape(op: MlaPrefill, gpu: Gpu) -> _Shape:
+def expanded_kernel(op: MlaPrefill, gpu: Gpu, conditions: Conditions) -> KernelDemand:
+    """The fused kernel over keys and values of each head, whatever the engine does."""
+    return _prefill_kernel(op, _shape(op, gpu, absorbs=False), gpu, conditions)
+
+
+def _shape(op: MlaPrefill, gpu: Gpu, *, absorbs: bool) -> _Shape:
     tile = gpu.latent_kernels.prefill.tile
     batch, heads, tokens = column(op.batch), column(op.heads), column(op.seq_q)
     one = np.ones_like(heads)
-    if latent_rules(gpu).absorbs_prefill(op):
+    if absorbs:
         rows, key_heads = tokens * heads, one
         values = column(op.kv_lora_rank)
         keys, common = values + column(op.rope_dim), values
@@ -78,8 +84,8 @@ def _shape(op: MlaPrefill, gpu: Gpu) -> _Shape:
     return _Shape(rows, key_heads, keys, values, common, ctas, seen)
 
 
-def _prefill_kernel(op: MlaPrefill, gpu: Gpu, conditions: Conditions) -> KernelDemand:
-    library, sm, shape = gpu.latent_kernels.prefill, gpu.sm, _shape(op, gpu)
+def _prefill_kernel(op: MlaPrefill, shape: _Shape, gpu: Gpu, conditions: Conditions) -> KernelDemand:
+    library, sm = gpu.latent_kernels.prefill, gpu.sm
     tile = library.tile
     unit = MMA_ROWS if gpu.library.gemm.tensor.reads_registers else WGMMA_ROWS
     warps = WARP_GROUP * (max(tile.m / WGMMA_ROWS, 1.0) + 1.0)  # and a producer group

@@ -31,7 +31,7 @@ FLOPS_OF_ELEMENT = 2.0
 FLOPS_OF_INSTRUCTION = 2.0
 
 
-class _Rows(NamedTuple):
+class Rows(NamedTuple):
     """What a kernel with a CTA a row does in all; arrays of shape (rows, 1)."""
 
     ctas: FloatArray
@@ -63,10 +63,10 @@ def before_demands(op: Moe, gpu: Gpu, conditions: Conditions) -> tuple[KernelDem
     size, element = sizes_of(op), bytes_of(op.dtype)
     rows, copies = size.tokens * size.hidden, conditions.cache.activation_copies
     if expert_rules(gpu).gathers_before(op):
-        copied = _Rows(size.pairs, rows, size.pairs * size.hidden * element, copies=copies)
-        return _route(op, gpu), _by_rows("expand", copied, op, gpu)
+        copied = Rows(size.pairs, rows, size.pairs * size.hidden * element, copies=copies)
+        return _route(op, gpu), by_rows("expand", copied, op, gpu)
     if element < bytes_of(op.output_dtype):
-        return _route(op, gpu), _by_rows("quantize", _Rows(size.tokens, rows, rows * element, copies=copies), op, gpu)
+        return _route(op, gpu), by_rows("quantize", Rows(size.tokens, rows, rows * element, copies=copies), op, gpu)
     return (_route(op, gpu),)
 
 
@@ -74,37 +74,37 @@ def gate_demand(op: Moe, gpu: Gpu) -> KernelDemand:
     """SiLU of one half times the other, or ReLU squared, and quantised."""
     size, gated = sizes_of(op), column(op.gated)
     inner = size.pairs * size.inner
-    rows = _Rows(size.pairs, inner * (1.0 + gated), inner * bytes_of(op.dtype), inner * gated)
-    return _by_rows("gate", rows, op, gpu).with_extra_launches(expert_rules(gpu).quantize_kernels(op))
+    rows = Rows(size.pairs, inner * (1.0 + gated), inner * bytes_of(op.dtype), inner * gated)
+    return by_rows("gate", rows, op, gpu).with_extra_launches(expert_rules(gpu).quantize_kernels(op))
 
 
 def zero_demand(op: Moe, gpu: Gpu) -> KernelDemand:
     """The result set to zero, to which an epilogue adds."""
     written = column(op.output_bytes)
-    return _by_rows("zero", _Rows(column(op.num_tokens), 0.0 * written, written), op, gpu)
+    return by_rows("zero", Rows(column(op.num_tokens), 0.0 * written, written), op, gpu)
 
 
 def sum_demand(op: Moe, gpu: Gpu) -> KernelDemand:
     """The weighted sum of each token's results."""
     size = sizes_of(op)
-    return _by_rows("sum", _Rows(size.tokens, size.pairs * size.hidden, column(op.output_bytes)), op, gpu)
+    return by_rows("sum", Rows(size.tokens, size.pairs * size.hidden, column(op.output_bytes)), op, gpu)
 
 
 def _route(op: Moe, gpu: Gpu) -> KernelDemand:
     """Each token's experts from its logits; the kernels that sort tokens by expert are launches and latency alone."""
     library, tokens = gpu.expert_kernels, column(op.num_tokens)
     elements = tokens * column(op.num_experts) * LOGIT_BYTES / bytes_of(op.output_dtype)
-    rows = _Rows(ceil_div(tokens, ROUTED_AT_ONCE), elements, tokens * column(op.topk) * CHOICE_BYTES)
+    rows = Rows(ceil_div(tokens, ROUTED_AT_ONCE), elements, tokens * column(op.topk) * CHOICE_BYTES)
     trips = library.route_round_trips * gpu.l2.mean_latency_cycles
     logits = column(op.num_experts) * np.minimum(tokens, ROUTED_AT_ONCE)
-    demand = _by_rows("route", rows, op, gpu).but(
+    demand = by_rows("route", rows, op, gpu).but(
         work={"fma_ops": FLOPS_OF_INSTRUCTION * library.route_instructions * logits},
         latency={"exposed_cycles": constant(trips), "helper_cycles": trips},
     )
     return demand.with_extra_launches(library.route_kernels - 1.0 + expert_type((op.dtype, op.stored), gpu).kernels)
 
 
-def _by_rows(name: str, rows: _Rows, op: Moe, gpu: Gpu) -> KernelDemand:
+def by_rows(name: str, rows: Rows, op: Moe, gpu: Gpu) -> KernelDemand:
     """A kernel with a CTA a row, which streams as others do but for `stream_rate`."""
     read, special = rows.elements * bytes_of(op.output_dtype), rows.gated + 0.0 * rows.ctas
     flops = FLOPS_OF_GATE * special + FLOPS_OF_ELEMENT * rows.elements

@@ -21,6 +21,7 @@ from simexplore.sim.mapping.scans.stages import FEW_REGISTERS, WARPS, Compute, C
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.operators.scans.convolution import CausalConv1d, CausalConv1dUpdate, ShortConvolution
+from simexplore.workloads.operators.training.scans import CausalConv1dBackward
 
 ROW_THREADS, VECTOR_BYTES = 128.0, 16.0
 """Threads of a CTA that walks along a channel, and bytes that each loads at once where sequences are aligned."""
@@ -61,6 +62,23 @@ def update_demands(op: CausalConv1dUpdate, gpu: Gpu, conditions: Conditions) -> 
     again = column(op.weight_bytes) * (column(op.batch) - 1.0)
     ctas = Ctas(count, STEP_WARPS[rules], FEW_REGISTERS, in_flight_bytes=constant(0.0) + held)
     return (_kernel(op, _Layout(ctas, again), gpu, conditions),)
+
+
+def convolution_backward_demands(
+    op: CausalConv1dBackward, gpu: Gpu, conditions: Conditions
+) -> tuple[KernelDemand, ...]:
+    """One kernel along channels, which also adds up its channel's filter gradients (causal_conv1d_bwd.cu).
+
+    Instructions for each element are the forward kernel's, in proportion to flops.
+    """
+    library, forward = gpu.linear_kernels.convolution, op.forward
+    layout, written = _along_channels(forward, gpu), column(op.written_bytes)
+    traffic = Traffic(column(op.min_bytes) - written, again=layout.again, written=written)
+    grown = column(op.flops) / column(forward.flops)
+    instructions = library.instructions * grown * column(forward.elements)
+    compute = Compute(instructions=instructions, special_ops=column(op.special_ops))
+    shared = Library(library.setup_round_trips, library.round_trips, 1.0, 1.0, library.overlap_exponent)
+    return (stage(Told(op.op, layout.ctas, traffic, compute), shared, gpu, conditions.cache),)
 
 
 def _kernel(op: ShortConvolution, layout: _Layout, gpu: Gpu, conditions: Conditions) -> KernelDemand:

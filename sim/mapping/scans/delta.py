@@ -61,7 +61,7 @@ STATE_PRODUCTS = 3.0
 """Products of a chunk with the state: w S, Q S, and K^T v'."""
 
 
-class _Sizes(NamedTuple):
+class Sizes(NamedTuple):
     """Counts of a row; arrays of shape (rows, 1)."""
 
     tokens: FloatArray
@@ -115,7 +115,7 @@ def delta_algorithms(op: DeltaPrefill, gpu: Gpu, conditions: Conditions) -> tupl
     normalized = np.asarray(column(op.normalized)[:, 0] > 0.0)
     if not normalized.any():
         return (Algorithm(scan, ~normalized),)
-    sizes = _sizes(op, float(gpu.linear_kernels.chunked.chunk), gpu)
+    sizes = sizes_of(op, float(gpu.linear_kernels.chunked.chunk), gpu)
     norms = tuple(_norm(sizes, gpu, conditions.cache) for _ in ("queries", "keys"))
     return Algorithm((*norms, *scan), normalized), Algorithm(scan, ~normalized)
 
@@ -126,19 +126,20 @@ def delta_demands(op: DeltaPrefill, gpu: Gpu, conditions: Conditions) -> tuple[K
     fused = gpu.linear_kernels.fused_kda if fine else gpu.linear_kernels.fused_gdn
     if fused is not None:
         return _fused(op, fused, gpu, conditions)
-    sizes = _sizes(op, float(gpu.linear_kernels.chunked.chunk), gpu)
+    sizes = sizes_of(op, float(gpu.linear_kernels.chunked.chunk), gpu)
     before = (_fine_products if fine else _products)(op, sizes, gpu)
     return (
         *(stage(each, chain_library(gpu), gpu, conditions.cache) for each in before),
-        _factors(sizes, gpu, conditions.cache, fine=fine),
-        _states(op, sizes, gpu, conditions.cache, fine=fine),
+        factors_demand(sizes, gpu, conditions.cache, fine=fine),
+        states_demand(op, sizes, gpu, conditions.cache, fine=fine),
         _outputs(sizes, gpu, conditions.cache, fine=fine),
     )
 
 
-def _sizes(op: DeltaPrefill, chunk: float, gpu: Gpu) -> _Sizes:
+def sizes_of(op: DeltaPrefill, chunk: float, gpu: Gpu) -> Sizes:
+    """Counts of the operator in chunks of so many tokens."""
     chunks = column(op.batch) * ceil_div(column(op.seq_q), chunk)
-    return _Sizes(
+    return Sizes(
         tokens=column(op.tokens),
         heads=column(op.heads),
         query_heads=column(op.query_heads),
@@ -151,7 +152,7 @@ def _sizes(op: DeltaPrefill, chunk: float, gpu: Gpu) -> _Sizes:
     )
 
 
-def _norm(s: _Sizes, gpu: Gpu, state: CacheState) -> KernelDemand:
+def _norm(s: Sizes, gpu: Gpu, state: CacheState) -> KernelDemand:
     """Queries, or keys, each divided by its length."""
     rows = s.tokens * s.query_heads
     compute = Compute(instructions=NORM_INSTRUCTIONS * rows * s.key_dim, special_ops=rows)
@@ -161,7 +162,7 @@ def _norm(s: _Sizes, gpu: Gpu, state: CacheState) -> KernelDemand:
     )
 
 
-def _products(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> tuple[Told, ...]:
+def _products(op: DeltaPrefill, s: Sizes, gpu: Gpu) -> tuple[Told, ...]:
     """Gates, products of keys and their inverse, with one decay a head."""
     gates, raw = NUMBER * s.tokens * s.heads, NUMBER * s.square
     within = gpu.linear_kernels.chunked.inverse == "within"
@@ -192,7 +193,7 @@ def _both(one: Compute, other: Compute) -> Compute:
     )
 
 
-def _inverse(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> Told:
+def _inverse(op: DeltaPrefill, s: Sizes, gpu: Gpu) -> Told:
     """Blocks of 16 by substitution, a row waiting for those before, then products of blocks.
 
     A CTA of its own has a block, or the four of a chunk are inverted one after another. The first two rows of a block
@@ -211,7 +212,7 @@ def _inverse(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> Told:
     return Told("inverse", ctas, traffic, Compute(s.dtype, merged, substituted))
 
 
-def _fine_products(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> tuple[Told, ...]:
+def _fine_products(op: DeltaPrefill, s: Sizes, gpu: Gpu) -> tuple[Told, ...]:
     """The same with a decay for each feature of a key: keys and queries are scaled before they are multiplied.
 
     Products with queries are kept for the outputs. Those within a block of 16 are by FMA, for each pair of tokens has
@@ -245,7 +246,7 @@ def _fine_products(op: DeltaPrefill, s: _Sizes, gpu: Gpu) -> tuple[Told, ...]:
     )
 
 
-def _factors(s: _Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDemand:
+def factors_demand(s: Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDemand:
     """w and u: the inverse times keys and values; with fine decays, also the keys scaled for the states."""
     scaled = s.keys_of_heads if fine else 0.0 * s.keys
     sums = (NUMBER * s.tokens * s.heads) * (s.key_dim if fine else 1.0)
@@ -259,7 +260,7 @@ def _factors(s: _Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDem
     return stage(Told("w_u", Ctas(s.blocks), traffic, Compute(s.dtype, ops)), chain_library(gpu), gpu, state)
 
 
-def _states(op: DeltaPrefill, s: _Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDemand:
+def states_demand(op: DeltaPrefill, s: Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDemand:
     """The sequential part: a CTA takes some columns of one head's state from chunk to chunk."""
     library = gpu.linear_kernels.chunked
     columns = np.minimum(float(library.value_columns), s.value_dim)
@@ -288,7 +289,7 @@ def _states(op: DeltaPrefill, s: _Sizes, gpu: Gpu, state: CacheState, *, fine: b
     return stage(Told("states", ctas, traffic, Compute(s.dtype, ops)), chain_library(gpu), gpu, state)
 
 
-def _outputs(s: _Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDemand:
+def _outputs(s: Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDemand:
     """Queries times states, and products with queries, just found or kept, times the corrected values."""
     states = s.element * s.blocks * s.key_dim * s.value_dim
     kept = s.element * s.square + NUMBER * s.tokens * s.heads * s.key_dim if fine else NUMBER * s.tokens * s.heads
@@ -306,7 +307,7 @@ def _outputs(s: _Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDem
 
 def _fused(op: DeltaPrefill, library: Fused, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """One CTA for some columns of a head's state, from the first chunk to the last; nothing of it leaves the SM."""
-    s = _sizes(op, float(library.chunk), gpu)
+    s = sizes_of(op, float(library.chunk), gpu)
     columns = np.minimum(float(library.value_columns), s.value_dim)
     blocks = ceil_div(s.value_dim, columns)
     chunks = ceil_div(column(op.seq_q), s.chunk)

@@ -42,7 +42,7 @@ OF_PASSING = 8.0
 """Warps of a CTA that passes states on: a number of four a thread."""
 
 
-class _Sizes(NamedTuple):
+class Sizes(NamedTuple):
     """Counts of a row, and bytes of what goes from kernel to kernel; arrays of shape (rows, 1)."""
 
     heads: FloatArray
@@ -94,8 +94,20 @@ class _Sizes(NamedTuple):
 
 def ssd_demands(op: SsdPrefill, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """The five kernels, in order. Raises SimexploreError where the GPU has no tensor cores for the type."""
+    s = sizes_of(op, gpu)
+    return (*again_demands(op, s, gpu, conditions), stage(_outputs(s), chain_library(gpu), gpu, conditions.cache))
+
+
+def again_demands(op: SsdPrefill, s: Sizes, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
+    """All but the last: what a backward pass does again."""
+    told, library = (_gates(op, s), _chunk_states(s), passing(op, s, gpu), _products(s)), chain_library(gpu)
+    return tuple(stage(each, library, gpu, conditions.cache) for each in told)
+
+
+def sizes_of(op: SsdPrefill, gpu: Gpu) -> Sizes:
+    """Counts of the operator. Raises SimexploreError where the GPU has no tensor cores for the type."""
     of_sequence = ceil_div(column(op.seq_q), column(op.chunk))
-    s = _Sizes(
+    return Sizes(
         heads=column(op.heads),
         groups=column(op.groups),
         tokens=column(op.tokens),
@@ -107,18 +119,15 @@ def ssd_demands(op: SsdPrefill, gpu: Gpu, conditions: Conditions) -> tuple[Kerne
         element=bytes_of(op.dtype),
         dtype=tensor_dtype(op.dtype, gpu),
     )
-    told = (_gates(op, s), _chunk_states(s), _passing(op, s, gpu), _products(s), _outputs(s))
-    library = chain_library(gpu)
-    return tuple(stage(each, library, gpu, conditions.cache) for each in told)
 
 
-def _gates(op: SsdPrefill, s: _Sizes) -> Told:
+def _gates(op: SsdPrefill, s: Sizes) -> Told:
     """dt and sums of decays, of tokens and heads."""
     traffic = Traffic(inputs=s.element * s.tokens * s.heads, written=s.decay_bytes)
     return Told("gates", Ctas(s.blocks, WARPS, FEW_REGISTERS), traffic, Compute(special_ops=column(op.special_ops)))
 
 
-def _chunk_states(s: _Sizes) -> Told:
+def _chunk_states(s: Sizes) -> Told:
     """x^T B of each chunk, in fp32."""
     columns = ceil_div(s.width, TILE)
     again = s.shared_bytes * (s.of_group * columns - 1.0) + s.x_bytes * (ceil_div(s.state, WIDE) - 1.0)
@@ -127,7 +136,7 @@ def _chunk_states(s: _Sizes) -> Told:
     return Told("chunk_states", Ctas(s.blocks * columns * ceil_div(s.state, WIDE)), traffic, compute)
 
 
-def _passing(op: SsdPrefill, s: _Sizes, gpu: Gpu) -> Told:
+def passing(op: SsdPrefill, s: Sizes, gpu: Gpu) -> Told:
     """The sequential part: each state decays and takes the next chunk's, element by element."""
     carried = column(op.state_bytes)
     traffic = Traffic(carried, NUMBER * s.states, written=s.element * s.states + carried)
@@ -141,7 +150,7 @@ def _passing(op: SsdPrefill, s: _Sizes, gpu: Gpu) -> Told:
     return Told("states", ctas, traffic, Compute(instructions=2.0 * s.states))
 
 
-def _products(s: _Sizes) -> Told:
+def _products(s: Sizes) -> Told:
     """C B^T of each group and chunk, in fp32."""
     rows = ceil_div(s.chunk, TILE)
     traffic = Traffic(2.0 * s.shared_bytes, again=2.0 * s.shared_bytes * (rows - 1.0), written=s.pair_bytes)
@@ -149,7 +158,7 @@ def _products(s: _Sizes) -> Told:
     return Told("products", Ctas(s.chunks * s.groups * rows**2), traffic, compute)
 
 
-def _outputs(s: _Sizes) -> Told:
+def _outputs(s: Sizes) -> Told:
     """C times the states before, and the products' lower half times x; tiles on the diagonal are computed whole."""
     rows, columns = ceil_div(s.chunk, TILE), ceil_div(s.width, TILE)
     seen = (s.chunk + TILE) / 2.0

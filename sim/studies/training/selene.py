@@ -18,7 +18,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.units import BYTES_PER_SECOND, parse
 from simexplore.sim.studies import record_of
 from simexplore.sim.studies.training.shares import PERCENT
-from simexplore.sim.training.step import TIMED, TrainingStep, held_on_first_stage, step_on
+from simexplore.sim.training.step import TrainingStep, held_on_first_stage, step_on
 from simexplore.workloads.families.decoder.shape import Decoder, Grouped, Layer, Mlp
 from simexplore.workloads.training.kept import kept_bytes
 from simexplore.workloads.training.options import TrainOptions, build_train
@@ -26,6 +26,8 @@ from simexplore.workloads.training.pipeline import Pipeline
 
 PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "training" / "selene.yaml"
 GIB = 2.0**30
+LAYERS = 2
+"""Of a step whose activations are counted; all layers of these models are alike."""
 
 
 def study() -> list[dict[str, Any]]:
@@ -36,9 +38,9 @@ def study() -> list[dict[str, Any]]:
     return [*steps, *_memory(table), *_shares(table)]
 
 
-def step_of(table: Mapping[str, Any], figure: Mapping[str, Any], gpu: Gpu) -> TrainingStep:
-    """A step of a model of the table, as the figure's way of recomputing has it."""
-    return step_on(*_asked(table, figure), gpu, parse(table["network"], BYTES_PER_SECOND))
+def step_of(table: Mapping[str, Any], figure: Mapping[str, Any], gpu: Gpu, *, events: bool = False) -> TrainingStep:
+    """A step of a model of the table, as the figure's way of recomputing has it; `events` as of `step_on`."""
+    return step_on(*_asked(table, figure), gpu, parse(table["network"], BYTES_PER_SECOND), events=events)
 
 
 def _asked(table: Mapping[str, Any], figure: Mapping[str, Any]) -> tuple[Decoder, str, TrainOptions, Pipeline]:
@@ -85,7 +87,7 @@ def _shares(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _kept(table: Mapping[str, Any], name: str, way: str) -> Mapping[str, float]:
     model = table["models"][name]
-    options = replace(_options(table, model, way), layers=TIMED)
+    options = replace(_options(table, model, way), layers=LAYERS)
     return kept_bytes(build_train(decoder(model, table["vocabulary"]), name, options))
 
 

@@ -83,6 +83,26 @@ def test_eight_gpus_share_a_domain_at_their_own_nvlink(name: str) -> None:
     assert arch.links.nvlink.bandwidth_bytes_per_s == DGX[name]
 
 
+@pytest.mark.parametrize(
+    ("name", "gigabits"), [("dgx-a100", 200), ("dgx-h100", 400), ("dgx-h200", 400), ("hgx-b200", 400)]
+)
+def test_each_gpu_has_an_adapter_to_other_nodes(name: str, gigabits: int) -> None:
+    network = load(f"systems/{name}").links["network"]
+    assert network.bandwidth_bytes_per_s == gigabits * 1e9 / 8
+    assert network.duplex == "full"
+
+
+def test_nodes_together_are_a_larger_domain() -> None:
+    system = load("systems/dgx-h100-x4")
+    assert system.gpus_together == 8
+    assert [size for size, _ in system.reaches] == [8, 32]
+    inside, outside = (system.links[name] for name in ("nvlink", "network"))
+    reached = {(one, other): system.link_of_gpus(one, other) for one, other in ((0, 7), (7, 8), (24, 31), (0, 31))}
+    assert reached == {(0, 7): inside, (7, 8): outside, (24, 31): inside, (0, 31): outside}
+    with pytest.raises(SimexploreError, match="at most 32 GPUs in its domains, found 33"):
+        system.link_of_gpus(24, 32)
+
+
 def test_what_was_fitted_lies_over_data_sheets() -> None:
     facts, fitted = load("systems/rtx-4090-fuyou@facts"), load("systems/rtx-4090-fuyou")
     assert (facts.links["array"].bandwidth_bytes_per_s, facts.links["array"].duplex) == (94.8e9, "full")

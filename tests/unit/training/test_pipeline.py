@@ -87,11 +87,11 @@ def test_a_step_is_its_passes_and_the_slowest_update() -> None:
         for group, times in parts.items()
         for phase, seconds in zip(("forward", "backward", "update"), times, strict=True)
     }
-    alone = pipelined_step(took, 6, Pipeline(1, 1, 2), 0.0)
+    alone = pipelined_step(took, ("layer1",) * 6, Pipeline(1, 1, 2), 0.0)
     assert alone.passes.time_s == 2 * (6 * 3.0 + 0.75 + 1.75)
     assert alone.update_s == 6 * 0.5 + 5.0
     assert alone.time_s == alone.passes.time_s + alone.update_s
-    divided = pipelined_step(took, 6, Pipeline(2, 1, 2), 0.0)
+    divided = pipelined_step(took, ("layer1",) * 6, Pipeline(2, 1, 2), 0.0)
     assert divided.update_s == 3 * 0.5 + 4.0
     with pytest.raises(SimexploreError, match="as many layers in each of 4 chunks, found 6"):
-        pipelined_step(took, 6, Pipeline(2, 2, 2), 0.0)
+        pipelined_step(took, ("layer1",) * 6, Pipeline(2, 2, 2), 0.0)

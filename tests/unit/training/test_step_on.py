@@ -65,10 +65,10 @@ def test_stages_divide_layers_and_fill_up() -> None:
     assert divided.held_bytes["weights"] == 2 * (layers / 5 + ends)
 
 
-@pytest.mark.parametrize(("chunks", "layers_in_flight"), [(1, 4 * 5), (2, (2 * 4 - 1 + 4) * 5 // 2)])
+@pytest.mark.parametrize(("chunks", "layers_in_flight"), [(1, 4 * 6), (2, (2 * 4 - 1 + 4) * 6 // 2)])
 def test_activations_of_passes_in_flight(chunks: int, layers_in_flight: int) -> None:
-    """Of 4 stages of 5 layers each: 4 passes of all of them, or 11 of halves (Korthikanti et al., 4.2.3)."""
-    model = replace(MODEL, layers=MODEL.layers[:20])
+    """Of 4 stages of 6 layers each: 4 passes of all of them, or 11 of halves (Korthikanti et al., 4.2.3)."""
+    model = replace(MODEL, layers=MODEL.layers[:24])
     held = held_on_first_stage(model, "a model", OPTIONS, Pipeline(4, chunks, 8))["activations"]
     one, two = (
         held_on_first_stage(replace(MODEL, layers=MODEL.layers[:count]), "a model", OPTIONS, Pipeline(1, 1, 1))
@@ -113,6 +113,15 @@ def test_the_command_prints_what_is_put_together(command: Callable[..., Result])
     assert "fits 85.9 GB" in shown
 
 
+def test_the_command_plays_passes_on_the_nodes_of_a_system(command: Callable[..., Result]) -> None:
+    asked = ["smollm2-135m", "--arch", "systems/dgx-h100-x4", "--param", "tokens=512", "--stages", "2"]
+    asked += ["--micro-batches", "4", "--events"]
+    told = json.loads(command(*asked, "--json").stdout)
+    assert told["machine"] == "Four DGX H100"
+    assert set(told["activation_bytes_by_stage"]) == {"stage0", "stage1"}
+    assert "activations of passes in flight" in command(*asked).stdout
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -120,7 +129,7 @@ def test_the_command_prints_what_is_put_together(command: Callable[..., Result])
         (["smollm2-135m", "--stages", "2"], "give the bandwidth of a GPU's link"),
         (["smollm2-135m", "--stages", "4", "--network", "1 GB/s"], "as many layers in each of 4 chunks, found 30"),
         (["smollm2-135m", "--param", "token=4"], "did you mean 'tokens'"),
-        (["mixtral-8x7b"], "gradients of experts and of latent attention are not known"),
+        (["mixtral-8x7b", "--param", "optimizer=lora"], "adapters beside moe are not known"),
         (["hf:nowhere.json"], "download the model's config.json first"),
     ],
 )

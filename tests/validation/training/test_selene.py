@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from simexplore.archs.load import read_document
+from simexplore.archs.load import load_arch, read_document
 from simexplore.sim.studies import reproduce
-from simexplore.sim.studies.training.selene import PUBLISHED, decoder
+from simexplore.sim.studies.training.selene import PUBLISHED, decoder, step_of
 
 TABLE = read_document(PUBLISHED).data
 FIGURES = {figure["quantity"]: figure for figure in TABLE["figures"]}
@@ -41,6 +41,16 @@ def test_selective_recomputation_saves_what_it_saved(model: str, records: dict[s
     full, selective = (records[f"{model}, {way}"] for way in ("full recomputation", "selective, sequence parallel"))
     simulated, published = (selective[key] / full[key] for key in ("simulated", "published"))
     assert simulated == pytest.approx(published, rel=0.03)
+
+
+def test_as_events_stages_of_selene_are_no_slower() -> None:
+    """A batch of eight of 175B on its eight stages, three chunks each: only transfers beside passes make a difference."""
+    table = {**TABLE, "models": {"175B": {**TABLE["models"]["175B"], "batch": 8}}}
+    asked = {"model": "175B", "way": "selective, sequence parallel"}
+    machine = load_arch(TABLE["arch"])
+    closed, played = (step_of(table, asked, machine, events=events).step.passes for events in (False, True))
+    assert 0.97 * closed.time_s < played.time_s < closed.time_s
+    assert sum(played.busy_s) < sum(closed.busy_s)
 
 
 @pytest.mark.parametrize(("model", "billions"), [("22B", 22), ("175B", 175), ("530B", 530), ("1T", 1008)])

@@ -30,6 +30,10 @@ from simexplore.workloads.operators.scans.convolution import ShortConvolution
 from simexplore.workloads.operators.scans.delta import DeltaRule
 from simexplore.workloads.operators.scans.statespace import StateSpace
 from simexplore.workloads.operators.training.backward import AttentionBackward, OptimizerStep
+from simexplore.workloads.operators.training.experts import MoeBackward
+from simexplore.workloads.operators.training.latent import MlaBackward
+from simexplore.workloads.operators.training.scans import CausalConv1dBackward, DeltaBackward, SsdBackward
+from simexplore.workloads.operators.training.svd import Svd
 
 Elements = tuple[float, ...]
 
@@ -291,3 +295,47 @@ def _(op: AttentionBackward) -> Elements:
 @elements_written.register
 def _(op: OptimizerStep) -> Elements:
     return _numbers((op.elements,))
+
+
+@elements_read.register
+def _(op: MoeBackward) -> Elements:
+    """The result's gradient; what the forward pass kept, or the other half made, by pair."""
+    return _numbers((op.num_tokens * op.hidden_size, *op.between_elements))
+
+
+@elements_read.register
+def _(op: MlaBackward) -> Elements:
+    """As of the forward pass; the result, and its gradient."""
+    return (*elements_read(op.forward), *elements_written(op.forward))
+
+
+@elements_written.register
+def _(op: MlaBackward) -> Elements:
+    return elements_read(op.forward)
+
+
+@elements_read.register
+def _(op: DeltaBackward | SsdBackward | CausalConv1dBackward) -> Elements:
+    """As of the forward pass; the gradient is of the result's size."""
+    return (*elements_read(op.forward), *elements_written(op.forward))
+
+
+@elements_written.register
+def _(op: MoeBackward | DeltaBackward | SsdBackward) -> Elements:
+    return _numbers(op.written)
+
+
+@elements_written.register
+def _(op: CausalConv1dBackward) -> Elements:
+    return elements_read(op.forward)
+
+
+@elements_read.register
+def _(op: Svd) -> Elements:
+    return _numbers((op.long * op.short,))
+
+
+@elements_written.register
+def _(op: Svd) -> Elements:
+    """Vectors of the long side, of the short side, and values."""
+    return _numbers((op.long * op.short, op.short * op.short, op.short))

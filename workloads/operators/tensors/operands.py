@@ -29,6 +29,8 @@ from simexplore.workloads.operators.scans.convolution import ShortConvolution
 from simexplore.workloads.operators.scans.delta import DeltaRule
 from simexplore.workloads.operators.scans.statespace import StateSpace
 from simexplore.workloads.operators.training.backward import AttentionBackward, OptimizerStep
+from simexplore.workloads.operators.training.experts import MoeBackward
+from simexplore.workloads.operators.training.svd import Svd
 
 
 @singledispatch
@@ -136,3 +138,15 @@ def _(op: AttentionBackward) -> Mapping[str, float]:
 def _(op: OptimizerStep) -> Mapping[str, float]:
     gradients = float(op.min_bytes) - 2.0 * float(op.written_bytes)
     return {"gradients": gradients, "weights": float(op.output_bytes), "states": float(op.state_bytes)}
+
+
+@operand_bytes.register
+def _(op: MoeBackward) -> Mapping[str, float]:
+    weights = {"weights": float(op.weight_bytes)} if not op.of_weights else {}
+    return {"activations": float(op.read_bytes), **weights}
+
+
+@operand_bytes.register
+def _(op: Svd) -> Mapping[str, float]:
+    """One matrix at a time, whose vectors are its result."""
+    return {"matrix": bytes_of(op.dtype) * float(op.long * op.short)}

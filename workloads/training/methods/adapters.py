@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from simexplore.errors import SimexploreError
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.ops import Add, Gemm
 from simexplore.workloads.training.methods.weights import Weight
@@ -15,6 +16,9 @@ def with_adapters(forward: Graph, held: Held, plan: Plan) -> Graph:
     """The forward pass with what the plan's method adds to the products of each node; as it is where that is nothing.
 
     An adapter's products are of the model's type, to which `peft` casts what it reads.
+
+    Raises:
+        SimexploreError: the method adds to what no plain product multiplies, as to experts.
     """
     added = {name: pairs for name, weights in held.items() if (pairs := _pairs(weights, plan))}
     if not added:
@@ -45,7 +49,8 @@ def _pairs(weights: tuple[Weight, ...], plan: Plan) -> list[tuple[Weight, ...]]:
 
 def _beside(node: Node, pairs: list[tuple[Weight, ...]], total: str) -> Iterator[Node]:
     op = node.op
-    assert isinstance(op, Gemm)
+    if not isinstance(op, Gemm):
+        raise SimexploreError(f"adapters beside {op.op} are not known: take galore, or train all of it")
     ends = []
     for down, up in pairs:
         part = down.name.rpartition(".")[0].rpartition(".")[2]

@@ -171,4 +171,4 @@ def _of_experts(hidden: int, kind: Experts) -> Iterator[Weight]:
     if kind.shared:
         yield from _of_mlp(hidden, Mlp(kind.shared), "shared_")
     if kind.shared_gate:
-        yield Weight("shared_gate", 1, hidden, "mlp")
+        yield Weight("shared_expert_gate", 1, hidden, "mlp")
