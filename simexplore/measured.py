@@ -69,6 +69,7 @@ def calibrate(
     family: bool = False,
     progress: comparing.Progress | None = None,
     engine: str | None = None,
+    apart: bool = False,
 ) -> Calibrated:
     """Fit a machine to measurements and write it as an overlay, its learned correction beside it.
 
@@ -83,6 +84,7 @@ def calibrate(
         family: write what the machine's generation shares instead, for machines that were never measured.
         progress: told how much is done.
         engine: whose kernels are fitted, on its rows alone; by default the machine's first.
+        apart: the machine's other engines keep their values of what is fitted of the first; else they share it.
 
     Raises:
         SimexploreError: no row can be predicted, a package is missing, the files cannot be written, or what would be
@@ -96,7 +98,7 @@ def calibrate(
     data = tuple(dict.fromkeys(str(source) for source in table.frame["source"]))
     result = fit(arch, table, rows, 0 if family else residual_rows, seed, progress, engine)
     write = write_family if family else write_overlay
-    write(Path(output), result, Provenance(arch, data, rows, seed, date, engine))
+    write(Path(output), result, Provenance(arch, data, rows, seed, date, engine, apart))
     return result
 
 

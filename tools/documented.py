@@ -154,6 +154,10 @@ OTHERS = {
     "GEMM int8": ("gemm int8 stream",),
     "int8 weights": ("gemm bf16 weight_dtype=int8 stream",),
     "int4 weights": ("gemm bf16 weight_dtype=int4 stream",),
+    "experts bf16": ("moe bf16 graph",),
+    "experts fp8": ("moe fp8 graph",),
+    "latent prefill": ("mla_prefill bf16 graph attention_module",),
+    "latent decode": ("mla_decode bf16 graph attention_module",),
 }
 SHORT = {
     "GEMM bf16": GEMMS["bf16"],

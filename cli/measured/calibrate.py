@@ -50,6 +50,7 @@ from simexplore.sim.learn.calibration import Calibrated
     help="Machine to write; the correction is written beside it as OVERLAY.residual.npz.",
 )
 @click.option("--family", is_flag=True, help="Write what ARCH's generation shares, for machines never measured.")
+@click.option("--apart", is_flag=True, help="ARCH's other engines keep their values of what is fitted of its first.")
 @engine_option()
 @json_option()
 def calibrate(
@@ -60,6 +61,7 @@ def calibrate(
     seed: int,
     output: Path,
     family: bool,
+    apart: bool,
     engine: str | None,
     as_json: bool,
 ) -> None:
@@ -82,6 +84,7 @@ def calibrate(
             seed=seed,
             date=dt.datetime.now(dt.UTC).date().isoformat(),
             family=family,
+            apart=apart,
             progress=advance,
             engine=engine,
         )

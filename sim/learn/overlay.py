@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
+from simexplore.archs.fields import field_of
 from simexplore.archs.load import arch_path, load_arch, read_document
 from simexplore.archs.merge import dotted
 from simexplore.archs.schema.gpu import Gpu
@@ -22,6 +23,8 @@ from simexplore.sim.learn.family import Taught
 
 OF_THE_BOARD = ("dram.", "launch.", "clock.", "power.idle")
 """Beginnings of values that a board's memory, host, cooling and regulators set, not its generation."""
+OF_KERNELS = "library."
+"""Beginning of values that an engine has of its own."""
 OVER_STREAMS = ".dram_rate"
 """End of values that are over what streams reach of DRAM."""
 
@@ -42,6 +45,8 @@ class Provenance:
     date: str
     engine: str | None = None
     """Whose kernels were fitted; None: the machine's first."""
+    apart: bool = False
+    """Whether the machine's other engines keep their values of what is fitted of the first, which they else share."""
 
     @property
     def section(self) -> str:
@@ -88,13 +93,29 @@ def overlay_text(path: Path, calibrated: Calibrated, provenance: Provenance) -> 
     data: Nested = {"extends": _text(extends_from(path, provenance.arch))}
     for key, value in calibrated.values.items():
         _put(data, f"{provenance.section}{key}", value)
+    kept = tuple(_kept_by_others(calibrated.values, provenance))
+    for key, value, _ in kept:
+        _put(data, key, value)
     _put(data, f"{provenance.section}calibration", _calibration(path, calibrated, provenance))
-    data["sources"] = _sources(calibrated, provenance)
+    data["sources"] = _sources(calibrated, provenance) | {key: _text(source) for key, _, source in kept}
     unseen = [key for key, error in calibrated.uncertainty.items() if error is None]
     head = ["# Written by simexplore calibrate."]
     if unseen:
         head.append(f"# The rows cannot see, or drive to a bound, {', '.join(unseen)}: sourced values are kept.")
     return "\n".join([*head, *_lines(data, 0)]) + "\n"
+
+
+def _kept_by_others(fitted: Iterable[str], provenance: Provenance) -> Iterator[tuple[str, str, str]]:
+    """Of each other engine, the values of its kernels that are fitted of the first: key, value, source."""
+    if not provenance.apart or provenance.section:
+        return
+    for engine in load_arch(provenance.arch).engines:
+        other = load_arch(provenance.arch, engine=engine)
+        for key in fitted:
+            value = field_of(key, other).read(other) if key.startswith(OF_KERNELS) else None
+            if value is not None:
+                source = other.source_of(f"engines.{engine}.{key}") or other.source_of(key) or "as before the fit"
+                yield f"engines.{engine}.{key}", field_of(key, other).write(value), source
 
 
 def write_family(path: Path, calibrated: Calibrated, provenance: Provenance) -> Path:

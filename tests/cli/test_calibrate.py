@@ -15,7 +15,7 @@ import simexplore
 from simexplore.archs.load import load_arch
 from simexplore.sim.learn import correction as residual_fit
 
-ARCH = "nvidia/h100-sxm"
+ARCH = "nvidia/h100-pcie"
 PHYSICS_AS_IT_IS = ("--rows", 0)
 
 

@@ -129,7 +129,7 @@ def test_a_variant_has_the_lenders_features_and_its_own_time() -> None:
 
 
 def test_kin_lends_what_a_machine_lacks_with_a_wider_interval() -> None:
-    h100, h200 = load_arch("nvidia/h100-sxm"), load_arch(H200)
+    h100, h200 = load_arch("nvidia/h100-sxm@family"), load_arch(H200)
     lent = lent_to(GEMM, h100, Conditions())
     assert lent is not None
     assert (lent.lender.name, lent.to_kin) == (h200.name, True)

@@ -32,7 +32,7 @@ from simexplore.workloads.ops import Gemm
 
 pytest.importorskip("sklearn", reason="the extra [calibrate] is not installed")
 
-BASE = "nvidia/h100-sxm"
+BASE = "nvidia/h100-pcie"
 GROUP = "gemm bf16 stream"
 OP = Gemm(m=2048, n=1024, k=512)
 ROWS = 900
@@ -239,6 +239,23 @@ def test_a_correction_stays_where_no_value_that_it_stands_on_was_fitted(
     told = load_arch(second).calibration
     assert told is not None
     assert (GROUP in told.rows, GROUP in told.held_out) == (stays, stays)
+
+
+def test_other_engines_keep_their_values_where_they_are_apart(
+    base: Gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = "library.moe.l2_rate"
+    found = SimpleNamespace(values={moved: 0.5}, uncertainty={}, fitted_rows=np.arange(9), families=(), optimism={})
+    monkeypatch.setattr(calibration, "fit_physics", lambda *_: found)
+    result = calibrate(BASE, gemms(base, 60), rows=9, residual_rows=0)
+    for apart in (False, True):
+        told = Provenance(BASE, ("made up",), 9, 0, "2030-01-02", apart=apart)
+        path, _ = write_overlay(tmp_path / "mine.yaml", result, told)
+        first, other = load_arch(path), load_arch(path, engine="vllm")
+        before = load_arch(BASE, engine="vllm")
+        assert first.library.moe.l2_rate == 0.5  # type: ignore[union-attr]
+        assert other.library.moe.l2_rate == (before.library.moe.l2_rate if apart else 0.5)  # type: ignore[union-attr]
+        assert (other.source_of(f"engines.vllm.{moved}") == before.source_of(moved)) is apart
 
 
 def test_sources_run_at_a_pace_of_their_own(base: Gpu) -> None:

@@ -75,7 +75,7 @@ def test_kin_is_a_name_or_a_file_beside(tmp_path: Path) -> None:
 
 def test_kin_that_leads_back_is_looked_at_once(tmp_path: Path) -> None:
     one = written(tmp_path, "extends: nvidia/h200-sxm\nname: One\nkin: two.yaml\n", "one.yaml")
-    written(tmp_path, "extends: nvidia/h100-sxm\nname: Two\nkin: one.yaml\n", "two.yaml")
+    written(tmp_path, "extends: nvidia/h100-pcie\nname: Two\nkin: one.yaml\n", "two.yaml")
     assert len(load_arch(one).lenders) == 1  # its kin has nothing of its own to lend
     assert [lender.name for lender in load_arch(tmp_path / "two.yaml").lenders] == ["Two", "One"]
 

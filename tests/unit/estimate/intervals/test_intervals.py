@@ -70,7 +70,7 @@ def test_a_family_has_its_own_spread() -> None:
 
 
 def test_standing_follows_from_who_taught() -> None:
-    gpu = load_arch("nvidia/h100-sxm")
+    gpu = load_arch("nvidia/h100-sxm@family")
     own = Teacher(machine=gpu.name, chip=gpu.chip, generation=gpu.generation)
     assert distance(own, gpu) is Standing.NEIGHBOUR
     for changed, standing in (
