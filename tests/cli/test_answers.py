@@ -37,7 +37,6 @@ CONFIG = {
 CASES: dict[str, tuple[tuple[object, ...], str | None, str | None]] = {
     "run": ((GEMM, *H200), H200_NAME, GEMM),
     "run, several machines": ((GEMM, *H200, *H100), None, GEMM),
-    "explain": ((GEMM, *H200), H200_NAME, GEMM),
     "explain, several machines": ((GEMM, *H200, *H100), None, GEMM),
     "train": (("llama-3-8b", *H100), H100_NAME, "llama-3-8b"),
     "serve": ((*SERVED, "--rate", "4"), H100_NAME, "llm/llama-3-8b"),

@@ -91,12 +91,9 @@ def asked(request: pytest.FixtureRequest, made: Recorded, tmp_path_factory: pyte
         yield processor
 
 
-def test_perfetto_finds_no_fault_in_the_file(made: Recorded, tmp_path: Path) -> None:
-    path = tmp_path / "trace.json"
-    made.trace.write(path)
-    with perfetto_ui.opened(path) as processor:
-        faults = "SELECT name, value FROM stats WHERE severity IN ('error', 'data_loss') AND value > 0"
-        assert processor.rows(faults) == []
+@pytest.mark.parametrize("asked", ["perfetto"], indirect=True)
+def test_perfetto_finds_no_fault_in_the_file(asked: Asked) -> None:
+    assert asked.rows("SELECT name, value FROM stats WHERE severity IN ('error', 'data_loss') AND value > 0") == []
 
 
 def test_times_of_operators_are_those_of_the_run(made: Recorded, asked: Asked) -> None:
