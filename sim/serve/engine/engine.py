@@ -200,9 +200,7 @@ class Engine:
 
     def _cut(self, tokens: int, budget: int) -> int:
         """As many of a prompt's tokens as go into a step."""
-        if tokens <= budget:
-            return tokens
-        return max(budget, 0) if self.settings.chunked else 0
+        return tokens if tokens <= budget else max(budget, 0) if self.settings.chunked else 0
 
     def _piece(self, sequence: Sequence, budget: int) -> int:
         """The next piece of a prompt that has begun; 0 where there is no room for it."""
@@ -273,17 +271,18 @@ class Engine:
         self._context += sequence.prompt + 1
 
     def _grow(self) -> bool:
-        """A page for each that needs one in the next step; False where that took evictions, and all has changed."""
-        pages, step = self.pages, self._step
-        for sequence in self._growing[step % self.settings.page_tokens]:
-            if sequence.granted != step:
-                if not pages.free:
-                    self.tally.count(0, 0.0, 0.0, 0, 0, pages.used)
-                    self._evict(max((*self._running, *self._prefilling)))
-                    return False
+        """A page for each that needs one in the next step; False where that took one that decodes: all has changed."""
+        pages, step, running, stayed = self.pages, self._step, self._running, True
+        for sequence in list(self._growing[step % self.settings.page_tokens]):
+            while sequence.granted != step and not pages.free and sequence in running:
+                self.tally.count(0, 0.0, 0.0, 0, 0, pages.used)
+                last = max((*running, *self._prefilling))
+                stayed = stayed and last not in running
+                self._evict(last)
+            if sequence.granted != step and sequence in running:
                 sequence.own.append(pages.take_one())
                 sequence.granted = step
-        return True
+        return stayed
 
     def _decode(self, until_s: float, answered: list[Served]) -> None:
         """Steps of nothing but decoding, until one ends, a page is wanting, or the time is up."""
