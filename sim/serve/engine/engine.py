@@ -30,8 +30,7 @@ class Engine:
 
     def __init__(self, steps: Steps, settings: Settings, name: int = 0, sends: bool = False) -> None:
         """An engine with nothing to do, at time 0; one that `sends` keeps what it prefills until others fetched it."""
-        self.now_s, self.sends = 0.0, sends
-        self.stuck = False
+        self.now_s, self.sends, self.stuck = 0.0, sends, False
         """Whether there is no step before something comes, or is let go."""
         self.settings, self.name = settings, name
         self.pages = Pages(settings.pages)
@@ -61,7 +60,7 @@ class Engine:
     @property
     def sequences(self) -> list[Sequence]:
         """Those that have pages, and those that wait."""
-        landing = [sequence for _, sequence in self._landing]
+        landing = (sequence for _, sequence in self._landing)
         return [*self._running, *self._prefilling, *landing, *self._kept.values(), *self._waiting]
 
     def submit(self, served: Served, at_s: float, fetch: Callable[[float], float] | None = None) -> None:
@@ -294,8 +293,10 @@ class Engine:
         context, cell_end, cell = self._context / count, -inf, 0
         busy_s = spent_j = 0.0
         while self.now_s < until_s:
+            evicted = tally.evicted
             if growing[self._step % page_tokens] and not self._grow():
                 break
+            until_s = until_s if tally.evicted == evicted else self.now_s  # a step, then others may come
             if context >= cell_end:
                 cell = cell_of(row, context)
                 cell_end = contexts[cell + 1] if cell + 1 < len(contexts) else inf
