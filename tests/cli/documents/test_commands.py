@@ -19,8 +19,13 @@ from simexplore.kernels.suites import SUITES
 from simexplore.sim.studies import STUDIES
 
 EVERY = sorted({command for document in documents() for command in commands(document)})
-WHOLE = [command for command in EVERY if not PLACEHOLDER.search(command) and len(shlex.split(command)) > 2]
-"""Commands that a reader can type as they stand; the others name a command or leave something to fill in."""
+NOTHING_ASKED = re.compile(r"simexplore (run|explain|serve|train) --(?!help)")
+WHOLE = [
+    command
+    for command in EVERY
+    if not PLACEHOLDER.search(command) and len(shlex.split(command)) > 2 and not NOTHING_ASKED.match(command)
+]
+"""Commands that a reader can type as they stand; the others name a command, or leave something to fill in."""
 
 ELSEWHERE = {
     "measure ": "tests/cli/test_measure.py",  # a device
