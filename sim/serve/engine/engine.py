@@ -30,8 +30,7 @@ class Engine:
 
     def __init__(self, steps: Steps, settings: Settings, name: int = 0, sends: bool = False) -> None:
         """An engine with nothing to do, at time 0; one that `sends` keeps what it prefills until others fetched it."""
-        self.now_s, self.sends = 0.0, sends
-        self.stuck = False
+        self.now_s, self.sends, self.stuck = 0.0, sends, False
         """Whether there is no step before something comes, or is let go."""
         self.settings, self.name = settings, name
         self.pages = Pages(settings.pages)
@@ -61,7 +60,7 @@ class Engine:
     @property
     def sequences(self) -> list[Sequence]:
         """Those that have pages, and those that wait."""
-        landing = [sequence for _, sequence in self._landing]
+        landing = (sequence for _, sequence in self._landing)
         return [*self._running, *self._prefilling, *landing, *self._kept.values(), *self._waiting]
 
     def submit(self, served: Served, at_s: float, fetch: Callable[[float], float] | None = None) -> None:
@@ -200,9 +199,7 @@ class Engine:
 
     def _cut(self, tokens: int, budget: int) -> int:
         """As many of a prompt's tokens as go into a step."""
-        if tokens <= budget:
-            return tokens
-        return max(budget, 0) if self.settings.chunked else 0
+        return tokens if tokens <= budget else max(budget, 0) if self.settings.chunked else 0
 
     def _piece(self, sequence: Sequence, budget: int) -> int:
         """The next piece of a prompt that has begun; 0 where there is no room for it."""
@@ -273,17 +270,18 @@ class Engine:
         self._context += sequence.prompt + 1
 
     def _grow(self) -> bool:
-        """A page for each that needs one in the next step; False where that took evictions, and all has changed."""
-        pages, step = self.pages, self._step
-        for sequence in self._growing[step % self.settings.page_tokens]:
-            if sequence.granted != step:
-                if not pages.free:
-                    self.tally.count(0, 0.0, 0.0, 0, 0, pages.used)
-                    self._evict(max((*self._running, *self._prefilling)))
-                    return False
+        """A page for each that needs one in the next step; False where that took one that decodes: all has changed."""
+        pages, step, running, stayed = self.pages, self._step, self._running, True
+        for sequence in list(self._growing[step % self.settings.page_tokens]):
+            while sequence.granted != step and not pages.free and sequence in running:
+                self.tally.count(0, 0.0, 0.0, 0, 0, pages.used)
+                last = max((*running, *self._prefilling))
+                stayed = stayed and last not in running
+                self._evict(last)
+            if sequence.granted != step and sequence in running:
                 sequence.own.append(pages.take_one())
                 sequence.granted = step
-        return True
+        return stayed
 
     def _decode(self, until_s: float, answered: list[Served]) -> None:
         """Steps of nothing but decoding, until one ends, a page is wanting, or the time is up."""
@@ -295,8 +293,10 @@ class Engine:
         context, cell_end, cell = self._context / count, -inf, 0
         busy_s = spent_j = 0.0
         while self.now_s < until_s:
+            evicted = tally.evicted
             if growing[self._step % page_tokens] and not self._grow():
                 break
+            until_s = until_s if tally.evicted == evicted else self.now_s  # a step, then others may come
             if context >= cell_end:
                 cell = cell_of(row, context)
                 cell_end = contexts[cell + 1] if cell + 1 < len(contexts) else inf

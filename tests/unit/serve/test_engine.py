@@ -234,3 +234,25 @@ def test_more_cache_may_be_in_the_way_where_sequences_are_evicted(pages: int, en
     assert [each.finish_s for each in serve([one], load)] == ends
     assert one.tally.evicted == evicted
     assert one.tally.prefilled == 8 + 4 * evicted
+
+
+def test_a_prompt_that_is_evicted_again_and_again_leaves_room_for_who_decodes() -> None:
+    """Six and nine tokens in 19 pages of one: at 7 the second is evicted, since both have grown to eight and eleven.
+
+    It comes back with twelve tokens; eight are there at 9, when there is no room for the rest. The first decodes, and
+    has the last page at 11, so the prompt is evicted again at 12. Four tokens of it are there at 13, the first is done
+    at 14; the rest takes until 16, and the four tokens that are left until 20.
+    """
+    one = engine(page_tokens=1, pages=19, max_tokens=4, mixed=False)
+    served = serve([one], [Request(0.0, 6, 8), Request(0.0, 9, 8)])
+    assert times(served) == [(2.0, 14.0), (4.0, 20.0)]
+    assert (one.tally.evicted, one.tally.prefilled) == (2, 6 + 9 + 8 + 12)
+
+
+def test_who_was_swapped_comes_back_only_where_the_others_have_their_pages() -> None:
+    one = engine(page_tokens=1, pages=15, max_tokens=4, mixed=False, eviction="swap", swap_s=0.125)
+    load = [Request(2.0, 9, 4, 1), Request(0.0, 6, 8, 1), Request(0.0, 7, 2, 0)]
+    served = serve([one], load)
+    assert sum(each.evictions for each in served) == one.tally.evicted > 0
+    assert one.tally.generated == 14
+    assert one.pages.free == 15
