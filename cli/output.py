@@ -7,12 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 import simexplore
 from simexplore.archs.units import quantity as quantity
+from simexplore.cli import marks
 from simexplore.cli.columns import fitted, wrapped
 from simexplore.cli.console import escaped, is_terminal, say, shows
 
@@ -68,13 +69,20 @@ def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> N
     from rich.text import Text
 
     console = Console()
-    widths = fitted([headers, *rows], left, console.width)
+    lines = [list(line) for line in (headers, *rows)]
+    barred = shows(sys.stdout, marks.BLOCKS) and marks.has_room(lines, left, console.width)
+    lines = marks.with_bars(lines) if barred else lines
+    of_bars = lines[0].index(marks.SHARE) + 1 if barred else None
+    widths = fitted(lines, left, console.width)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column, header in enumerate(headers):
-        table.add_column(Text(header), justify="left" if column < left else "right", no_wrap=True, overflow="fold")
-    for row in rows:
-        cells = ("\n".join(wrapped(cell, width)) for cell, width in zip(row, widths, strict=True))
-        table.add_row(*(Text(cell) for cell in cells))
+    for column, header in enumerate(lines[0]):
+        justify: Literal["left", "right"] = "left" if column < left or column == of_bars else "right"
+        table.add_column(Text(header), justify=justify, no_wrap=True, overflow="fold")
+    for line in lines[1:]:
+        colour = marks.colour(lines[0], line)
+        coloured = [column == of_bars or header == marks.BOUND for column, header in enumerate(lines[0])]
+        cells = ("\n".join(wrapped(cell, width)) for cell, width in zip(line, widths, strict=True))
+        table.add_row(*(Text(cell, style=colour * marked) for cell, marked in zip(cells, coloured, strict=True)))
     console.print(table, crop=False)
 
 

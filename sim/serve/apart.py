@@ -3,8 +3,8 @@
 A prompt stays in the cache of the engine that prefilled it until the engine that will decode has room for it, fetches
 it, and has all of it; only then may others have its pages. So a pool that decodes too slowly holds back the one that
 prefills: prompts wait in its cache, and when that is full, no prompt begins. This is how vLLM's connector for NIXL does
-it (vllm-project/vllm: its page nixl_connector_usage, and distributed/kv_transfer/kv_connector/v1/nixl_connector.py:
-blocks are allocated where they are decoded, then read, and freed where they were made when that is told).
+it: blocks are allocated where they are decoded, then read, and freed where they were made when that is told
+(docs.vllm.ai/en/stable/features/nixl_connector_usage; kv_connector/v1/nixl_connector.py: request_finished).
 """
 
 from __future__ import annotations

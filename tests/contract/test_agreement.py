@@ -29,9 +29,10 @@ MACHINES = (
 )
 ROWS = 120
 FEW_ROWS = 40
+"""Of operators on arrays, whose kernels are streams like others."""
+FEWER_ROWS = 12
 OF_OTHERS_KERNELS = ("moe_backward", "mla_backward", "delta_backward", "ssd_backward", "causal_conv1d_backward", "svd")
 """Families whose kernels are of the same kinds as those of the forward pass, which has all rows."""
-"""Of operators on arrays, whose kernels are streams like others."""
 TOLERANCE, SEVERAL = 0.015, 0.05
 """Both play the same demands; they differ by how a budget drains, most where a hungry kernel follows another."""
 
@@ -313,8 +314,8 @@ def test_every_family_is_drawn() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_estimate_and_execute_agree_on_a_lone_operator(family: str) -> None:
     rng = random.Random(f"agreement of {family}")
-    few = issubclass(FAMILIES[family], ArrayOperator) or family in OF_OTHERS_KERNELS
-    for _ in range(FEW_ROWS if few else ROWS):
+    rows = FEW_ROWS if issubclass(FAMILIES[family], ArrayOperator) else ROWS
+    for _ in range(FEWER_ROWS if family in OF_OTHERS_KERNELS else rows):
         op, gpu, conditions = random_case(family, rng)
         estimate = predict(op, gpu, conditions)
         near = TOLERANCE if len(at_boost(op, gpu, conditions).kernels) == 1 else SEVERAL

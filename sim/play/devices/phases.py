@@ -14,9 +14,7 @@ from simexplore.sim.play.probes import LATENCY, WORK, Activity, Probes
 class Phases:
     """One message, the dependent messages of a collective, or any other work that its phases describe."""
 
-    def __init__(
-        self, clock: Clock, network: FlowNetwork, probes: Probes, activity: Activity, board: str | None
-    ) -> None:
+    def __init__(self, clock: Clock, network: FlowNetwork, probes: Probes, activity: Activity, board: str) -> None:
         self.activity = activity
         self.done: Event = clock.event()
         """Happens when the last phase has ended; its value is the dynamic energy of all [J]."""
@@ -53,7 +51,7 @@ class Phases:
         phase = self._left.pop()
         run_s, takes = float(phase.run_s), {name: float(taken) for name, taken in phase.takes.items()}
         # Work is counted as the share of the phase.
-        power = clocked(phase, self._board) if self._board is not None else None
+        power = clocked(phase, self._board)
         flow = Flow(self, 1.0 / run_s, takes, [Stretch(1.0)], power) if run_s > 0.0 else None
 
         def go() -> None:

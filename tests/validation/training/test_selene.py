@@ -44,7 +44,7 @@ def test_selective_recomputation_saves_what_it_saved(model: str, records: dict[s
 
 
 def test_as_events_stages_of_selene_are_no_slower() -> None:
-    """A batch of eight of 175B on its eight stages, three chunks each: only transfers beside passes make a difference."""
+    """A batch of eight of 175B on its eight stages of three chunks: only transfers beside passes make a difference."""
     table = {**TABLE, "models": {"175B": {**TABLE["models"]["175B"], "batch": 8}}}
     asked = {"model": "175B", "way": "selective, sequence parallel"}
     machine = load_arch(TABLE["arch"])

@@ -50,6 +50,14 @@ def test_three_products_are_as_wide_as_keys_and_two_as_values() -> None:
     assert whole(back, "dram_read_bytes") == pytest.approx(QUERIES + RESULTS + KEYS)
 
 
+def test_what_leaves_l2_is_written_to_dram() -> None:
+    """dQ in fp32, and keys and values of each head; of 1 MB as much stays as 1 / (1 + x), x by all that is touched."""
+    _, back, _, _ = kernels()
+    written = 2 * QUERIES + 2 * 2 * 512 * 4 * (128 + 64)
+    touched = (QUERIES + RESULTS + KEYS + written) / 1e6
+    assert whole(back, "dram_write_bytes") == pytest.approx(written * touched / (1 + touched))
+
+
 def test_sums_narrowed_queries_and_shared_keys_are_kernels_of_their_own() -> None:
     sums, _, narrow, shared = kernels()
     assert whole(sums, "l2_read_bytes") == pytest.approx(2 * RESULTS)

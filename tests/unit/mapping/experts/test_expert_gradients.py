@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from round_gpu import plain, round_gpu
 
-from simexplore.sim.conditions import COLD, Conditions
+from simexplore.sim.conditions import COLD, CacheState, Conditions
 from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.operators import predict
 from simexplore.sim.hardware.roofline import least_seconds
@@ -86,6 +86,33 @@ def test_gradients_of_weights_are_a_matrix_an_expert() -> None:
         assert plain(found[name].grid.ctas) == ctas
         assert whole(found[name], "tensor_ops") == [2 * c * m * n * 32 for c, (m, n) in zip(ctas, TILES, strict=True)]
         assert whole(found[name], "l2_write_bytes") == pytest.approx([2 * EXPERTS * rows * cols] * 3)
+
+
+def missed(touched: float) -> float:
+    """Share that is gone after so many bytes, of 0.8 MB that products count on."""
+    return touched / (0.8e6 + touched)
+
+
+def test_operands_come_from_dram_as_far_as_l2_has_lost_them() -> None:
+    """Nine copies of the weights take turns, and both products' weights lie between two reads of either's."""
+    cache = CacheState(weight_copies=9, activation_copies=2)
+    found = {each.kernel: each for each in demands_of(INPUTS, round_gpu(), Conditions(cache=cache))}
+    one, flowing = 2 * EXPERTS * HIDDEN * INNER, 2 * (TOKENS + PAIRS) * HIDDEN
+    for name, read, written, weights, others in (
+        ("down", 2 * PAIRS * HIDDEN, 2 * PAIRS * INNER, one, 9 * 2 * one),
+        ("gate_up", 2 * PAIRS * 2 * INNER, 2 * PAIRS * HIDDEN, 2 * one, 9 * one),
+    ):
+        own, of_weights = read * missed(read + written), weights * missed(9 * weights + others + flowing)
+        kernel = found[name]
+        assert isinstance(kernel, KernelDemand)
+        assert whole(kernel, "dram_read_bytes")[1] == pytest.approx(own + of_weights)
+
+
+def test_gradients_of_weights_read_what_kernels_before_them_wrote() -> None:
+    kernel = kernels(WEIGHTS)["down"]
+    rows, cols, written = 2 * PAIRS * INNER, 2 * PAIRS * HIDDEN, 2 * EXPERTS * INNER * HIDDEN
+    read = rows * missed(rows + written) + cols * missed(cols + rows + cols)
+    assert whole(kernel, "dram_read_bytes")[1] == pytest.approx(read)
 
 
 @pytest.mark.parametrize("op", [INPUTS, WEIGHTS, replace(INPUTS, num_tokens=8192)], ids=lambda op: op.of)

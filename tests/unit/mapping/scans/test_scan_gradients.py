@@ -78,6 +78,51 @@ def test_what_a_delta_rule_writes() -> None:
     })  # fmt: skip
 
 
+def amounts(op: Operator, name: str, unit: float) -> dict[str, float]:
+    return {each: whole(kernel, name) / unit for each, kernel in kernels(op).items() if whole(kernel, name)}
+
+
+def test_what_a_delta_rule_reads() -> None:
+    """In KiB as above: keys 32, of heads 64, values 32, squares of heads 64; decays 2, states 32."""
+    found = amounts(DELTA, "l2_read_bytes", 1024)
+    assert found == pytest.approx({
+        "w_u": 64 + 32 + 2 + 64 + 2,
+        "states": 2 * 64 + 32,
+        "dv": 2 * 64 + 32 + 2,
+        "dstates": 3 * 64 + 2 * 32,
+        "dq_dk_dw": 2 * 64 + 32 + 2 * 32 + 2 * 32 + 2,
+        "dinverse": 64 + 32 + 2 + 64 + 2 * 64 + 32 + 2,
+        "sum_heads": 3 * 64,
+        "dgates": 2,
+    })  # fmt: skip
+
+
+def test_what_a_delta_rule_computes_beside_products() -> None:
+    """Factors of pairs of tokens, or with fine decays of features: an exponential each, and two instructions."""
+    pairs, features = 8 * 64**2, 128 * 4 * 64
+    assert amounts(DELTA, "special_ops", pairs) == pytest.approx({"dv": 1, "dq_dk_dw": 1, "dinverse": 1})
+    assert amounts(FINE, "special_ops", features) == pytest.approx({"dinverse": 2, "within": 4})
+    fine = {"dinverse": 2 * 2, "within": 4 * 2, "dgates": 8}
+    assert amounts(FINE, "fma_ops", 2 * features) == pytest.approx(fine)
+
+
+def test_what_a_delta_rule_with_fine_decays_moves() -> None:
+    """In KiB: keys of heads 64, values 32, states 32, squares 64 or wide 128, decays of features 128."""
+    assert amounts(FINE, "l2_write_bytes", 1024) == pytest.approx({
+        "w_u": 64 + 32 + 64,
+        "states": 32 + 32,
+        "dv": 32 + 128,
+        "dstates": 32 + 32,
+        "dinverse": 2 * 128 + 32 + 128 + 128,
+        "within": 2 * 64 + 128,
+        "dgates": 128,
+    })  # fmt: skip
+    read = amounts(FINE, "l2_read_bytes", 1024)
+    assert read["dinverse"] == pytest.approx(2 * 64 + 2 * 32 + 64 + 2 * 32 + 2 * 32 + 128)
+    assert read["within"] == pytest.approx(2 * 64 + 2 * 128 + 128 + 2 * 128 + 128)
+    assert read["dv"] == pytest.approx(32 + 32 + 64)
+
+
 def test_the_sequential_part_waits_at_each_chunk() -> None:
     longer = kernels(replace(DELTA, seq_q=256))["dstates"]
     assert (plain(kernels(DELTA)["dstates"].latency.chain_cycles), plain(longer.latency.chain_cycles)) == (2000, 4000)
@@ -131,6 +176,34 @@ def test_products_of_a_state_space() -> None:
         "ddecays": 64 * 96,
         "dgates": 0,
     })  # fmt: skip
+
+
+def test_what_a_state_space_moves() -> None:
+    """In KiB: x 128, B or C 128, decays 8, states 128 as they are and 256 wide, products of groups 256, rates 2."""
+    assert amounts(SSD, "l2_write_bytes", 1024) == pytest.approx({
+        "gates": 8,
+        "chunk_states": 256,
+        "states": 128 + 128,
+        "products": 256,
+        "dstates": 256,
+        "dstates_passed": 128 + 128,
+        "dx": 128 + 4,
+        "db": 2 * 128 + 4,
+        "dc": 2 * 128 + 4,
+        "dproducts": 256,
+        "db_within": 128,
+        "dc_within": 128,
+        "ddecays": 4,
+        "dgates": 2,
+    })  # fmt: skip
+    read = amounts(SSD, "l2_read_bytes", 1024)
+    # Two heads of a group read its B and C, and two rows of tiles read what both need; half of the second's x is seen.
+    assert read["dstates"] == pytest.approx(128 + 128 + 4 + 128)
+    assert read["dx"] == pytest.approx(2 * 128 + 128 + 8 + 128 + 256 + (128 + 256) + 64)
+    assert read["db"] == read["dc"] == pytest.approx(128 + 128 + 8 + 128 + 128)
+    assert read["dproducts"] == pytest.approx(2 * 128 + 8 + 128)
+    assert read["db_within"] == read["dc_within"] == pytest.approx(128 + 256 + 2 * 128 + 128)
+    assert read["ddecays"] == pytest.approx(2 * 128 + 8 + 256 + 128 + 256)
 
 
 def test_a_convolution_reads_its_input_and_the_gradient() -> None:
