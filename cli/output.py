@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 import simexplore
 from simexplore.archs.units import quantity as quantity
+from simexplore.cli import marks
 from simexplore.cli.columns import fitted, wrapped
 from simexplore.cli.console import escaped, is_terminal, say, shows
 
@@ -24,14 +25,20 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{share * 100:.1f} %"
 
 
-def about(machine: str, **asked: Any) -> dict[str, Any]:
-    """What an answer in JSON begins with, so that a stored one says what it is an answer to.
+def about(machine: str | None, workload: str | None = None, **asked: Any) -> dict[str, Any]:
+    """What every answer in JSON begins with, so that a stored one says what it is an answer to.
 
     Args:
-        machine: its name.
-        asked: what else was asked for, such as `workload`, its name.
+        machine: its name; None: of no machine, or of several that are told one by one.
+        workload: its name; None: of none.
+        asked: what else was asked for, such as `measured`, the tables.
     """
-    return {"version": simexplore.__version__, "machine": machine, **asked}
+    return {"version": simexplore.__version__, "machine": machine, "workload": workload, **asked}
+
+
+def print_answer(data: Mapping[str, Any], machine: str | None, workload: str | None = None, **asked: Any) -> None:
+    """What was computed, in JSON that begins as `about` has it."""
+    print_json({**about(machine, workload, **asked), **data})
 
 
 def print_json(data: Any) -> None:
@@ -62,13 +69,20 @@ def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> N
     from rich.text import Text
 
     console = Console()
-    widths = fitted([headers, *rows], left, console.width)
+    lines = [list(line) for line in (headers, *rows)]
+    barred = shows(sys.stdout, marks.BLOCKS) and marks.has_room(lines, left, console.width)
+    lines = marks.with_bars(lines) if barred else lines
+    of_bars = lines[0].index(marks.SHARE) + 1 if barred else None
+    widths = fitted(lines, left, console.width)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column, header in enumerate(headers):
-        table.add_column(Text(header), justify="left" if column < left else "right", no_wrap=True, overflow="fold")
-    for row in rows:
-        cells = ("\n".join(wrapped(cell, width)) for cell, width in zip(row, widths, strict=True))
-        table.add_row(*(Text(cell) for cell in cells))
+    for column, header in enumerate(lines[0]):
+        justify: Literal["left", "right"] = "left" if column < left or column == of_bars else "right"
+        table.add_column(Text(header), justify=justify, no_wrap=True, overflow="fold")
+    for line in lines[1:]:
+        colour = marks.colour(lines[0], line)
+        coloured = [column == of_bars or header == marks.BOUND for column, header in enumerate(lines[0])]
+        cells = ("\n".join(wrapped(cell, width)) for cell, width in zip(line, widths, strict=True))
+        table.add_row(*(Text(cell, style=colour * marked) for cell, marked in zip(cells, coloured, strict=True)))
     console.print(table, crop=False)
 
 

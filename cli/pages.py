@@ -7,7 +7,7 @@ from pathlib import Path
 
 from simexplore.cli.output import note
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.storage.folder import written_aside
+from simexplore.sim.keeping.folder import written_aside
 
 
 def now() -> str:

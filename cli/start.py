@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 
 
 def start() -> None:
-    """Run `simexplore`; see `cli.main`."""
+    """Run `simexplore`; see `cli.main`.
+
+    At its end Python looks for garbage among all that there is, which takes a fifth of the time of a short command. Of
+    what is frozen then there is nothing to look through; the system takes it back whole.
+    """
+    atexit.register(gc.freeze)
     try:
         from simexplore.cli.main import main
     except (KeyboardInterrupt, RuntimeError) as error:

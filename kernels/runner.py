@@ -155,6 +155,8 @@ def _samples(prepared: Prepared, effort: Effort, noise_only_adds: bool) -> list[
 class Outcome:
     """What a run did."""
 
+    device: str
+    """Name of what the kernels ran on."""
     measured: int
     """Cases that have their first row from this run."""
     already_done: int
@@ -236,7 +238,7 @@ class _Run:
         now = {case.key for case in self._cases if case.key in self._known}
         left_out = Counter({BUDGET_ENDED: len(self._cases) - len(now)} if len(now) < len(self._cases) else {})
         noisy = tuple(line for lines in self._noise.values() for line in lines)
-        return Outcome(len(now - before), len(before), left_out, noisy, self._told_pace())
+        return Outcome(self._session.device.name, len(now - before), len(before), left_out, noisy, self._told_pace())
 
     def _rounds_of(self, case: Case) -> int:
         known = self._known.get(case.key)

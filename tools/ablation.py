@@ -1,6 +1,6 @@
 """What each mechanism of the GEMM model is worth: switch it off, fit the rest anew, and see the held-out error grow.
 
-Usage: python tools/ablation.py DIRECTORY-OF-MEASUREMENTS [MACHINE …]      prints a Markdown table for docs/physics.md
+Usage: python tools/ablation.py DIRECTORY-OF-MEASUREMENTS [MACHINE …]      prints a table for docs/lab/notebook.md
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def main(directory: str, *machines: str) -> None:
     for mechanism, changes in OFF.items():
         cells = []
         for name in names:
-            error = _held_out(_changed(load_arch(f"{name}@facts"), changes), tables[name], set(changes))
+            begun = load_arch(name).model_copy(update={"calibration": None})  # facts hold no rules read off rows
+            error = _held_out(_changed(begun, changes), tables[name], set(changes))
             cells.append(f"{100 * (error - whole[name]):+.1f}" if name in whole else f"{100 * error:.1f} %")
             whole.setdefault(name, error)
         print(f"| {mechanism} | " + " | ".join(cells) + " |", flush=True)

@@ -18,16 +18,22 @@ import runpy
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+from simexplore.archs.load import list_archs, load_arch, resolve
+from simexplore.archs.schema.calibration import HeldOut
 from simexplore.sim.studies import Record, reproduce
 from simexplore.sim.studies.ngpc import APPLICATIONS, SCALES, Frames
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = tuple(
-    ROOT / "docs" / name for name in ("energy.md", "area-and-cost.md", "studies/ngpc.md", "explain.md", "sweeps.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    *(
+        ROOT / "docs" / name
+        for name in ("energy.md", "area-and-cost.md", "studies/ngpc.md", "explain.md", "sweeps.md", "lab/accuracy.md")
+    ),
 )
 MARKED = re.compile(r"(<!-- (figure|table): ([^>]*?) -->)(.*?)(<!-- /\2 -->)", re.DOTALL)
 
@@ -128,6 +134,68 @@ def verdict() -> str:
     return f"\n```\n$ simexplore sweep examples/hopper-memory.yaml -o out/\n{below.partition(chr(10))[2]}\n```\n"
 
 
+GEMMS = {
+    "bf16": ("gemm bf16 graph", "gemm bf16 profiled"),
+    "fp8": ("gemm fp8 activation_dtype=bf16 graph",),
+    "fp8, block-scaled": (
+        "gemm fp8_block activation_dtype=bf16 graph",
+        "gemm fp8_block activation_dtype=bf16 stream eager",
+    ),
+    "NVFP4": ("gemm nvfp4 activation_dtype=bf16 graph",),
+}
+ATTENTION = {
+    f"{phase}{told}": (f"attention_{phase} bf16 {kind}graph attention_module",)
+    for phase in ("prefill", "decode")
+    for told, kind in (("", ""), (", fp8 cache", "kv_dtype=fp8 "))
+}
+OTHERS = {
+    "conversion to fp8": ("quant_scale_matrix fp8 input_dtype=bf16 graph attention_module",),
+    "prefill in fp8": ("attention_prefill fp8 graph attention_module",),
+    "GEMM int8": ("gemm int8 stream",),
+    "int8 weights": ("gemm bf16 weight_dtype=int8 stream",),
+    "int4 weights": ("gemm bf16 weight_dtype=int4 stream",),
+}
+SHORT = {
+    "GEMM bf16": GEMMS["bf16"],
+    "GEMM fp8": GEMMS["fp8"],
+    **{name: ATTENTION[name] for name in ("prefill", "decode")},
+}
+Groups = Mapping[str, tuple[str, ...]]
+ENGINES = {"trtllm": "TensorRT-LLM", "vllm": "vLLM", "sglang": "SGLang", "torch": "PyTorch"}
+
+
+@cache
+def fitted() -> tuple[tuple[str, str, Mapping[str, HeldOut]], ...]:
+    """Machines with rows of their own, their engines, and the errors that their calibrations state."""
+    return tuple(_fitted())
+
+
+def _fitted() -> Iterator[tuple[str, str, Mapping[str, HeldOut]]]:
+    for name in list_archs():
+        written = resolve(name).data
+        taught_by_itself = name in str(written.get("calibration", {}).get("of", ""))
+        for engine in (written.get("engine", ""), *written.get("engines", ())) if taught_by_itself else ():
+            found = load_arch(name, engine=engine or None).calibration
+            if found is not None and found.held_out:
+                yield name, engine, found.held_out
+
+
+def errors(groups: Groups, cell: Callable[[HeldOut], str]) -> str:
+    """A row a machine and engine, a column a kind of operator, of those with any."""
+    lines = ["| machine, engine | " + " | ".join(groups) + " |", "|---" * (1 + len(groups)) + "|"]
+    for name, engine, held_out in fitted():
+        found = [next((held_out[group] for group in names if group in held_out), None) for names in groups.values()]
+        if any(found):
+            cells = " | ".join("–" if one is None else cell(one) for one in found)
+            lines.append(f"| `{name}`, {ENGINES[engine]} | {cells} |")
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def whole(one: HeldOut) -> str:
+    """`4.8 → 3.7 (80)`: the physics, with the correction, and what the interval covers."""
+    return f"{100 * one.physics_mape:.1f} → {100 * one.full_mape:.1f} ({100 * one.coverage:.0f})"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "duty cycle": duty_cycle,
     "die areas": die_areas,
@@ -135,6 +203,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "explained gemm": explained_gemm,
     "explained machines": explained_machines,
     "verdict": verdict,
+    "errors of GEMMs": lambda: errors(GEMMS, whole),
+    "errors of attention": lambda: errors(ATTENTION, whole),
+    "errors of other operators": lambda: errors(OTHERS, whole),
+    "errors in short": lambda: errors(SHORT, lambda one: f"{100 * one.full_mape:.1f} %"),
 }
 
 

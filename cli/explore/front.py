@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from simexplore.archs.units import one_line
-from simexplore.cli.output import print_table, quantity
+from simexplore.cli.output import about, print_table, quantity
 from simexplore.sim.explore.display import display_unit
 from simexplore.sim.explore.pareto import FRONT, PROBABLY, pareto_table
 from simexplore.sim.explore.store import Store
@@ -47,7 +47,7 @@ def print_front(store: Store, table: pd.DataFrame, objectives: Mapping[str, Dire
     if limit is not None and len(front) > limit:
         shown = front.iloc[np.unique(np.linspace(0, len(front) - 1, limit).astype(int))]
     columns = [column for column in store.columns if column.role == "axis" or column.name in objectives]
-    columns.append(next(column for column in store.columns if column.name == "bound"))
+    columns += [column for column in store.columns if column.name == "bound"]
     # Bytes in one unit for the whole column, MiB where all values are whole ones.
     units = {
         column.name: display_unit(column, table[column.name].to_numpy(np.float64))
@@ -85,3 +85,8 @@ def _broken(store: Store, table: pd.DataFrame) -> Iterator[tuple[str, int]]:
 
 def _has_intervals(store: Store) -> bool:
     return any(column.role == "interval" for column in store.columns)
+
+
+def about_sweep(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What the JSON of a sweep begins with."""
+    return about(str(metadata["arch"]["name"]), " and ".join(metadata["workloads"]), sweep=metadata["name"])

@@ -10,9 +10,9 @@ import click
 import numpy as np
 import pandas as pd
 
-from simexplore.cli.explore.front import print_front
+from simexplore.cli.explore.front import about_sweep, print_front
 from simexplore.cli.options import json_option
-from simexplore.cli.output import about, print_json
+from simexplore.cli.output import print_json
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.pareto import (
     FRONT,
@@ -61,9 +61,8 @@ def pareto(folder: Path, objectives: str, with_dominated: bool, limit: int, as_j
             kept = ranked if with_dominated else ranked[ranked["status"] == FRONT]
             found = {"hypervolume": volume, "hypervolume_unit": unit, "hypervolume_reference": reference}
             verdict = verdict_of(store)
-            whose = about(verdict.machine, sweep=store.metadata["name"])
             answer = {"objectives": chosen, **found, "verdict": verdict.to_json(), "points": _plain(kept)}
-            print_json({**whose, **answer})
+            print_json({**about_sweep(store.metadata), **answer})
         elif reference:
             corner = ", ".join(f"{name} = {value:.6g} {units[name]}" for name, value in reference.items())
             click.echo(f"hypervolume {volume:.6g} in {unit}, to the reference {corner}")

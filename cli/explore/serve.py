@@ -11,10 +11,10 @@ import click
 
 from simexplore.cli.machines import load_any
 from simexplore.cli.options import arch_option, engine_option, json_option, pairs_option, param_option, set_option
-from simexplore.cli.output import note, percent, print_json, print_table, progress, quantity
+from simexplore.cli.output import note, percent, print_answer, print_table, progress, quantity
 from simexplore.cli.pages import now, write_page
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.storage.folder import written_aside
+from simexplore.sim.keeping.folder import written_aside
 from simexplore.sim.serve.asked import Given, Placed, Promised, model_of
 from simexplore.sim.serve.campaign import Campaign
 from simexplore.sim.serve.study import knee
@@ -27,13 +27,15 @@ LOAD = (
     ),
     click.option("--trace", metavar="FILE", help="Requests of a file: our CSV, Azure's, or Mooncake's."),
     click.option("--users", metavar="N", help="Users who each wait for an answer before they ask again."),
-    click.option("--duration", default="60s", show_default=True, help="Time in which requests arrive."),
-    click.option("--requests", metavar="N", help="Requests of all users, of a trace, or of --rate inf."),
-    click.option("--think", default="0s", show_default=True, help="From an answer to a user's next question."),
-    click.option("--input", "prompt", default="1000", show_default=True, help="Prompt tokens, or a range 100:2000."),
-    click.option("--output", "answer", default="200", show_default=True, help="Answer tokens, or a range."),
-    click.option("--burstiness", default="1", show_default=True, help="Shape of the gaps; 1: Poisson; less: bursts."),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn."),
+    click.option("--duration", metavar="TIME", help="Time in which requests at a rate arrive [default: 60s]"),
+    click.option(
+        "--requests", metavar="N", help="Of all users, --rate inf or a trace. [default: 10 a user, 1000, all]"
+    ),
+    click.option("--think", metavar="TIME", help="From an answer to a user's next question [default: 0s]"),
+    click.option("--input", "prompt", metavar="N|A:B", help="Prompt tokens, or a range 100:2000 [default: 1000]"),
+    click.option("--output", "answer", metavar="N|A:B", help="Answer tokens, or a range [default: 200]"),
+    click.option("--burstiness", metavar="X", help="Of a rate's gaps; 1: Poisson; less: bursts [default: 1]"),
+    click.option("--seed", type=click.IntRange(0), help="Of what is drawn [default: 0]"),
 )
 PLACE = (
     click.option(
@@ -51,7 +53,7 @@ PROMISE = (
     click.option("--ttft", metavar="TIME", help="Promised time to first token, e.g. 500ms."),
     click.option("--tpot", metavar="TIME", help="Promised time per output token after it, e.g. 50ms."),
     click.option("--latency", metavar="TIME", help="Promised time to the last token."),
-    click.option("--share", default="0.99", show_default=True, help="Of requests that --find-rate holds this for."),
+    click.option("--share", metavar="X", help="Of requests that --find-rate holds this for [default: 0.99]"),
     click.option("--find-rate", is_flag=True, help="Search the highest rate that holds what is promised."),
 )
 
@@ -95,7 +97,7 @@ def serve(
     ttft: str | None,
     tpot: str | None,
     latency: str | None,
-    share: str,
+    share: str | None,
     find_rate: bool,
     folder: Path | None,
     as_json: bool,
@@ -105,6 +107,8 @@ def serve(
 
     Figures are of all GPUs of a deployment. Parameters of several values (--param tensor_parallel=2,4) make several.
     """
+    if share is not None and not find_rate:
+        raise SimexploreError("--share: expected beside --find-rate only, which holds it: leave it out, or search")
     campaign = Campaign(
         model=model_of(work),
         machine=load_any(arch, overrides, engine).machine,
@@ -117,7 +121,7 @@ def serve(
     if find_rate:
         if folder is not None:
             raise SimexploreError("--find-rate: nothing of a search is kept: leave out -o")
-        _find(campaign, as_json)
+        _find(campaign, work, as_json)
         return
     curves: dict[str, list[Point]] = {}
     with progress("serving") as advance:
@@ -125,18 +129,19 @@ def serve(
             curves.setdefault(name, []).append(point)
             advance(done, campaign.count)
     if as_json:
-        print_json({"points": [point for points in curves.values() for point in points], "knee_per_s": _knees(curves)})
+        every = [point for points in curves.values() for point in points]
+        print_answer({"points": every, "knee_per_s": _knees(curves)}, campaign.machine_name, work)
     else:
-        _show(curves)
+        _show(curves, campaign.promised.objectives().any)
     if folder is not None:
         _keep(campaign, curves, folder)
 
 
-def _find(campaign: Campaign, as_json: bool) -> None:
+def _find(campaign: Campaign, work: str, as_json: bool) -> None:
     with progress("searching") as advance:
         found = campaign.highest_rates(lambda tried: advance(tried, 0))
     if as_json:
-        print_json({"highest_rates": found})
+        print_answer({"highest_rates": found}, campaign.machine_name, work)
         return
     rows = [[each["deployment"], str(each["gpus"]), f"{each['rate_per_s']:.4g}", *_cells(each)[1:]] for each in found]
     print_table(["deployment", "GPUs", "highest rate", *HEADS[1:]], rows)
@@ -145,11 +150,11 @@ def _find(campaign: Campaign, as_json: bool) -> None:
 HEADS = ("requests/s", "answered/s", "tokens/s", "TTFT p50", "p99", "TPOT p50", "p99", "held", "J/token", "KV peak")
 
 
-def _cells(point: Point) -> list[str]:
+def _cells(point: Point, promised: bool = True) -> list[str]:
     offered = point.get("rate_per_s", point.get("users"))
     times = [_time(point, key, each) for key in ("ttft_s", "tpot_s") for each in ("p50", "p99")]
     answered = (f"{point['requests_per_s']:.4g}", f"{point['output_tokens_per_s']:,.0f}")
-    held, energy = percent(point["held_share"]), f"{point['energy_per_output_token_j']:.3g}"
+    held, energy = percent(point["held_share"]) if promised else "–", f"{point['energy_per_output_token_j']:.3g}"
     return [
         "trace" if offered is None else f"{offered:g}",
         *answered,
@@ -169,8 +174,8 @@ def _knees(curves: Mapping[str, list[Point]]) -> dict[str, float | None]:
     return {name: knee(points) for name, points in curves.items() if all("rate_per_s" in point for point in points)}
 
 
-def _show(curves: Mapping[str, list[Point]]) -> None:
-    rows = [[name, str(point["gpus"]), *_cells(point)] for name, points in curves.items() for point in points]
+def _show(curves: Mapping[str, list[Point]], promised: bool) -> None:
+    rows = [[name, str(point["gpus"]), *_cells(point, promised)] for name, points in curves.items() for point in points]
     print_table(["deployment", "GPUs", *HEADS], rows)
     for name, rate in _knees(curves).items():
         if len(curves[name]) > 1:

@@ -15,10 +15,10 @@ import numpy as np
 
 from simexplore.archs.units import one_line
 from simexplore.cli.console import INTERRUPTED
-from simexplore.cli.explore.front import cell, print_front
+from simexplore.cli.explore.front import about_sweep, cell, print_front
 from simexplore.cli.explore.verdict import print_verdict
 from simexplore.cli.options import json_option
-from simexplore.cli.output import about, note, print_json
+from simexplore.cli.output import note, print_json
 from simexplore.cli.pages import now
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.evaluation import executor as executors
@@ -27,11 +27,11 @@ from simexplore.sim.explore.evaluation.executor import Pool
 from simexplore.sim.explore.pareto import choose_objectives
 from simexplore.sim.explore.sampler import KINDS
 from simexplore.sim.explore.spec.file import FIDELITIES, Options
-from simexplore.sim.explore.storage.folder import written_aside
 from simexplore.sim.explore.store import Chunk, Store
-from simexplore.sim.explore.study import Forecast, Sweep
+from simexplore.sim.explore.study import Sweep
 from simexplore.sim.explore.table import POINT
 from simexplore.sim.explore.verdict.verdict import verdict_of
+from simexplore.sim.keeping.folder import written_aside
 
 _BAR_S = 0.2
 
@@ -70,7 +70,7 @@ def sweep(
     study = Sweep.from_yaml(spec, Options(sampler=sampler, budget=budget, seed=seed, fidelity=fidelity))
     workers = jobs or os.cpu_count() or 1
     if dry_run:
-        _print_forecast(study.forecast(), workers, as_json)
+        _print_forecast(study, workers, as_json)
         return
     if output is None:
         raise click.UsageError("Missing option '-o' / '--output': the folder to keep the sweep in.")
@@ -91,8 +91,7 @@ def sweep(
             raise SimexploreError(_nothing(store))
         if as_json:
             verdict = verdict_of(store)
-            whose = about(verdict.machine, sweep=store.metadata["name"])
-            click.echo(json.dumps({**whose, "verdict": verdict.to_json()}))
+            click.echo(json.dumps({**about_sweep(store.metadata), "verdict": verdict.to_json()}))
         else:
             _print(store, table)
 
@@ -103,12 +102,15 @@ def _pool(jobs: int, scheduler: str | None) -> Pool:
     return executors.in_process() if jobs == 1 else executors.processes(jobs)
 
 
-def _print_forecast(forecast: Forecast, jobs: int, as_json: bool) -> None:
+def _print_forecast(study: Sweep, jobs: int, as_json: bool) -> None:
+    forecast = study.forecast()
     time_s = forecast.time_s(min(jobs, os.cpu_count() or 1))
     if as_json:
-        print_json({"points": forecast.points, "jobs": jobs, "point_s": forecast.point_s, "time_s": time_s})
+        told = {"points": forecast.points, "jobs": jobs, "point_s": forecast.point_s, "time_s": time_s}
+        print_json({**about_sweep(study.header.metadata), **told})
     else:
-        click.echo(f"{forecast.points:,} points, {1.0 / forecast.point_s:,.0f} points/s on one core")
+        rate = 1.0 / forecast.point_s
+        click.echo(f"{forecast.points:,} points, {rate:,.{0 if rate >= 10.0 else 1}f} points/s on one core")
         search = ", and what the search takes to choose them" if forecast.searches else ""
         click.echo(f"about {_duration(time_s)} in {jobs} process{'es' if jobs > 1 else ''}{search}")
 

@@ -11,7 +11,7 @@ import click
 import simexplore
 from simexplore.cli.console import say
 from simexplore.cli.options import engine_option, json_option
-from simexplore.cli.output import note, percent, print_json, print_table, progress
+from simexplore.cli.output import note, percent, print_answer, print_table, progress
 from simexplore.sim.learn.calibration import Calibrated
 
 
@@ -86,7 +86,8 @@ def calibrate(
             engine=engine,
         )
     if as_json:
-        print_json({"arch": arch, "overlay": str(output), "seed": seed, **_plain(result)})
+        told = {"arch": arch, "overlay": str(output), "seed": seed, **_plain(result)}
+        print_answer(told, result.gpu.name, measured=list(measured))
     else:
         _print(result)
         note(f"machine written to {output}: use it as --arch {output}")

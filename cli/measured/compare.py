@@ -16,7 +16,7 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.cli.console import say
 from simexplore.cli.machines import load
 from simexplore.cli.options import arch_option, engine_option, json_option, set_option
-from simexplore.cli.output import about, note, percent, print_json, print_table, progress
+from simexplore.cli.output import note, percent, print_answer, print_table, progress
 from simexplore.cli.pages import now, write_page
 from simexplore.sim.compare.comparison import Comparison, Errors, SizeTable
 from simexplore.sim.estimate.intervals.standing import Standing
@@ -100,7 +100,7 @@ def compare(
         settings = [(name, value) for name, value in asked.items() if value is not None]
         write_page(report, comparison_html(result, gpu, now(), settings))
     if as_json:
-        print_json({**about(gpu.name, measured=list(measured)), **_plain(results)})
+        print_answer(_plain(results), gpu.name, measured=list(measured))
     elif len(results) > 1:
         _print_side_by_side(results)
     else:

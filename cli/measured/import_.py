@@ -8,7 +8,7 @@ import click
 
 from simexplore.cli.console import say
 from simexplore.cli.options import json_option
-from simexplore.cli.output import percent, print_json, print_table, quantity
+from simexplore.cli.output import percent, print_answer, print_table, quantity
 from simexplore.errors import SimexploreError
 from simexplore.kernels.measurement import CACHES, CLOCKS, TAKEN
 from simexplore.kernels.profiles import READERS, import_profile
@@ -57,7 +57,9 @@ def import_(
             for one in found.unmatched
         ]
         figures = {"matched_s": found.matched_us * 1e-6, "matched_share": found.matched_share}
-        print_json({"output": str(output), "rows": len(found.frame), **figures, "unmatched": unmatched})
+        devices = " and ".join(dict.fromkeys(found.frame["device"]))
+        told = {"output": str(output), "rows": len(found.frame), **figures, "unmatched": unmatched}
+        print_answer(told, devices, profile=str(file))
     else:
         _print(found, output)
 

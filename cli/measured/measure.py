@@ -8,7 +8,7 @@ import click
 
 from simexplore.cli.console import say
 from simexplore.cli.options import json_option
-from simexplore.cli.output import note, print_json, progress
+from simexplore.cli.output import note, print_answer, progress
 from simexplore.kernels.measuring import measure_suite, out_of_step
 from simexplore.kernels.runner import Outcome
 
@@ -43,7 +43,8 @@ def measure(backend: str, suite: str, output: Path, device: int, seed: int, budg
     if as_json:
         figures = {"measured": outcome.measured, "already_done": outcome.already_done}
         found = {"left_out": dict(outcome.left_out), "noisy": list(outcome.noisy), "pace": dict(outcome.pace)}
-        print_json({"output": str(output), **figures, **found, "out_of_step": out_of_step(output)})
+        told = {"output": str(output), **figures, **found, "out_of_step": out_of_step(output)}
+        print_answer(told, outcome.device, suite, backend=backend)
         return
     resumed = f", {outcome.already_done} were there already" if outcome.already_done else ""
     say(f"{output}: {outcome.measured} kernels measured{resumed}")

@@ -9,7 +9,7 @@ import click
 
 from simexplore.cli.console import say
 from simexplore.cli.options import json_option
-from simexplore.cli.output import percent, print_json, print_table, progress
+from simexplore.cli.output import percent, print_answer, print_table, progress
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets.survey import TableCount, by_kind, survey
 
@@ -28,7 +28,7 @@ def measured(data_set: str, as_json: bool) -> None:
     with progress("reading") as advance:
         counts = survey(system.strip("/"), advance)
     if as_json:
-        print_json(_plain(counts))
+        print_answer(_plain(counts), None, data_set=data_set)
     else:
         _print(counts)
 

@@ -66,9 +66,10 @@ def explain(
         for arch in archs
     ]
     if as_json:
-        found = [{**about(told.machine, workload=told.work), **told.to_json()} for told in every]
+        found = [{**about(told.machine, told.work), **told.to_json()} for told in every]
         compared = [row.to_json() for row in beside([(told.machine, told.estimate) for told in every])]
-        print_json(found[0] if len(found) == 1 else {"machines": found, "compared": compared})
+        several = {**about(None, graph.name), "machines": found, "compared": compared}
+        print_json(found[0] if len(found) == 1 else several)
     else:
         _print(graph.name, every)
     if report is not None:

@@ -8,7 +8,7 @@ import click
 
 from simexplore.cli.console import say
 from simexplore.cli.options import json_option
-from simexplore.cli.output import note, print_json, print_table
+from simexplore.cli.output import about, note, print_json, print_table
 from simexplore.errors import SimexploreError
 from simexplore.sim.studies import STUDIES, Record, caveat
 from simexplore.sim.studies import reproduce as reproduce_study
@@ -39,7 +39,7 @@ def reproduce(names: tuple[str, ...], measured: Path | None, as_json: bool) -> N
     caveats: list[str] = []
     for name in names or STUDIES:
         try:
-            records += reproduce_study(name, folder)
+            records += [{**about(None, study=name), **record} for record in reproduce_study(name, folder)]
             caveats += [f"{name}: {told}"] if (told := caveat(name)) else []
         except SimexploreError as error:
             missing.append(error)

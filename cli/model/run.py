@@ -10,13 +10,13 @@ import click
 
 import simexplore
 from simexplore.archs.schema.gpu import Gpu
-from simexplore.archs.schema.system import System
+from simexplore.archs.schema.system import System, system_of
 from simexplore.cli.completion import work as complete_work
 from simexplore.cli.machines import Loaded, load_any
 from simexplore.cli.model.repetition import Repetition, repetition_options
 from simexplore.cli.model.run_table import Told
 from simexplore.cli.options import archs_option, engine_option, json_option, param_option, set_option
-from simexplore.cli.output import note, percent, print_json, progress
+from simexplore.cli.output import note, percent, print_answer, print_json, progress
 from simexplore.errors import SimexploreError
 from simexplore.sim.conditions import COLD, WARM, CacheState, Conditions, Launch
 from simexplore.sim.estimate.graphs import Estimate, paused_w
@@ -125,7 +125,7 @@ def _compared(graph: Graph, every: list[Told], machines: list[Loaded], as_json: 
     compared = beside([(told.machine.name, told.result) for told in every])
     if as_json:
         found = [{**told.to_json(), "warnings": each.warnings} for told, each in zip(every, machines, strict=True)]
-        print_json({"machines": found, "compared": [row.to_json() for row in compared]})
+        print_answer({"machines": found, "compared": [row.to_json() for row in compared]}, None, graph.name)
     else:
         print_beside(graph.name, compared)
 
@@ -176,7 +176,8 @@ def _played(
 ) -> Run:
     """The work as events, with a bar, and a trace and a page of its memory where there are files for them."""
     trace_file, memory_file = asked.trace_file, asked.memory_file
-    trace, timeline = Trace(gpu.name), MemoryTimeline()
+    about = {"version": simexplore.__version__, "workload": graph.name}
+    trace, timeline = Trace(gpu.name, system_of(gpu).first_gpu, about), MemoryTimeline()
     watched = [probe for probe, file in ((trace, trace_file), (timeline, memory_file)) if file is not None]
     with progress("running") as advance:
         watching = _Progress(advance, repetition.runs * len(graph.nodes))

@@ -16,7 +16,7 @@ from simexplore.cli.output import about, percent, print_table, quantity
 from simexplore.sim.estimate.graphs import Estimate
 from simexplore.sim.estimate.intervals.standing import Standing
 from simexplore.sim.estimate.op_run import OpRun, energy_interval, mean_clock, time_interval
-from simexplore.sim.explain.kernel import HELD
+from simexplore.sim.hardware.power import HELD
 from simexplore.sim.learn.applied import Learned
 from simexplore.sim.play.result import DutyCycle, Run
 from simexplore.workloads.graph import Graph
@@ -56,7 +56,7 @@ class Told:
     def to_json(self) -> dict[str, Any]:
         """The result's keys and those of what belongs beside it."""
         return {
-            **about(self.machine.name, workload=self.graph.name),
+            **about(self.machine.name, self.graph.name),
             **self._result(),
             "runs": self.runs,
             "time_per_run_s": self.result.time_s / self.runs,

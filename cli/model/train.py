@@ -10,7 +10,7 @@ from simexplore.archs.units import BYTES_PER_SECOND, parse
 from simexplore.cli.console import say
 from simexplore.cli.machines import load_any
 from simexplore.cli.options import arch_option, engine_option, json_option, param_option, set_option
-from simexplore.cli.output import about, percent, print_json, print_table, quantity
+from simexplore.cli.output import percent, print_answer, print_table, quantity
 from simexplore.sim.training.step import TrainingStep, step_on
 from simexplore.workloads.families.llm import model_named
 from simexplore.workloads.importers import huggingface
@@ -65,7 +65,7 @@ def train(
     pipeline = Pipeline(stages, chunks, micro_batches)
     told = step_on(shape, model, options, pipeline, loaded.machine, bandwidth, events=events)
     if as_json:
-        print_json({**about(loaded.machine.name, workload=model), **told.to_json()})
+        print_answer(told.to_json(), loaded.machine.name, model)
     else:
         _show(told, gpu.dram.capacity_bytes)
 

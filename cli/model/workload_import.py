@@ -8,7 +8,7 @@ import click
 
 from simexplore.cli.console import say
 from simexplore.cli.options import json_option, param_option
-from simexplore.cli.output import print_json, print_table, quantity
+from simexplore.cli.output import print_answer, print_table, quantity
 from simexplore.errors import SimexploreError
 from simexplore.workloads.importers import KINDS, import_model
 from simexplore.workloads.importers.imported import Imported, to_yaml
@@ -31,7 +31,7 @@ def import_(kind: str, source: str, output: Path, params: dict[str, str], as_jso
     found = import_model(kind, source, params)
     _write(to_yaml(found, f"{kind} {source}"), output)
     if as_json:
-        print_json(_figures(found, output))
+        print_answer(_figures(found, output), None, found.graph.name)
     else:
         _print(found, output)
 

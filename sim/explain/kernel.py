@@ -12,15 +12,13 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import KernelDemand
 from simexplore.sim.hardware.occupancy import LIMITS, cta_limits
-from simexplore.sim.hardware.power import Board, Draw, clock_within, power_w
+from simexplore.sim.hardware.power import HELD, Board, Draw, clock_within, power_w
 from simexplore.sim.hardware.timing import KernelTiming, kernel_timing, launch_seconds, timeline
 
 PARTS = ("launch", "set-up", "fill", "main loop", "tail", "epilogue")
 """Where the time of a kernel goes, in order; the parts add up to it."""
 WAITS = ("L2", "DRAM")
 """What the main loop waits for, as far as the SMs' own work does not hide it."""
-HELD = 0.9995
-"""Clock over boost from which on nothing holds it."""
 
 
 @dataclass(frozen=True)

@@ -135,11 +135,11 @@ def bottlenecks(store: Store) -> pd.DataFrame:
     """How many points each resource bounds, along each axis.
 
     Columns: `axis`, `value` (of numbers with many values, the middle of a bin), `bound`, `points`, and their `share` of
-    the points with that value.
+    the points with that value. There is no row where results name no bound, as those of loads that are served.
     """
     table = store.results()
     rows = []
-    for axis in store.axes:
+    for axis in store.axes if "bound" in table else ():
         for value, inside in _parts(table, axis):
             bounds = table["bound"][inside].value_counts()
             total = int(bounds.sum())
@@ -165,7 +165,7 @@ def bottleneck_changes(store: Store) -> pd.DataFrame:
     """Where the bottleneck changes hands in a grid: neighbours along one axis that different resources bound.
 
     Columns: `axis, before, after` (bounds, towards larger values), `changes`, and `low`, `median`, `high` of the values
-    half-way at which it happens.
+    half-way at which it happens. There is no row where results name no bound.
 
     Raises:
         SimexploreError: the sweep is no grid, so its points have no neighbours.
@@ -177,8 +177,9 @@ def bottleneck_changes(store: Store) -> pd.DataFrame:
     table = store.results()
     axes = store.axes
     found: dict[tuple[str, str, str], list[float]] = {}
-    bounds = table["bound"].cat.codes.to_numpy()
-    words = list(table["bound"].cat.categories)
+    named = "bound" in table
+    bounds = table["bound"].cat.codes.to_numpy() if named else np.zeros(len(table))
+    words = list(table["bound"].cat.categories) if named else []
     codes = {axis.name: _codes(table, axis) for axis in axes}
     for axis in axes:
         if axis.kind == "text":

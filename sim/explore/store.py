@@ -31,10 +31,10 @@ from simexplore.sim.explore.storage.database import (
     verify,
     writing,
 )
-from simexplore.sim.explore.storage.folder import FolderLock, written_aside
 from simexplore.sim.explore.storage.header import Header, difference
 from simexplore.sim.explore.storage.tables import begin, keep, read_header, read_meta
 from simexplore.sim.explore.table import POINT, Column, FloatArray, Index, decode, harmless
+from simexplore.sim.keeping.folder import FolderLock, written_aside
 
 if TYPE_CHECKING:
     import pandas as pd

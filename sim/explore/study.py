@@ -15,17 +15,20 @@ import numpy as np
 import pandas as pd
 
 from simexplore.sim.estimate.op_run import html_table
-from simexplore.sim.explore.evaluation import environment
 from simexplore.sim.explore.evaluation import executor as executors
 from simexplore.sim.explore.evaluation.executor import FIRST_POINTS, Pool, evaluate_all
 from simexplore.sim.explore.evaluation.points import Evaluator
 from simexplore.sim.explore.evaluation.work import Workload
 from simexplore.sim.explore.sampler import BATCH, LIBRARIES, SEARCHES, Results, Sampler, make_sampler, population
 from simexplore.sim.explore.spec.file import Options, Spec, read_spec
+from simexplore.sim.explore.spec.problem import Problem
+from simexplore.sim.explore.spec.serving import KEY
 from simexplore.sim.explore.storage.header import Header
 from simexplore.sim.explore.store import Chunk, Store, gaps
 from simexplore.sim.explore.table import FloatArray
-from simexplore.sim.explore.verdict.basis import KEY, basis_of
+from simexplore.sim.explore.verdict.basis import KEY as VERDICT
+from simexplore.sim.explore.verdict.basis import basis_of
+from simexplore.sim.keeping import environment
 
 TRIED_S = 0.3
 """A dry run evaluates more and more points until some take so long, to learn what one costs."""
@@ -141,7 +144,7 @@ class Sweep:
                 pool.start()  # workers come up meanwhile
             self._fill(store, pool, listener)
             if judge and (basis := basis_of(self.spec.problem, store.results())) is not None:
-                store.keep(KEY, basis.to_json())
+                store.keep(VERDICT, basis.to_json())
             store.finish()
 
     def forecast(self) -> Forecast:
@@ -153,8 +156,10 @@ class Sweep:
         u = self._some_points()
         searches = self.spec.sampler in SEARCHES
         evaluator = Evaluator(self.spec.problem)
-        evaluator.evaluate(0, u[:8])  # imports, machines and graphs are made once
-        first, points = len(u) // 2, population(self.spec.points) if searches else FIRST_POINTS
+        together = self.spec.problem.together
+        evaluator.evaluate(0, u[: together or 8])  # imports, machines and graphs are made once
+        few = FIRST_POINTS if together is None else min(together, FIRST_POINTS)
+        first, points = len(u) // 2, population(self.spec.points) if searches else few
         while True:  # neighbours, as workers get them: what they have in common is computed once
             part = u[first : first + points] if first < len(u) else u
             started = time.perf_counter()
@@ -224,8 +229,15 @@ def _metadata(spec: Spec) -> Mapping[str, Any]:
         "sampler": spec.sampler,
         "fidelity": spec.problem.fidelity,
         "arch": spec.machine.told(),
-        "workloads": {workload.name: _told(workload) for workload in spec.problem.workloads},
+        "workloads": {workload.name: _told(workload) for workload in spec.problem.workloads} | _served(spec.problem),
     }
+
+
+def _served(problem: Problem) -> dict[str, Mapping[str, Any]]:
+    """The load, where one is served."""
+    if problem.question is None:
+        return {}
+    return {KEY: problem.question.told([axis.path.removeprefix(f"{KEY}.") for axis in problem.axes])}
 
 
 def _told(workload: Workload) -> Mapping[str, Any]:

@@ -35,6 +35,8 @@ GPU: CPUs and drives."""
 FIXED = ("dram", "link", "host")
 """Components whose voltage is not the core's, so the core's clock changes nothing of their energy."""
 CLOCKED = tuple(name for name in COMPONENTS if name not in FIXED)
+HELD = 0.9995
+"""Clock over boost from which on nothing holds it."""
 LIMIT_WINDOWS = 10.0
 """Time constants over which the mean power stays within the limit whatever the budget was."""
 HALF = 0.5

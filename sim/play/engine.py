@@ -57,7 +57,7 @@ class Clock(Environment):
 class Alarm:
     """A callback at a time, which can be set again when it has gone off and moved while it is set.
 
-    It re-uses one SimPy event, so setting it costs neither an allocation nor a generator.
+    It reuses one SimPy event, so setting it costs neither an allocation nor a generator.
     SimPy cannot take an event back: an alarm moved to later goes off on time by sleeping on, one moved to earlier
     leaves its old event behind, mute.
     """

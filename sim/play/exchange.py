@@ -28,13 +28,13 @@ Process = Generator[Event, Any, None]
 class Side:
     """One side: how it is seen, and what its work takes, by the network's names."""
 
-    def __init__(self, activity: Activity, phase: Phase, batches: float, board: str | None) -> None:
+    def __init__(self, activity: Activity, phase: Phase, batches: float, board: str) -> None:
         self.activity = activity
         self.alone_s = float(phase.run_s)
         """Of all its work [s]."""
         self.energy_j = 0.0
         """Dynamic energy of what it has done [J]."""
-        self.power = clocked(phase, board, 1.0 / batches) if board is not None else None
+        self.power = clocked(phase, board, 1.0 / batches)
         """How its work follows the clock, and the energy of a full batch."""
         self.batch_s = self.alone_s / batches
         """Of a full batch alone [s]."""
@@ -126,14 +126,12 @@ class Exchanged:
 
 def _joules(side: Side) -> float:
     """Dynamic energy of a full batch at boost [J]."""
-    return side.power.joules(1.0, 1.0) if side.power is not None else 0.0
+    return side.power.joules(1.0, 1.0)
 
 
-def _both(sides: Sequence[Side], period_s: float) -> Clocked | None:
+def _both(sides: Sequence[Side], period_s: float) -> Clocked:
     """Both sides' batches as one work, which the clock of their board drives."""
-    powers = [side.power for side in sides if side.power is not None]
-    if not powers:
-        return None
+    powers = [side.power for side in sides]
     clocked_j, fixed_j = (sum(amounts) for amounts in zip(*((p.clocked_j, p.fixed_j) for p in powers), strict=True))
     return Clocked(powers[0].board, period_s, 0.0, 1.0, clocked_j, fixed_j)
 
@@ -212,7 +210,7 @@ class _Work:
         self._clock, self._network, self._probes, self._seen = clock, network, probes, seen
         self.done = clock.event()
 
-    def start(self, batches: float, batch_s: float, takes: Mapping[str, float], power: Clocked | None) -> Event:
+    def start(self, batches: float, batch_s: float, takes: Mapping[str, float], power: Clocked) -> Event:
         """Work is counted in full batches; the event's value is its dynamic energy [J]."""
         self._flow = Flow(self, 1.0 / batch_s, takes, [Stretch(batches)], power)
         self.go_on()

@@ -26,7 +26,7 @@ from simexplore.sim.play.memory.places import Memories
 from simexplore.sim.play.memory.timeline import MemoryTimeline
 from simexplore.sim.play.meters import LoadMeter, MemoryMeter
 from simexplore.sim.play.plan import Plan, Planner
-from simexplore.sim.play.probes import Activity, BoardState, Probe, Probes
+from simexplore.sim.play.probes import Activity, BoardState, Probe, Probes, Task
 from simexplore.sim.play.result import Run
 from simexplore.workloads.graph import Graph, Node
 
@@ -85,7 +85,7 @@ class _Playback:
         self._beside = _unregulated(self._places)
         self._network = FlowNetwork(
             self._clock, _capacities(self._places), self._on_rates, self._probes.watch_waves, self._boards,
-            self._on_boards,
+            self._on_boards if self._probes.watch_boards else None,
         )  # fmt: skip
         for board in self._boards:
             board.on_look(self._network.settle_soon)
@@ -138,11 +138,14 @@ class _Playback:
     def _play_node(self, node: Node, stream: int) -> Process:
         place = self._places[node.place or self._first]
         plan = self._planner.plan(node)
+        task = Task(node, stream, place.name, {"op": plan.text, "bound": plan.bound, "kernel": plan.kernel})
+        self._probes.on_node_start(self._clock.now_fs, task)
         self._memory.begin(node)
         self._probes.on_memory(self._clock.now_fs, self._memory.held_bytes)
         played = self._play_alone if node.name not in self._exchanges else self._play_exchanged
         op = yield from played(node, stream, plan, self._stages[place.name])
         self._end_fs = self._clock.now_fs
+        self._probes.on_node_end(self._end_fs, task)
         self._memory.end(node)
         self._probes.on_memory(self._end_fs, self._memory.held_bytes)
         self._ops.append(op)
@@ -188,12 +191,15 @@ class _Playback:
         self._probes.on_rates(self._clock.now_fs, loads)
 
     def _on_boards(self, drawn: Mapping[str, tuple[float, float]]) -> None:
-        places = {name: self._places[name] for name in drawn}
-        boards = {
-            places[name].prefix: BoardState(power_w, places[name].gpu.clock.top_hz * clock)
-            for name, (power_w, clock) in drawn.items()
-        }
-        self._probes.on_boards(self._clock.now_fs, {**boards, **self._beside})
+        states = dict(self._beside)
+        for name, (power_w, clock) in drawn.items():
+            prefix = "" if name == self._first else f"{name}."
+            if name in self._board_at:
+                states[prefix] = BoardState(power_w, self._places[name].gpu.clock.top_hz * clock)
+            else:
+                idle = self._beside.get(prefix)
+                states[prefix] = BoardState(power_w + (0.0 if idle is None else idle.power_w))
+        self._probes.on_boards(self._clock.now_fs, states)
 
 
 def _activity(node: Node, stream: int, plan: Plan, step: Step) -> Activity:

@@ -232,7 +232,8 @@ class FlowNetwork:
             on_rates: told the load of each resource [amount/s] whenever it may have changed.
             observe_waves: whether owners are told of every wave.
             boards: the boards whose clocks the flows follow.
-            on_boards: told the power of each board [W] and its clock over boost whenever they may have changed.
+            on_boards: told the power of each board [W] and its clock over boost whenever they may have changed, and
+                what flows draw whose power is of no board, by the name that they have for it.
         """
         self.clock = clock
         self.capacities = dict(capacities)
@@ -246,6 +247,7 @@ class FlowNetwork:
         self._on_boards = on_boards
         self._observe_waves = observe_waves
         self._boards = boards
+        self._beside: dict[str, float] = {}
         self._settling = clock.alarm(self._settle, LAST)
 
     def join(self, flow: Flow) -> None:
@@ -315,7 +317,7 @@ class FlowNetwork:
         if self._on_rates is not None:
             self._on_rates(self._loads(clocks))
         if self._on_boards is not None:
-            self._on_boards(drawn)
+            self._on_boards({**drawn, **self._drawn_beside(clocks, rates)})
 
     def _held_clock(self, board: BoardClock, clocks: Mapping[str, float], rates: Sequence[float], now_fs: int) -> float:
         """The clock over boost at which a board stays within the power that it may draw now."""
@@ -355,6 +357,15 @@ class FlowNetwork:
             if flow.power is not None and flow.power.board == board.name:
                 dynamic_w += rate * flow.power.joules(clock, board.exponent)
         return dynamic_w + board.idle_w(clock)
+
+    def _drawn_beside(self, clocks: Mapping[str, float], rates: Sequence[float]) -> dict[str, tuple[float, float]]:
+        """Dynamic power of what is on no board, of all that ever drew any [W], each with a clock that nothing holds."""
+        self._beside = dict.fromkeys(self._beside, 0.0)
+        for flow, rate in zip(self._flows, rates, strict=True):
+            if flow.power is not None and flow.power.board not in clocks:
+                name = flow.power.board
+                self._beside[name] = self._beside.get(name, 0.0) + rate * flow.power.joules(1.0, 1.0)
+        return {name: (power_w, 1.0) for name, power_w in self._beside.items()}
 
     def _loads(self, clocks: Mapping[str, float]) -> dict[str, float]:
         loads = dict.fromkeys(self.capacities, 0.0)

@@ -4,7 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from simexplore.workloads.graph import Node
+
+LAUNCH: Final = "launch"
+"""From the host's command until a kernel could begin."""
+QUEUE: Final = "queue"
+"""SMs are held by others."""
+SET_UP: Final = "set-up"
+"""Until the first CTA computes."""
+WAVES: Final = "waves"
+"""CTAs compute; where the last wave is a partial one after others, until that begins."""
+TAIL: Final = "tail"
+"""The last wave, where it leaves slots empty and others came before it."""
+LATENCY: Final = "latency"
+"""Of work that is no kernel on SMs: it waits, and shares nothing."""
+WORK: Final = "work"
+"""Of work that is no kernel on SMs: it shares resources."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A node of the graph, as it is seen in a run."""
+
+    node: Node
+    stream: int
+    """Stream that it runs on."""
+    place: str
+    """Name of the device, link or path that it runs on."""
+    details: Mapping[str, object] = field(default_factory=dict)
+    """For people: the operator, what bounds it, its kernels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +52,7 @@ class Activity:
 
 
 class BoardState(NamedTuple):
-    """What a board draws and how fast its SMs are clocked."""
+    """What a board draws and how fast its SMs are clocked; of a device or a link that is on none, what that draws."""
 
     power_w: float
     """All that it draws, idle included [W]."""
@@ -32,6 +62,15 @@ class BoardState(NamedTuple):
 
 class Probe:
     """Watches a run; override what is of interest. Times are in femtoseconds since the start of the run."""
+
+    def on_node_start(self, now_fs: int, task: Task) -> None:
+        """A node's first launch, or what else it does first, begins."""
+
+    def on_node_end(self, now_fs: int, task: Task) -> None:
+        """The last kernel of a node has ended."""
+
+    def on_phase(self, now_fs: int, activity: Activity, phase: str) -> None:
+        """From now on a kernel or transfer is at this: `LAUNCH`, `SET_UP`, …; the first comes before its start."""
 
     def on_kernel_start(self, now_fs: int, activity: Activity) -> None:
         """The first CTAs of a kernel have been dispatched, or a transfer has begun."""
@@ -49,7 +88,7 @@ class Probe:
         """Shared resources are now in use by these shares (0..1); `power` is the dynamic power [W]."""
 
     def on_boards(self, now_fs: int, boards: Mapping[str, BoardState]) -> None:
-        """Boards now draw this at this clock; by what the names of their resources begin with, '' of the first GPU."""
+        """Boards, and what else draws power, now draw this; by `b.` for what is called `b`, '' of the first GPU."""
 
     def on_memory(self, now_fs: int, held_bytes: float) -> None:
         """The run now holds so much device memory [B]."""
@@ -62,6 +101,9 @@ class Probes(Probe):
     """Passes what happens on to those probes that override the hook."""
 
     def __init__(self, probes: Sequence[Probe]) -> None:
+        self._node_start = [p.on_node_start for p in probes if type(p).on_node_start is not Probe.on_node_start]
+        self._node_end = [p.on_node_end for p in probes if type(p).on_node_end is not Probe.on_node_end]
+        self._phase = [p.on_phase for p in probes if type(p).on_phase is not Probe.on_phase]
         self._kernel_start = [p.on_kernel_start for p in probes if type(p).on_kernel_start is not Probe.on_kernel_start]
         self._kernel_end = [p.on_kernel_end for p in probes if type(p).on_kernel_end is not Probe.on_kernel_end]
         self._wave = [p.on_wave for p in probes if type(p).on_wave is not Probe.on_wave]
@@ -75,6 +117,23 @@ class Probes(Probe):
     def watch_waves(self) -> bool:
         """Whether any probe wants to be told of waves."""
         return bool(self._wave)
+
+    @property
+    def watch_boards(self) -> bool:
+        """Whether any probe wants to be told of power and clocks."""
+        return bool(self._boards)
+
+    def on_node_start(self, now_fs: int, task: Task) -> None:
+        for hook in self._node_start:
+            hook(now_fs, task)
+
+    def on_node_end(self, now_fs: int, task: Task) -> None:
+        for hook in self._node_end:
+            hook(now_fs, task)
+
+    def on_phase(self, now_fs: int, activity: Activity, phase: str) -> None:
+        for hook in self._phase:
+            hook(now_fs, activity, phase)
 
     def on_kernel_start(self, now_fs: int, activity: Activity) -> None:
         for hook in self._kernel_start:

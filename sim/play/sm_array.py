@@ -16,7 +16,7 @@ from typing import Protocol
 from simexplore.sim.play.devices.clocks import Clocked
 from simexplore.sim.play.engine import Clock, Event, to_fs
 from simexplore.sim.play.flows import Flow, FlowNetwork, Stretch
-from simexplore.sim.play.probes import Activity, Probes
+from simexplore.sim.play.probes import QUEUE, SET_UP, TAIL, WAVES, Activity, Probes
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ class SmArray:
         limit = self._parts if max_sms is None else min(max_sms * self.parts_per_sm, self._parts)
         kernel = _Resident(self, grid, activity, limit)
         self._kernels.append(kernel)
+        self.probes.on_phase(self.clock.now_fs, activity, QUEUE)
         self._dispatch()
         return kernel.done
 
@@ -183,6 +184,7 @@ class _Resident:
         self._in_last_wave = True
         left_empty = self.held - self._layout.last_wave_ctas * self._parts_per_cta
         if left_empty > 0:
+            self._tell(TAIL)
             self.held -= left_empty
             self._array.release(left_empty)
 
@@ -226,8 +228,13 @@ class _Resident:
     def _start(self) -> None:
         clock = self._array.clock
         self._array.probes.on_kernel_start(clock.now_fs, self.activity)
+        self._tell(SET_UP)
         clock.alarm(self._compute).set(clock.now_fs + to_fs(self._setup_s))
 
     def _compute(self) -> None:
         self._computes = True
+        self._tell(WAVES)
         self._array.network.join(self._flow)
+
+    def _tell(self, phase: str) -> None:
+        self._array.probes.on_phase(self._array.clock.now_fs, self.activity, phase)

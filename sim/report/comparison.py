@@ -202,7 +202,9 @@ def _machine(gpu: Gpu) -> str:
     calibrated = {key: source for key, source in gpu.sources.items() if source.startswith("calibrated")}
     body = facts(pairs)
     body += (
-        table("Calibrated", ("key", "how"), calibrated.items(), numbers_from=2)
+        folded(
+            f"How {len(calibrated)} keys were calibrated", table("", ("key", "how"), calibrated.items(), numbers_from=2)
+        )
         if calibrated
         else note("Nothing of this machine was calibrated; every number is from the sources below.")
     )

@@ -36,6 +36,12 @@ const report = (() => {
   // Plotly reads a little HTML in its texts; names of users are not HTML.
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
+  // Of a name that a phone, or half a window, has no room for, the beginning.
+  function short(name) {
+    const most = narrow() ? 24 : 72;
+    return name.length <= most ? name : name.slice(0, most - 1).replace(/&[a-z]*$/, "") + "…";
+  }
+
   function axis(own) {
     const base = { gridcolor: "@grid", linecolor: "@rule", zerolinecolor: "@rule", zeroline: false, ticks: "outside",
       tickcolor: "@rule", ticklen: 4, automargin: true, title: { standoff: 8 } };
@@ -55,7 +61,8 @@ const report = (() => {
     };
     full.legend = { orientation: "h", x: 0, xanchor: "left", y: 1.01, yanchor: "bottom", itemsizing: "constant",
       bgcolor: "rgba(0,0,0,0)", ...full.legend };
-    for (const key of ["xaxis", "yaxis"]) full[key] = axis(full[key]);
+    for (const key of new Set(["xaxis", "yaxis", ...Object.keys(full).filter((name) => /^[xy]axis\d+$/.test(name))])) full[key] = axis(full[key]);
+    if (small) full.legend.maxheight = 1;  // all of it stands above the figure, none is behind a bar to scroll
     if (small && full.height) full.height = Math.round(full.height * 0.85) + 14 * legendLines;
     if (printing) Object.assign(full, { autosize: false, width: halved ? 322 : 672, height: Math.round(0.8 * full.height) });
     return full;
@@ -76,6 +83,7 @@ const report = (() => {
     const traces = resolve(spec.data).map((trace) => {
       if (trace.texttemplate && narrow() && !printing) delete trace.texttemplate;
       if (trace.texttemplate && printing && halved) trace.textfont = { size: 7 };
+      if (trace.name) trace.name = short(trace.name);
       return trace;
     });
     const entries = traces.filter((trace) => trace.name && trace.showlegend !== false).length;
@@ -182,9 +190,11 @@ const report = (() => {
     const root = document.getElementById(id);
     if (!root) return null;
     const part = (role) => root.querySelector(`[data-role=${role}]`);
-    // A phone shows the first columns of a few rows; the CSV has all of both.
+    // A phone shows the first columns of a few rows, but none that is the same in all; the CSV has all of both.
     const size = () => (narrow() && !printing ? 8 : options.size || 25);
-    const rare = (column) => (columns.indexOf(column) >= (options.phone || 8) ? " few" : "");
+    const same = (column) => column.values.length > 1 && column.values.every((value) => value === column.values[0]);
+    const telling = new Set(columns.filter((column) => !same(column)).slice(0, options.phone || 8));
+    const rare = (column) => (telling.has(column) ? "" : " few");
     const count = columns.length ? columns[0].values.length : 0;
     const first = columns.findIndex((column) => column.key === options.sort);
     const state = { query: "", sort: first < 0 ? null : first, descending: options.descending || false, page: 0, allowed: null, rows: [] };
@@ -269,7 +279,7 @@ const report = (() => {
   dark.addEventListener("change", renderAll);
   window.addEventListener("beforeprint", () => { printing = true; renderAll(); });
   window.addEventListener("afterprint", () => { printing = false; renderAll(); });
-  return { data, figure, render, renderAll, table, walk, plain, number, percent, css, SYMBOLS, DISTINCT, narrow,
+  return { data, figure, render, renderAll, table, walk, plain, short, number, percent, css, SYMBOLS, DISTINCT, narrow,
     printing: () => printing, resolve };
 })();
 

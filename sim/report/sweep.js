@@ -172,8 +172,9 @@ const sweep = (() => {
     const seen = [...new Set(z.flat())].filter((bound) => bound !== null).sort((a, b) => a - b);
     const keys = seen.map((bound) => ({ type: "scatter", mode: "markers", x: [null], y: [null], name: report.plain(words[bound]),
       hoverinfo: "skip", marker: { symbol: "square", size: 10, color: "@c" + (bound % 9) } }));
-    const category = (column, labels) => ({ ...axis(column), type: "category", categoryorder: "array", categoryarray: labels, showgrid: false });
-    return { data: [trace, ...keys], layout: { height: 130 + 30 * Math.max(5, ys.labels.length), xaxis: category(across(), xs.labels),
+    const category = (column, labels) => ({ ...axis(column), type: "category", categoryorder: "array", categoryarray: labels, tickvals: labels,
+      ticktext: labels.map(report.short), showgrid: false });
+    return { data: [trace, ...keys], layout: { height: 130 + (report.narrow() ? 18 : 30) * Math.max(5, ys.labels.length), xaxis: category(across(), xs.labels),
       yaxis: category(down(), ys.labels) } };
   }
 

@@ -77,7 +77,7 @@ def sweep_html(store: Store, made: str, seed: int = SEED) -> str:
         title=str(store.metadata.get("name") or store.metadata["arch"]["name"]),
         kind="design-space sweep",
         lead=_lead(store),
-        opening=verdict_html(store, verdict) + _opening(store, results, status),
+        opening=_opening(store, results, status, verdict_html(store, verdict)),
         sections=tuple(sections),
         data={"figures": figures, "sweep": _start(store, shown, shares, verdict)},
         scripts=("sweep.js", "parallel.js"),
@@ -102,7 +102,8 @@ def _lead(store: Store) -> str:
     return f"{opening}{known['arch']['name']} running {workloads}, over {axes}."
 
 
-def _opening(store: Store, results: pd.DataFrame, status: Words) -> str:
+def _opening(store: Store, results: pd.DataFrame, status: Words, verdict: str) -> str:
+    """The verdict and the figures that matter most; the best points are folded where the verdict names designs."""
     failed = store.count() - len(results)
     found = [("points", f"{len(results):,}", f"of {store.planned:,} planned, {failed:,} failed")]
     if "feasible" in results and not results["feasible"].all():
@@ -113,7 +114,9 @@ def _opening(store: Store, results: pd.DataFrame, status: Words) -> str:
     found += [(f"best {display_name(column)}", value, f"point {point}") for column, value, point, _ in best]
     headers = ("best", "value", "point", *(column.name for column in store.axes))
     rows = [(display_name(column), value, f"{point}", *axes) for column, value, point, axes in best]
-    return tiles(found[:6]) + "<section>" + table("Best points", headers, rows) + "</section>"
+    title = "Best points"
+    listed = folded(title, table("", headers, rows)) if verdict else table(title, headers, rows)
+    return f"{verdict}{tiles(found[:6])}<section>{listed}</section>"
 
 
 def _best(store: Store, results: pd.DataFrame) -> list[tuple[Column, str, int, list[str]]]:
@@ -154,6 +157,7 @@ def _parallel() -> str:
     )
     return (
         note(f"{words} Scatter, map and table follow. With a keyboard, move the ends of an axis by arrow keys.")
+        + note("On this narrow window the axes go on to the right: scroll sideways.", "phone")
         + '<div class="controls"><button type="button" id="parallel-clear" disabled>Clear ranges</button></div>'
         + '<div class="scroll plain"><div class="axes" id="parallel" role="group" aria-label="Parallel coordinates">'
         + '<canvas role="img" aria-label="A line for each point over parameters and objectives"></canvas></div></div>'

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import isfinite
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 from simexplore.archs import units
 from simexplore.archs.schema.gpu import Gpu
@@ -14,6 +16,7 @@ from simexplore.archs.schema.system import System
 from simexplore.errors import SimexploreError
 from simexplore.sim.serve.deployment import Deployment, gpus_of
 from simexplore.sim.serve.engine.defaults import settings_of
+from simexplore.sim.serve.engine.machines import Where
 from simexplore.sim.serve.engine.tuning import Shape, fitting, tuned
 from simexplore.sim.serve.load.arrivals import MOST_REQUESTS, Arrivals, Lengths, Users
 from simexplore.sim.serve.load.request import Request
@@ -31,71 +34,117 @@ PREFIX = "llm/"
 AT_ONCE = "inf"
 """The rate of requests that are all there from the beginning."""
 MOST_RATES = 1000
+DURATION, THINK, PROMPT, ANSWER, BURSTINESS, AT_ONCE_REQUESTS = "60s", "0s", "1000", "200", "1", "1000"
+SHARE = "0.99"
+"""What is meant where nothing is said."""
 TUNED = ("trtllm",)
 """Engines whose own benchmark chooses the size of steps for its load."""
 _EXAMPLE = "--param tensor_parallel=4 --param dtype=fp8"
 
 
+Kind = Literal["rate", "at once", "users", "trace"]
+KINDS: Mapping[Kind, str] = MappingProxyType(
+    {"rate": "--rate", "at once": "--rate inf", "users": "--users", "trace": "--trace"}
+)
+"""Kinds of loads, each as a user asks for it."""
+DRAWN: tuple[Kind, ...] = ("rate", "at once", "users")
+COUNTS: Mapping[str, tuple[tuple[Kind, ...], str]] = MappingProxyType(
+    {
+        "--duration": (("rate",), "--requests says how many come"),
+        "--burstiness": (("rate",), "only requests at a rate have gaps between them"),
+        "--think": (("users",), "only --users wait and think"),
+        "--requests": (("at once", "users", "trace"), "at a rate, --duration says how many come"),
+        "--input": (DRAWN, "a trace says how long its prompts are"),
+        "--output": (DRAWN, "a trace says how long its answers are"),
+        "--seed": (DRAWN, "nothing of a trace is drawn"),
+    }
+)
+"""Of each option the loads that it counts for, and why it does not for others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A load as a user writes it: one of rate, trace and users."""
+    """A load as a user writes it: one of rate, trace and users; None: nothing was said."""
 
     rate: str | None = None
     trace: str | None = None
     users: str | None = None
-    duration: str = "60s"
+    duration: str | None = None
     requests: str | None = None
-    think: str = "0s"
-    prompt: str = "1000"
-    answer: str = "200"
-    burstiness: str = "1"
-    seed: int = 0
+    think: str | None = None
+    prompt: str | None = None
+    answer: str | None = None
+    burstiness: str | None = None
+    seed: int | None = None
 
-    def loads(self) -> list[tuple[dict[str, float], Load]]:
-        """What comes, each with what tells it from the others.
+    @property
+    def kind(self) -> Kind:
+        """Which load it is.
 
         Raises:
-            SimexploreError: none or several are given, or one of them is none.
+            SimexploreError: none or several are given, or something is that does not count for it.
         """
         kinds = {"--rate": self.rate, "--trace": self.trace, "--users": self.users}
         chosen = [option for option, text in kinds.items() if text is not None]
         if len(chosen) != 1:
             told = " and ".join(chosen) or "none"
             raise SimexploreError(f"expected one of --rate, --trace and --users, found {told}")
-        if self.trace is not None:
-            limit = None if self.requests is None else count("--requests", self.requests, MOST_REQUESTS)
-            return [({}, read_trace(Path(self.trace), limit))]
-        if self.users is not None:
-            return [self._users(self.users)]
-        if self.rate == AT_ONCE:
+        kind: Kind = "trace" if self.trace is not None else "users" if self.users is not None else "rate"
+        kind = "at once" if self.rate == AT_ONCE else kind
+        said = (self.duration, self.burstiness, self.think, self.requests, self.prompt, self.answer, self.seed)
+        for (option, (counts, why)), value in zip(COUNTS.items(), said, strict=True):
+            if value is not None and kind not in counts:
+                beside = ", ".join(KINDS[each] for each in counts)
+                raise SimexploreError(
+                    f"{option}: expected beside {beside} only, found it beside {KINDS[kind]}: leave it out, {why}"
+                )
+        return kind
+
+    def loads(self) -> list[tuple[dict[str, float], Load]]:
+        """What comes, each with what tells it from the others.
+
+        Raises:
+            SimexploreError: as `kind`, or one of them is none.
+        """
+        if (kind := self.kind) == "trace":
+            return [({}, self.traced())]
+        if kind == "users":
+            return [self._users(self.users or "")]
+        if kind == "at once":
             return [({}, self._at_once())]
-        if self.requests is not None:
-            raise SimexploreError(
-                "--requests: expected --users, --trace or --rate inf: at a rate, --duration says how many come"
-            )
         return [({"rate_per_s": rate}, self._arrivals(rate)) for rate in rates(self.rate or "")]
 
+    def traced(self) -> list[Request]:
+        """The requests of the trace.
+
+        Raises:
+            SimexploreError: as `read_trace`.
+        """
+        limit = None if self.requests is None else count("--requests", self.requests, MOST_REQUESTS)
+        return read_trace(Path(self.trace or ""), limit)
+
+    @property
+    def _lengths(self) -> tuple[Lengths, Lengths]:
+        """Of prompts and answers."""
+        return Lengths.parse(_said(self.prompt, PROMPT), "--input"), Lengths.parse(
+            _said(self.answer, ANSWER), "--output"
+        )
+
     def _at_once(self) -> list[Request]:
-        asked = count("--requests", self.requests or "1000", MOST_REQUESTS)
-        lengths = Lengths.parse(self.prompt, "--input"), Lengths.parse(self.answer, "--output")
-        questions = Users(1, 0.0, asked, *lengths, self.seed).questions()
+        asked = count("--requests", _said(self.requests, AT_ONCE_REQUESTS), MOST_REQUESTS)
+        questions = Users(1, 0.0, asked, *self._lengths, self.seed or 0).questions()
         return [Request(0.0, prompt, answer) for prompt, answer in questions]
 
     def _arrivals(self, rate_per_s: float) -> Arrivals:
-        lengths = Lengths.parse(self.prompt, "--input"), Lengths.parse(self.answer, "--output")
-        return Arrivals(
-            rate_per_s,
-            seconds("--duration", self.duration),
-            *lengths,
-            number("--burstiness", self.burstiness),
-            self.seed,
-        )
+        duration_s = seconds("--duration", _said(self.duration, DURATION))
+        shape = number("--burstiness", _said(self.burstiness, BURSTINESS))
+        return Arrivals(rate_per_s, duration_s, *self._lengths, shape, self.seed or 0)
 
     def _users(self, text: str) -> tuple[dict[str, float], Users]:
         people = count("--users", text, MOST_REQUESTS)
         asked = 10 * people if self.requests is None else count("--requests", self.requests, MOST_REQUESTS)
-        lengths = Lengths.parse(self.prompt, "--input"), Lengths.parse(self.answer, "--output")
-        return {"users": people}, Users(people, seconds("--think", self.think), asked, *lengths, self.seed)
+        think_s = seconds("--think", _said(self.think, THINK))
+        return {"users": people}, Users(people, think_s, asked, *self._lengths, self.seed or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +169,18 @@ class Placed:
             SimexploreError: an unknown parameter or setting, or the machine can't hold the model as asked.
         """
         gpu, together = gpus_of(machine)
-        settings, share, of_all = settings_of(gpu.engine, self.settings)
         shape, given = shape_of(loads), frozenset(self.settings)
-        settings = fitting(settings, shape, given)
-        if any(shares_blocks(load) for load in loads):
-            settings = replace(settings, block_tokens=BLOCK_TOKENS)
+        shared = any(shares_blocks(load) for load in loads)
         made = {}
         for chosen, several in self._choices():
             options = self._options(decoder, gpu, chosen)
+            where = Where(gpu.name, gpu.dram.capacity_bytes, options.tensor_parallel, self.pipeline)
+            settings, room = settings_of(gpu.engine, self.settings, where)
+            settings = fitting(replace(settings, block_tokens=BLOCK_TOKENS if shared else 0), shape, given)
             name = ", ".join(f"{key}={chosen[key]}" for key in several) or decoder.name
             made[name] = deployment = Deployment(
-                decoder, options, gpu, together, settings, share, of_all,
-                self.pipeline, self.replicas, self.prefill_replicas,
-            )  # fmt: skip
+                decoder, options, gpu, together, settings, room, self.pipeline, self.replicas, self.prefill_replicas
+            )
             if gpu.engine in TUNED and settings.batching == "continuous" and all(is_at_once(load) for load in loads):
                 better = tuned(settings, shape, deployment.reckoned_tokens, self.pipeline, given)
                 made[name] = replace(deployment, settings=better)
@@ -160,7 +208,7 @@ class Promised:
     ttft: str | None = None
     tpot: str | None = None
     latency: str | None = None
-    share: str = "0.99"
+    share: str | None = None
 
     def objectives(self) -> Objectives:
         """As numbers.
@@ -170,10 +218,15 @@ class Promised:
         """
         limits = (("--ttft", self.ttft), ("--tpot", self.tpot), ("--latency", self.latency))
         ttft_s, tpot_s, latency_s = (None if text is None else seconds(option, text) for option, text in limits)
-        share = number("--share", self.share)
+        share = number("--share", _said(self.share, SHARE))
         if not 0.0 < share <= 1.0:
             raise SimexploreError(f"--share: expected a share above 0, up to 1, found {self.share!r}")
         return Objectives(ttft_s, tpot_s, latency_s, share)
+
+
+def _said(text: str | None, meant: str) -> str:
+    """What was said, or what is meant where nothing was."""
+    return meant if text is None else text
 
 
 def model_of(work: str) -> Decoder:
@@ -255,10 +308,8 @@ def seconds(option: str, text: str) -> float:
     """
     try:
         return units.parse(text, units.SECONDS)
-    except SimexploreError as error:
-        raise SimexploreError(f"{option}: {error}") from None
-    except ValueError as error:
-        raise SimexploreError(f"{option}: {' '.join(str(error).split())}") from None
+    except (SimexploreError, ValueError):
+        raise SimexploreError(f"{option}: expected a time such as 500ms or 60s, found {found(text)}") from None
 
 
 def is_at_once(load: Load) -> bool:

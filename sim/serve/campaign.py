@@ -12,7 +12,7 @@ from typing import Any
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.evaluation.environment import here
+from simexplore.sim.keeping.environment import here
 from simexplore.sim.serve.asked import Given, Placed, Promised
 from simexplore.sim.serve.deployment import Deployment
 from simexplore.sim.serve.load.arrivals import Arrivals

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from heapq import heappop, heappush
 from math import inf
 from typing import Literal
@@ -59,7 +60,7 @@ def serve(engines: Sequence[Engine], requests: Iterable[Request], ways: Ways = P
     Raises:
         SimexploreError: a request can never be served, or an outage is of no engine.
     """
-    run = _Run(engines, ways)
+    run = Run(engines, ways)
     for request in sorted(requests, key=lambda request: request.arrival_s):
         run.arrive(request)
     run.finish()
@@ -72,6 +73,11 @@ def serve_users(engines: Sequence[Engine], users: Users, ways: Ways = PLAIN) -> 
     Raises:
         SimexploreError: as `serve`.
     """
+    return serve(engines, *questions_of(users, ways))
+
+
+def questions_of(users: Users, ways: Ways) -> tuple[list[Request], Ways]:
+    """The first request of each user, and the ways by which the others follow."""
     questions = iter(users.questions())
 
     def ask(at_s: float) -> Request | None:
@@ -79,73 +85,54 @@ def serve_users(engines: Sequence[Engine], users: Users, ways: Ways = PLAIN) -> 
         return None if question is None else Request(at_s, *question)
 
     first = [request for _ in range(users.count) if (request := ask(0.0)) is not None]
-    follow = Ways(ways.routing, ways.outages, lambda served: ask(served.finish_s + users.think_s), ways.advance)
-    return serve(engines, first, follow)
+    return first, replace(ways, follow=lambda served: ask(served.finish_s + users.think_s))
 
 
-def serve_apart(
-    prefill: Sequence[Engine],
-    decode: Sequence[Engine],
-    requests: Iterable[Request],
-    handover_s: Callable[[int], float],
-    ways: Ways = PLAIN,
-) -> list[Served]:
-    """Prompts are prefilled by engines that do nothing else; the keys and values go to others, which decode.
+class Run:
+    """Requests on their way to engines.
 
-    An engine sends one prompt's after the other's. What becomes of them later does not hold prefilling back.
-
-    Raises:
-        SimexploreError: as `serve`.
+    Args:
+        engines: with nothing to do.
+        ways: how requests find those of them that answer.
+        answering: those; by default all.
     """
-    ordered = sorted(requests, key=lambda request: request.arrival_s)
-    first = serve(prefill, [request._replace(output_tokens=1) for request in ordered], Ways(ways.routing))
-    run = _Run(decode, ways)
-    link_free_s = [0.0] * len(prefill)
-    for each in first:
-        run.served.append(Served(each.order, ordered[each.order], each.arrival_s, each.first_s))
-        run.served[-1].cached_tokens = each.cached_tokens
-    for each in sorted(first, key=lambda served: served.first_s):
-        served = run.served[each.order]
-        if served.request.output_tokens == 1:
-            served.finish_s, served.replica = each.finish_s, each.replica
-            continue
-        sent_s = max(each.first_s, link_free_s[each.replica]) + handover_s(served.request.input_tokens)
-        link_free_s[each.replica] = sent_s
-        heappush(run.events, (sent_s, served.order, served))
-    run.finish()
-    return run.served
 
-
-class _Run:
-    """Requests on their way to engines."""
-
-    def __init__(self, engines: Sequence[Engine], ways: Ways) -> None:
+    def __init__(self, engines: Sequence[Engine], ways: Ways, answering: Sequence[Engine] | None = None) -> None:
         self.engines, self.ways = engines, ways
         self.served: list[Served] = []
-        self.events: list[tuple[float, int, Served | Outage]] = []
-        self._turn = 0
-        self._down_until = [0.0] * len(engines)
+        self._answering = engines if answering is None else answering
+        self._events: list[tuple[float, int, int, Callable[[float], None]]] = []
+        self._turns: dict[bool, int] = {}
+        self._count = 0
+        self._down_until = [0.0] * len(self._answering)
         for index, outage in enumerate(ways.outages):
-            if not 0 <= outage.engine < len(engines):
-                raise SimexploreError(f"outage: expected an engine from 0 to {len(engines) - 1}, found {outage.engine}")
-            heappush(self.events, (outage.at_s, -1 - index, outage))
+            if not 0 <= outage.engine < len(self._answering):
+                most = len(self._answering) - 1
+                raise SimexploreError(f"outage: expected an engine from 0 to {most}, found {outage.engine}")
+            self.at(outage.at_s, -1 - index, partial(self._break, outage))
+
+    def at(self, at_s: float, order: int, do: Callable[[float], None]) -> None:
+        """Let something happen at a time [s]; of what happens at once, what has the lowest `order` comes first."""
+        self._count += 1
+        heappush(self._events, (at_s, order, self._count, do))
 
     def arrive(self, request: Request) -> None:
         """A request that is on its way; its engine sees it when its prompt has been turned into tokens."""
         served = Served(len(self.served), request, request.arrival_s)
         self.served.append(served)
         tokenizer_s = self.engines[0].settings.host.tokenizer_token_s * request.input_tokens
-        heappush(self.events, (request.arrival_s + tokenizer_s, served.order, served))
+        self.at(request.arrival_s + tokenizer_s, served.order, partial(self.give, served))
 
     def finish(self) -> None:
         """Let everything happen."""
         answered, follow = 0, self.ways.follow
-        while (busy := self._first_busy()) is not None or self.events:
-            at_s = self.events[0][0] if self.events else inf
+        while (busy := self._first_busy()) is not None or self._events:
+            at_s = self._events[0][0] if self._events else inf
             if busy is None or at_s <= busy.now_s:
-                self._handle()
+                at_s, _, _, do = heappop(self._events)
+                do(at_s)
                 continue
-            ended = busy.advance(self._until(busy, at_s), stop_at_end=follow is not None)
+            ended = self.ended(busy, busy.advance(self._until(busy, at_s), stop_at_end=self.coupled))
             answered += len(ended)
             for request in map(follow, ended) if follow is not None else ():
                 if request is not None:
@@ -153,40 +140,56 @@ class _Run:
             if self.ways.advance is not None and ended:
                 self.ways.advance(answered)
 
-    def _handle(self) -> None:
-        """The next thing that happens to engines."""
-        at_s, order, what = heappop(self.events)
-        if isinstance(what, Outage):
-            self._break(what)
-            return
-        up = [engine for engine, until_s in zip(self.engines, self._down_until, strict=True) if until_s <= at_s]
-        if up:
-            self._chosen(up).submit(what, at_s)
-        else:
-            heappush(self.events, (min(self._down_until), order, what))
+    @property
+    def coupled(self) -> bool:
+        """Whether what one engine does makes something happen to others."""
+        return self.ways.follow is not None
 
-    def _chosen(self, up: list[Engine]) -> Engine:
+    def ended(self, engine: Engine, requests: list[Served]) -> list[Served]:  # noqa: ARG002 - others hand them on
+        """Of the requests that an engine is done with, those that are answered."""
+        return requests
+
+    def give(self, served: Served, at_s: float) -> None:
+        """An engine gets a request, as soon as one of them is there."""
+        self._to_one(served, at_s, None)
+
+    def _to_one(self, served: Served, at_s: float, fetch: Callable[[float], float] | None) -> None:
+        """One of the engines that answer gets a request."""
+        up = [engine for engine, until_s in zip(self._answering, self._down_until, strict=True) if until_s <= at_s]
+        if up:
+            self.chosen(up).submit(served, at_s, fetch)
+        else:
+            self.at(min(self._down_until), served.order, lambda later_s: self._to_one(served, later_s, fetch))
+
+    def chosen(self, up: Sequence[Engine]) -> Engine:
+        """Which of some engines gets the next request."""
         if self.ways.routing == "least":
             return min(up, key=lambda engine: (engine.outstanding, engine.name))
-        self._turn += 1
-        return up[(self._turn - 1) % len(up)]
+        turn = self._turns.setdefault(up[0].sends, 0)
+        self._turns[up[0].sends] += 1
+        return up[turn % len(up)]
 
-    def _break(self, outage: Outage) -> None:
-        engine = self.engines[outage.engine]
-        back_s = outage.at_s + outage.for_s
+    def _break(self, outage: Outage, at_s: float) -> None:
+        engine = self._answering[outage.engine]
+        back_s = at_s + outage.for_s
         self._down_until[outage.engine] = max(self._down_until[outage.engine], back_s)
         for served in engine.kill():
-            heappush(self.events, (max(outage.at_s, engine.now_s), served.order, served))
+            self.lost(served, at_s)
+            self.at(max(at_s, engine.now_s), served.order, partial(self.give, served))
+
+    def lost(self, served: Served, at_s: float) -> None:
+        """The engine that had a request has died."""
 
     def _first_busy(self) -> Engine | None:
         """The engine with work whose next step begins first."""
         if len(self.engines) == 1:
             return self.engines[0] if self.engines[0].busy else None
-        return min((engine for engine in self.engines if engine.busy), key=lambda engine: engine.now_s, default=None)
+        able = (engine for engine in self.engines if engine.busy and not engine.stuck)
+        return min(able, key=lambda engine: engine.now_s, default=None)
 
     def _until(self, engine: Engine, at_s: float) -> float:
-        """How far an engine may go: to the next event, and where answers make events, no farther than the others."""
-        if self.ways.follow is None:
+        """How far an engine may go: to the next event, and where it makes events, no farther than the others."""
+        if not self.coupled:
             return at_s
-        others = [other.now_s for other in self.engines if other.busy and other is not engine]
+        others = [other.now_s for other in self.engines if other.busy and not other.stuck and other is not engine]
         return min([at_s, *(max(now_s, engine.now_s + LEAST_S) for now_s in others)])

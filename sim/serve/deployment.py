@@ -14,6 +14,7 @@ from functools import cached_property
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System, system_of
 from simexplore.errors import SimexploreError
+from simexplore.sim.serve.engine.defaults import Room
 from simexplore.sim.serve.engine.engine import Engine
 from simexplore.sim.serve.engine.settings import Settings
 from simexplore.sim.serve.steps.exact import Model
@@ -37,8 +38,7 @@ class Deployment:
         gpu: each of them.
         together: GPUs of an NVLink domain; None: any number.
         settings: of each engine, without its pages.
-        memory_share: that weights and KV cache, or only the latter, may take.
-        share_of_all: of all memory; else of what weights and activations leave.
+        room: what of each GPU's memory they use.
         stages: of a pipeline.
         replicas: of all that; of disaggregated ones those that decode.
         prefill_replicas: that only prefill; 0: every replica does both.
@@ -49,8 +49,7 @@ class Deployment:
     gpu: Gpu
     together: int | None
     settings: Settings
-    memory_share: float
-    share_of_all: bool = False
+    room: Room
     stages: int = 1
     replicas: int = 1
     prefill_replicas: int = 0
@@ -71,6 +70,11 @@ class Deployment:
         if self.stages > len(self.decoder.layers):
             most = len(self.decoder.layers)
             raise SimexploreError(f"pipeline: expected at most {most} stages, one a layer, found {self.stages}")
+        if self.prefill_replicas and self.settings.batching == "static":
+            raise SimexploreError(
+                "batching=static: expected without prefill replicas, found with them: keys and values come one prompt "
+                "after the other, and a static batch begins at once"
+            )
         if self.pages < 1:
             held = (self.weight_bytes + self.activation_bytes + self.state_bytes) / 1e9
             raise SimexploreError(
@@ -120,15 +124,15 @@ class Deployment:
     @property
     def pages(self) -> int:
         """Pages of the KV cache of each engine."""
-        capacity = self.gpu.dram.capacity_bytes
-        taken = self.weight_bytes + self.activation_bytes + self.state_bytes
-        room = self.memory_share * capacity - taken if self.share_of_all else self.memory_share * (capacity - taken)
+        capacity, (share, of_all, within) = self.gpu.dram.capacity_bytes, self.room
+        taken = self.weight_bytes + self.state_bytes + (self.activation_bytes if within else 0.0)
+        room = share * capacity - taken if of_all else share * (capacity - taken)
         return int(max(room, 0.0) / (self.token_bytes * self.settings.page_tokens) / self.stages)
 
     @property
     def reckoned_tokens(self) -> float:
         """Tokens that the KV caches of all stages hold, as `trtllm-bench` reckons: activations are not counted."""
-        room = self.memory_share * (self.gpu.dram.capacity_bytes - self.weight_bytes)
+        room = self.room.memory_share * (self.gpu.dram.capacity_bytes - self.weight_bytes)
         return max(room, 0.0) / self.token_bytes
 
     @property
@@ -159,7 +163,10 @@ class Deployment:
         """Engines that prefill and nothing else, and the others; with nothing to do."""
         settings = self.engine_settings
         counts = (self.prefill_replicas * self.stages, self.replicas * self.stages)
-        prefill, decode = ([Engine(table, settings, name) for name in range(count)] for count in counts)
+        prefill, decode = (
+            [Engine(table, settings, name, sends) for name in range(count)]
+            for count, sends in zip(counts, (True, False), strict=True)
+        )
         return prefill, decode
 
     def handover_s(self, tokens: int) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.storage.folder import FolderLock, written_aside
+from simexplore.sim.keeping.folder import FolderLock, written_aside
 
 HEADER = "serve.json"
 FOLDER = "points"

@@ -14,6 +14,8 @@ from simexplore.sim.serve.engine.tally import Sample
 from simexplore.sim.serve.load.request import Served
 
 PERCENTILES = (50, 90, 95, 99)
+SPREADS = ("mean", *(f"p{each}" for each in PERCENTILES), "max")
+"""What is told of many times."""
 SHORTEST_S = 1e-9
 """Stands for no time at all [s]."""
 

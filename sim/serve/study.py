@@ -8,7 +8,8 @@ from typing import Any
 
 from simexplore.errors import SimexploreError
 from simexplore.sim.hardware.idle import idle_w
-from simexplore.sim.serve.cluster import PLAIN, Ways, serve, serve_apart, serve_users
+from simexplore.sim.serve.apart import serve_apart
+from simexplore.sim.serve.cluster import PLAIN, Ways, questions_of, serve
 from simexplore.sim.serve.deployment import Deployment
 from simexplore.sim.serve.load.arrivals import Arrivals, Users
 from simexplore.sim.serve.load.request import Request
@@ -48,20 +49,20 @@ class Study:
         """Serve a load.
 
         Raises:
-            SimexploreError: a request of it can never be served, or users who wait are served by separate pools.
+            SimexploreError: a request of it can never be served.
         """
         deployment = self.deployment
         prefill, decode = deployment.engines(self.table)
         for engine in (*prefill, *decode):
             engine.tally.most_logged = self.logged
         if isinstance(load, Users):
-            if prefill:
-                raise SimexploreError("users who wait for answers: expected one pool: leave out prefill replicas")
-            served = serve_users(decode, load, self.ways)
+            requests, ways = questions_of(load, self.ways)
         else:
-            requests = load.requests() if isinstance(load, Arrivals) else load
-            apart = (prefill, decode, requests, deployment.handover_s, self.ways)
-            served = serve_apart(*apart) if prefill else serve(decode, requests, self.ways)
+            requests, ways = load.requests() if isinstance(load, Arrivals) else list(load), self.ways
+        if prefill:
+            served = serve_apart(prefill, decode, requests, deployment.handover_s, ways)
+        else:
+            served = serve(decode, requests, ways)
         return Result(
             served=served,
             engines=[*prefill, *decode],
@@ -105,9 +106,9 @@ def _enclosed(holds: Callable[[float], bool], rate_per_s: float) -> tuple[float,
         if holds(other) != held:
             return (rate_per_s, other) if held else (other, rate_per_s)
         rate_per_s = other
+    told = f"hold at all rates up to {rate_per_s:.3g}/s" if held else f"do not hold even at {rate_per_s:.3g}/s"
     raise SimexploreError(
-        f"the highest rate: objectives {'hold' if held else 'do not hold'} at any rate up to {rate_per_s:.3g}/s: "
-        "change them, or the time in which requests arrive"
+        f"the highest rate: expected one, but objectives {told}: change them, or the time in which requests arrive"
     )
 
 

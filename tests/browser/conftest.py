@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from pages import until
-from reports import make_comparison, make_store
+from reports import make_comparison, make_store, memory_page, serving_page
 
 import simexplore
 from simexplore.sim.explain.whole import explain
@@ -50,11 +50,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     comparison = comparison_html(found, simexplore.load_arch("nvidia/h200-sxm"), MADE)
     graph = simexplore.load_workload("llm/llama-3-8b/decode", {"layers": 2})
     explained = explained_html([explain(graph, simexplore.load_arch("nvidia/h200-sxm"))], MADE)
-    files = {name: folder / f"{name}.html" for name in ("sweep", "comparison", "explanation")}
-    files["sweep"].write_text(sweep, encoding="utf-8")
-    files["comparison"].write_text(comparison, encoding="utf-8")
-    files["explanation"].write_text(explained, encoding="utf-8")
-    return files
+    made = {"sweep": sweep, "comparison": comparison, "explanation": explained}
+    made |= {"memory": memory_page(MADE), "serving": serving_page(MADE)}
+    for name, html in made.items():
+        (folder / f"{name}.html").write_text(html, encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in made}
 
 
 class Windows:

@@ -31,6 +31,13 @@ def begun(*arguments: str, **extra: Any) -> subprocess.Popen[str]:
     return subprocess.Popen([*CALL, *arguments], text=True, stderr=subprocess.PIPE, **extra)
 
 
+def test_a_command_does_not_look_for_garbage_at_its_end() -> None:
+    """What was registered before the command began is called after what it registers."""
+    told = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 10_000)); "
+    done = subprocess.run([*CALL[:2], told + CALL[2], "--version"], text=True, capture_output=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 def test_ctrl_c_is_one_line_and_130_whenever_it_comes() -> None:
     """From while the command line is being imported to while the work runs; before that there is only Python."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+import simexplore
 from simexplore.cli.model import reproduce as command_module
 from simexplore.errors import SimexploreError
 
@@ -39,7 +40,8 @@ def studies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_json_has_the_promised_keys(command: Callable[..., Result], studies: None) -> None:
-    assert json.loads(command("reproduce", "good", "--json").stdout) == [RECORD]
+    (told,) = json.loads(command("reproduce", "good", "--json").stdout)
+    assert told == {"version": simexplore.__version__, "machine": None, "workload": None, "study": "good", **RECORD}
 
 
 def test_table(command: Callable[..., Result], studies: None) -> None:
@@ -66,7 +68,7 @@ def test_a_study_without_its_table_ends_with_code_2_after_the_others(
 ) -> None:
     result = command("reproduce", "--json")
     assert result.exit_code == 2
-    assert json.loads(result.stdout) == [RECORD]
+    assert [record["paper"] for record in json.loads(result.stdout)] == [RECORD["paper"]]
     assert result.stderr == "simexplore: lost: expected its table; it comes from somewhere\n"
     assert "it comes from somewhere" in fails("reproduce", "lost")
 

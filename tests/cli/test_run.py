@@ -184,9 +184,12 @@ def test_trace(command: Callable[..., Result], tmp_path: Path) -> None:
     file = tmp_path / "decode.json"
     result = command("run", *DECODE, "--param", "layers=2", "--trace", file)
     assert result.stderr == f"simexplore: trace written to {file}: open it in ui.perfetto.dev\n"
-    events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
-    assert {"layer0.attention", "layer1.attention"} <= {event["name"] for event in events}
-    assert {"M", "X", "C"} == {event["ph"] for event in events}
+    trace = json.loads(file.read_text(encoding="utf-8"))
+    events = trace["traceEvents"]
+    assert {"layer0.attention", "layer1.attention"} <= {event.get("name") for event in events}
+    assert {"M", "B", "E", "C", "s", "f"} == {event["ph"] for event in events}
+    about = {"machine": "NVIDIA H200 SXM 141 GB", "workload": "llm/llama-3-8b/decode"}
+    assert trace["otherData"] == {"version": simexplore.__version__, **about}
 
 
 def test_conditions_matter(command: Callable[..., Result]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ def test_every_source_covers_a_key_and_says_something(name: str) -> None:
     for prefix, citation in load_arch(name).sources.items():
         assert any(key == prefix or key.startswith(prefix + ".") for key in keys), prefix
         assert len(citation) > 10, prefix
+        assert not re.search(r"± [\d.]+e", citation), f"{prefix}: per cent are written out"
 
 
 def test_a_number_without_a_source_is_found() -> None:

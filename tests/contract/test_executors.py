@@ -17,13 +17,13 @@ import pytest
 from sweeps import GEMM, write
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.evaluation import environment
 from simexplore.sim.explore.evaluation import executor as executors
-from simexplore.sim.explore.evaluation.environment import UnfitError
 from simexplore.sim.explore.evaluation.executor import Chunks, InProcess, Pool, evaluate_all
 from simexplore.sim.explore.spec.file import read_spec
 from simexplore.sim.explore.store import Chunk, Store
 from simexplore.sim.explore.study import Sweep
+from simexplore.sim.keeping import environment
+from simexplore.sim.keeping.environment import UnfitError
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,7 @@ def play() -> dict[str, Any]:
         yield clock.sleep(1e-6)
         yield array.launch(Ctas(10), Activity("a", 0, "gemm", {"tile": "128x128"}))
         message = Phase(0.5e-6, 1.5e-6, {"link": 1.5e-6})
-        yield Phases(clock, network, probes, Activity("b", 0, "all_reduce"), None).start([message])
+        yield Phases(clock, network, probes, Activity("b", 0, "all_reduce"), "link").start([message])
 
     def stream_1() -> Iterator[Event]:
         yield clock.sleep(2e-6)

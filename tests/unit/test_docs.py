@@ -53,3 +53,18 @@ def test_sentences_are_short(path: Path) -> None:
 
 def test_words_of_sentences_are_counted() -> None:
     assert list(sentences("It isn't `a b c` long. Two words: of these four words.\n\n| no | table |")) == [4, 4]
+
+
+OUR_WORDS = "mape,simpy"
+"""A mean absolute percentage error and a package: no misspellings of other words."""
+
+
+def test_words_are_spelled_as_dictionaries_have_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What users read: documents, examples, and the commands with their help."""
+    codespell = pytest.importorskip("codespell_lib", reason="codespell is not installed: pip install 'simexplore[dev]'")
+    read = [path for path in tracked() if path.suffix == ".md" or path.parts[0] in ("cli", "examples")]
+    assert len(read) > 80
+    assert (codespell.main("-L", OUR_WORDS, *(str(ROOT / path) for path in read)), capsys.readouterr().out) == (0, "")
+    (tmp_path / "wrong.md").write_text("The bandwith of a mape.\n", encoding="utf-8")
+    assert codespell.main("-L", OUR_WORDS, str(tmp_path)) > 0
+    assert "bandwith ==> bandwidth" in capsys.readouterr().out

@@ -9,12 +9,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from ablation import OFF
 from checkout import ROOT
 from click.testing import CliRunner
 
 from simexplore.cli.main import main
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+QUESTIONS = (ROOT / "docs" / "guide" / "questions.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,10 @@ def tool() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("document", ["energy.md", "area-and-cost.md", "studies/ngpc.md", "explain.md"])
+@pytest.mark.parametrize(
+    "document",
+    ["../README.md", "energy.md", "area-and-cost.md", "studies/ngpc.md", "explain.md", "lab/accuracy.md"],
+)
 def test_marked_figures_are_current(tool: ModuleType, document: str) -> None:
     """Stale: `python tools/documented.py` writes them anew."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
@@ -43,6 +48,12 @@ def test_what_is_marked_is_replaced_and_nothing_else(tool: ModuleType, monkeypat
         tool.generated("<!-- table: nobody's -->x<!-- /table -->")
 
 
+def test_the_notebook_has_every_mechanism_that_can_be_switched_off() -> None:
+    text = (ROOT / "docs" / "lab" / "notebook.md").read_text(encoding="utf-8")
+    told = text.partition("| switched off | L40S | A100 |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    assert [line.split("|")[1].strip() for line in told.splitlines()] == list(OFF)
+
+
 def test_the_sensitivities_are_of_the_machine_in_the_table() -> None:
     text = (ROOT / "docs" / "studies" / "ngpc.md").read_text(encoding="utf-8")
     (mean,) = (line for line in text.splitlines() if line.startswith("| **mean (published)**"))
@@ -51,9 +62,9 @@ def test_the_sensitivities_are_of_the_machine_in_the_table() -> None:
     assert [cell.strip() for cell in shipped.split("|")[2:4]] == [figures[0], figures[-1]]
 
 
-def row(asked: str) -> tuple[list[str], str]:
-    """The command of a row of README's table, and the row."""
-    (line,) = (line for line in README.splitlines() if line.startswith(f"| {asked} |"))
+def row(asked: str, text: str = README) -> tuple[list[str], str]:
+    """The command of a row of a table, by its question, and the row."""
+    (line,) = (line for line in text.splitlines() if line.startswith(f"| {asked} |"))
     found = re.search(r"`simexplore ([^`]+)`", line)
     assert found is not None
     return shlex.split(found[1]), line
@@ -72,8 +83,8 @@ def test_the_changed_gpu_of_readme_shows_what_it_says() -> None:
     assert microseconds(arguments) != microseconds(unchanged)
 
 
-def test_the_profile_of_readme_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments, _ = row("what a profile says")
+def test_the_profile_that_is_imported_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments, _ = row("what a profile says", QUESTIONS)
     monkeypatch.chdir(ROOT)
     output = tmp_path / "runs.csv"
     result = CliRunner().invoke(main, [str(output) if part == "runs.csv" else part for part in arguments])

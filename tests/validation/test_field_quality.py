@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "field_quality.py"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "studies" / "field_quality.py"
 
 
 @pytest.fixture(scope="module")

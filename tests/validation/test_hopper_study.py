@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from documents import paper_is_told
 
 from simexplore.archs.load import read_document
 from simexplore.sim.studies.hopper import BENCHMARKS, PUBLISHED, study
@@ -103,3 +104,8 @@ def test_figures_are_those_of_the_facts() -> None:
         assert row["published"] == loads[names[row["rank"]]][str(row["kib"])][row["ctas_per_sm"]]
         compared += 1
     assert compared > 50
+
+
+def test_the_page_of_papers_tells_these_records(records: list[dict[str, Any]]) -> None:
+    """Stale: `python tools/site/papers.py` writes it anew."""
+    assert paper_is_told("hopper", records)

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from documents import paper_is_told
 
 from simexplore.archs.load import read_document
 from simexplore.sim.studies import STUDIES
@@ -76,3 +77,8 @@ def test_the_study_names_no_published_figure() -> None:
         text = file.read()
     for figure in ("39", "9.94", "72.37", "55.5", "231", "36.18"):
         assert f" {figure}" not in text
+
+
+def test_the_page_of_papers_tells_these_records(records: dict[str, dict[str, Any]]) -> None:
+    """Stale: `python tools/site/papers.py` writes it anew."""
+    assert paper_is_told("ngpc", records.values())

@@ -9,7 +9,6 @@ enforced.
 from __future__ import annotations
 
 import importlib.util
-import re
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -180,34 +179,3 @@ def test_stated_errors_are_found_again_on_a_sample_of_rows(rows: Rows) -> None:
     assert not off, "found, stated: the code has changed since the calibration, calibrate anew"
     inside = (full.table["low_us"] <= full.table["time_us"]) & (full.table["time_us"] <= full.table["high_us"])
     assert near(inside.astype(float), stated.coverage), f"intervals hold {inside.mean()}, stated {stated.coverage}"
-
-
-README = {
-    "H200 GEMM bf16, fp8, block-scaled fp8": (H200, [row.group for row in TABLES[:3]]),
-    "H200 attention bf16: prefill, decode": (H200, [TABLES[3].group, TABLES[6].group]),
-    "H200 attention bf16 with an fp8 cache: prefill, decode": (H200, [TABLES[4].group, TABLES[7].group]),
-    "A100 GEMM bf16": (A100, ["gemm bf16 graph"]),
-    "L40S GEMM bf16, fp8, block-scaled fp8": (L40S, [row.group for row in TABLES[:3]]),
-    "L40S attention bf16: prefill, decode": (L40S, [TABLES[3].group, TABLES[6].group]),
-    "L40S attention bf16 with an fp8 cache: prefill, decode": (L40S, [TABLES[4].group, TABLES[7].group]),
-    "RTX 3090 GEMM bf16": ("nvidia/rtx-3090", ["gemm bf16 profiled"]),
-}
-"""Rows of README's table, by their first cell: the machine and the groups that they tell of."""
-
-
-def readme_rows() -> dict[str, list[str]]:
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| "))
-    return {first: rest for first, *rest in cells if first in README}
-
-
-def test_readme_tells_the_errors_that_the_calibrations_state() -> None:
-    found = readme_rows()
-    assert len(found) >= 6
-    for label, cells in found.items():
-        arch, groups = README[label]
-        stated = [held_out(Rows(arch, group, "")) for group in groups]
-        columns = [[getattr(one, name) for one in stated] for name in ("physics_mape", "full_mape", "coverage")]
-        for cell, values, half_a_digit in zip(cells[:3], columns, (0.05, 0.05, 0.5), strict=True):
-            told = [float(number) for number in re.findall(r"([\d.]+) %", cell)]
-            assert told == pytest.approx([100 * value for value in values], abs=half_a_digit + 1e-9), label

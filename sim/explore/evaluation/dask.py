@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.evaluation import environment
 from simexplore.sim.explore.evaluation.executor import Pool
+from simexplore.sim.keeping import environment
 
 ANSWER_S = 10.0
 """How long a scheduler may take to answer, and workers to say what they are."""

@@ -28,12 +28,12 @@ from functools import lru_cache
 from typing import Any
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.explore.evaluation import environment
-from simexplore.sim.explore.evaluation.environment import UnfitError
 from simexplore.sim.explore.evaluation.points import Evaluator
 from simexplore.sim.explore.spec.problem import Problem
 from simexplore.sim.explore.store import Chunk
 from simexplore.sim.explore.table import FloatArray
+from simexplore.sim.keeping import environment
+from simexplore.sim.keeping.environment import UnfitError
 
 FIRST_POINTS = 64
 GROWTH = 4
@@ -189,11 +189,22 @@ def _evaluator(job: bytes, thread: int) -> Evaluator:  # noqa: ARG001 - an evalu
 class Chunks:
     """Cuts ranges of points into chunks of `CHUNK_S` seconds, by what the points before have cost."""
 
-    def __init__(self, ranges: Iterable[tuple[int, int]], slots: int, point_s: float | None = None) -> None:
+    def __init__(
+        self, ranges: Iterable[tuple[int, int]], slots: int, point_s: float | None = None, together: int | None = None
+    ) -> None:
+        """All is left to do.
+
+        Args:
+            ranges: of points, (first, behind the last).
+            slots: workers.
+            point_s: what a point costs, as far as it is known [s].
+            together: points in a row that share what is dear, so that chunks are multiples of as many; None: any.
+        """
         self._ranges = deque(ranges)
         self._slots = slots
         self._left = sum(stop - first for first, stop in self._ranges)
-        self._largest = FIRST_POINTS
+        self._first, self._together = min(together or FIRST_POINTS, FIRST_POINTS), together or 1
+        self._largest = self._first
         self.point_s = point_s
         """What a point costs, as far as it is known [s]."""
 
@@ -206,10 +217,12 @@ class Chunks:
         """The next chunk (first, behind the last); None when none is left."""
         if not self._ranges:
             return None
-        size = FIRST_POINTS if self.point_s is None else min(self._points_in(CHUNK_S), GROWTH * self._largest)
+        size = self._first if self.point_s is None else min(self._points_in(CHUNK_S), GROWTH * self._largest)
         if self._slots > 1:  # the last chunks are smaller, so that workers end together
             least = 1 if self.point_s is None else self._points_in(LAST_S)
             size = min(size, max(math.ceil(self._left / (2 * self._slots)), least))
+        if self._together <= FIRST_POINTS:
+            size = max(size // self._together, 1) * self._together
         self._largest = max(size, self._largest)
         first, stop = self._ranges.popleft()
         if stop - first > size:
@@ -245,7 +258,7 @@ def evaluate_all(
         SimexploreError: workers die, or cannot work, again and again.
     """
     job = job_of(problem)
-    chunks = Chunks(ranges, pool.slots, point_s)
+    chunks = Chunks(ranges, pool.slots, point_s, problem.together)
     running: dict[Future[Any], tuple[int, int]] = {}
     deaths = unfit = 0
     try:

@@ -24,6 +24,7 @@ from simexplore.sim.explore.evaluation.frames import add_frame
 from simexplore.sim.explore.evaluation.groups import Group, Grouping, distinct
 from simexplore.sim.explore.evaluation.replay import Player
 from simexplore.sim.explore.evaluation.rows import Lessons, Machines, Work, costs, evaluate
+from simexplore.sim.explore.evaluation.serving import Server
 from simexplore.sim.explore.evaluation.systems import add_system
 from simexplore.sim.explore.evaluation.totals import Totals, chain_totals, spreads, tabulate
 from simexplore.sim.explore.evaluation.work import Variant, Workload, variant_of
@@ -55,7 +56,7 @@ class Evaluator:
     _variants: dict[tuple[Any, ...], Variant | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._grouping = Grouping(self.problem)
+        self._grouping, self._server = Grouping(self.problem), Server(self.problem)
         machine = self.problem.machine
         self._lessons = Lessons(machine.place().gpu if isinstance(machine, System) else cast(Gpu, machine))
 
@@ -73,22 +74,12 @@ class Evaluator:
         problem = self.problem
         table = self._inputs(u)
         errors: dict[int, str] = {}
-        each = [Totals.empty(len(u)) for _ in problem.workloads]
-        made: list[tuple[Index, Gpu | System]] = []
-        for group in self._grouping.groups(table, len(u), errors):
-            made.append((group.points, group.base))
-            for workload, totals in zip(problem.workloads, each, strict=True):
-                self._add_workload(group, workload, table, totals, errors)
-        everything = Totals.empty(len(u))
-        for workload, totals in zip(problem.workloads, each, strict=True):
-            everything.add(totals, workload.weight)
-            if len(each) > 1:
-                tabulate(table, f"{workload.name}.", totals)
-        tabulate(table, "", everything)
-        self._check_memory(table, errors)
-        for point in np.flatnonzero(~np.isfinite(everything.time_s)):
-            errors.setdefault(int(point), TOO_LONG if np.isnan(everything.time_s[point]) else NO_KERNEL)
-        self._make(table, made)
+        groups = list(self._grouping.groups(table, len(u), errors))
+        if problem.question is None:
+            self._add_workloads(groups, table, len(u), errors)
+        else:
+            self._server.add(groups, table, len(u), errors)
+        self._make(table, groups, len(u))
         self._define(table, len(u))
         for name in problem.objectives:
             found = np.broadcast_to(table[name], (len(u),))
@@ -98,6 +89,25 @@ class Evaluator:
         inputs = [column.role in ("axis", "derived") for column in problem.columns]
         values[np.ix_(~np.array(inputs), np.array(list(errors), dtype=np.int64))] = np.nan
         return values, errors
+
+    def _add_workloads(
+        self, groups: Sequence[Group], table: dict[str, FloatArray], points: int, errors: dict[int, str]
+    ) -> None:
+        """What workloads cost, each and all by weight."""
+        workloads = self.problem.workloads
+        each = [Totals.empty(points) for _ in workloads]
+        for group in groups:
+            for workload, totals in zip(workloads, each, strict=True):
+                self._add_workload(group, workload, table, totals, errors)
+        everything = Totals.empty(points)
+        for workload, totals in zip(workloads, each, strict=True):
+            everything.add(totals, workload.weight)
+            if len(each) > 1:
+                tabulate(table, f"{workload.name}.", totals)
+        tabulate(table, "", everything)
+        self._check_memory(table, errors)
+        for point in np.flatnonzero(~np.isfinite(everything.time_s)):
+            errors.setdefault(int(point), TOO_LONG if np.isnan(everything.time_s[point]) else NO_KERNEL)
 
     def _inputs(self, u: FloatArray) -> dict[str, FloatArray]:
         """Values of all axes."""
@@ -287,15 +297,15 @@ class Evaluator:
             )
             errors.setdefault(int(point), said)
 
-    def _make(self, table: dict[str, FloatArray], made: list[tuple[Index, Gpu | System]]) -> None:
+    def _make(self, table: dict[str, FloatArray], groups: Sequence[Group], points: int) -> None:
         """Area and cost, or a system's price, where they are asked for."""
         if not self.problem.made:
             return
         if isinstance(self.problem.machine, System):
             for name in self.problem.made:
-                table[name] = np.full(len(table["time_s"]), np.nan)
-                for points, system in made:
-                    table[name][points] = MADE[name].value(system)
+                table[name] = np.full(points, np.nan)
+                for group in groups:
+                    table[name][group.points] = MADE[name].value(group.base)
             return
         axes = [(axis.path, axis.target) for axis in self.problem.axes]
         numbers = {target.field: table[path] for path, target in axes if target.field and target.kind in NUMBERS}

@@ -25,9 +25,11 @@ from simexplore.sim.explore.spec import space
 from simexplore.sim.explore.spec.machine import ReadMachine, read_machine
 from simexplore.sim.explore.spec.problem import Fidelity, Problem
 from simexplore.sim.explore.spec.reader import Reader, read_once
+from simexplore.sim.explore.spec.serving import read_question
+from simexplore.sim.serve.deployment import gpus_of
 
 KEYS = (
-    "name", "description", "arch", "engine", "workload", "workloads", "parameters", "define", "objectives",
+    "name", "description", "arch", "engine", "workload", "workloads", "serve", "parameters", "define", "objectives",
     "constraints", "fidelity", "sampler", "budget", "seed", "launch", "allow_overflow",
 )  # fmt: skip
 FIDELITIES = ("estimate", "execute")
@@ -91,10 +93,11 @@ def _read(reader: Reader, text: str) -> Spec:
         if key not in data:
             reader.fail((key,), "a machine" if key == "arch" else "at least one parameter with its values", "nothing")
     machine = _read_arch(reader, data)
-    workloads = _read_workloads(reader, data)
+    question = read_question(reader, data, gpus_of(machine.machine)[0].engine)
+    workloads = _read_workloads(reader, data) if question is None else ()
     launch = reader.word(("launch",), data.get("launch", "graph"), ("graph", "stream"))
     fidelity = reader.word(("fidelity",), data.get("fidelity", "estimate"), FIDELITIES)
-    problem = space.read_problem(reader, data, machine, workloads)
+    problem = space.read_problem(reader, data, machine, workloads, question)
     problem = replace(
         problem,
         fidelity=cast(Fidelity, fidelity),
@@ -132,7 +135,7 @@ def _read_workloads(reader: Reader, data: Mapping[str, Any]) -> tuple[Workload, 
     if "workload" in data:
         return (_read_workload(reader, ("workload",), "workload", data["workload"]),)
     if "workloads" not in data:
-        reader.fail(("workload",), "a workload such as 'llm/llama-3-8b/decode'", "nothing")
+        reader.fail(("workload",), "a workload such as 'llm/llama-3-8b/decode', or a load to serve", "nothing")
     several = reader.mapping(("workloads",), data["workloads"], "decode: llm/llama-3-8b/decode")
     for name in several:
         if not name.isidentifier() or name in ("workload", "arch"):

@@ -19,6 +19,7 @@ from simexplore.sim.explore.spec.expression import Amount, Condition, Expression
 from simexplore.sim.explore.spec.machine import made_of
 from simexplore.sim.explore.spec.made import MADE
 from simexplore.sim.explore.table import Column, Direction, interval_name
+from simexplore.sim.serve.question import FIGURES, HIGHEST, Question
 
 Fidelity = Literal["estimate", "execute"]
 
@@ -26,7 +27,7 @@ UNITS = {"time_s": "s", "energy_j": "J", "power_w": "W", "peak_memory_bytes": "B
 """What every sweep measures, in SI units; tokens where a workload has any."""
 ENDS = ("low", "high")
 """Of an interval."""
-BEST: Mapping[str, Direction] = {"tokens_per_s": "max"}
+BEST: Mapping[str, Direction] = {"tokens_per_s": "max", **{name: figure.best for name, figure in FIGURES.items()}}
 """Which way is better, where it is not less; more of a utilisation is better too."""
 
 
@@ -64,6 +65,8 @@ class Problem:
     launch: Launch
     allow_overflow: bool
     has_tokens: bool
+    question: Question | None = None
+    """What is served on each machine, instead of workloads."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Workers get what the sweep's file says, and make of it themselves what is remembered here."""
@@ -83,8 +86,10 @@ class Problem:
     def columns(self) -> tuple[Column, ...]:
         """All columns of the table in order."""
         found = [axis.column for axis in self.axes]
-        for prefix in self.prefixes:
-            found += self._metrics(prefix)
+        if self.question is None:
+            for prefix in self.prefixes:
+                found += self._metrics(prefix)
+        found += [self._column(name, FIGURES[name].unit) for name in self.figures]
         found += [self._column(name, MADE[name].unit) for name in self.made]
         for definition in self.definitions:
             found.append(self._column(definition.name, definition.unit))
@@ -93,6 +98,31 @@ class Problem:
         found += [Column(interval_name(name, end), "interval", units[name]) for name in self.timed for end in ENDS]
         found.append(Column("feasible", "feasible", "1", "bool"))
         return tuple(found)
+
+    @cached_property
+    def asked(self) -> frozenset[str]:
+        """All names that objectives, constraints and definitions speak of."""
+        expressions = [definition.expression.names for definition in self.definitions]
+        return frozenset(self.objectives).union(*expressions, *(each.names for each in self.constraints))
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Of what is served; the highest rate, which takes a search, only where it is asked for."""
+        if self.question is None:
+            return ()
+        return tuple(name for name in FIGURES if name != HIGHEST or name in self.asked)
+
+    @property
+    def together(self) -> int | None:
+        """Points in a row of a grid that serve on one machine, whose steps they share; None: points are cheap."""
+        if self.question is None:
+            return None
+        points = 1
+        for axis in reversed(self.free):
+            if axis.target.field is not None:
+                break
+            points *= len(axis.levels or (None,))
+        return points
 
     @cached_property
     def timed(self) -> tuple[str, ...]:

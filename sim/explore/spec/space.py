@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import replace
 from keyword import iskeyword
 from typing import Any, cast
 
@@ -18,7 +19,9 @@ from simexplore.sim.explore.spec.machine import ReadMachine
 from simexplore.sim.explore.spec.made import offered
 from simexplore.sim.explore.spec.problem import BEST, ENDS, Definition, Problem, metric_units
 from simexplore.sim.explore.spec.reader import Reader
+from simexplore.sim.explore.spec.serving import KEY, check_search, serving_parameter
 from simexplore.sim.explore.table import RESERVED, Direction, interval_name
+from simexplore.sim.serve.question import FIGURES, Question
 
 Units = dict[str, Amount]
 """Every name that an expression may use, with a value of its unit."""
@@ -27,16 +30,20 @@ _KINDS = {"count": "int", "dtype": "text", "label": "text"}
 
 
 def read_problem(
-    reader: Reader, data: Mapping[str, Any], read: ReadMachine, workloads: tuple[Workload, ...]
+    reader: Reader,
+    data: Mapping[str, Any],
+    read: ReadMachine,
+    workloads: tuple[Workload, ...],
+    question: Question | None = None,
 ) -> Problem:
     """The problem of a sweep's file, its fidelity and launch at their defaults."""
     machine = read.machine
     names: Units = {
         path: Amount(float(field.read(machine)), powers_of(field.unit)) for path, field in leaf_fields(machine).items()
     }
-    axes = _read_axes(reader, data, machine, workloads, names)
+    axes = _read_axes(reader, data, machine, question or workloads, names)
     has_tokens = any(variant_of(workload, {}, "graph").tokens > 0 for workload in workloads)
-    units = metric_units(workloads, has_tokens)
+    units = metric_units(workloads, has_tokens) if question is None else {k: f.unit for k, f in FIGURES.items()}
     makes = offered(machine, data["define"] if isinstance(data.get("define"), dict) else ())
     names |= makes
     names |= {name: Amount(1.0, powers_of(unit)) for name, unit in units.items()}
@@ -44,30 +51,29 @@ def read_problem(
     constraints = _read_constraints(reader, data, names)
     known = [*units, *makes, *(definition.name for definition in definitions)]
     objectives = _read_objectives(reader, data, known)
-    asked = set(objectives)
-    for definition in definitions:
-        asked |= definition.expression.names
-    for constraint in constraints:
-        asked |= constraint.names
-    return Problem(
+    problem = Problem(
         arch=read.source,
         layer=read.layer,
         lenders=read.lenders,
         workloads=workloads,
         axes=axes,
         definitions=definitions,
-        made=tuple(name for name in makes if name in asked),
+        made=(),
         constraints=constraints,
         objectives=objectives,
         fidelity="estimate",
         launch="graph",
         allow_overflow=False,
         has_tokens=has_tokens,
+        question=question,
     )
+    if question is not None:
+        check_search(reader, question, problem.asked)
+    return replace(problem, made=tuple(name for name in makes if name in problem.asked))
 
 
 def _read_axes(
-    reader: Reader, data: Mapping[str, Any], machine: Machine, workloads: tuple[Workload, ...], names: Units
+    reader: Reader, data: Mapping[str, Any], machine: Machine, work: tuple[Workload, ...] | Question, names: Units
 ) -> tuple[Axis, ...]:
     """Axes that the sampler chooses, in the file's order, then expressions, each behind those that it needs."""
     parameters = reader.mapping(("parameters",), data["parameters"], "l2.capacity: [50 MiB, 100 MiB]")
@@ -76,7 +82,7 @@ def _read_axes(
     for key, value in parameters.items():
         path = ("parameters", key)
         with reader.at(path):
-            name, target = _target(key, machine, workloads)
+            name, target = _target(key, machine, work)
         if name in written or name in (axis.path for axis in free):
             reader.fail(path, "each parameter once", f"{show(name)} again")
         if target.kind not in ("text", "bool"):
@@ -122,11 +128,14 @@ def _check_unit(found: Amount, target: Target, text: str) -> None:
         raise SimexploreError(f"expected an expression in {units[0]}, found {show(text)} in {units[1]}")
 
 
-def _target(key: str, machine: Machine, workloads: tuple[Workload, ...]) -> tuple[str, Target]:
+def _target(key: str, machine: Machine, work: tuple[Workload, ...] | Question) -> tuple[str, Target]:
     """What a key under `parameters` names, and its name in the table."""
     head, _, rest = key.partition(".")
+    if isinstance(work, Question) and head == KEY:
+        return key, Target(parameter=serving_parameter(rest, work))
+    workloads = () if isinstance(work, Question) else work
     named = [workload for workload in workloads if workload.name == head]
-    if head == "workload" or named:
+    if named or (head == "workload" and workloads):
         if head == "workload" and rest.partition(".")[0] in (workload.name for workload in workloads):
             inner, _, rest = rest.partition(".")
             named = [workload for workload in workloads if workload.name == inner]

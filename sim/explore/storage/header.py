@@ -14,7 +14,7 @@ from simexplore.sim.explore.table import Column
 
 LAYOUT = 2
 """Of the store's tables."""
-_ELSEWHERE = ("arch", "workload", "workloads")
+_ELSEWHERE = ("arch", "workload", "workloads", "serve")
 """Keys of a sweep's file that name what `metadata` has the contents of."""
 
 

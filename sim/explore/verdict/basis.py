@@ -16,6 +16,7 @@ from simexplore.sim.explore.table import Direction
 from simexplore.sim.explore.verdict.apart import Doubt, Losses, losses_of
 from simexplore.sim.explore.verdict.asides import Aside, Beside, Setting, at_work, setting_of, usual_work
 from simexplore.sim.explore.verdict.designs import Named, chosen
+from simexplore.sim.serve.question import POWERED
 
 WITH_POWER = ("energy_j", "power_w")
 """Results that err by the power beside the time."""
@@ -71,7 +72,7 @@ def basis_of(problem: Problem, table: pd.DataFrame) -> Basis | None:
 
 def doubt_of(problem: Problem) -> Doubt:
     """What the sweep's energies err by, and which of its columns follow from them."""
-    powered = {f"{prefix}{name}" for prefix in problem.prefixes for name in WITH_POWER}
+    powered = {f"{prefix}{name}" for prefix in problem.prefixes for name in (*WITH_POWER, *POWERED)}
     for definition in problem.definitions:  # each may use those before it
         if definition.expression.names & powered:
             powered.add(definition.name)

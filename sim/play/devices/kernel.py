@@ -13,7 +13,7 @@ from simexplore.sim.hardware.timing import kernel_timing, launch_seconds
 from simexplore.sim.play.devices.clocks import Clocked
 from simexplore.sim.play.devices.stage import Playing, Stage
 from simexplore.sim.play.devices.steps import named
-from simexplore.sim.play.probes import Activity
+from simexplore.sim.play.probes import LAUNCH, Activity
 from simexplore.sim.play.sm_array import GridTiming
 
 
@@ -42,12 +42,23 @@ class GpuKernel:
     def details(self) -> dict[str, object]:
         """What is worth showing of it, besides its name."""
         tile = {"tile": self.tile} if self.tile else {}
-        return {**tile, "ctas": self.ctas, "ctas_per_sm": self.ctas_per_sm}
+        engine = {"engine": self._gpu.engine} if self._gpu.engine else {}
+        work = self._demand.work
+        return {
+            **tile,
+            **engine,
+            "ctas": self.ctas,
+            "ctas_per_sm": self.ctas_per_sm,
+            "waves": self.ctas / (self.ctas_per_sm * self._gpu.sm.count),
+            "l2_bytes": self.ctas * work.l2_bytes.item(),
+            "dram_bytes": self.ctas * work.dram_bytes.item(),
+        }
 
     def play(self, stage: Stage, activity: Activity) -> Playing:
         """Launch it, and wait for its last CTA."""
         if stage.array is None:
             raise SimexploreError(f"expected a GPU to run {self.kernel}, found {self._place.name!r}")
+        stage.probes.on_phase(stage.clock.now_fs, activity, LAUNCH)
         yield stage.clock.sleep(self.launch_s)
         spent_j = yield stage.array.launch(self, activity)
         return float(spent_j)

@@ -8,15 +8,13 @@ from simexplore.sim.estimate.alone import Phase
 from simexplore.sim.play.devices.clocks import Clocked
 from simexplore.sim.play.engine import Clock, Event, to_fs
 from simexplore.sim.play.flows import Flow, FlowNetwork, Stretch
-from simexplore.sim.play.probes import Activity, Probes
+from simexplore.sim.play.probes import LATENCY, WORK, Activity, Probes
 
 
 class Phases:
     """One message, the dependent messages of a collective, or any other work that its phases describe."""
 
-    def __init__(
-        self, clock: Clock, network: FlowNetwork, probes: Probes, activity: Activity, board: str | None
-    ) -> None:
+    def __init__(self, clock: Clock, network: FlowNetwork, probes: Probes, activity: Activity, board: str) -> None:
         self.activity = activity
         self.done: Event = clock.event()
         """Happens when the last phase has ended; its value is the dynamic energy of all [J]."""
@@ -53,15 +51,17 @@ class Phases:
         phase = self._left.pop()
         run_s, takes = float(phase.run_s), {name: float(taken) for name, taken in phase.takes.items()}
         # Work is counted as the share of the phase.
-        power = clocked(phase, self._board) if self._board is not None else None
+        power = clocked(phase, self._board)
         flow = Flow(self, 1.0 / run_s, takes, [Stretch(1.0)], power) if run_s > 0.0 else None
 
         def go() -> None:
             if flow is None:
                 self._next()
             else:
+                self._probes.on_phase(self._clock.now_fs, self.activity, WORK)
                 self._network.join(flow)
 
+        self._probes.on_phase(self._clock.now_fs, self.activity, LATENCY)
         self._clock.alarm(go).set(self._clock.now_fs + to_fs(float(phase.latency_s)))
 
 

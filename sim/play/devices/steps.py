@@ -43,8 +43,8 @@ class PhasedStep:
         self.sms = told.sms
         self.details = told.details
         self.spends: Mapping[str, float] = {name: float(joules) for name, joules in told.spends.items()}
-        self.board = place.home if place.home_arch is not None else None
-        """Name of the board whose clock it follows; None: of none."""
+        self.board = place.home if place.home_arch is not None else place.name
+        """Name of the board whose clock it follows and whose power it draws, or of the link that draws it."""
         self.phases = tuple(replace(phase, takes=named(phase.takes, place)) for phase in told.phases)
 
     def play(self, stage: Stage, activity: Activity) -> Playing:

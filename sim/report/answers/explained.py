@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 from simexplore.archs.units import quantity
@@ -18,6 +19,8 @@ _SHORTEST = 90
 """Height of a figure without its bars [px]."""
 _BAR = 26
 """Height of a bar [px]."""
+_NARROW = 14
+"""Letters of a line of a machine's name beside its bar: a phone has room for no more."""
 
 
 def explained_html(every: Sequence[Explanation], made: str) -> str:
@@ -110,7 +113,7 @@ def _bars(x: Sequence[float], y: Sequence[str], name: str, tint: int, hover: str
         "orientation": "h",
         "name": label(name),
         "x": list(x),
-        "y": [label(each) for each in y],
+        "y": [label(each).replace("\n", "<br>") for each in y],
         "marker": {"color": colour(tint)},
         "hovertemplate": f"%{{y}}: {hover}<extra>{label(name)}</extra>",
     }
@@ -131,7 +134,7 @@ def _layout(bars: int, title: str, ticks: str, stacked: bool) -> Spec:
 def _parts(every: Sequence[Explanation]) -> Spec:
     """A bar a machine, stacked by part, in microseconds."""
     names = list(dict.fromkeys(name for told in every for name in told.parts_s))
-    machines = [told.machine for told in every]
+    machines = ["\n".join(wrap(told.machine, _NARROW)) for told in every]
     data = [
         _bars([1e6 * told.parts_s.get(name, 0.0) for told in every], machines, name, index, "%{x:.4g} µs")
         for index, name in enumerate(names)

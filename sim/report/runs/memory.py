@@ -32,7 +32,9 @@ def memory_html(name: str, machine: str, timeline: MemoryTimeline, memory: Mappi
     """
     places = [place for place in memory if place in timeline.places]
     sections = [Section(f"place-{index}", place, _body(index, place, timeline)) for index, place in enumerate(places)]
-    figures = {f"over-time-{index}": _over_time(timeline.steps(place)) for index, place in enumerate(places)}
+    steps = [timeline.steps(place) for place in places]
+    end_s = max((step.at_s for each in steps for step in each), default=0.0)
+    figures = {f"over-time-{index}": _over_time(each, end_s) for index, each in enumerate(steps)}
     opening = tiles((f"peak of {place}", _shown(memory[place].peak_bytes), _of(memory[place])) for place in places)
     lead = f"{name} on {machine}: what is in memory, where, and from when to when."
     return render(Page(name, "memory of a run", lead, opening, tuple(sections), {"figures": figures}), made)
@@ -88,9 +90,11 @@ def thinned(steps: list[Step], most: int = MOST_STEPS) -> list[Step]:
     return [max(stretch, key=lambda step: sum(step.by_kind.values())) for stretch in stretches]
 
 
-def _over_time(steps: list[Step]) -> Spec:
-    """Stacked levels by kind, each held until the next instant."""
+def _over_time(steps: list[Step], end_s: float) -> Spec:
+    """Stacked levels by kind, each held until the next instant, the last until the end of the run [s]."""
     drawn = thinned(steps)
+    if drawn and drawn[-1].at_s < end_s:
+        drawn.append(Step(end_s, drawn[-1].by_kind))
     kinds = dict.fromkeys(kind for step in drawn for kind in step.by_kind)
     data = [
         {

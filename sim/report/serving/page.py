@@ -12,6 +12,7 @@ from simexplore.sim.report.page import (
     facts,
     label,
     note,
+    pair,
     percent,
     plot,
     render,
@@ -49,10 +50,10 @@ def serving_html(
         SimexploreError: plotly is not installed.
     """
     figures = {
-        "ttft": _latency(curves, "ttft_s", "time to first token [s]"),
-        "tpot": _latency(curves, "tpot_s", "time per output token [s]"),
+        "ttft": _latency(curves, "ttft_s", "time to first token (s)"),
+        "tpot": _latency(curves, "tpot_s", "time per output token (s)"),
         "throughput": _by_load(curves, "output_tokens_per_s", "output tokens/s"),
-        "energy": _by_load(curves, "energy_per_output_token_j", "energy per output token [J]"),
+        "energy": _by_load(curves, "energy_per_output_token_j", "energy per output token (J)"),
     }
     sections = [
         Section("latency", "Latency by load", _plots("ttft", "tpot"), "Latency"),
@@ -73,11 +74,15 @@ def _opening(curves: Curves) -> str:
     told = []
     for name, points in curves.items():
         best = max(points, key=lambda point: float(point["output_tokens_per_s"]))
-        told.append((f"{name}: most", f"{best['output_tokens_per_s']:,.0f} tokens/s", f"{best['gpus']} GPUs"))
+        told.append((f"{name}: most", f"{best['output_tokens_per_s']:,.0f} tokens/s", _gpus(int(best["gpus"]))))
         rate = knee(points) if all("rate_per_s" in point for point in points) else None
         if rate is not None:
             told.append((f"{name}: knee", f"{rate:g} requests/s", "the highest rate that is answered as it comes"))
     return tiles(told)
+
+
+def _gpus(count: int) -> str:
+    return "1 GPU" if count == 1 else f"{count} GPUs"
 
 
 def _plots(*names: str) -> str:
@@ -87,7 +92,7 @@ def _plots(*names: str) -> str:
         "throughput": ("Throughput", "Output tokens of all GPUs together."),
         "energy": ("Energy", "Of all GPUs, idle ones too, over the tokens of all answers."),
     }
-    return "".join(plot(name, *words[name]) for name in names)
+    return pair(*(plot(name, *words[name]) for name in names))
 
 
 def _load(point: Point) -> float:
@@ -100,7 +105,11 @@ def _latency(curves: Curves, key: str, title: str) -> Spec:
         for index, (name, points) in enumerate(curves.items())
         for quantile, dash in zip(QUANTILES, ("solid", "dash"), strict=True)
     ]
-    return {"data": traces, "layout": _axes(title, {"type": "log"})}
+    layout = {
+        **_axes(title, {"type": "log", "tickformat": "~g", "dtick": "D2"}),
+        "legend": {"itemsizing": "trace"},
+    }  # which shows dashes
+    return {"data": traces, "layout": layout}
 
 
 def _by_load(curves: Curves, key: str, title: str) -> Spec:
@@ -135,9 +144,10 @@ def _cache(samples: Sequence[Sample]) -> Spec:
     traces = [
         {"type": "scatter", "mode": "lines", "x": times, **trace} for trace in (pages, {**sequences, "yaxis": "y2"})
     ]
-    second = {"title": {"text": "sequences"}, "overlaying": "y", "side": "right", "rangemode": "tozero"}
+    right = {"overlaying": "y", "side": "right", "tickmode": "auto", "showgrid": False}
+    second = {"title": {"text": "sequences"}, "rangemode": "tozero", **right}
     first = {"title": {"text": "pages"}, "rangemode": "tozero"}
-    layout = {"xaxis": {"title": {"text": "time [s]"}}, "yaxis": first, "yaxis2": second}
+    layout = {"xaxis": {"title": {"text": "time (s)"}}, "yaxis": first, "yaxis2": second}
     return {"data": traces, "layout": layout}
 
 

@@ -11,44 +11,28 @@ at one, and needs a page at every `page_tokens`-th. A step costs the same few op
 
 from __future__ import annotations
 
+from bisect import insort
+from collections.abc import Callable
 from heapq import heappop, heappush
 from math import inf, isnan, nan
-from typing import NamedTuple, Protocol
 
-from simexplore.errors import SimexploreError
 from simexplore.sim.serve.engine.pages import Pages
 from simexplore.sim.serve.engine.sequence import Sequence
 from simexplore.sim.serve.engine.settings import Settings
 from simexplore.sim.serve.engine.tally import Tally
+from simexplore.sim.serve.engine.work import Piece, Steps, check_fits, filled_up
 from simexplore.sim.serve.load.request import Served
-from simexplore.sim.serve.steps.table import Row, cell_of
-
-
-class Steps(Protocol):
-    """How long steps take, and the energy of all GPUs that share them."""
-
-    def row(self, sequences: int, filled: int) -> Row:
-        """Steps in which sequences decode, filled up to a number of them."""
-
-    def step(
-        self, sequences: int, context: float, pieces: int, queries: float, past: float, sampled: int
-    ) -> tuple[float, float]:
-        """Time [s] and energy [J] of a step with pieces of prompts (`table.StepTable.step`)."""
-
-
-class Piece(NamedTuple):
-    """A part of a prompt in a step."""
-
-    sequence: Sequence
-    tokens: int
+from simexplore.sim.serve.steps.table import cell_of
 
 
 class Engine:
     """One engine. `now_s` is the end of its last step, or when it was last given something to do."""
 
-    def __init__(self, steps: Steps, settings: Settings, name: int = 0) -> None:
-        """An engine with nothing to do, at time 0."""
-        self.now_s = 0.0
+    def __init__(self, steps: Steps, settings: Settings, name: int = 0, sends: bool = False) -> None:
+        """An engine with nothing to do, at time 0; one that `sends` keeps what it prefills until others fetched it."""
+        self.now_s, self.sends = 0.0, sends
+        self.stuck = False
+        """Whether there is no step before something comes, or is let go."""
         self.settings, self.name = settings, name
         self.pages = Pages(settings.pages)
         self.tally = Tally(settings.pages)
@@ -58,6 +42,8 @@ class Engine:
         self._running: dict[Sequence, None] = {}
         self._step = 0
         self._ends: dict[int, list[Sequence]] = {}
+        self._kept: dict[int, Sequence] = {}
+        self._landing: list[tuple[float, Sequence]] = []
         self._growing: list[dict[Sequence, None]] = [{} for _ in range(settings.page_tokens)]
         self._context = 0
         self._committed = 0
@@ -65,66 +51,68 @@ class Engine:
     @property
     def busy(self) -> bool:
         """Whether there is work."""
-        return bool(self._running or self._prefilling or self._waiting)
+        return bool(self._running or self._prefilling or self._waiting or self._landing)
 
     @property
     def outstanding(self) -> int:
         """Requests that it has not answered."""
-        return len(self._running) + len(self._prefilling) + len(self._waiting)
+        return len(self._running) + len(self._prefilling) + len(self._waiting) + len(self._landing)
 
     @property
     def sequences(self) -> list[Sequence]:
         """Those that have pages, and those that wait."""
-        return [*self._running, *self._prefilling, *self._waiting]
+        landing = [sequence for _, sequence in self._landing]
+        return [*self._running, *self._prefilling, *landing, *self._kept.values(), *self._waiting]
 
-    def submit(self, served: Served, at_s: float) -> None:
-        """Give it a request; one whose first token is there already brings the keys and values of its prompt.
+    def submit(self, served: Served, at_s: float, fetch: Callable[[float], float] | None = None) -> None:
+        """Give it a request.
+
+        Args:
+            served: the request.
+            at_s: when it comes [s].
+            fetch: of one that another engine has prefilled: from when there is room for its keys and values to when
+                they are there [s].
 
         Raises:
             SimexploreError: it can never be served: it is longer than the cache, or its prompt than a step.
         """
         request = served.request
-        self._check(served)
-        if not self.busy:
-            self.now_s = max(self.now_s, at_s)
+        check_fits(served, self.settings)
+        self.wake(at_s)
         served.replica = self.name
         sequence = Sequence(served, (request.priority, served.order), request.input_tokens)
-        if not isnan(served.first_s):
-            sequence.made, sequence.swapped = 1, self.settings.pages_of(request.input_tokens)
+        if fetch is not None:
+            sequence.made, sequence.fetch = 1, fetch
         heappush(self._waiting, sequence)
-
-    def _check(self, served: Served) -> None:
-        request, settings = served.request, self.settings
-        longest = request.input_tokens + request.output_tokens - 1
-        if settings.pages_of(longest) > settings.pages:
-            room = settings.pages * settings.page_tokens
-            raise SimexploreError(
-                f"request {served.order}: its {longest:,} tokens need more than the {room:,} that the KV cache holds: "
-                "take more GPUs, a narrower kv_dtype, or leave it out"
-            )
-        # What is evicted is a longer prompt when it is computed again.
-        prompt = request.input_tokens if settings.reserve == 1.0 else longest
-        if not settings.chunked and prompt > settings.max_tokens:
-            raise SimexploreError(
-                f"request {served.order}: a prompt of {prompt:,} tokens is longer than a step of "
-                f"{settings.max_tokens:,}, and prompts are not cut: raise max_tokens, or let prompts be chunked"
-            )
 
     def advance(self, until_s: float = inf, stop_at_end: bool = False) -> list[Served]:
         """Run the steps that begin before a time, and tell who was answered; `stop_at_end`: until anyone is."""
         answered: list[Served] = []
         while self.now_s < until_s and not (answered and stop_at_end):
+            self._land()
             pieces, extra_s = self._schedule()
+            lands_s = min(until_s, self._landing[0][0]) if self._landing else until_s
             if pieces:
                 self._prefill(pieces, extra_s, answered)
             elif self._running:
                 self.now_s += extra_s
-                self._decode(until_s, answered)
-            elif not self.busy:
+                self._decode(lands_s, answered)
+            elif self._landing or self._kept or not self.busy:
+                self.stuck = self.busy
                 break
-            else:
-                self._unlock()
+            else:  # prompts that have begun hold each other's pages: the last gives its up
+                self._evict(self._prefilling[-1])
         return answered
+
+    def let_go(self, order: int, at_s: float) -> None:
+        """What was kept of a request for another engine has been fetched."""
+        self._release(self._kept.pop(order))
+        self.wake(at_s)
+
+    def wake(self, at_s: float) -> None:
+        """Something has changed at a time [s]: whoever was stuck looks again."""
+        if self.stuck or not self.busy:
+            self.now_s, self.stuck = max(self.now_s, at_s), False
 
     def kill(self) -> list[Served]:
         """The engine dies: everybody it worked for has to ask again, and its cache is empty."""
@@ -133,6 +121,8 @@ class Engine:
             served.first_s = nan
         for sequence in [*self._running, *self._prefilling]:
             self._evict(sequence, discard=True)
+        while self._landing:
+            self._release(self._landing.pop()[1])
         self._waiting.clear()
         self.pages = Pages(self.settings.pages)
         return everybody
@@ -161,9 +151,9 @@ class Engine:
     def _admit(self, pieces: list[Piece], budget: int) -> float:
         """Begin with those that wait, in order, while there is room; time that bringing pages back takes [s]."""
         settings, extra_s = self.settings, 0.0
-        while self._waiting and len(self._running) + len(self._prefilling) < settings.max_sequences:
+        while self._waiting and self.outstanding - len(self._waiting) < settings.max_sequences:
             sequence = self._waiting[0]
-            if sequence.swapped:
+            if sequence.swapped or sequence.fetch is not None:
                 if not self._fits(sequence, self.settings.pages_of(sequence.prompt + 1)):
                     break
                 extra_s += self._bring_back(heappop(self._waiting))
@@ -223,10 +213,6 @@ class Engine:
             return 0
         sequence.own += self.pages.take(more)
         return tokens
-
-    def _unlock(self) -> None:
-        """No step can be made, so prompts that have begun hold each other's pages: the last gives its up."""
-        self._evict(self._prefilling[-1])
 
     # Steps.
 
@@ -345,7 +331,10 @@ class Engine:
         self._context -= sequence.cached(self._step) + 1
 
     def _answer(self, sequence: Sequence, answered: list[Served]) -> None:
-        self._release(sequence)
+        if self.sends:
+            self._kept[sequence.served.order] = sequence
+        else:
+            self._release(sequence)
         sequence.served.finish_s = self.now_s + self.settings.host.detokenizer_s
         answered.append(sequence.served)
 
@@ -386,15 +375,26 @@ class Engine:
         heappush(self._waiting, sequence)
 
     def _bring_back(self, sequence: Sequence) -> float:
-        """A sequence whose pages lie elsewhere decodes from the next step on; the time that moving them takes [s]."""
-        pages, sequence.swapped = sequence.swapped, 0
+        """Room for a sequence whose keys and values lie elsewhere; the time that moving them takes the engine [s].
+
+        What another engine has comes while this one goes on; what the host has is there before the next step.
+        """
         sequence.own = self.pages.take(self.settings.pages_of(sequence.prompt + 1))
+        if sequence.fetch is not None:
+            insort(self._landing, (sequence.fetch(self.now_s), sequence))
+            sequence.fetch = None
+            return 0.0
+        pages, sequence.swapped = sequence.swapped, 0
+        self._go_on(sequence)
+        return pages * self.settings.swap_s
+
+    def _land(self) -> None:
+        """Sequences whose keys and values have come decode from now on."""
+        while self._landing and self._landing[0][0] <= self.now_s:
+            self._go_on(self._landing.pop(0)[1])
+
+    def _go_on(self, sequence: Sequence) -> None:
+        """All keys and values of a sequence are there: it decodes from the next step on."""
         sequence.granted = self._step
         sequence.done = sequence.prompt
         self._join(sequence)
-        return pages * self.settings.swap_s if sequence.served.evictions else 0.0
-
-
-def filled_up(sequences: int, sizes: tuple[int, ...]) -> int:
-    """The number of sequences that a captured step has; more than the largest are run as they are."""
-    return next((size for size in sizes if size >= sequences), sequences)

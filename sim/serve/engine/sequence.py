@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from simexplore.sim.serve.load.request import Served
@@ -34,6 +35,8 @@ class Sequence:
     """The decode step for which it last got a page."""
     swapped: int = 0
     """Pages that are in the host's memory."""
+    fetch: Callable[[float], float] | None = None
+    """Its keys and values are at another engine: from when there is room for them to when they are here [s]."""
     committed: int = 0
     """Pages that its admission counted on."""
 

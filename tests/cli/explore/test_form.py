@@ -25,12 +25,12 @@ from sweeps import GEMM, SMALL, heed_ctrl_c, write
 from simexplore.cli.console import escaped
 from simexplore.cli.output import print_json
 from simexplore.sim.explore import sampler
-from simexplore.sim.explore.evaluation import environment
 from simexplore.sim.explore.spec.file import Options, read_spec
 from simexplore.sim.explore.storage.header import Header
 from simexplore.sim.explore.store import Chunk, Store
 from simexplore.sim.explore.study import Sweep
 from simexplore.sim.explore.table import Column
+from simexplore.sim.keeping import environment
 
 ONE = ("--jobs", "1")
 CALL = "from simexplore.cli.main import main; main()"

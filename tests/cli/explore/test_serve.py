@@ -15,7 +15,8 @@ import pytest
 from click.testing import Result
 
 Command = Callable[..., Result]
-WORK = ("serve", "llm/llama-3-8b", "--arch", "nvidia/h100-sxm", "--param", "layers=1", "--duration", "3s")
+MODEL = ("serve", "llm/llama-3-8b", "--arch", "nvidia/h100-sxm", "--param", "layers=1")
+WORK = (*MODEL, "--duration", "3s")
 SHORT = ("--input", "20:60", "--output", "3:6")
 
 
@@ -80,11 +81,11 @@ def test_the_highest_rate_is_searched(command: Command) -> None:
 
 
 def test_users_and_traces(command: Command, tmp_path: Path) -> None:
-    users = json.loads(command(*WORK, *SHORT, "--users", "3", "--requests", "9", "--json").stdout)["points"][0]
+    users = json.loads(command(*MODEL, *SHORT, "--users", "3", "--requests", "9", "--json").stdout)["points"][0]
     assert (users["users"], users["requests"]) == (3, 9)
     trace = tmp_path / "trace.csv"
     trace.write_text("arrival_s,input_tokens,output_tokens\n0,30,4\n1,30,4\n")
-    told = json.loads(command(*WORK, "--trace", trace, "--prefill-replicas", "1", "--json").stdout)["points"][0]
+    told = json.loads(command(*MODEL, "--trace", trace, "--prefill-replicas", "1", "--json").stdout)["points"][0]
     assert (told["requests"], told["gpus"]) == (2, 2)
 
 
@@ -97,11 +98,17 @@ def test_users_and_traces(command: Command, tmp_path: Path) -> None:
         (("--rate", "1,2", "--ttft", "1s", "--find-rate"), "expected one --rate to begin"),
         (("--rate", "1", "--ttft", "1s", "--find-rate", "-o", "out"), "leave out -o"),
         (("--rate", "1", "--requests", "9"), "--duration says how many come"),
-        (("--users", "2", "--prefill-replicas", "1"), "expected one pool"),
+        (("--users", "2"), "--duration: expected beside --rate only, found it beside --users"),
+        (("--rate", "1", "--share", "0.9"), "--share: expected beside --find-rate only"),
     ],
 )
 def test_mistakes_are_told_in_a_line(fails: Callable[..., str], more: tuple[str, ...], words: str) -> None:
     assert words in fails(*WORK, *more)
+
+
+def test_a_static_batch_has_one_pool(fails: Callable[..., str]) -> None:
+    more = ("--rate", "1", "--prefill-replicas", "1", "--setting", "batching=static")
+    assert "batching=static: expected without prefill replicas" in fails(*WORK, *more)
 
 
 def test_systems_are_machines_too(command: Command, fails: Callable[..., str]) -> None:

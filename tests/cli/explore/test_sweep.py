@@ -75,7 +75,7 @@ def test_failures_are_told(command: Callable[..., Result], tmp_path: Path) -> No
 def test_a_dry_run(command: Callable[..., Result], tmp_path: Path) -> None:
     path = write(tmp_path)
     data = json.loads(command("sweep", path, "--dry-run", "--jobs", "2", "--json").stdout)
-    assert set(data) == {"points", "jobs", "point_s", "time_s"}
+    assert set(data) == {"version", "machine", "workload", "sweep", "points", "jobs", "point_s", "time_s"}
     assert data["points"] == 24
     assert data["time_s"] == pytest.approx(24 / min(2, os.cpu_count() or 1) * data["point_s"])
     shown = command("sweep", path, "--dry-run", "--sampler", "random", "--budget", "2000000", *ONE).stdout

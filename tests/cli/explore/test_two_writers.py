@@ -17,9 +17,9 @@ from sweeps import GEMM, race, start, stored, wait_for, write
 
 from simexplore.sim.explore.spec.file import read_spec
 from simexplore.sim.explore.storage import database
-from simexplore.sim.explore.storage.folder import LOCK, FolderLock
 from simexplore.sim.explore.store import FILE, Store
 from simexplore.sim.explore.study import Sweep
+from simexplore.sim.keeping.folder import LOCK, FolderLock
 
 ONE = ("--jobs", "1")
 PAIRS = 4
@@ -54,7 +54,7 @@ def test_the_second_is_refused_until_the_first_is_dead(fails: Callable[..., str]
 
 def test_the_lock_goes_with_its_process_not_with_its_file(tmp_path: Path) -> None:
     holder = (
-        "import sys, time; from pathlib import Path; from simexplore.sim.explore.storage.folder import FolderLock\n"
+        "import sys, time; from pathlib import Path; from simexplore.sim.keeping.folder import FolderLock\n"
         "lock = FolderLock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE)

@@ -26,7 +26,7 @@ from simexplore.sim.play.flows import FlowNetwork
 from simexplore.sim.play.memory.ledger import Memory
 from simexplore.sim.play.meters import Integral, LoadMeter, MemoryMeter
 from simexplore.sim.play.plan import Planner
-from simexplore.sim.play.probes import Activity, BoardState, Probe, Probes
+from simexplore.sim.play.probes import WAVES, Activity, BoardState, Probe, Probes, Task
 from simexplore.sim.play.result import Run
 from simexplore.sim.play.trace import Trace
 from simexplore.workloads.graph import Graph, Node, single
@@ -181,7 +181,8 @@ def test_a_kernel_with_a_learned_correction_is_slower_at_the_same_power() -> Non
     assert (three.power.clocked_j, three.power.fixed_j) == pytest.approx((15e-6 / 25, 12e-9))
     assert (one.power.on_clock_s, one.power.own_clock_s) == pytest.approx((one.run_s, 25 * 0.4e-9), rel=1e-6)
     assert (plain.spends["special"], slow.spends["special"]) == pytest.approx((5e-6, 15e-6))
-    assert plain.details == {"ctas": 25, "ctas_per_sm": 1}
+    told = {"ctas": 25, "ctas_per_sm": 1, "waves": 2.5, "l2_bytes": 0.0, "dram_bytes": 1000.0}
+    assert plain.details == told  # 25 CTAs on 10 SMs, 40 B each
 
 
 def test_names_of_what_other_devices_share_begin_with_theirs() -> None:
@@ -330,6 +331,33 @@ def test_probes_that_do_not_ask_are_not_told() -> None:
     assert not Probes([Probe(), MemoryMeter()]).watch_waves
 
 
+def test_nodes_phases_and_boards_are_told_to_those_that_ask() -> None:
+    told: list[tuple[str, int, object]] = []
+
+    class Asks(Probe):
+        def on_phase(self, now_fs: int, activity: Activity, phase: str) -> None:
+            told.append((phase, now_fs, activity.node))
+
+        def on_node_start(self, now_fs: int, task: Task) -> None:
+            told.append(("node", now_fs, task.place))
+
+        def on_node_end(self, now_fs: int, task: Task) -> None:
+            told.append(("node ends", now_fs, task.place))
+
+        def on_boards(self, now_fs: int, boards: Mapping[str, BoardState]) -> None:
+            told.append(("boards", now_fs, boards))
+
+    probes, activity = Probes([Probe(), Asks()]), Activity("a", 0, "kernel")
+    task = Task(single(Gemm(m=64, n=64, k=64)).nodes[0], 0, "gpu")
+    probes.on_node_start(7, task)
+    probes.on_phase(8, activity, WAVES)
+    probes.on_node_end(9, task)
+    probes.on_boards(10, {})
+    assert told == [("node", 7, "gpu"), ("waves", 8, "a"), ("node ends", 9, "gpu"), ("boards", 10, {})]
+    assert probes.watch_boards
+    assert not Probes([Probe(), MemoryMeter()]).watch_boards
+
+
 # --- results and traces -----------------------------------------------------------------------------------------------
 
 
@@ -367,38 +395,34 @@ def test_a_trace_word_by_word() -> None:
     trace.on_rates(3_000_000, {"dram": 1.0 + 1e-12, "power": 0.0, "idle": 20.0})
     trace.on_boards(3_000_000, {"": BoardState(20.0, 1.5e9)})
     trace.on_kernel_end(2_500_000, second)
-    counter, slice_of = {"ph": "C", "pid": 1}, {"ph": "X", "pid": 1, "cat": "kernel"}
+    counter, begin, end = {"ph": "C", "pid": 1}, {"ph": "B", "pid": 1, "cat": "kernel"}, {"ph": "E", "pid": 1}
     assert trace.to_json() == {
         "displayTimeUnit": "ns",
         "otherData": {"machine": "machine"},
         "traceEvents": [
             {"ph": "M", "pid": 1, "name": "process_name", "args": {"name": "machine"}},
+            {"ph": "M", "pid": 1, "name": "process_sort_index", "args": {"sort_index": 1}},
             {"ph": "M", "pid": 1, "tid": 100, "name": "thread_name", "args": {"name": "stream 0"}},
             {"ph": "M", "pid": 1, "tid": 100, "name": "thread_sort_index", "args": {"sort_index": 0}},
-            {"ph": "M", "pid": 1, "tid": 103, "name": "thread_name", "args": {"name": "stream 3"}},
-            {"ph": "M", "pid": 1, "tid": 103, "name": "thread_sort_index", "args": {"sort_index": 3}},
-            {**counter, "ts": 0.0, "name": "memory", "args": {"bytes": 8.0}},
-            {
-                **slice_of,
-                "tid": 100,
-                "ts": 0.001,
-                "dur": 0.002,
-                "name": "a",
-                "args": {"kernel": "gemm", "tile": "64x64"},
-            },
-            {**slice_of, "tid": 103, "ts": 0.001, "dur": 0.001, "name": "b", "args": {"kernel": "norm"}},
+            {"ph": "M", "pid": 1, "tid": 101, "name": "thread_name", "args": {"name": "stream 3"}},
+            {"ph": "M", "pid": 1, "tid": 101, "name": "thread_sort_index", "args": {"sort_index": 3}},
+            {**counter, "ts": 0.0, "name": "memory held", "args": {"bytes": 8.0}},
             {**counter, "ts": 0.001, "name": "dram", "args": {"share": 0.5}},
             {**counter, "ts": 0.001, "name": "power", "args": {"W": 50.0}},
             {**counter, "ts": 0.001, "name": "clock", "args": {"MHz": 1500.0}},
             {**counter, "ts": 0.001, "name": "power", "args": {"W": 60.0}},
+            {**begin, "tid": 100, "ts": 0.001, "name": "gemm", "args": {"node": "a", "tile": "64x64"}},
+            {**begin, "tid": 101, "ts": 0.001, "name": "norm", "args": {"node": "b"}},
             {**counter, "ts": 0.002, "name": "sm", "args": {"share": 1.0}},
+            {**end, "tid": 101, "ts": 0.002},
             {**counter, "ts": 0.003, "name": "dram", "args": {"share": 1.0}},
             {**counter, "ts": 0.003, "name": "power", "args": {"W": 20.0}},
             # What is not at zero when the last kernel ends is closed there.
-            {**counter, "ts": 0.003, "name": "memory", "args": {"bytes": 0.0}},
+            {**counter, "ts": 0.003, "name": "memory held", "args": {"bytes": 0.0}},
             {**counter, "ts": 0.003, "name": "dram", "args": {"share": 0.0}},
             {**counter, "ts": 0.003, "name": "power", "args": {"W": 0.0}},
             {**counter, "ts": 0.003, "name": "clock", "args": {"MHz": 0.0}},
             {**counter, "ts": 0.003, "name": "sm", "args": {"share": 0.0}},
+            {**end, "tid": 100, "ts": 0.003},
         ],
     }

@@ -147,7 +147,7 @@ def test_gpu_and_cluster_overlap_and_the_trace_shows_it(tmp_path: Path) -> None:
     assert overlap.both > 0.5 * overlap.any
     trace.write(tmp_path / "trace.json")
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
-    threads = {event["tid"] for event in events if event["ph"] == "X"}
+    threads = {event["tid"] for event in events if event["ph"] == "B"}
     assert len(threads) == 2
 
 

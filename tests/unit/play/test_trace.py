@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from trace_tables import slices
 
 from simexplore.archs.load import load_arch
 from simexplore.archs.schema.gpu import Gpu
@@ -20,8 +23,13 @@ from simexplore.workloads import catalog
 from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.ops import Gemm, RmsNorm, parse_operator
 
-PHASES = {"M", "X", "C"}
-METADATA = {"process_name": "name", "thread_name": "name", "thread_sort_index": "sort_index"}
+NAMED = {"B", "M", "C", "s", "f"}
+METADATA = {
+    "process_name": "name",
+    "thread_name": "name",
+    "thread_sort_index": "sort_index",
+    "process_sort_index": "sort_index",
+}
 
 
 def violations(trace: dict[str, Any]) -> list[str]:
@@ -44,42 +52,46 @@ def violations(trace: dict[str, Any]) -> list[str]:
 def _event_violations(event: dict[str, Any]) -> list[str]:
     found = []
     phase = event.get("ph")
-    if phase not in PHASES:
+    if phase not in {*NAMED, "E"}:
         return [f"unknown phase {phase}"]
-    if not isinstance(event.get("name"), str) or not event["name"]:
+    if phase in NAMED and not (isinstance(event.get("name"), str) and event["name"]):
         found.append("no name")
     if not isinstance(event.get("pid"), int) or event["pid"] < 1:
         found.append("no process")
-    if not isinstance(event.get("args"), dict) or not event["args"]:
+    if phase in "BMC" and not (isinstance(event.get("args"), dict) and event["args"]):
         found.append("no args")
     if phase == "M" and METADATA.get(event["name"]) not in event["args"]:
         found.append("metadata without its argument")
     if phase != "M" and (not isinstance(event.get("ts"), int | float) or event["ts"] < 0.0):
         found.append("no time stamp")
-    if phase == "X" and (not isinstance(event.get("dur"), int | float) or event["dur"] < 0.0):
-        found.append("a slice without duration")
-    if phase == "X" and not isinstance(event.get("tid"), int):
-        found.append("a slice without thread")
+    if phase in "BEsf" and not isinstance(event.get("tid"), int):
+        found.append("no thread")
+    if phase in "sf" and not isinstance(event.get("id"), int):
+        found.append("an arrow without a number")
     if phase == "C" and not all(type(value) in (int, float) for value in event["args"].values()):
         found.append("a counter that is not a number")
     return found
 
 
 def _slice_violations(events: list[dict[str, Any]]) -> list[str]:
-    """Slices of one thread must not overlap in the nanoseconds that viewers keep, and threads must be named."""
+    """Slices must end, each on a thread that has a name, and arrows begin and end once."""
     found = []
-    named = {(event["pid"], event["tid"]) for event in events if event["name"] == "thread_name"}
-    ends: dict[tuple[int, int], int] = {}
+    named = {(event["pid"], event["tid"]) for event in events if event.get("name") == "thread_name"}
+    open_slices: Counter[tuple[int, int]] = Counter()
     for event in events:
-        if event["ph"] != "X":
+        if event["ph"] not in "BE":
             continue
         thread = (event["pid"], event["tid"])
-        start_ns, dur_ns = round(event["ts"] * 1000), round(event["dur"] * 1000)
+        open_slices[thread] += 1 if event["ph"] == "B" else -1
         if thread not in named:
             found.append(f"thread {thread} has no name")
-        if start_ns < ends.get(thread, 0):
-            found.append(f"slice {event['name']} overlaps the one before it")
-        ends[thread] = start_ns + dur_ns
+        if open_slices[thread] < 0:
+            found.append(f"thread {thread} ends a slice that has not begun")
+    if any(open_slices.values()):
+        found.append("a slice never ends")
+    begun, ended = ([event["id"] for event in events if event["ph"] == phase] for phase in "sf")
+    if sorted(begun) != sorted(ended) or len(set(begun)) < len(begun):
+        found.append("an arrow has not two ends")
     return found
 
 
@@ -117,34 +129,40 @@ def test_the_trace_keeps_the_rules_of_the_format() -> None:
     "broken",
     [
         {"ph": "Q", "name": "a", "pid": 1, "args": {"x": 1}},
-        {"ph": "X", "name": "a", "pid": 1, "tid": 1, "ts": 1.0, "args": {"x": 1}},
-        {"ph": "X", "name": "a", "pid": 1, "tid": 1, "ts": 1.0, "dur": 1.0, "args": {"x": 1}},
+        {"ph": "B", "name": "a", "pid": 1, "ts": 1.0, "args": {"x": 1}},
+        {"ph": "B", "name": "a", "pid": 1, "tid": 1, "ts": 1.0, "args": {"x": 1}},
+        {"ph": "E", "pid": 1, "tid": 1, "ts": 1.0},
+        {"ph": "s", "name": "a", "pid": 1, "tid": 1, "ts": 1.0, "id": 1},
         {"ph": "C", "name": "a", "pid": 1, "ts": 1.0, "args": {"x": "high"}},
         {"ph": "C", "name": "a", "pid": 1, "ts": -1.0, "args": {"x": 1.0}},
         {"ph": "M", "name": "process_name", "pid": 1, "args": {}},
     ],
-    ids=["phase", "no duration", "unnamed thread", "text", "negative time", "metadata"],
+    ids=["phase", "no thread", "no end", "no beginning", "half an arrow", "text", "negative time", "metadata"],
 )
 def test_the_rules_find_what_is_broken(broken: dict[str, Any]) -> None:
     assert violations({"displayTimeUnit": "ns", "traceEvents": [broken]})
 
 
 def test_every_kernel_is_a_slice_on_its_stream_with_what_there_is_to_know() -> None:
-    slices = events("X")
+    told = slices(recorded()[0].to_json())
     run = recorded()[1]
-    assert {event["name"] for event in slices} == {op.name for op in run.ops}
-    assert len({event["tid"] for event in slices}) == 3
-    gate = next(event for event in slices if event["name"] == "gate")
+    assert {event["name"] for event in told if event["cat"] == "op"} == {op.name for op in run.ops}
+    assert len({event["tid"] for event in told}) == 3
+    gate = next(event for event in told if event["cat"] == "kernel" and event["args"]["node"] == "gate")
     op = next(op for op in run.ops if op.name == "gate")
+    assert gate["name"] == op.kernel == "gemm"
     assert gate["args"]["op"] == op.op
     assert gate["args"]["bound"] == op.bound
     assert "x" in gate["args"]["tile"]
     assert gate["ts"] + gate["dur"] == pytest.approx((op.start_s + op.time_s) * 1e6, abs=0.002)
 
 
-def test_the_launch_comes_before_the_slice() -> None:
-    first = events("X")[0]
-    assert (first["name"], first["ts"]) == ("norm", pytest.approx(gpu().launch.graph_s * 1e6, abs=0.002))
+def test_a_launch_is_the_first_phase_of_the_first_kernel() -> None:
+    told = slices(recorded()[0].to_json())[:4]
+    assert [(event["cat"], event["name"], event["ts"]) for event in told] == [
+        ("op", "norm", 0.0), ("kernel", "rmsnorm", 0.0), ("phase", "launch", 0.0), ("phase", "set-up", told[2]["dur"]),
+    ]  # fmt: skip
+    assert told[2]["dur"] == pytest.approx(gpu().launch.graph_s * 1e6, abs=0.002)
 
 
 def test_counters_of_shared_resources_are_shares_that_close_to_zero() -> None:
@@ -166,7 +184,7 @@ def test_the_area_under_a_counter_is_the_utilization() -> None:
 
 
 def test_memory_is_counted_in_bytes() -> None:
-    memory = [event["args"]["bytes"] for event in events("C") if event["name"] == "memory"]
+    memory = [event["args"]["bytes"] for event in events("C") if event["name"] == "memory held"]
     assert memory[0] == 1e9
     assert max(memory) == recorded()[1].peak_memory_bytes
     assert memory[-1] == 0.0
@@ -205,13 +223,15 @@ def test_the_clock_is_that_of_boost_until_the_power_limit_holds_it() -> None:
 def test_each_board_has_its_own_power_and_clock() -> None:
     trace = Trace("two")
     trace.on_boards(0, {"": BoardState(30.0, 1.5e9), "b.": BoardState(40.0, 2e9), "c.": BoardState(5.0)})
-    counted = [(event["name"], event["args"]) for event in trace.to_json()["traceEvents"] if event["ph"] == "C"]
+    told = trace.to_json()["traceEvents"]
+    processes = {event["pid"]: event["args"]["name"] for event in told if event["name"] == "process_name"}
+    counted = [(processes[event["pid"]], event["name"], event["args"]) for event in told if event["ph"] == "C"]
     assert counted[:5] == [
-        ("power", {"W": 30.0}),
-        ("clock", {"MHz": 1500.0}),
-        ("b.power", {"W": 40.0}),
-        ("b.clock", {"MHz": 2000.0}),
-        ("c.power", {"W": 5.0}),
+        ("gpu", "power", {"W": 30.0}),
+        ("gpu", "clock", {"MHz": 1500.0}),
+        ("b", "power", {"W": 40.0}),
+        ("b", "clock", {"MHz": 2000.0}),
+        ("c", "power", {"W": 5.0}),
     ]
 
 
@@ -222,6 +242,11 @@ def test_slices_that_follow_within_a_nanosecond_do_not_overlap() -> None:
         trace.on_kernel_start(start_fs, activity)
         trace.on_kernel_end(end_fs, activity)
     assert violations(trace.to_json()) == []
+    assert [(each["ts"], each["dur"]) for each in slices(trace.to_json())] == [
+        (0.0, 0.001),
+        (0.001, 0.001),
+        (0.002, 0.003),
+    ]
 
 
 def test_a_trace_ends_with_what_ends_last() -> None:
@@ -252,6 +277,29 @@ def test_a_long_frame_on_a_cluster_has_no_violations(monkeypatch: pytest.MonkeyP
     trace = Trace("machine")
     execute(catalog.build("ngp/gia/hashgrid"), load_arch("ngpc/rtx-3090-ngpc-8@facts"), probes=[trace])
     assert violations(trace.to_json()) == []
-    slices = [event for event in trace.to_json()["traceEvents"] if event["ph"] == "X"]
-    assert {event["name"] for event in slices} == {"rest", "encode and mlp"}
-    assert [event["name"] for event in slices if " to " in event["args"]["batch"]] == ["rest", "encode and mlp"]
+    kernels = [event for event in slices(trace.to_json()) if event["cat"] == "kernel"]
+    assert {event["args"]["node"] for event in kernels} == {"rest", "encode and mlp"}
+    whole = [event["args"]["node"] for event in kernels if " to " in event["args"]["batch"]]
+    assert whole == ["rest", "encode and mlp"]
+
+
+def test_a_layer_played_twice_is_two_slices() -> None:
+    """A run behind the other begins with the layer that the former ends with."""
+    trace = Trace("machine")
+    graph = Graph("one layer", (Node.of("norm", RmsNorm(rows=64, cols=4096), group="layer 0"),))
+    execute(graph, gpu(), probes=[trace], runs=3)
+    layers = [event["name"] for event in slices(trace.to_json()) if event["cat"] == "layer"]
+    assert layers == ["run0/layer 0", "run1/layer 0", "run2/layer 0"]
+
+
+def test_arrows_say_whether_a_result_is_read() -> None:
+    """Of two GEMMs one after the other, the second reads nothing of the first."""
+    trace, gemm = Trace("machine"), Gemm(m=64, n=64, k=64)
+    nodes = (Node.of("a", gemm), replace(Node.of("b", gemm, ["a"]), unread=("a",)), Node.of("c", gemm, ["b"]))
+    execute(Graph("chain", nodes), gpu(), probes=[trace])
+    told = [(event["ph"], event["name"]) for event in trace.to_json()["traceEvents"] if event["ph"] in "sf"]
+    assert told == [("s", "waits for"), ("f", "waits for"), ("s", "reads"), ("f", "reads")]
+
+
+def test_a_file_says_what_it_is_of() -> None:
+    assert Trace("machine", about={"version": "1"}).to_json()["otherData"] == {"machine": "machine", "version": "1"}

@@ -10,6 +10,7 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.serve.asked import Given, Placed, Promised, model_of, rates
 from simexplore.sim.serve.deployment import Deployment
 from simexplore.sim.serve.engine.defaults import defaults, names, settings_of
+from simexplore.sim.serve.engine.machines import Where
 from simexplore.sim.serve.engine.tuning import Shape, fitting, tuned
 from simexplore.sim.serve.load.arrivals import Arrivals, Lengths, Users
 from simexplore.sim.serve.load.request import Request
@@ -77,6 +78,32 @@ REFUSED = {
     "fewer requests than users": (Given(users="5", requests="3"), "one a user at least"),
     "a thought of nothing": (Given(users="1", think="-1s"), "--think"),
     "requests of a word": (Given(rate="inf", requests="x"), "--requests"),
+    "a duration of users": (
+        Given(users="1", duration="9s"),
+        "--duration: expected beside --rate only, found",
+    ),
+    "a duration of a trace": (Given(trace="t.csv", duration="9s"), "--requests says how many come"),
+    "a duration of all at once": (Given(rate="inf", duration="9s"), "found it beside --rate inf: leave it out"),
+    "bursts of users": (Given(users="1", burstiness="2"), "--burstiness: expected beside --rate only"),
+    "bursts of a trace": (Given(trace="t.csv", burstiness="2"), "found it beside --trace"),
+    "bursts all at once": (Given(rate="inf", burstiness="2"), "only requests at a rate have gaps"),
+    "thinking at a rate": (
+        Given(rate="1", think="1s"),
+        "--think: expected beside --users only, found it",
+    ),
+    "thinking all at once": (Given(rate="inf", think="1s"), "only --users wait and think"),
+    "thinking in a trace": (Given(trace="t.csv", think="1s"), "--think"),
+    "requests at a rate": (
+        Given(rate="1", requests="4"),
+        "expected beside --rate inf, --users, --trace only",
+    ),
+    "prompts of a trace": (
+        Given(trace="t.csv", prompt="4"),
+        "expected beside --rate, --rate inf, --users only",
+    ),
+    "answers of a trace": (Given(trace="t.csv", answer="4"), "--output"),
+    "a seed of a trace": (Given(trace="t.csv", seed=0), "nothing of a trace is drawn"),
+    "a duration of no letters": (Given(rate="1", duration=""), "--duration: expected"),
     "no file": (Given(trace="/nowhere/t.csv"), "can't be read"),
 }
 
@@ -123,6 +150,7 @@ def test_promises_that_are_none(promised: Promised, words: str) -> None:
         ({"settings": {"batching": "dynamic"}}, "expected continuous or static"),
         ({"settings": {"memory_share": "1.5"}}, "memory_share: expected a share"),
         ({"settings": {"reserve": "2"}}, "reserve: expected a share"),
+        ({"settings": {"reserve": "1", "eviction": "swap"}}, "eviction: expected where reserve is below 1"),
         ({"settings": {"sampling_s": "-1"}}, "sampling_s: expected a number of 0 or more"),
     ],
 )
@@ -148,20 +176,70 @@ def test_every_default_of_an_engine_has_a_source_and_is_a_setting() -> None:
     told = json.loads((files("simexplore.sim.serve.engine") / "engines.json").read_text(encoding="utf-8"))
     assert set(told) == {"trtllm", "vllm", "sglang"}
     for entries in told.values():
-        assert all(entry["source"] and set(entry) == {"value", "source"} for entry in entries.values())
-        assert set(entries) <= {*names(), "graph_sizes"}
+        assert all(entry["source"] and {"value", "source"} <= set(entry) for entry in entries.values())
+        assert set().union(*entries.values()) <= {"value", "source", "machines", "rule"}
+        assert set(entries) - {"graph_sizes", "graph_most"} == {*names()} - {"batching", "eviction"}
     assert defaults("unheard of") == defaults("vllm")
 
 
 def test_settings_given_take_the_place_of_defaults() -> None:
-    settings, share, of_all = settings_of("sglang", {"max_tokens": "77", "overlapped": "false", "eviction": "swap"})
+    settings, room = settings_of("sglang", {"max_tokens": "77", "overlapped": "false", "eviction": "swap"})
     assert (settings.max_tokens, settings.mixed, settings.host.overlapped, settings.eviction) == (
         77,
         False,
         False,
         "swap",
     )
-    assert (share, of_all) == (0.88, True)
+    assert room == (0.88, True, False)
+
+
+H100_BYTES, RTX_BYTES = 80 * 2**30, 24 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("engine", "where", "tokens", "sequences", "largest_graph"),
+    [
+        ("vllm", Where("NVIDIA H100 SXM5 80 GB", H100_BYTES), 8192, 1024, 512),
+        ("vllm", Where("NVIDIA A100 SXM 80 GB", H100_BYTES), 2048, 256, 512),
+        ("vllm", Where("GeForce RTX 4090", RTX_BYTES, 8), 2048, 256, 512),
+        ("vllm", Where("of 70 GiB", 70 * 2**30), 8192, 1024, 512),
+        ("trtllm", Where("NVIDIA A100 SXM 80 GB", H100_BYTES), 8192, 2048, 128),
+        ("sglang", Where("of 16 GiB", 16 * 2**30), 2048, 2048, 8),
+        ("sglang", Where("GeForce RTX 4090", RTX_BYTES), 2048, 2048, 24),
+        ("sglang", Where("GeForce RTX 4090", RTX_BYTES, 4), 2048, 2048, 80),
+        ("sglang", Where("L40S", 48 * 2**30, 2), 4096, 2048, 32),
+        ("sglang", Where("L40S", 48 * 2**30, 8), 4096, 2048, 160),
+        ("sglang", Where("NVIDIA A100 SXM 80 GB", H100_BYTES, 3), 8192, 2048, 256),
+        ("sglang", Where("NVIDIA H100 SXM5 80 GB", H100_BYTES, 4), 8192, 2048, 512),
+        ("sglang", Where("B200", 180 * 2**30), 16384, 2048, 512),
+    ],
+)
+def test_engines_choose_by_the_machine(
+    engine: str, where: Where, tokens: int, sequences: int, largest_graph: int
+) -> None:
+    settings, _ = settings_of(engine, {}, where)
+    assert (settings.max_tokens, settings.max_sequences) == (tokens, sequences)
+    assert max(settings.graph_sizes) == largest_graph
+    given, _ = settings_of(engine, {"max_tokens": "77"}, where)
+    assert given.max_tokens == 77
+
+
+def test_the_share_of_memory_of_sglang_is_what_its_rule_leaves() -> None:
+    """On 80 GiB: 512 + 1.5 x 8192 + 2 x 256 + 128 = 13,440 of 81,920 MiB. Small steps leave 10 GiB at least there."""
+    where = Where("H100", H100_BYTES)
+    assert settings_of("sglang", {}, where)[1] == (0.836, True, False)
+    assert settings_of("sglang", {"max_tokens": "2048"}, where)[1].memory_share == 0.875
+    assert settings_of("sglang", {"memory_share": "0.5"}, where)[1].memory_share == 0.5
+    # 512 + 1.5 x 2048 + 2 x 80 + 128 x 8 = 4,768 of 24,576 MiB.
+    assert settings_of("sglang", {}, Where("4090", RTX_BYTES, 4, 2))[1].memory_share == 0.806
+    assert settings_of("vllm", {}, where)[1] == (0.9, True, True)
+
+
+def test_activations_are_in_the_share_or_beside_it() -> None:
+    settings = {"memory_share": "0.5", "share_of_all": "true", "page_tokens": "1"}
+    within, beside = (placed(settings={**settings, "activations_within": each}) for each in ("true", "false"))
+    room = within.activation_bytes / within.token_bytes
+    assert beside.pages - within.pages == pytest.approx(room, abs=1.0)
 
 
 def test_the_cache_has_what_weights_and_activations_leave() -> None:
@@ -220,11 +298,11 @@ def test_parameters_of_several_values_make_several_deployments() -> None:
 
 
 def test_steps_are_as_long_as_the_longest_prompt_where_prompts_are_not_cut() -> None:
-    settings, _, _ = settings_of("trtllm", {})
+    settings, _ = settings_of("trtllm", {})
     shape = Shape(100.0, 10.0, 20_000)
     assert fitting(settings, shape, frozenset()).max_tokens == 20_000 + settings.max_sequences
     assert fitting(settings, shape, frozenset({"max_tokens"})).max_tokens == 8192
-    static, _, _ = settings_of("trtllm", {"batching": "static", "max_sequences": "16"})
+    static, _ = settings_of("trtllm", {"batching": "static", "max_sequences": "16"})
     assert fitting(static, shape, frozenset()).max_tokens == 16 * 20_000
 
 
@@ -243,7 +321,7 @@ def test_steps_are_tuned_as_the_engines_benchmark_tunes_them(
     lengths: tuple[int, int], cache: float, stages: int, expected: tuple[int, int]
 ) -> None:
     """Worked out by hand from TensorRT-LLM's finetune_setting: 600,000 / 2000 = 300 sequences become 384, …"""
-    settings, _, _ = settings_of("trtllm", {})
+    settings, _ = settings_of("trtllm", {})
     made = tuned(settings, Shape(*lengths, lengths[0]), cache, stages, frozenset())
     assert (made.max_sequences, made.max_tokens) == expected
     assert made.graph_sizes[-1] == 8192

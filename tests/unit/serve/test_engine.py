@@ -6,15 +6,22 @@ import pytest
 from toy_steps import ToySteps
 
 from simexplore.errors import SimexploreError
-from simexplore.sim.serve.cluster import Outage, Routing, Ways, serve, serve_apart, serve_users
-from simexplore.sim.serve.engine.engine import Engine, filled_up
+from simexplore.sim.serve.apart import serve_apart
+from simexplore.sim.serve.cluster import Outage, Routing, Ways, serve, serve_users
+from simexplore.sim.serve.engine.engine import Engine
 from simexplore.sim.serve.engine.settings import HostCosts, Settings
+from simexplore.sim.serve.engine.work import filled_up
 from simexplore.sim.serve.load.arrivals import Lengths, Users
 from simexplore.sim.serve.load.request import Request, Served
 
 
 def engine(steps: ToySteps | None = None, **settings: object) -> Engine:
     return Engine(steps or ToySteps(), Settings(**{"page_tokens": 4, "pages": 1000, **settings}))  # type: ignore[arg-type]
+
+
+def sender(steps: ToySteps | None = None, **settings: object) -> Engine:
+    """An engine whose prompts others fetch."""
+    return Engine(steps or ToySteps(), engine(**settings).settings, sends=True)
 
 
 def times(served: list[Served]) -> list[tuple[float, float]]:
@@ -174,7 +181,7 @@ def test_users_ask_again_when_they_have_an_answer_and_thought() -> None:
 
 def test_pools_hand_over_one_prompt_after_the_other() -> None:
     """Both prompts are done at 1; the second is sent when the first is there, at 1.5, and decodes from 2 on."""
-    prefill, decode = engine(), engine()
+    prefill, decode = sender(), engine()
     served = serve_apart(
         [prefill], [decode], [Request(0.0, 4, 3), Request(0.0, 4, 3), Request(0.0, 4, 1)], lambda _: 0.5
     )
@@ -213,3 +220,17 @@ def test_settings_that_no_engine_can_have(settings: dict[str, object], words: st
 def test_an_outage_is_of_an_engine_that_there_is() -> None:
     with pytest.raises(SimexploreError, match="an engine from 0 to 0, found 3"):
         serve([engine()], [Request(0.0, 4, 1)], Ways(outages=[Outage(1.0, 3, 1.0)]))
+
+
+@pytest.mark.parametrize(("pages", "ends", "evicted"), [(7, [3.0, 5.0, 6.0], 0), (8, [3.0, 4.0, 7.0], 1)])
+def test_more_cache_may_be_in_the_way_where_sequences_are_evicted(pages: int, ends: list[float], evicted: int) -> None:
+    """The example of docs/guide/serving.md: a token a page, four tokens a step, a second each.
+
+    With 7 pages the second prompt waits until the first request is done, and shares a step with the third. With 8 it
+    begins in the second step and is evicted in the third; what is computed again fills the fourth step.
+    """
+    one = engine(page_tokens=1, pages=pages, max_tokens=4)
+    load = [Request(0.0, 4, 3), Request(0.0, 3, 2), Request(0.0, 1, 3)]
+    assert [each.finish_s for each in serve([one], load)] == ends
+    assert one.tally.evicted == evicted
+    assert one.tally.prefilled == 8 + 4 * evicted

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from documents import paper_is_told
 
 from simexplore.sim.edge.problem import Problem
 from simexplore.sim.edge.tradeoff import Reached
@@ -27,11 +28,12 @@ def test_all_claims_hold(testbed: Problem, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(records) == len(moe2.CLAIMS) == 5
     assert {record["quantity"]: record["simulated"] for record in records if record["ratio"] != 1.0} == {}
     assert {record["status"] for record in records} == {"enforced"}
+    assert paper_is_told("moe2", records)
     assert "no figure of the paper beyond its abstract" in caveat("moe2")
 
 
 def test_the_page_has_the_table_of_the_example(testbed: Problem) -> None:
-    spec = importlib.util.spec_from_file_location("edge_experts", ROOT / "examples" / "edge_experts.py")
+    spec = importlib.util.spec_from_file_location("edge_experts", ROOT / "examples" / "studies" / "edge_experts.py")
     assert spec is not None
     assert spec.loader is not None
     example = importlib.util.module_from_spec(spec)

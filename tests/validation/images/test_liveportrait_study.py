@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from documents import paper_is_told
 
 from simexplore.archs.load import read_document
 from simexplore.sim.studies import reproduce
@@ -32,3 +33,8 @@ def test_a_figure_keeps_its_bound_or_is_a_gap(
 def test_a_frame_is_its_two_modules(records: dict[str, dict[str, Any]]) -> None:
     parts = [records[name]["simulated"] for name in ("warping module (W)", "SPADE generator (G)")]
     assert records["a frame (W and G)"]["simulated"] == pytest.approx(sum(parts))
+
+
+def test_the_page_of_papers_tells_these_records(records: dict[str, dict[str, Any]]) -> None:
+    """Stale: `python tools/site/papers.py` writes it anew."""
+    assert paper_is_told("liveportrait", records.values())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from documents import paper_is_told
 
 from simexplore.archs.load import read_document
 from simexplore.sim.studies import reproduce
@@ -51,3 +52,8 @@ def test_tables_1_and_2_are_predicted_but_for_one_latency(records: dict[str, dic
 def test_every_published_figure_is_there(records: dict[str, dict[str, Any]]) -> None:
     assert set(records) == set(figures())
     assert all(record["simulated"] > 0 for record in records.values())
+
+
+def test_the_page_of_papers_tells_these_records(records: dict[str, dict[str, Any]]) -> None:
+    """Stale: `python tools/site/papers.py` writes it anew."""
+    assert paper_is_told("streamdiffusion", records.values())

@@ -6,6 +6,7 @@ from statistics import mean
 from typing import Any
 
 import pytest
+from documents import paper_is_told
 
 from simexplore.archs.load import read_document
 from simexplore.sim.studies import reproduce
@@ -46,3 +47,8 @@ def test_twenty_figures_are_near_in_the_mean_and_each(records: dict[str, dict[st
 def test_two_figures_set_two_constants() -> None:
     inputs = {quantity for quantity, figure in FIGURES.items() if figure["status"] == "input"}
     assert inputs == {"13B, batch 8, 12 drives", "13B, batch 32, 1 drive"}
+
+
+def test_the_page_of_papers_tells_these_records(records: dict[str, dict[str, Any]]) -> None:
+    """Stale: `python tools/site/papers.py` writes it anew."""
+    assert paper_is_told("fuyou", records.values())

@@ -90,6 +90,9 @@ def test_the_page_draws_every_place_and_lists_the_tensors_at_its_peak() -> None:
     assert set(figures) == {"over-time-0", "over-time-1", "over-time-2"}
     levels = [sum(at) for at in zip(*(trace["y"] for trace in figures["over-time-0"]["data"]), strict=True)]
     assert max(levels) == pytest.approx(3.5)
+    (drive,) = figures["over-time-1"]["data"]
+    assert drive["x"] == [0, pytest.approx(run.time_s, rel=1e-6)], "what stays is drawn to the end"
+    assert drive["y"] == [4, 4]
     assert "<work>" not in html
     assert "A caching allocator takes" in html
     assert "The 3 largest of 3 tensors at the peak" in html

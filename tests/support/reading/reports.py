@@ -1,4 +1,4 @@
-"""What reports are made of in tests: a sweep's store without a simulation, and a comparison of a few hundred rows."""
+"""What reports are made of in tests: a sweep's store without a simulation, a comparison of some rows, small runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from round_host import round_system
+from toy_steps import ToySteps
 
 import simexplore
 from simexplore.kernels.datasets import read_measurements
@@ -14,6 +16,17 @@ from simexplore.sim.estimate.traits import BOUNDS
 from simexplore.sim.explore.storage.header import Header
 from simexplore.sim.explore.store import Chunk, Store
 from simexplore.sim.explore.table import Column
+from simexplore.sim.play.execute import execute
+from simexplore.sim.play.memory.timeline import MemoryTimeline
+from simexplore.sim.report.runs.memory import memory_html
+from simexplore.sim.report.serving.page import serving_html
+from simexplore.sim.serve.cluster import serve
+from simexplore.sim.serve.engine.engine import Engine
+from simexplore.sim.serve.engine.settings import Settings
+from simexplore.sim.serve.load.request import Request
+from simexplore.sim.serve.results import Objectives, Result
+from simexplore.workloads.graph import Graph, Node
+from simexplore.workloads.ops import Add, Transfer
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 """A name that a careless page would run."""
@@ -94,3 +107,27 @@ def make_comparison(folder: Path, interval: bool = False) -> Comparison:
     predicted = found.table["predicted_us"]
     table = found.table.assign(low_us=0.7 * predicted, high_us=1.4 * predicted)
     return replace(found, table=table, total=replace(found.total, interval_coverage=0.5))
+
+
+def memory_page(made: str) -> str:
+    """The memory of a short run: what stays on a drive, and what goes by a host to a GPU and is read there."""
+    nodes = (
+        Node("read", Transfer(10**9), (), 1e9, place="ssd->cpu", kind="weights"),
+        Node("up", Transfer(10**9), ("read",), 1e9, place="cpu->gpu", kind="weights"),
+        Node("add", Add(10**9 // 4, "fp16"), ("up",), 0.5e9),
+    )
+    timeline = MemoryTimeline()
+    graph = Graph("handed on", nodes, {"weights": 2e9}, (), {"ssd": {"states": 4e9, "weights": 1e9}})
+    run = execute(graph, round_system(), probes=[timeline])
+    return memory_html(graph.name, "round", timeline, run.memory, made)
+
+
+def serving_page(made: str) -> str:
+    """Two loads of an engine whose steps take a second."""
+    engine = Engine(ToySteps(), Settings(page_tokens=4, pages=10))
+    served = serve([engine], [Request(0.0, 8, 3), Request(5.0, 4, 2)])
+    told = Result(served, [engine], 1, 1, 10.0, Objectives())
+    points = [{"deployment": "round", "rate_per_s": rate, **told.to_json()} for rate in (1.0, 2.0)]
+    return serving_html(
+        "serving", {"a deployment of a rather long name": points}, told.samples(), [("rate", "1,2")], made
+    )

@@ -1,7 +1,7 @@
 """What the number formats of a neural-field processor cost in quality: a small image field, trained here in seconds.
 
     pip install 'simexplore[torch]'
-    python examples/field_quality.py out.png
+    python examples/studies/field_quality.py out.png
 
 A hash-grid field with a 32-64-64-3 network is fitted with torch to an analytic picture, then evaluated with numpy as an
 NFP would, in several number formats. Printed are the PSNR against the picture and against the field in fp32; the

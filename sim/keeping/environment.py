@@ -55,11 +55,11 @@ def versions(libraries: tuple[str, ...]) -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def code_digest() -> str:
-    """Of the source of all that a point's result may depend on."""
+    """Of the source of all that a point's result may depend on, and of the data that lies beside it."""
     digest = hashlib.sha256()
     for room in _ROOMS:
         home = Path(import_module(f"simexplore.{room}").__file__ or "").parent
-        for file in sorted(home.rglob("*.py")):
+        for file in sorted([*home.rglob("*.py"), *home.rglob("*.json")]):
             if file.relative_to(home).parts[0] in _ASIDE:
                 continue
             digest.update(file.relative_to(home).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")

@@ -1,6 +1,6 @@
 """Which language models to keep ready on edge servers, by budgets of energy and delay: MoE² and simpler ways.
 
-    python examples/edge_experts.py
+    python examples/studies/edge_experts.py
 
 The fleet is that of `simexplore reproduce moe2`; docs/studies/moe2.md says what is ours in it. It needs SciPy:
 `pip install 'simexplore[edge]'`.
