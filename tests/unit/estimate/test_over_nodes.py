@@ -67,6 +67,27 @@ def test_a_small_tensor_goes_by_flags() -> None:
     assert demand.waits_s == pytest.approx(min(tree, ring))
 
 
+@pytest.mark.parametrize("elements", [2**12, 2**19, 2**24, 2**30])
+def test_the_quickest_of_four_ways_is_taken(elements: int) -> None:
+    """32 GPUs of four nodes: a ring of 62 steps, six between nodes; a tree of 14 in a chain, and four between nodes."""
+    library, size = gpu().collective_library, 2.0 * elements
+    assert library is not None
+    simple_s = library.start_s + library.simple_start_s
+    ring, tree = 2 * 31 / 32 * size, 2 * size
+
+    def run_s(sent: float) -> float:
+        return max(sent / rate(), sent / 8 / 50e9)
+
+    ways = [
+        library.start_s + 56 * library.step_s + 6 * 2.7e-6 + run_s(2 * ring),
+        library.start_s + 14 * library.step_s + 4 * 5e-6 + run_s(2 * tree),
+        simple_s + 56 * library.simple_step_s + 6 * 14e-6 + run_s(ring),
+        simple_s + 14 * library.simple_step_s + 4 * 14e-6 + run_s(tree),
+    ]
+    demand = cluster_demand(AllReduce(elements, 32, "bf16"), gpu(), 8, NETWORK)
+    assert demand.waits_s + demand.run_s == pytest.approx(min(ways))
+
+
 def test_an_exchange_with_all_sends_most_over_the_adapter() -> None:
     demand = cluster_demand(AllToAll(GIGA, 32, "bf16"), gpu(), 8, NETWORK)
     assert demand.run_s == pytest.approx(2e9 * 24 / 32 / 50e9)
