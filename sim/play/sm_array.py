@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from simexplore.sim.play.devices.clocks import Clocked
-from simexplore.sim.play.engine import Clock, Event, to_fs
+from simexplore.sim.play.engine import FS_PER_S, Clock, Event, to_fs
 from simexplore.sim.play.flows import Flow, FlowNetwork, Stretch
 from simexplore.sim.play.probes import QUEUE, SET_UP, TAIL, WAVES, Activity, Probes
 
@@ -54,6 +54,8 @@ class Grid(Protocol):
         """How `ctas` of the CTAs run alone on `sms` SMs."""
 
 
+SHORTEST_S = 1.0 / FS_PER_S
+"""The clock's step: waves that take less, or no time at all, are done by its next one [s]."""
 MOST_CTAS = 64
 """CTAs of an SM up to which slots divide it exactly: twice as many as any NVIDIA GPU holds."""
 
@@ -216,7 +218,7 @@ class _Resident:
             whole, last_share = whole - 1, timing.full_wave_share
         stretches = [Stretch(timing.full_wave_share * left, whole)] if whole else []
         stretches.append(Stretch(last_share * left))
-        run_s = timing.run_s
+        run_s = max(timing.run_s, SHORTEST_S)
         if self._computes:  # what the present wave has done counts
             run_s *= min(left / self._flow.unfinished_work(now_fs), 1.0)
         reshape = partial(self._array.network.reshape, self._flow) if self._computes else self._flow.reshape

@@ -27,13 +27,14 @@ class Ctas:
     setup_s: float = 0.0
     demands: Mapping[str, float] = field(default_factory=dict)
     power: Clocked | None = None
+    wave_s: float = 1e-6
 
     def timing(self, ctas: int, sms: float) -> GridTiming:
         slots = round(sms * self.ctas_per_sm)
         full, rest = divmod(ctas, slots)
         waves = full + (rest > 0)
         tail_share = 1.0 / waves if rest else 0.0
-        return GridTiming(self.setup_s, waves * 1e-6, full, 1.0 / waves, tail_share, self.demands, self.power)
+        return GridTiming(self.setup_s, waves * self.wave_s, full, 1.0 / waves, tail_share, self.demands, self.power)
 
 
 class Recorder(Probe):
@@ -106,6 +107,13 @@ def test_a_grid_smaller_than_the_array_holds_only_its_slots() -> None:
     machine.launch("a", Ctas(3, ctas_per_sm=2))
     assert machine.run() == [(0, "a start"), (1, "a wave"), (1, "a end")]
     assert machine.recorder.held == [(0, 0.375), (1, 0.0)]
+
+
+def test_waves_that_take_no_time_end_with_the_setup() -> None:
+    machine = Machine()
+    machine.launch("a", Ctas(8, setup_s=0.5e-6, wave_s=0.0))
+    *_, (at_us, last) = machine.run()
+    assert (last, at_us) == ("a end", pytest.approx(0.5, abs=1e-8))
 
 
 def test_setup_comes_before_the_first_wave_and_holds_the_slots() -> None:

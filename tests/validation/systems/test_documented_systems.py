@@ -17,7 +17,7 @@ FUYOU = (ROOT / "docs" / "systems" / "fuyou.md").read_text(encoding="utf-8")
 
 
 def test_the_file_is_a_system(tmp_path: pytest.TempPathFactory) -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    text, *_ = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     file = tmp_path / "mine.yaml"  # type: ignore[operator]
     file.write_text(text, encoding="utf-8")
     system = system_of_layer(resolve(file))

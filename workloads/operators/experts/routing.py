@@ -61,7 +61,7 @@ def expert_loads(tokens: int, topk: int, experts: int, ranks: int, skew: int) ->
     if tokens > MOST_COUNTED:  # whole numbers no longer matter, and products leave the range of integers
         return expert_loads(MOST_COUNTED, topk, experts, ranks, skew) * -(-tokens // MOST_COUNTED)
     if skew == 0:
-        return _balanced(tokens, topk, experts)[None, : experts // ranks]
+        return _busiest(_balanced(tokens, topk, experts).reshape(1, ranks, -1))
     return _busiest(_power_law(tokens, topk, experts, ranks, skew / HUNDRED))
 
 

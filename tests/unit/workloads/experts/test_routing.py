@@ -36,6 +36,8 @@ def test_balanced_loads_by_hand() -> None:
     assert expert_loads(1, 5, 8, 1, 0).tolist() == [[1, 1, 0, 1, 1, 0, 1, 0]]  # strides of two would come round
     assert expert_loads(1, 3, 8, 1, 0).tolist() == [[1, 0, 0, 1, 0, 0, 1, 0]]
     assert expert_loads(22, 2, 8, 1, 0).tolist() == [[6, 6, 5, 5, 6, 6, 5, 5]]
+    assert expert_loads(2, 5, 8, 1, 0).tolist() == [[1, 2, 1, 1, 2, 1, 1, 1]]
+    assert expert_loads(2, 5, 8, 8, 0).tolist() == [[2]]  # the first GPU is not the busiest
 
 
 def test_few_tokens_of_a_power_law_have_experts_of_their_own() -> None:
