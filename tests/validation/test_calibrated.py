@@ -34,7 +34,9 @@ def test_physics_as_shipped_and_a_correction(
         pytest.skip(f"no {file} beside the checkout")
     measured = read_measurements(SHARED / file).select(op, dtype)
     learned = calibrate(arch, measured, rows=0, residual_rows=800)
-    overlay, residual = write_overlay(tmp_path / "mine.yaml", replace(learned, stayed={}), Provenance(arch, (file,), 0, 0, ""))
+    overlay, residual = write_overlay(
+        tmp_path / "mine.yaml", replace(learned, stayed={}), Provenance(arch, (file,), 0, 0, "")
+    )
     assert residual.stat().st_size <= 200_000
     result = simexplore.compare(overlay, measured)
     assert result.fitted_rows >= 800
