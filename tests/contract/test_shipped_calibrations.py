@@ -9,7 +9,7 @@ import pytest
 from simexplore.archs.load import is_as_calibrated, load_arch
 from simexplore.archs.schema.residual import from_bytes, to_bytes
 
-MOST_ROWS = 1000
+MOST_ROWS = 4000
 MOST_BYTES = 200_000
 ARCHS = Path(__file__).parents[2] / "archs"
 SUFFIX = ".residual.npz"
