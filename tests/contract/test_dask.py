@@ -111,7 +111,7 @@ def _other_physics(package: Path) -> None:
 
 
 def _before_this_check(package: Path) -> None:
-    (package / "sim" / "explore" / "evaluation" / "environment.py").unlink()
+    (package / "sim" / "keeping" / "environment.py").unlink()
 
 
 def _broken(package: Path) -> None:
