@@ -87,13 +87,14 @@ def calibrate(
         apart: the machine's other engines keep their values of what is fitted of the first; else they share it.
 
     Raises:
-        SimexploreError: no row can be predicted, a package is missing, the files cannot be written, or what would be
-            extended is no file of its own (`NAME@facts`).
+        SimexploreError: no row can be predicted, a package is missing, the files cannot be written, what would be
+            extended is no file of its own (`NAME@facts`), or `apart` is asked where nothing is shared.
     """
     from simexplore.sim.learn.calibration import calibrate as fit
-    from simexplore.sim.learn.overlay import Provenance, check_target, write_family, write_overlay
+    from simexplore.sim.learn.overlay import Provenance, check_apart, check_target, write_family, write_overlay
 
     check_target(Path(output), arch, family=family)
+    check_apart(Provenance(arch, (), rows, seed, date, engine, apart), family=family)
     table = join(_tables(measured))
     data = tuple(dict.fromkeys(str(source) for source in table.frame["source"]))
     result = fit(arch, table, rows, 0 if family else residual_rows, seed, progress, engine)

@@ -71,6 +71,22 @@ def check_target(path: Path, arch: str, *, family: bool) -> None:
         raise SimexploreError(f"{path}: the overlay can't be written: {why}")
 
 
+def check_apart(provenance: Provenance, *, family: bool) -> None:
+    """Refuse to keep other engines apart where nothing is fitted that they would share.
+
+    Raises:
+        SimexploreError: a family is written, which no engine of the machine extends; or the kernels of another engine
+            than the first are fitted, which has a section of its own.
+    """
+    if provenance.apart and family:
+        raise SimexploreError("apart: expected an overlay of the machine, found a family: leave one of the two out")
+    if provenance.apart and provenance.section:
+        raise SimexploreError(
+            f"apart: expected the machine's first engine, found {provenance.engine!r}, whose values no other engine "
+            "shares: leave it out"
+        )
+
+
 def write_overlay(path: Path, calibrated: Calibrated, provenance: Provenance) -> tuple[Path, Path]:
     """Write the overlay and, beside it, `<name>.residual.npz`; returns both paths.
 
@@ -107,9 +123,7 @@ def overlay_text(path: Path, calibrated: Calibrated, provenance: Provenance) -> 
 
 def _kept_by_others(fitted: Iterable[str], provenance: Provenance) -> Iterator[tuple[str, str, str]]:
     """Of each other engine, the values of its kernels that are fitted of the first: key, value, source."""
-    if not provenance.apart or provenance.section:
-        return
-    for engine in load_arch(provenance.arch).engines:
+    for engine in load_arch(provenance.arch).engines if provenance.apart else ():
         other = load_arch(provenance.arch, engine=engine)
         for key in fitted:
             value = field_of(key, other).read(other) if key.startswith(OF_KERNELS) else None
