@@ -144,7 +144,7 @@ def test_what_cannot_be_written_is_told_before_the_fit(
         simexplore.SimexploreError, match=r"^apart: .*found 'vllm', whose values no other engine shares"
     ):
         simexplore.calibrate(ARCH, rows, tmp_path / "mine.yaml", engine="vllm", apart=True)
-    with pytest.raises(simexplore.SimexploreError, match="^apart: .*found a family: leave one"):
+    with pytest.raises(simexplore.SimexploreError, match=r"^apart: .*found a family: leave one"):
         simexplore.calibrate(ARCH, rows, tmp_path / "mine.yaml", family=True, apart=True)
     with pytest.raises(simexplore.SimexploreError, match="leave out @"):
         simexplore.calibrate("nvidia/l4@facts", rows, tmp_path / "x.yaml")
