@@ -61,21 +61,6 @@ def gather_seconds(model: Decoder, options: TrainOptions, machine: Gpu | System)
     return estimate_graph(Graph("gather", (Node.of("gather", gather),)), machine).time_s
 
 
-def transfer_seconds(model: Decoder, options: TrainOptions, machine: Gpu, bandwidth_bytes_per_s: float) -> float:
-    """Time that a micro-batch's activations take from one stage to the next [s].
-
-    Each of the GPUs that share a layer sends its part over an adapter of its own; where they hold whole activations,
-    the parts are gathered on the other side.
-
-    Args:
-        model: whose activations are sent.
-        options: how large a micro-batch is, and on how many GPUs.
-        machine: one of them.
-        bandwidth_bytes_per_s: of a GPU's own link to the other stage [B/s].
-    """
-    return sent_bytes(model, options) / bandwidth_bytes_per_s + gather_seconds(model, options, machine)
-
-
 @dataclass(frozen=True, slots=True)
 class PipelinedStep:
     """A training step of a model whose layers are divided among stages."""
