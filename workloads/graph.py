@@ -36,6 +36,7 @@ class Node:
         merged_bytes: what that kernel reads and writes for them beside its own operands [B].
         unread: names in `after` that it waits for and reads nothing of.
         kind: what its result is: activations, weights, gradients, states, …; for memory.
+        apart: from one GPU of a collective to the next: those that share a layer lie between copies of it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Node:
     merged_bytes: float = 0.0
     unread: tuple[str, ...] = ()
     kind: str = ACTIVATIONS
+    apart: int = 1
 
     @classmethod
     def of(cls, name: str, op: Operator, after: Iterable[str] = (), group: str = "", place: str | None = None) -> Node:

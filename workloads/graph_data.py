@@ -17,7 +17,7 @@ MAX_OPERATORS = 100_000
 """Most operators in a user's graph, repeats included."""
 
 _GRAPH_KEYS = ("name", "operators", "repeat", "resident_bytes", "resident_elsewhere")
-_OF_NODES = ("output_bytes", "group", "place", "module", "fresh", "merged", "merged_bytes", "unread", "kind")
+_OF_NODES = ("output_bytes", "group", "place", "module", "fresh", "merged", "merged_bytes", "unread", "kind", "apart")
 _NODE_KEYS = ("name", "op", "after", "any_size", "repeat", *_OF_NODES)
 _OPERATOR_FORM = f"an operator such as 'gemm(m=16,n=4096,k=4096)' or the name of a family ({', '.join(FAMILIES)})"
 
@@ -61,6 +61,7 @@ def to_data(graph: Graph) -> dict[str, Any]:
                 **({"merged_bytes": node.merged_bytes} if node.merged_bytes else {}),
                 **({"unread": list(node.unread)} if node.unread else {}),
                 **({} if node.kind == ACTIVATIONS else {"kind": node.kind}),
+                **({} if node.apart == 1 else {"apart": node.apart}),
             }
             for node in graph.nodes
         ],
@@ -77,7 +78,8 @@ def from_data(data: object, name: str = "graph") -> Graph:
             operator before), `any_size` (true: what it reads of these need not be all of it), `repeat`, `output_bytes`,
             `group`, `place`, `module` (true: attention rotates and appends to its cache), `fresh` (true: it reads
             nothing of these), `merged` and `merged_bytes` (what a compiler merged into it), `unread` (of `after`, what
-            it only waits for) and `kind` (what its result is, for memory).
+            it only waits for), `kind` (what its result is, for memory) and `apart` (from one GPU of a collective to the
+            next).
             A pass of a repeated graph begins when that before has ended.
         name: used when the data names none.
 
@@ -95,7 +97,7 @@ def from_data(data: object, name: str = "graph") -> Graph:
         entries.append(_read_entry(("operators", index), item, entries[-1].node.name if entries else None))
     _check_names(entries)
     _check_sizes(entries)
-    passes = _read_repeat((), whole)
+    passes = _read_positive((), whole, "repeat")
     total = passes * sum(entry.repeat for entry in entries)
     if total > MAX_OPERATORS:
         path = "repeat" if passes > 1 else "operators"
@@ -151,9 +153,10 @@ def _read_entry(path: KeyPath, data: object, previous: str | None) -> _Entry:
         node = replace(node, kind=_read_word((*path, "kind"), fields["kind"]))
     if "unread" in fields:
         node = replace(node, unread=_read_unread(path, fields, node))
+    node = replace(node, apart=_read_positive(path, fields, "apart"))
     if "merged_bytes" in fields:
         node = replace(node, merged_bytes=_read_bytes((*path, "merged_bytes"), fields["merged_bytes"]))
-    return _Entry(node, _read_repeat(path, fields), path, _read_flag(path, fields, "any_size"))
+    return _Entry(node, _read_positive(path, fields, "repeat"), path, _read_flag(path, fields, "any_size"))
 
 
 def _read_operator(path: KeyPath, op_path: KeyPath, fields: Mapping[str, object]) -> Operator:
@@ -290,11 +293,10 @@ def _read_flag(path: KeyPath, fields: Mapping[str, object], key: str) -> bool:
     return value
 
 
-def _read_repeat(path: KeyPath, data: Mapping[str, object]) -> int:
-    repeat = data.get("repeat", 1)
-    number = integer(repeat)
+def _read_positive(path: KeyPath, data: Mapping[str, object], key: str) -> int:
+    number = integer(data.get(key, 1))
     if number is None or number < 1:
-        raise GraphDataError((*path, "repeat"), "a positive integer", found(repeat))
+        raise GraphDataError((*path, key), "a positive integer", found(data[key]))
     return number
 
 

@@ -50,14 +50,13 @@ def train(
     events: bool,
     as_json: bool,
 ) -> None:
-    """Predict the time and memory of a training step of MODEL over many GPUs, in closed form.
+    """Predict the time and memory of a training step of MODEL over many GPUs.
 
     Each of the stages of a pipeline has tensor_parallel GPUs, and there are data_parallel copies of them. The machine
     is one GPU and its link to others (--network), or a system of nodes (systems/dgx-h100-x4), whose links are its own.
     For one GPU's part as events, with a trace, run llm/MODEL/train.
     """
     loaded = load_any(arch, overrides, engine)
-    gpu = loaded.gpu
     bandwidth = None if network is None else parse(network, BYTES_PER_SECOND)
     options = from_values(TrainOptions, model, params, EXAMPLE)
     prefix = huggingface.PREFIX
@@ -67,7 +66,7 @@ def train(
     if as_json:
         print_answer(told.to_json(), loaded.machine.name, model)
     else:
-        _show(told, gpu.dram.capacity_bytes)
+        _show(told, loaded.gpu.dram.capacity_bytes)
 
 
 def _show(told: TrainingStep, capacity_bytes: float) -> None:

@@ -98,8 +98,9 @@ def prepared(graph: Graph, system: System) -> Graph:
 
 
 def gpus_of(graph: Graph) -> int:
-    """GPUs that share the work of which a graph is one GPU's part: those that its collectives join."""
-    return max((int(np.max(node.op.num_gpus)) for node in graph.nodes if isinstance(node.op, Collective)), default=1)
+    """GPUs that share the work of which a graph is one GPU's part: those that its collectives join, and between."""
+    joined = (int(np.max(node.op.num_gpus)) * node.apart for node in graph.nodes if isinstance(node.op, Collective))
+    return max(joined, default=1)
 
 
 @singledispatch

@@ -6,9 +6,11 @@ products and the traffic that its algorithm has, at the same share of the tensor
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import Conditions
-from simexplore.sim.demand import KernelDemand
+from simexplore.sim.demand import FloatArray, KernelDemand
 from simexplore.sim.mapping.attention.prefill import encoder_demands, prefill_demands
 from simexplore.sim.mapping.streaming import moving, stream_demand
 from simexplore.sim.mapping.traffic import warm_share, written_back_share
@@ -26,7 +28,6 @@ FLOPS_OF_SUM = 2.0
 def attention_backward_demands(op: AttentionBackward, gpu: Gpu, conditions: Conditions) -> tuple[KernelDemand, ...]:
     """Three kernels: a sum for each row of dO O; the products; dQ, which was added up in fp32, narrowed.
 
-    A CTA keeps a tile of keys and loops over queries, so that the gradients of queries are added up in L2.
     Source: Dao, arXiv:2307.08691, algorithm 2; flash-attention, csrc/flash_attn/src/flash_bwd_preprocess_kernel.h.
     """
     kernel = _forward(op, gpu, Conditions(cache=conditions.cache, launch=conditions.launch))
@@ -50,21 +51,42 @@ def _forward(op: AttentionBackward, gpu: Gpu, conditions: Conditions) -> KernelD
 
 
 def _products(op: AttentionBackward, kernel: KernelDemand, gpu: Gpu, conditions: Conditions) -> KernelDemand:
+    queries, keys, wide = column(op.query_bytes), column(op.key_bytes), bytes_of("fp32") / bytes_of(op.dtype)
+    stored, added_up = kernel.work.l2_write_bytes, kernel.work.l2_read_bytes * wide / 2.0
+    moved = Moved(2.0 * queries + keys, wide * queries + keys, stored + added_up)
+    return products_demand(kernel, PRODUCTS, moved, gpu, conditions)
+
+
+class Moved(NamedTuple):
+    """What the products of a backward pass move [B]."""
+
+    read: FloatArray
+    written: FloatArray
+    """All gradients, those of queries in fp32."""
+    stored: FloatArray
+    """Of one CTA to L2: gradients of its keys, and those of queries at each tile of keys."""
+
+
+def products_demand(
+    kernel: KernelDemand, products: float | FloatArray, moved: Moved, gpu: Gpu, conditions: Conditions
+) -> KernelDemand:
+    """The kernel of the forward pass with `products` times its products, and the traffic of the backward pass.
+
+    A CTA keeps a tile of keys and loops over queries, whose gradients are added up in L2 in fp32.
+    """
     work, ctas = kernel.work, kernel.grid.ctas
-    queries, keys = column(op.query_bytes), column(op.key_bytes)
-    read, written = 2.0 * queries + keys, queries * bytes_of("fp32") / bytes_of(op.dtype) + keys
-    missing = 1.0 - warm_share(read, conditions.cache.activation_copies, written, gpu)
-    added_up = work.l2_read_bytes * bytes_of("fp32") / (2.0 * bytes_of(op.dtype))
+    missing = 1.0 - warm_share(moved.read, conditions.cache.activation_copies, moved.written, gpu)
+    written_back = written_back_share(moved.read + moved.written, gpu)
     return kernel.but(
         work={
-            "tensor_ops": PRODUCTS * work.tensor_ops,
+            "tensor_ops": products * work.tensor_ops,
             "fma_ops": INSTRUCTIONS * work.fma_ops,
-            "shared_bytes": PRODUCTS * work.shared_bytes,
-            "l2_write_bytes": work.l2_write_bytes + added_up,
-            "dram_read_bytes": read * missing / ctas,
-            "dram_write_bytes": written * written_back_share(read + written, gpu) / ctas,
+            "shared_bytes": products * work.shared_bytes,
+            "l2_write_bytes": moved.stored,
+            "dram_read_bytes": moved.read * missing / ctas,
+            "dram_write_bytes": moved.written * written_back / ctas,
         },
-        latency={"chain_cycles": PRODUCTS * kernel.latency.chain_cycles},
+        latency={"chain_cycles": products * kernel.latency.chain_cycles},
     )
 
 

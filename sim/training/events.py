@@ -40,8 +40,7 @@ class PassDemand:
 
 @alone.register
 def _pass(demand: PassDemand, place: Place, conditions: Conditions) -> Alone:  # noqa: ARG001 - it has been timed
-    """Nothing on the GPU runs beside it, so it shares nothing; raises SimexploreError elsewhere than on a GPU."""
-    assert place.gpu is not None
+    """Nothing on the GPU runs beside it, so it shares nothing."""
     return Alone((Phase(0.0, demand.run_s, pace=(0.0, demand.run_s, 1.0)),), "latency")
 
 

@@ -10,11 +10,10 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
 from simexplore.errors import SimexploreError
 from simexplore.sim.estimate.graphs import estimate_graph
-from simexplore.sim.estimate.operators import predict
 from simexplore.sim.training.pipeline import Played, play_pipeline
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.families.decoder.shape import Decoder
-from simexplore.workloads.graph import Graph
+from simexplore.workloads.graph import Graph, Node
 from simexplore.workloads.ops import AllGather
 from simexplore.workloads.training.options import TrainOptions
 from simexplore.workloads.training.pipeline import Pipeline
@@ -51,30 +50,15 @@ def sent_bytes(model: Decoder, options: TrainOptions) -> float:
     return bytes_of(options.dtype) * elements / options.tensor_parallel
 
 
-def gather_seconds(model: Decoder, options: TrainOptions, machine: Gpu) -> float:
+def gather_seconds(model: Decoder, options: TrainOptions, machine: Gpu | System) -> float:
     """Time in which the GPUs of a stage gather the parts that came, where they hold whole activations [s].
 
     Source: Narayanan et al., arXiv:2104.04473, section 4.1.
     """
     if options.tensor_parallel == 1 or options.sequence == "parallel":
         return 0.0
-    elements = options.batch * options.tokens * model.hidden
-    return float(predict(AllGather(elements, options.tensor_parallel, options.dtype), machine).time_s[0])
-
-
-def transfer_seconds(model: Decoder, options: TrainOptions, machine: Gpu, bandwidth_bytes_per_s: float) -> float:
-    """Time that a micro-batch's activations take from one stage to the next [s].
-
-    Each of the GPUs that share a layer sends its part over an adapter of its own; where they hold whole activations,
-    the parts are gathered on the other side.
-
-    Args:
-        model: whose activations are sent.
-        options: how large a micro-batch is, and on how many GPUs.
-        machine: one of them.
-        bandwidth_bytes_per_s: of a GPU's own link to the other stage [B/s].
-    """
-    return sent_bytes(model, options) / bandwidth_bytes_per_s + gather_seconds(model, options, machine)
+    gather = AllGather(options.batch * options.tokens * model.hidden, options.tensor_parallel, options.dtype)
+    return estimate_graph(Graph("gather", (Node.of("gather", gather),)), machine).time_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +93,16 @@ def seconds_of_chunks(
     took: Mapping[str, float], layers: Sequence[str], pipeline: Pipeline, phase: str
 ) -> tuple[float, ...]:
     """Time of a phase of each chunk, the embedding and the head at the ends [s]; raises as `chunks_of` does."""
-    inner = [sum(took[f"{layer} {phase}"] for layer in chunk) for chunk in chunks_of(layers, pipeline)]
-    inner[0] += took.get(f"{EMBEDDING} {phase}", 0.0)
-    inner[-1] += took.get(f"{HEAD} {phase}", 0.0)
+    ending = f" {phase}"
+    parts = {group.removesuffix(ending): time_s for group, time_s in took.items() if group.endswith(ending)}
+    return summed_of_chunks(parts, layers, pipeline)
+
+
+def summed_of_chunks(parts: Mapping[str, float], layers: Sequence[str], pipeline: Pipeline) -> tuple[float, ...]:
+    """What the layers of each chunk have in all, the embedding and the head at the ends; raises as `chunks_of` does."""
+    inner = [sum(parts[layer] for layer in chunk) for chunk in chunks_of(layers, pipeline)]
+    inner[0] += parts.get(EMBEDDING, 0.0)
+    inner[-1] += parts.get(HEAD, 0.0)
     return tuple(inner)
 
 

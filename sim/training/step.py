@@ -18,6 +18,7 @@ from simexplore.sim.training.parts import (
     seconds_by_group,
     seconds_of_chunks,
     sent_bytes,
+    summed_of_chunks,
     timed_model,
 )
 from simexplore.sim.training.reach import reach_of
@@ -101,18 +102,17 @@ def step_on(
     """
     reach = reach_of(machine, name, options, pipeline, network_bytes_per_s)
     few, layers = timed_model(model)
-    timed = build_train(few, name, replace(options, micro_batches=1, data_parallel=1, layers=0))
-    took = seconds_by_group(timed, machine)
-    sent, gather_s = sent_bytes(model, options), gather_seconds(model, options, reach.gpu)
+    timed = _pass_of(few, name, options)
+    took, kept = seconds_by_group(timed, machine), kept_bytes(timed)
+    sent, gather_s = sent_bytes(model, options), gather_seconds(model, options, machine)
     step = pipelined_step(took, layers, pipeline, reach.slowest(pipeline, sent) + gather_s)
     stages = None
     if events:
-        kept = kept_of_chunks(few, layers, name, options, pipeline)
         forward, backward = (seconds_of_chunks(took, layers, pipeline, phase) for phase in (FORWARD, BACKWARD))
-        passes = Passes(forward, backward, sent, gather_s, kept)
+        passes = Passes(forward, backward, sent, gather_s, summed_of_chunks(kept, layers, pipeline))
         played, run = play_stages(pipeline, passes, reach.gpu, reach.stage_link)
         step, stages = replace(step, passes=played), activations_held(run)
-    held = held_on_first_stage(model, name, options, pipeline)
+    held = _held(model, name, options, pipeline, kept)
     copies = options.data_parallel
     exchanged_s = 2.0 * (copies - 1) / copies * held["gradients"] / reach.copies_bytes_per_s
     hidden_s = sum(took[f"{layer} {BACKWARD}"] for layer in _of_first_stage(layers, pipeline))
@@ -128,23 +128,9 @@ def step_on(
     )
 
 
-def kept_of_chunks(
-    few: Decoder, layers: Sequence[str], name: str, options: TrainOptions, pipeline: Pipeline
-) -> tuple[float, ...]:
-    """What a forward pass through each chunk keeps for its backward pass, the embedding and the head at the ends [B].
-
-    Args:
-        few: a model with a layer of each kind (`timed_model`).
-        layers: the group of it that stands for each layer of the whole model.
-        name: for messages.
-        options: of a micro-batch.
-        pipeline: how layers are divided.
-    """
-    kept = kept_bytes(build_train(few, name, replace(options, layers=0, micro_batches=1, data_parallel=1)))
-    inner = [sum(kept[layer] for layer in chunk) for chunk in chunks_of(layers, pipeline)]
-    inner[0] += kept.get("embedding", 0.0)
-    inner[-1] += kept.get("head", 0.0)
-    return tuple(inner)
+def _pass_of(few: Decoder, name: str, options: TrainOptions) -> Graph:
+    """A step of one micro-batch through a model with a layer of each kind (`timed_model`)."""
+    return build_train(few, name, replace(options, micro_batches=1, data_parallel=1, layers=0))
 
 
 def _of_first_stage(layers: Sequence[Any], pipeline: Pipeline) -> list[Any]:
@@ -169,6 +155,13 @@ def held_on_first_stage(model: Decoder, name: str, options: TrainOptions, pipeli
     A stage of the pipeline keeps a chunk's activations from a forward pass to its backward pass; the first stage has
     the most of them. Results that live for less than a pass are not counted.
     """
+    return _held(model, name, options, pipeline, kept_bytes(_pass_of(timed_model(model)[0], name, options)))
+
+
+def _held(
+    model: Decoder, name: str, options: TrainOptions, pipeline: Pipeline, kept: Mapping[str, float]
+) -> dict[str, float]:
+    """`held_on_first_stage` from what each part of the model keeps."""
     own = replace(model, layers=tuple(_of_first_stage(model.layers, pipeline)))
     _, held, plan = planned(own, name, replace(options, layers=0))
     first: Held = {
@@ -176,8 +169,7 @@ def held_on_first_stage(model: Decoder, name: str, options: TrainOptions, pipeli
         for node, weights in held.items()
         if pipeline.stages == 1 or node.startswith(("embedding", "position_embedding", "layer"))
     }
-    few, layers = timed_model(model)
-    kept = kept_bytes(build_train(few, name, replace(options, layers=0, micro_batches=1, data_parallel=1)))
+    _, layers = timed_model(model)
     of_layers = sum(kept[layer] for layer in _of_first_stage(layers, pipeline))
     ends = kept["embedding"] + (kept["head"] if pipeline.stages == 1 else 0.0)
     kinds = {"gradients": 0.0, **resident_bytes(first, plan)}

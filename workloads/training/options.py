@@ -123,6 +123,7 @@ def planned(model: Decoder, name: str, options: TrainOptions) -> tuple[Graph, He
         recompute=options.recompute,  # type: ignore[arg-type]  # checked above
         layer_wise=options.update == "layer_wise",
         replicas=options.data_parallel,
+        of_copy=options.tensor_parallel,
         cross_entropy=True,
         svd_every=options.svd_every,
     )

@@ -30,6 +30,7 @@ class Plan:
             arXiv:2205.05198, selective).
         layer_wise: tensors are updated as soon as their gradients are there, which are then freed.
         replicas: GPUs that train copies of the model, and add up their gradients while the backward pass goes on.
+        of_copy: GPUs of a copy, which are neighbours.
         cross_entropy: whether the loss is a cross entropy over each row of what the graph makes; else a mean square.
         svd_every: steps that share a decomposition of each projected gradient, of which a step has its part; 1: a step
             that does it; 0: one that does not.
@@ -42,6 +43,7 @@ class Plan:
     recompute: Recompute = "none"
     layer_wise: bool = False
     replicas: int = 1
+    of_copy: int = 1
     cross_entropy: bool = False
     svd_every: int = 0
 

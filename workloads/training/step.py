@@ -222,7 +222,7 @@ class _Batch:
         elements = sum(weight.total for weight in weights if not self.plan.method.frozen(weight))
         if elements:
             total = AllReduce(elements, self.plan.replicas, self.plan.gradient_dtype or self.plan.dtype)
-            self.tape.beside(f"{group}.gradients_all_reduce", total, done, group)
+            self.tape.beside(f"{group}.gradients_all_reduce", total, done, group, self.plan.of_copy)
 
     def _summed(self, node: Node) -> tuple[str, ...]:
         """The gradient of what a node made: that of its only reader, or the sum of several; slices lie side by side."""

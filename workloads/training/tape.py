@@ -49,9 +49,9 @@ class Tape:
         index = next(index for index in reversed(range(len(self.nodes))) if self.nodes[index].name in self._last)
         self.nodes[index] = replace(self.nodes[index], merged=(op,), merged_bytes=moved_bytes)
 
-    def beside(self, name: str, op: Operator, reads: Iterable[str], group: str = "") -> str:
+    def beside(self, name: str, op: Operator, reads: Iterable[str], group: str = "", apart: int = 1) -> str:
         """A node on the stream of exchanges, as soon as what it reads is there; it writes in place."""
-        self._beside.append(self._node(name, op, reads, self._exchanged, group, 0.0))
+        self._beside.append(replace(self._node(name, op, reads, self._exchanged, group, 0.0), apart=apart))
         self._exchanged = (name,)
         return name
 

@@ -68,11 +68,11 @@ def with_nodes(graph: Graph, system: System) -> Graph:
 
 def _of_node(node: Node, system: System, most: int) -> Node:
     op = node.op
-    if not isinstance(op, Collective) or int(op.num_gpus) <= most:
+    if not isinstance(op, Collective) or (spans := int(op.num_gpus) * node.apart) <= most:
         return node
-    link = system.link_of_gpus(0, int(op.num_gpus) - 1)
+    link = system.link_of_gpus(0, spans - 1)
     try:
-        demand = cluster_demand(op, system.place(node.place).gpu, most, link)
+        demand = cluster_demand(op, system.place(node.place).gpu, max(most // node.apart, 1), link)
     except SimexploreError as error:
         raise SimexploreError(f"{node.name}: {error}") from None
     return replace(node, op=Ready(demand, op.describe()))
@@ -94,7 +94,7 @@ def cluster_demand(op: Collective, gpu: Gpu, node_gpus: int, network: Link) -> C
     Args:
         op: its fields are numbers.
         gpu: each of them.
-        node_gpus: of a node, each of which has an adapter.
+        node_gpus: those of it that a node has, each of which has an adapter.
         network: an adapter.
 
     Raises:
@@ -125,17 +125,17 @@ def _inner(gpu: Gpu) -> tuple[Link, str]:
 def _ways(op: Collective, gpu: Gpu, node_gpus: int, network: Link) -> Iterator[_Way]:
     """Rings of both protocols, and for sums trees."""
     name, gpus, size = "all_reduce" if isinstance(op, AllReduce) else op.op, float(op.num_gpus), float(op.size_bytes)
-    nodes = gpus / node_gpus
+    nodes, joins = gpus / node_gpus, float(node_gpus > 1)  # a GPU alone in its node has nothing to send within it
     for protocol, data in ((nccl.LL, nccl.LL_SHARE), (nccl.SIMPLE, WHOLE)):
         start_s, step_s = _step(gpu, protocol)
         ring = nccl.ring_passes(name) * size * (gpus - 1.0) / gpus / data
         within, between = nccl.steps_between(name, gpus, nodes)
         waits_s = start_s + within * step_s + between * max(nccl.NET_RING_S[protocol], network.latency_s)
-        yield _Way(waits_s, ring, ring / node_gpus)
+        yield _Way(waits_s, joins * ring, ring / node_gpus)
         if isinstance(op, AllReduce):
             within, between = nccl.tree_steps(gpus, nodes)
             waits_s = start_s + within * step_s + between * max(nccl.NET_TREE_S[protocol], network.latency_s)
-            yield _Way(waits_s, 2.0 * size / data, 2.0 * size / data / node_gpus)
+            yield _Way(waits_s, joins * 2.0 * size / data, 2.0 * size / data / node_gpus)
 
 
 def _exchanges(op: Collective, gpu: Gpu, node_gpus: int, network: Link) -> Iterator[_Way]:

@@ -11,8 +11,7 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import KernelDemand
 from simexplore.sim.mapping.attention.latent_prefill import expanded_kernel
 from simexplore.sim.mapping.streaming import moving, stream_demand
-from simexplore.sim.mapping.traffic import warm_share, written_back_share
-from simexplore.sim.mapping.training import FLOPS_OF_SUM, INSTRUCTIONS
+from simexplore.sim.mapping.training import FLOPS_OF_SUM, Moved, products_demand
 from simexplore.workloads.dtypes import bytes_of
 from simexplore.workloads.operators.columns import column
 from simexplore.workloads.ops import MlaBackward
@@ -40,26 +39,14 @@ def mla_backward_demands(op: MlaBackward, gpu: Gpu, conditions: Conditions) -> t
 
 
 def _products(op: MlaBackward, gpu: Gpu, conditions: Conditions) -> KernelDemand:
-    """A CTA keeps a tile of keys and loops over queries, whose gradients are added up in L2 in fp32."""
     kernel = expanded_kernel(op.forward, gpu, Conditions(cache=conditions.cache, launch=conditions.launch))
-    work, ctas, products = kernel.work, kernel.grid.ctas, column(op.products)
-    element = bytes_of(op.dtype)
-    queries, keys = column(op.query_bytes), column(op.key_bytes)
-    read = queries + column(op.result_bytes) + keys
-    of_heads = element * column(op.batch) * column(op.seq_kv) * column(op.heads)
-    gradients = of_heads * (column(op.key_dim) + column(op.v_dim))
-    written = queries * bytes_of("fp32") / element + gradients
-    missing = 1.0 - warm_share(read, conditions.cache.activation_copies, written, gpu)
-    width = column(op.key_dim) + column(op.v_dim)
-    added_up = work.l2_read_bytes * column(op.key_dim) / width * bytes_of("fp32") / element
-    return kernel.but(
-        work={
-            "tensor_ops": products * work.tensor_ops,
-            "fma_ops": INSTRUCTIONS * work.fma_ops,
-            "shared_bytes": products * work.shared_bytes,
-            "l2_write_bytes": gradients / ctas + added_up,
-            "dram_read_bytes": read * missing / ctas,
-            "dram_write_bytes": written * written_back_share(read + written, gpu) / ctas,
-        },
-        latency={"chain_cycles": products * kernel.latency.chain_cycles},
+    queries, element, key_dim = column(op.query_bytes), bytes_of(op.dtype), column(op.key_dim)
+    wide, width = bytes_of("fp32") / element, key_dim + column(op.v_dim)
+    gradients = element * column(op.batch) * column(op.seq_kv) * column(op.heads) * width
+    added_up = kernel.work.l2_read_bytes * wide * key_dim / width
+    moved = Moved(
+        read=queries + column(op.result_bytes) + column(op.key_bytes),
+        written=wide * queries + gradients,
+        stored=gradients / kernel.grid.ctas + added_up,
     )
+    return products_demand(kernel, column(op.products), moved, gpu, conditions)

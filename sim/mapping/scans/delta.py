@@ -91,6 +91,15 @@ class Sizes(NamedTuple):
         return self.element * self.tokens * self.heads * self.value_dim
 
     @property
+    def states(self) -> FloatArray:
+        """Bytes of the states of all chunks, or of their gradients [B]."""
+        return self.element * self.blocks * self.key_dim * self.value_dim
+
+    def decays(self, *, fine: bool) -> FloatArray:
+        """Bytes of sums of decays, in fp32: of each feature of a key, or one a head [B]."""
+        return NUMBER * self.tokens * self.heads * (self.key_dim if fine else 1.0)
+
+    @property
     def square(self) -> FloatArray:
         """Elements of one C x C matrix of each token and head: rows that are there."""
         return self.tokens * self.heads * self.chunk
@@ -249,10 +258,9 @@ def _fine_products(op: DeltaPrefill, s: Sizes, gpu: Gpu) -> tuple[Told, ...]:
 def factors_demand(s: Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDemand:
     """w and u: the inverse times keys and values; with fine decays, also the keys scaled for the states."""
     scaled = s.keys_of_heads if fine else 0.0 * s.keys
-    sums = (NUMBER * s.tokens * s.heads) * (s.key_dim if fine else 1.0)
     traffic = Traffic(
         inputs=s.keys + s.values + NUMBER * s.tokens * s.heads,
-        made=s.element * s.square + sums,
+        made=s.element * s.square + s.decays(fine=fine),
         again=s.keys_of_heads - s.keys,
         written=s.keys_of_heads + s.values + scaled,
     )
@@ -261,44 +269,48 @@ def factors_demand(s: Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> Kern
 
 
 def states_demand(op: DeltaPrefill, s: Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDemand:
-    """The sequential part: a CTA takes some columns of one head's state from chunk to chunk."""
-    library = gpu.linear_kernels.chunked
-    columns = np.minimum(float(library.value_columns), s.value_dim)
-    blocks = ceil_div(s.value_dim, columns)
-    count = column(op.batch) * s.heads * blocks
-    chunks = ceil_div(column(op.seq_q), s.chunk)
-    states = s.element * s.blocks * s.key_dim * s.value_dim
+    """The sequential part."""
+    ctas, blocks = sequential(op, s, gpu, 2.0, 1.0)
     carried = column(op.carried_bytes)
     keys = s.keys_of_heads  # w, and the keys
     made = keys + s.values + (keys if fine else 0.0)
     ops = s.products(s.chunk, s.value_dim, 2.0 * s.key_dim)
-    waited = chunks * library.step_round_trips * gpu.l2.mean_latency_cycles
-    shared = 2.0 * s.element * s.chunk * (2.0 * s.key_dim + columns)
-    ctas = Ctas(
-        count,
-        shared_bytes=np.minimum(shared, gpu.sm.shared_memory_per_cta_bytes),
-        in_flight_bytes=s.element * s.chunk * (2.0 * s.key_dim + columns),
-        chain_cycles=waited,
-    )
     traffic = Traffic(
         inputs=(0.0 if fine else 1.0) * s.keys + carried,
         made=made,
         again=(blocks - 1.0) * 2.0 * keys + (0.0 if fine else 1.0) * (keys - s.keys),
-        written=states + s.values + carried,
+        written=s.states + s.values + carried,
     )
     return stage(Told("states", ctas, traffic, Compute(s.dtype, ops)), chain_library(gpu), gpu, state)
 
 
+def sequential(op: DeltaPrefill, s: Sizes, gpu: Gpu, keys: float, values: float) -> tuple[Ctas, FloatArray]:
+    """CTAs that take some columns of one head's state from chunk to chunk, and how many share a head.
+
+    Of a chunk each loads `keys` matrices as wide as keys and `values` of its columns, of one chunk and of the next.
+    """
+    library = gpu.linear_kernels.chunked
+    columns = np.minimum(float(library.value_columns), s.value_dim)
+    blocks = ceil_div(s.value_dim, columns)
+    held = s.element * s.chunk * (keys * s.key_dim + values * columns)
+    ctas = Ctas(
+        column(op.batch) * s.heads * blocks,
+        shared_bytes=np.minimum(2.0 * held, gpu.sm.shared_memory_per_cta_bytes),
+        in_flight_bytes=held,
+        chain_cycles=ceil_div(column(op.seq_q), s.chunk) * library.step_round_trips * gpu.l2.mean_latency_cycles,
+    )
+    return ctas, blocks
+
+
 def _outputs(s: Sizes, gpu: Gpu, state: CacheState, *, fine: bool) -> KernelDemand:
     """Queries times states, and products with queries, just found or kept, times the corrected values."""
-    states = s.element * s.blocks * s.key_dim * s.value_dim
-    kept = s.element * s.square + NUMBER * s.tokens * s.heads * s.key_dim if fine else NUMBER * s.tokens * s.heads
+    kept = s.decays(fine=fine) + (s.element * s.square if fine else 0.0)
     ops = s.products(s.chunk, s.value_dim, s.key_dim + s.chunk)
     if not fine:
         ops = ops + s.products(s.chunk, s.chunk, s.key_dim)
     read = 1.0 if fine else 2.0  # keys too
     traffic = Traffic(
-        inputs=read * s.keys, made=states + s.values + kept, again=read * (s.keys_of_heads - s.keys), written=s.values
+        inputs=read * s.keys, made=s.states + s.values + kept, again=read * (s.keys_of_heads - s.keys), written=s.values
     )
     exps = s.blocks * s.chunk**2 if not fine else s.tokens * s.heads * s.key_dim
     compute = Compute(s.dtype, ops, DECAYED * exps, exps)

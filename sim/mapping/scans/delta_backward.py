@@ -31,6 +31,7 @@ from simexplore.sim.mapping.scans.delta import (
     OUTPUT_WARPS,
     Sizes,
     factors_demand,
+    sequential,
     sizes_of,
     states_demand,
 )
@@ -83,16 +84,6 @@ def delta_backward_demands(op: DeltaBackward, gpu: Gpu, conditions: Conditions) 
     return (factors_demand(s, gpu, state, fine=fine), states_demand(forward, s, gpu, state, fine=fine), *chain)
 
 
-def _decays(s: Sizes, *, fine: bool) -> FloatArray:
-    """Sums of decays, in fp32 [B]."""
-    return NUMBER * s.tokens * s.heads * (s.key_dim if fine else 1.0)
-
-
-def _state_bytes(s: Sizes) -> FloatArray:
-    """The states of all chunks, or their gradients [B]."""
-    return s.element * s.blocks * s.key_dim * s.value_dim
-
-
 def _local(s: Sizes, *, fine: bool) -> Told:
     """dV of a chunk's own products; with fine decays these were kept, and their gradient is made beside."""
     ops = s.products(s.chunk, s.value_dim, s.chunk)
@@ -101,26 +92,16 @@ def _local(s: Sizes, *, fine: bool) -> Told:
         return Told("dv", Ctas(s.blocks), traffic, Compute(s.dtype, ops + s.products(s.chunk, s.chunk, s.value_dim)))
     pairs = s.blocks * s.chunk**2
     again = 2.0 * (s.keys_of_heads - s.keys)
-    traffic = Traffic(2.0 * s.keys + s.values, _decays(s, fine=False), again, s.values)
+    traffic = Traffic(2.0 * s.keys + s.values, s.decays(fine=False), again, s.values)
     compute = Compute(s.dtype, ops + s.products(s.chunk, s.chunk, s.key_dim), DECAYED * pairs, pairs)
     return Told("dv", Ctas(s.blocks), traffic, compute)
 
 
 def _states(op: DeltaBackward, s: Sizes, gpu: Gpu) -> Told:
     """The sequential part: as the forward pass's, with three products a chunk where that has two."""
-    library, forward = gpu.linear_kernels.chunked, op.forward
-    columns = np.minimum(float(library.value_columns), s.value_dim)
-    blocks = ceil_div(s.value_dim, columns)
-    chunks = ceil_div(column(forward.seq_q), s.chunk)
-    held = s.element * s.chunk * (OF_STATES * s.key_dim + 2.0 * columns)
-    ctas = Ctas(
-        column(forward.batch) * s.heads * blocks,
-        shared_bytes=np.minimum(2.0 * held, gpu.sm.shared_memory_per_cta_bytes),
-        in_flight_bytes=held,
-        chain_cycles=chunks * library.step_round_trips * gpu.l2.mean_latency_cycles,
-    )
+    ctas, blocks = sequential(op.forward, s, gpu, OF_STATES, 2.0)
     read = OF_STATES * s.keys_of_heads  # queries, keys and w
-    traffic = Traffic(s.values, read + s.values, (blocks - 1.0) * read, _state_bytes(s) + s.values)
+    traffic = Traffic(s.values, read + s.values, (blocks - 1.0) * read, s.states + s.values)
     return Told("dstates", ctas, traffic, Compute(s.dtype, OF_STATES * s.products(s.chunk, s.key_dim, s.value_dim)))
 
 
@@ -128,9 +109,9 @@ def _outer(s: Sizes) -> Told:
     """dQ, dK and dw of states, and of a chunk's products."""
     ops = OF_STATES * s.products(s.chunk, s.key_dim, s.value_dim) + s.products(s.chunk, s.chunk, s.value_dim)
     ops = ops + 2.0 * s.products(s.chunk, s.key_dim, s.chunk)
-    made = 2.0 * s.values + 2.0 * _state_bytes(s) + _decays(s, fine=False)
+    made = 2.0 * s.values + 2.0 * s.states + s.decays(fine=False)
     again = 2.0 * (s.keys_of_heads - s.keys)
-    traffic = Traffic(2.0 * s.keys + s.values, made, again, OF_STATES * s.keys_of_heads + _decays(s, fine=False))
+    traffic = Traffic(2.0 * s.keys + s.values, made, again, OF_STATES * s.keys_of_heads + s.decays(fine=False))
     pairs = s.blocks * s.chunk**2
     return Told("dq_dk_dw", Ctas(s.blocks, OUTPUT_WARPS), traffic, Compute(s.dtype, ops, 2.0 * DECAYED * pairs, pairs))
 
@@ -164,8 +145,8 @@ def _shared_keys(s: Sizes) -> Told:
 def _fine_inverse(s: Sizes) -> Told:
     """dQ, dK and dw of states, and gradients through A, in one kernel."""
     ops = OF_STATES * s.products(s.chunk, s.key_dim, s.value_dim) + _through(s)
-    sums, features = _decays(s, fine=True), s.tokens * s.heads * s.key_dim
-    made = s.element * s.square + 2.0 * s.values + 2.0 * _state_bytes(s) + sums
+    sums, features = s.decays(fine=True), s.tokens * s.heads * s.key_dim
+    made = s.element * s.square + 2.0 * s.values + 2.0 * s.states + sums
     written = 2.0 * NUMBER * features + s.values + sums + NUMBER * s.square
     traffic = Traffic(2.0 * s.keys_of_heads + 2.0 * s.values, made, written=written)
     compute = Compute(s.dtype, ops, 2.0 * DECAYED * features, 2.0 * features)
@@ -175,7 +156,7 @@ def _fine_inverse(s: Sizes) -> Told:
 def _fine_within(s: Sizes) -> Told:
     """Four products of gradients with scaled queries or keys, over blocks at and below the diagonal."""
     seen = (s.chunk + BLOCK) / 2.0
-    sums, features = _decays(s, fine=True), s.tokens * s.heads * s.key_dim
+    sums, features = s.decays(fine=True), s.tokens * s.heads * s.key_dim
     made = 2.0 * NUMBER * s.square + sums + 2.0 * NUMBER * features + sums
     traffic = Traffic(2.0 * s.keys_of_heads, made, written=2.0 * s.keys_of_heads + sums)
     compute = Compute(
@@ -186,7 +167,7 @@ def _fine_within(s: Sizes) -> Told:
 
 def _gates(s: Sizes, *, fine: bool) -> Told:
     """Gradients of decays, summed from the end of a chunk to its beginning."""
-    sums = _decays(s, fine=fine)
+    sums = s.decays(fine=fine)
     instructions = GATE_INSTRUCTIONS * sums / NUMBER if fine else 0.0 * sums
     ctas = Ctas(s.blocks, WARPS if fine else 1.0, FEW_REGISTERS)
     return Told("dgates", ctas, Traffic(made=sums, written=sums), Compute(instructions=instructions))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from simexplore.archs.schema.board import Link
@@ -10,9 +12,13 @@ from simexplore.archs.schema.system import System
 from simexplore.archs.views.machines import load_machine
 from simexplore.errors import SimexploreError
 from simexplore.sim.estimate.graphs import estimate_graph
-from simexplore.sim.estimate.nodes.collectives import cluster_demand
+from simexplore.sim.estimate.nodes.collectives import cluster_demand, with_nodes
+from simexplore.sim.estimate.offload import gpus_of
+from simexplore.sim.estimate.placed import Ready
 from simexplore.sim.play.execute import execute
+from simexplore.workloads.catalog import build
 from simexplore.workloads.graph import Graph, Node
+from simexplore.workloads.graph_data import from_data, to_data
 from simexplore.workloads.ops import AllGather, AllReduce, AllToAll, Collective
 
 GIGA = 10**9
@@ -105,6 +111,45 @@ def test_more_nodes_and_more_bytes_are_never_faster(family: type[Collective]) ->
         # Where NVLink binds, adapters add nothing, and rings within a node have costs of their own.
         assert 0.99 * seconds(size, 8) < seconds(size, 16) <= seconds(size, 32)
         assert seconds(size, 16) < seconds(4 * size, 16)
+
+
+def test_copies_of_a_whole_node_exchange_over_an_adapter_each() -> None:
+    """Four copies of 8 GPUs each: a ring of six steps between nodes, and nothing over NVLink."""
+    library = gpu().collective_library
+    assert library is not None
+    demand = cluster_demand(AllReduce(GIGA, 4, "bf16"), gpu(), 1, NETWORK)
+    assert demand.takes == {"nvlink": 0.0}
+    assert demand.run_s == pytest.approx(2 * 3 / 4 * 2e9 / 50e9)
+    assert demand.waits_s == pytest.approx(library.start_s + library.simple_start_s + 6 * 14e-6)
+    assert demand.wire_bytes == pytest.approx(2 * 3 / 4 * 2e9)
+
+
+@pytest.mark.parametrize(("copies", "apart", "together"), [(4, 8, 1), (8, 4, 2), (2, 16, 1), (2, 6, 1)])
+def test_gpus_of_a_collective_may_lie_apart(copies: int, apart: int, together: int) -> None:
+    op = AllReduce(GIGA, copies, "bf16")
+    node = replace(Node.of("a", op), apart=apart)
+    found, demand = with_nodes(Graph("one", (node,)), nodes()).nodes[0].op, cluster_demand(op, gpu(), together, NETWORK)
+    assert isinstance(found, Ready)
+    assert found.demand == demand
+
+
+def test_gpus_that_lie_apart_in_one_node_are_as_neighbours() -> None:
+    graph = Graph("one", (replace(Node.of("a", AllReduce(GIGA, 2, "bf16")), apart=4),))
+    assert with_nodes(graph, nodes()) == graph
+
+
+def test_copies_of_a_training_step_lie_beyond_the_gpus_of_a_layer() -> None:
+    params = {"tensor_parallel": 8, "data_parallel": 4, "layers": 1, "tokens": 256}
+    step = build("llm/llama-3-8b/train", params)
+    assert gpus_of(step) == 32
+    assert {node.apart for node in step.nodes if "gradients_all_reduce" in node.name} == {8}
+    assert from_data(to_data(step)) == step
+    told = {op.name: op.time_s for op in estimate_graph(step, nodes()).ops}
+    summed = next(node.op for node in step.nodes if node.name == "layer0.gradients_all_reduce")
+    assert told["layer0.gradients_all_reduce"] > 2 * 3 / 4 * float(summed.output_bytes) / 50e9
+    for one_node in ("systems/dgx-h100", "nvidia/h100-sxm"):
+        with pytest.raises(SimexploreError, match=r"at most 8 GPUs to work together, .* found 32"):
+            estimate_graph(step, load_machine(one_node))
 
 
 def test_events_and_the_closed_form_agree() -> None:

@@ -10,9 +10,12 @@ import pytest
 from simexplore.archs.schema.system import System
 from simexplore.archs.views.machines import load_machine
 from simexplore.errors import SimexploreError
+from simexplore.sim.estimate.nodes.collectives import cluster_demand
+from simexplore.sim.training.parts import gather_seconds
 from simexplore.sim.training.reach import Reach, reach_of
 from simexplore.sim.training.step import TrainingStep, step_on
 from simexplore.workloads.families.llm import MODELS
+from simexplore.workloads.ops import AllGather
 from simexplore.workloads.training.options import TrainOptions
 from simexplore.workloads.training.pipeline import Pipeline
 
@@ -74,6 +77,15 @@ def test_a_step_over_nodes_goes_over_adapters() -> None:
     assert step_on(MODELS["llama-3-8b"], "a model", asked, Pipeline(2, 1, 4), slower).time_s > told.time_s
     gradients = 2.0 * 3 / 4 * exchanging.held_bytes["gradients"] / ADAPTER
     assert 0.5 * gradients < exchanging.exchange_s < gradients, "a short backward pass hides little"
+
+
+def test_parts_are_gathered_over_nodes_where_a_layer_is() -> None:
+    model, asked = MODELS["llama-3-8b"], TrainOptions(tokens=512, tensor_parallel=16)
+    gpu = nodes().place().gpu
+    over = cluster_demand(AllGather(512 * model.hidden, 16, "bf16"), gpu, 8, nodes().links["network"])
+    assert gather_seconds(model, asked, nodes()) == pytest.approx(gpu.launch.graph_s + over.waits_s + over.run_s)
+    with pytest.raises(SimexploreError, match="at most 8 GPUs to work together"):
+        gather_seconds(model, asked, gpu)
 
 
 def test_as_events_a_step_is_no_slower_and_tells_what_stages_hold() -> None:

@@ -19,7 +19,7 @@ from simexplore.cli.main import main
 from simexplore.errors import SimexploreError
 from simexplore.sim.estimate.graphs import estimate_graph
 from simexplore.sim.estimate.operators import predict
-from simexplore.sim.training.parts import transfer_seconds
+from simexplore.sim.training.parts import gather_seconds, sent_bytes
 from simexplore.sim.training.step import TrainingStep, held_on_first_stage, step_on
 from simexplore.workloads import catalog
 from simexplore.workloads.families.llm import MODELS
@@ -150,11 +150,11 @@ def test_a_models_own_file_is_taken(command: Callable[..., Result], tmp_path: Pa
     assert told["time_s"] == pytest.approx(estimate_graph(graph, machine()).time_s, rel=1e-6)
 
 
-def test_a_transfer_is_a_gpus_part_of_a_micro_batch() -> None:
-    elements = 2 * 512 * MODEL.hidden
-    assert transfer_seconds(MODEL, OPTIONS, machine(), 1e9) == pytest.approx(2 * elements / 1e9)
-    shared = replace(OPTIONS, tensor_parallel=4)
-    parts = transfer_seconds(MODEL, replace(shared, sequence="parallel"), machine(), 1e9)
-    assert parts == pytest.approx(2 * elements / 4 / 1e9)
+def test_a_transfer_is_a_gpus_part_of_a_micro_batch_and_is_gathered() -> None:
+    elements, shared = 2 * 512 * MODEL.hidden, replace(OPTIONS, tensor_parallel=4)
+    assert sent_bytes(MODEL, OPTIONS) == 2 * elements
+    assert sent_bytes(MODEL, shared) == 2 * elements / 4
     gathered = float(predict(AllGather(elements, 4, "bf16"), machine()).time_s[0])
-    assert transfer_seconds(MODEL, shared, machine(), 1e9) == pytest.approx(parts + gathered)
+    assert gather_seconds(MODEL, shared, machine()) == pytest.approx(gathered)
+    for whole in (OPTIONS, replace(shared, sequence="parallel")):
+        assert gather_seconds(MODEL, whole, machine()) == 0.0

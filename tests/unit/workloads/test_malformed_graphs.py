@@ -37,6 +37,7 @@ CASES: dict[str, tuple[object, tuple[str | int, ...], str, str]] = {
     "name is a list": ({"name": [1], "operators": [UP]}, ("name",), "a text on one line", "the list [1]"),
     "name has two lines": ({"name": "a\nb", "operators": [UP]}, ("name",), "a text on one line", r"'a\nb'"),
     "repeat is nought": ({"repeat": 0, "operators": [UP]}, ("repeat",), "a positive integer", "0"),
+    "no GPU is apart": ([{**UP, "apart": 0}], ("operators", 0, "apart"), "a positive integer", "0"),
     "repeat is empty": ({"repeat": None, "operators": [UP]}, ("repeat",), "a positive integer", "nothing"),
     "repeat is true": ({"repeat": True, "operators": [UP]}, ("repeat",), "a positive integer", "True"),
     "repeat is a fraction": ({"repeat": 1.5, "operators": [UP]}, ("repeat",), "a positive integer", "1.5"),

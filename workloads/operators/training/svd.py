@@ -21,7 +21,7 @@ class Svd(Operator):
 
     With n the lesser side and m the other: a sweep meets each of the n (n - 1) / 2 pairs of columns once, with three
     inner products of length m, and rotates both columns, and both columns of the n x n matrix of right vectors
-    (Hestenes 1958; Golub and Van Loan, "Matrix Computations", 4th ed., section 8.6.3). Sweeps go on until all columns
+    (Hestenes 1958; Golub and Van Loan, "Matrix Computations", 4th ed., section 8.6.4). Sweeps go on until all columns
     are orthogonal; how many is in proportion to log2 n (Brent and Luk 1985), which is taken as it is (`assumed`).
 
     flops = batch sweeps (12 m + 6 n) n (n - 1) / 2 / every.
