@@ -8,7 +8,7 @@ less. Skipped frames save all but what the board draws with nothing to do.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator
 
 import simexplore
@@ -45,4 +45,6 @@ def table(machine: str = MACHINE) -> str:
 
 
 if __name__ == "__main__":
-    print(table(*sys.argv[1:2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("machine", nargs="?", default=MACHINE, help="a name or a file [default: %(default)s]")
+    print(table(parser.parse_args().machine))

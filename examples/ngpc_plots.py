@@ -6,7 +6,7 @@ python examples/ngpc_plots.py docs/img
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -164,7 +164,10 @@ def engines(plt: Any, frames: Frames) -> Any:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        draw(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="for the plots; without it the results are printed")
+    if (folder := parser.parse_args().folder) is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        draw(folder)
     else:
         print_sensitivity()

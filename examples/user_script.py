@@ -7,7 +7,7 @@ It asks what one operator takes, what a table of them takes, and what more SMs w
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import simexplore
 
@@ -38,4 +38,6 @@ def main(machine: str = MACHINE) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("machine", nargs="?", default=MACHINE, help="a name or a file [default: %(default)s]")
+    main(parser.parse_args().machine)

@@ -11,7 +11,7 @@ About two minutes on two cores with Mesa's software driver. What is printed:
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,8 +135,11 @@ def _predicted_s(gpu: Gpu, rays: int, instructions: int) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="for what is written [default: a temporary one]")
+    asked: Path | None = parser.parse_args().folder
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
+        folder = asked or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         measured_in_step(folder)
         gpu = calibrated(folder)

@@ -8,6 +8,7 @@ The fleet is that of `simexplore reproduce moe2`; docs/studies/moe2.md says what
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 
 from simexplore.sim.edge.problem import Problem
@@ -43,4 +44,5 @@ def as_markdown(problem: Problem) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(as_markdown(testbed(table()["testbed"])))

@@ -10,8 +10,8 @@ picture shows target, fp32, fp16 and 8-bit features side by side.
 
 from __future__ import annotations
 
+import argparse
 import struct
-import sys
 import zlib
 from itertools import pairwise
 from pathlib import Path
@@ -125,4 +125,6 @@ def main(path: Path) -> dict[str, tuple[float, float]]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "field_quality.png"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, nargs="?", default="field_quality.png", help="[default: %(default)s]")
+    main(parser.parse_args().file)

@@ -13,6 +13,7 @@ from simexplore.workloads.operators.base import Amount
 from simexplore.workloads.ops import (
     Attention,
     Bmm,
+    Conv2d,
     EncoderAttention,
     Gemm,
     GridEncoding,
@@ -31,11 +32,22 @@ def least_seconds(op: Operator, gpu: Gpu, cache: CacheState) -> FloatArray:
     rates = gpu.sm.tensor_ops_per_clk if element in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
     ops_per_clk = next((rate for dtype, rate in rates.items() if dtype == element), np.inf)
     rate = ops_per_clk * accumulate_rate(op, gpu)
-    products_s = op.matmul_flops / (gpu.sm.count * gpu.clock.top_hz * rate)
+    products_s = _products(op, gpu) / (gpu.sm.count * gpu.clock.top_hz * rate)
     weights, everything = np.isinf(cache.weight_copies), np.isinf(cache.activation_copies)
     read = np.where(weights & everything, _read_bytes(op), np.where(weights, _kept_bytes(op), 0.0))
     least: FloatArray = np.maximum(products_s, read / gpu.dram.bandwidth_bytes_per_s)
     return least
+
+
+def _products(op: Operator, gpu: Gpu) -> Amount:
+    """Products and sums that no kernel does without [FLOP].
+
+    Transforms (Winograd's, Fourier's) save those of filters that move pixel by pixel, but no library has them on tensor cores.
+    """
+    if not isinstance(op, Conv2d) or op.dtype in gpu.sm.tensor_ops_per_clk:
+        return op.matmul_flops
+    transformed = (np.asarray(op.stride) == 1) & (np.asarray(op.ksize) > 1)
+    return np.where(transformed, 0.0, op.matmul_flops)
 
 
 def _read_bytes(op: Operator) -> Amount:

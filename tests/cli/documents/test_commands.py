@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 import shutil
 from pathlib import Path
 
 import click
 import pytest
-from checkout import ROOT
+from checkout import ROOT, tracked
 from click.testing import CliRunner
 from documents import PLACEHOLDER, commands, documents, text_of
 
@@ -62,6 +63,12 @@ HERE = [
     and not any(text.startswith(f"simexplore {kind}") for kind in ELSEWHERE)
 ]
 """Commands that run here; those of the tutorial run in tests/unit/test_site.py."""
+EXAMPLES = [
+    str(path)
+    for path in tracked()
+    if path.parts[0] == "examples" and path.suffix == ".py" and "__main__" in text_of(path)
+]
+"""Programs; the other examples are modules that a command reads."""
 CONFIG = {
     "model_type": "llama", "hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "intermediate_size": 512, "vocab_size": 1000, "hidden_act": "silu",
@@ -98,6 +105,7 @@ def options_of(words: list[str]) -> set[str]:
 def test_there_are_commands() -> None:
     assert len(WHOLE) > 80
     assert len(HERE) > 30
+    assert len(EXAMPLES) > 5
     assert all(any(text.startswith(f"simexplore {kind}") for text in WHOLE) for kind in ELSEWHERE)
     assert all((ROOT / file).is_file() for file in ELSEWHERE.values())
 
@@ -154,3 +162,14 @@ def test_programs_that_are_named_are_there() -> None:
             path = ROOT / name
             source = path.read_text("utf-8") if path.is_file() else (path / "__main__.py").read_text("utf-8")
             assert all(f'"{option}"' in source for option in re.findall(r"--[a-z-]+", options)), (name, options)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_says_how_it_is_called(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", [name, "--help"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(ROOT / name), run_name="__main__")
+    assert left.value.code == 0
+    assert f"    python {name}" in capsys.readouterr().out

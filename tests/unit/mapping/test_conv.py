@@ -20,7 +20,8 @@ from simexplore.kernels.measurement import Measurements
 from simexplore.sim.conditions import COLD, Conditions
 from simexplore.sim.demand import KernelDemand
 from simexplore.sim.estimate.graphs import estimate_graph
-from simexplore.sim.estimate.operators import kernels_of, predict
+from simexplore.sim.estimate.operators import kernels_of, learned_factor, predict
+from simexplore.sim.hardware.roofline import least_seconds
 from simexplore.sim.mapping import algorithms_of
 from simexplore.sim.mapping.choice import choose_kernel
 from simexplore.sim.mapping.conv.implicit import on_fma_pipes
@@ -199,6 +200,17 @@ def test_no_less_work_than_the_algorithm_has(name: str, dtype: str, op: Conv2d) 
 def test_events_and_closed_form_agree(gpu: Gpu, text: str) -> None:
     played = simexplore.simulate(text, gpu).time_s
     assert played == pytest.approx(simexplore.estimate(text, gpu).time_s, rel=0.01)
+
+
+def test_products_that_a_transform_saves_are_no_bound(gpu: Gpu) -> None:
+    """Winograd's kernels are faster than all products at the peak: 108 SMs, 64 multiply-adds a clock, 1.41 GHz."""
+    products_s = VGG.flops / (108 * 128 * 1.41e9)
+    read_s = (VGG.min_bytes - VGG.output_bytes) / gpu.dram.bandwidth_bytes_per_s
+    assert least_seconds(VGG, gpu, COLD).item() == pytest.approx(read_s)
+    assert read_s < predict(VGG, gpu, Conditions(cache=COLD)).time_s.item() < products_s
+    assert learned_factor(np.array([-0.1]), np.array([0.9 * products_s]), VGG, gpu, Conditions(cache=COLD)) < 0.91
+    for direct in (replace(VGG, stride=2), replace(VGG, ksize=1, pad=0), VGG.general):
+        assert least_seconds(direct, gpu, COLD).item() == pytest.approx(direct.flops / (108 * 128 * 1.41e9))
 
 
 TWIN = """source,device,op,dtype,batch,cin,cout,ksize,hw,stride,pad,time_us
