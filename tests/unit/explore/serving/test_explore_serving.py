@@ -7,6 +7,7 @@ import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,11 +22,12 @@ from simexplore.sim.explore.evaluation.executor import Chunks
 from simexplore.sim.explore.evaluation.points import Evaluator
 from simexplore.sim.explore.spec.file import Spec, read_spec
 from simexplore.sim.explore.spec.serving import KEYS
-from simexplore.sim.explore.store import Store
+from simexplore.sim.explore.store import Chunk, Store
 from simexplore.sim.explore.study import Sweep
+from simexplore.sim.explore.table import FloatArray
 from simexplore.sim.serve.asked import Given, Placed, Promised
 from simexplore.sim.serve.campaign import Campaign
-from simexplore.sim.serve.question import FIGURES, HIGHEST
+from simexplore.sim.serve.question import FIGURES, HIGHEST, Answers, Question
 from simexplore.workloads.families.llm import MODELS
 
 SETTINGS = {"max_tokens": "256", "max_sequences": "8"}
@@ -144,6 +146,29 @@ def test_chunks_keep_together_what_shares_a_machine() -> None:
     chunks.learn(6, 0.06)
     assert chunks.take() == (12, 36)
     assert Chunks([(0, 40)], slots=2, together=6).take() == (0, 6)
+
+
+@pytest.mark.parametrize("machines", ["2.5 TB/s, 3.35 TB/s", "2.5 TB/s"])
+def test_a_forecast_times_what_nobody_remembers(machines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A point to import all, then the loads of a whole machine, each answered anew."""
+    path = write(tmp_path, SERVED, ("[2.5 TB/s, 3.35 TB/s]", f"[{machines}]"))
+    evaluate, answer = Evaluator.evaluate, Answers.answer
+    points: list[int] = []
+    answered: list[Question] = []
+
+    def evaluated(self: Evaluator, first: int, u: FloatArray) -> Chunk:
+        points.append(len(u))
+        return evaluate(self, first, u)
+
+    def asked(self: Answers, question: Question, *more: Any) -> dict[str, float]:
+        answered.append(question)
+        return answer(self, question, *more)
+
+    monkeypatch.setattr(Evaluator, "evaluate", evaluated)
+    monkeypatch.setattr(Answers, "answer", asked)
+    assert Sweep.from_yaml(path).forecast().point_s > 0.0
+    assert points == [1, 2]
+    assert len(answered) == 3
 
 
 def test_nothing_bounds_a_load(tmp_path: Path) -> None:
