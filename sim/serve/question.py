@@ -38,8 +38,8 @@ PLACES = ("pipeline", "replicas", "prefill_replicas")
 DECIDED = ("batch", "engine")
 """Parameters of a model's steps that serving decides."""
 _FLOATS = ("rate", "burstiness")
-_KINDS: Mapping[Any, Literal["int", "float", "text", "bool"]] = MappingProxyType(
-    {int: "int", float: "float", str: "text", bool: "bool", "count": "int", "dtype": "text", "label": "text"}
+_KINDS: Mapping[type, Literal["int", "float", "text", "bool"]] = MappingProxyType(
+    {int: "int", float: "float", str: "text", bool: "bool"}
 )
 
 
@@ -115,7 +115,7 @@ class Question:
             }
         places = {name: Takes("int", 0 if name == "prefill_replicas" else 1) for name in PLACES}
         steps = {
-            name: Takes(_KINDS[parameter.kind], parameter.minimum)
+            name: Takes(parameter.written, parameter.minimum)
             for name, (_, parameter) in parameters_of(StepOptions).items()
             if name not in DECIDED
         }
