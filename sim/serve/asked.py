@@ -39,6 +39,8 @@ SHARE = "0.99"
 """What is meant where nothing is said."""
 TUNED = ("trtllm",)
 """Engines whose own benchmark chooses the size of steps for its load."""
+DECIDED = ("batch", "engine")
+"""Parameters of a model's steps that serving decides."""
 _EXAMPLE = "--param tensor_parallel=4 --param dtype=fp8"
 
 
@@ -192,7 +194,7 @@ class Placed:
         return [(dict(zip(values, each, strict=True)), several) for each in product(*values.values())]
 
     def _options(self, decoder: Decoder, gpu: Gpu, chosen: Mapping[str, str]) -> StepOptions:
-        for name in ("batch", "engine"):
+        for name in DECIDED:
             if name in chosen:
                 raise SimexploreError(f"{decoder.name}: {name} is what serving decides: leave it out")
         options = from_values(StepOptions, decoder.name, chosen, _EXAMPLE)

@@ -75,8 +75,7 @@ def _question(reader: Reader, given: Mapping[str, Any]) -> Question:
     asked = Given(**(_varied(reader, load) | load))
     with _told(reader):
         requests = tuple(asked.traced()) if asked.kind == "trace" else ()
-    least = {"pipeline": 1, "replicas": 1, "prefill_replicas": 0}
-    places = {key: reader.integer((KEY, key), given[key], least[key], 4096) for key in PLACES if key in given}
+    places = {key: reader.integer((KEY, key), given[key], PLACES[key], 4096) for key in PLACES if key in given}
     params, settings = (_pairs(reader, key, given) for key in ("parameters", "settings"))
     promised = Promised(**{key: plain[key] for key in PROMISE if key in plain})
     return Question(source, model, asked, Placed(params, settings, **places), promised, requests)
