@@ -64,6 +64,11 @@ COUNTS: Mapping[str, tuple[tuple[Kind, ...], str]] = MappingProxyType(
 """Of each option the loads that it counts for, and why it does not for others."""
 
 
+def counts_for(option: str, kind: Kind) -> bool:
+    """Whether an option says something of a kind of loads: it asks for that kind, or counts for it."""
+    return option == KINDS[kind] or (option in COUNTS and kind in COUNTS[option][0])
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
     """A load as a user writes it: one of rate, trace and users; None: nothing was said."""

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
 from simexplore.errors import SimexploreError
-from simexplore.sim.serve.asked import DECIDED, Given, Placed, Promised
+from simexplore.sim.serve.asked import DECIDED, Given, Placed, Promised, counts_for
 from simexplore.sim.serve.deployment import Deployment
 from simexplore.sim.serve.engine.defaults import names
 from simexplore.sim.serve.load.arrivals import Arrivals
@@ -105,13 +105,9 @@ class Question:
 
     def takes(self) -> dict[str, Takes]:
         """What may be another at each point: of the load, the model's parameters, the place, and the engine."""
-        mine: dict[str, Takes] = {}
-        if not self.trace:
-            fitting = ("rate",) if self.load.users is None else ("users", "requests")
-            mine = {
-                name: Takes("float" if name in _FLOATS else "int")
-                for name in (*fitting, "input", "output", *(("burstiness",) if fitting == ("rate",) else ()))
-            }
+        kind = self.load.kind
+        fitting = () if kind == "trace" else (name for name in LOADS if counts_for(f"--{name}", kind))
+        mine = {name: Takes("float" if name in _FLOATS else "int") for name in fitting}
         places = {name: Takes("int", least) for name, least in PLACES.items()}
         steps = {
             name: Takes(parameter.written, parameter.minimum)

@@ -113,13 +113,18 @@ def _beside(reader: Reader, source: str) -> str:
     return f"{huggingface.PREFIX}{path}"
 
 
+def in_keys(text: str) -> str:
+    """A mistake that names options of the command line, with the keys of a sweep's file instead."""
+    return re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda found: found[1].replace("-", "_"), text)
+
+
 @contextmanager
 def _told(reader: Reader) -> Iterator[None]:
     """Put the key before a mistake that names an option of the command line, and call it as the file does."""
     try:
         yield
     except SimexploreError as error:
-        text = re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda found: found[1].replace("-", "_"), str(error))
+        text = in_keys(str(error))
         name, _, rest = text.partition(": ")
         known = name in reader.document.data[KEY]
         with reader.at((KEY, name) if known else (KEY,)):

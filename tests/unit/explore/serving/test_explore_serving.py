@@ -106,6 +106,22 @@ def test_axes_of_the_load_the_model_and_the_engine(tmp_path: Path) -> None:
     assert spec.problem.together == 8
 
 
+def test_axes_are_of_what_counts_for_the_load(tmp_path: Path) -> None:
+    """Of requests that are all there at once, how many there are; and a point is told of by the file's keys."""
+    text = SERVED.replace("  rate: 8\n  duration: 3 s\n", "  rate: inf\n")
+    text = text.replace("serve.rate: [4, 12.3456789]", "serve.requests: [2, 5]\n  serve.input: [20, 999999999]")
+    problem = read_spec(write(tmp_path, text)).problem
+    chunk = Evaluator(problem).evaluate(0, np.array([[0.1, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]]))
+    assert list(chunk.failures) == [2]
+    assert chunk.failures[2].startswith("input: expected 1 to")
+    ((_, told),) = campaign("2.5 TB/s", given("inf", duration=None, requests="5", prompt="20")).points()  # type: ignore[arg-type]
+    names = [column.name for column in problem.columns]
+    assert chunk.values[names.index("duration_s"), 1] == told["duration_s"] > chunk.values[names.index("duration_s"), 0]
+    text = text.replace("serve.requests: [2, 5]", "serve.burstiness: [2, 5]")
+    with pytest.raises(SimexploreError, match="expected one of requests, input, output, pipeline"):
+        read_spec(write(tmp_path, text))
+
+
 def test_a_trace_is_read_once_and_its_place_does_not_matter(tmp_path: Path) -> None:
     trace = tmp_path / "requests.csv"
     trace.write_text("arrival_s,input_tokens,output_tokens\n0,30,4\n1,30,4\n")
