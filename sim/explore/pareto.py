@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from simexplore.archs.units import nearest, show
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.store import Store
-from simexplore.sim.explore.table import Column, Direction, FloatArray, Index, interval_name
+from simexplore.sim.explore.table import Column, Direction, FloatArray, Index, distinct_rows, interval_name
 
 Mask = NDArray[np.bool_]
 
@@ -52,7 +52,7 @@ def _beaten(values: FloatArray, rivals: FloatArray) -> Mask:
     """Which points (rows) one of the rivals is nowhere worse and somewhere better than."""
     beaten = np.zeros(len(values), dtype=np.bool_)
     left, rest = np.arange(len(values)), values
-    different = np.unique(rivals, axis=0)
+    different = rivals[distinct_rows(rivals)[0]]
     for rival in different[np.argsort(_ranks(different), kind="stable")]:  # the best throw out most
         found = np.all(rival <= rest, axis=1) & np.any(rival < rest, axis=1)
         if np.any(found):
@@ -78,7 +78,8 @@ def hypervolume(values: FloatArray, reference: Sequence[float]) -> float:
     inside = values[np.all(values < corner, axis=1)]
     if not len(inside):
         return 0.0
-    return _sliced(np.unique(inside[front(inside)], axis=0), corner)
+    best = inside[front(inside)]
+    return _sliced(best[distinct_rows(best)[0]], corner)
 
 
 def _sliced(points: FloatArray, corner: FloatArray) -> float:

@@ -155,11 +155,13 @@ class Sweep:
         """
         u = self._some_points()
         searches = self.spec.sampler in SEARCHES
-        evaluator = Evaluator(self.spec.problem)
-        together = self.spec.problem.together
-        evaluator.evaluate(0, u[: together or 8])  # imports, machines and graphs are made once
-        few = FIRST_POINTS if together is None else min(together, FIRST_POINTS)
-        first, points = len(u) // 2, population(self.spec.points) if searches else few
+        evaluator, together = Evaluator(self.spec.problem), self.spec.problem.together
+        evaluator.evaluate(0, u[: 8 if together is None else 1])  # imports, machines and graphs are made once
+        first, few = len(u) // 2, FIRST_POINTS
+        if together is not None:  # what is dear is remembered too, so whole machines are timed from nothing
+            evaluator, few = Evaluator(self.spec.problem), min(together, FIRST_POINTS)
+            first -= first % few
+        points = population(self.spec.points) if searches else few
         while True:  # neighbours, as workers get them: what they have in common is computed once
             part = u[first : first + points] if first < len(u) else u
             started = time.perf_counter()

@@ -96,3 +96,18 @@ def harmless(table: pd.DataFrame) -> pd.DataFrame:
 def _harmless(text: str) -> str:
     plain = one_line(text)
     return f"'{plain}" if plain.startswith(_FORMULA) else plain
+
+
+def distinct_rows(values: NDArray[Any]) -> tuple[Index, Index]:
+    """The first of each distinct row, in the order of their values, and for every row which of these it is.
+
+    It is what `np.unique(values, axis=0)` knows. That compares rows as records, and makes a TypeError of a Ctrl-C that
+    comes meanwhile (numpy 2.4).
+    """
+    order = np.lexsort(values.T[::-1])
+    ordered = values[order]
+    new = np.ones(len(values), dtype=np.bool_)
+    new[1:] = np.any(ordered[1:] != ordered[:-1], axis=1)
+    which = np.empty(len(values), dtype=np.int64)
+    which[order] = np.cumsum(new) - 1
+    return order[new], which

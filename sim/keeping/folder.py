@@ -1,4 +1,4 @@
-"""One command writes to a sweep's folder at a time, and a file in it is there wholly or not at all."""
+"""One command writes to a folder at a time, and a file in it is there wholly or not at all."""
 
 from __future__ import annotations
 

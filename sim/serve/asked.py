@@ -39,6 +39,8 @@ SHARE = "0.99"
 """What is meant where nothing is said."""
 TUNED = ("trtllm",)
 """Engines whose own benchmark chooses the size of steps for its load."""
+DECIDED = ("batch", "engine")
+"""Parameters of a model's steps that serving decides."""
 _EXAMPLE = "--param tensor_parallel=4 --param dtype=fp8"
 
 
@@ -60,6 +62,11 @@ COUNTS: Mapping[str, tuple[tuple[Kind, ...], str]] = MappingProxyType(
     }
 )
 """Of each option the loads that it counts for, and why it does not for others."""
+
+
+def counts_for(option: str, kind: Kind) -> bool:
+    """Whether an option says something of a kind of loads: it asks for that kind, or counts for it."""
+    return option == KINDS[kind] or (option in COUNTS and kind in COUNTS[option][0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +199,7 @@ class Placed:
         return [(dict(zip(values, each, strict=True)), several) for each in product(*values.values())]
 
     def _options(self, decoder: Decoder, gpu: Gpu, chosen: Mapping[str, str]) -> StepOptions:
-        for name in ("batch", "engine"):
+        for name in DECIDED:
             if name in chosen:
                 raise SimexploreError(f"{decoder.name}: {name} is what serving decides: leave it out")
         options = from_values(StepOptions, decoder.name, chosen, _EXAMPLE)

@@ -67,17 +67,8 @@ def serve(engines: Sequence[Engine], requests: Iterable[Request], ways: Ways = P
     return run.served
 
 
-def serve_users(engines: Sequence[Engine], users: Users, ways: Ways = PLAIN) -> list[Served]:
-    """Users who each wait for an answer before they ask again.
-
-    Raises:
-        SimexploreError: as `serve`.
-    """
-    return serve(engines, *questions_of(users, ways))
-
-
 def questions_of(users: Users, ways: Ways) -> tuple[list[Request], Ways]:
-    """The first request of each user, and the ways by which the others follow."""
+    """The first requests of users who each wait for an answer, and the ways by which the others follow."""
     questions = iter(users.questions())
 
     def ask(at_s: float) -> Request | None:

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from simexplore.archs.schema.gpu import Gpu
 from simexplore.archs.schema.system import System
 from simexplore.errors import SimexploreError
-from simexplore.sim.serve.asked import Given, Placed, Promised
+from simexplore.sim.serve.asked import DECIDED, Given, Placed, Promised, counts_for
 from simexplore.sim.serve.deployment import Deployment
 from simexplore.sim.serve.engine.defaults import names
 from simexplore.sim.serve.load.arrivals import Arrivals
@@ -34,12 +34,11 @@ HIGHEST = "highest_rate_per_s"
 LOADS = {"rate": "rate", "users": "users", "requests": "requests", "input": "prompt", "output": "answer",
          "burstiness": "burstiness"}  # fmt: skip
 """What of a load may be another at each point, and the field of `Given` that it is."""
-PLACES = ("pipeline", "replicas", "prefill_replicas")
-DECIDED = ("batch", "engine")
-"""Parameters of a model's steps that serving decides."""
+PLACES = {"pipeline": 1, "replicas": 1, "prefill_replicas": 0}
+"""How a model may be placed beside its parameters, and the least of each."""
 _FLOATS = ("rate", "burstiness")
-_KINDS: Mapping[Any, Literal["int", "float", "text", "bool"]] = MappingProxyType(
-    {int: "int", float: "float", str: "text", bool: "bool", "count": "int", "dtype": "text", "label": "text"}
+_KINDS: Mapping[type, Literal["int", "float", "text", "bool"]] = MappingProxyType(
+    {int: "int", float: "float", str: "text", bool: "bool"}
 )
 
 
@@ -106,16 +105,12 @@ class Question:
 
     def takes(self) -> dict[str, Takes]:
         """What may be another at each point: of the load, the model's parameters, the place, and the engine."""
-        mine: dict[str, Takes] = {}
-        if not self.trace:
-            fitting = ("rate",) if self.load.users is None else ("users", "requests")
-            mine = {
-                name: Takes("float" if name in _FLOATS else "int")
-                for name in (*fitting, "input", "output", *(("burstiness",) if fitting == ("rate",) else ()))
-            }
-        places = {name: Takes("int", 0 if name == "prefill_replicas" else 1) for name in PLACES}
+        kind = self.load.kind
+        fitting = () if kind == "trace" else (name for name in LOADS if counts_for(f"--{name}", kind))
+        mine = {name: Takes("float" if name in _FLOATS else "int") for name in fitting}
+        places = {name: Takes("int", least) for name, least in PLACES.items()}
         steps = {
-            name: Takes(_KINDS[parameter.kind], parameter.minimum)
+            name: Takes(parameter.written, parameter.minimum)
             for name, (_, parameter) in parameters_of(StepOptions).items()
             if name not in DECIDED
         }
@@ -194,7 +189,7 @@ def _digest(what: object) -> str:
 
 @dataclass
 class Answers:
-    """Answers questions one after the other, and remembers the steps of the machines that were asked last."""
+    """Answers questions one after the other, and remembers the steps of machines, of the newest that were asked."""
 
     _tables: dict[Hashable, StepTable] = field(default_factory=dict)
 

@@ -46,6 +46,11 @@ class Parameter:
     minimum: int = 1
 
     @property
+    def written(self) -> Literal["int", "text"]:
+        """What a table has its values as."""
+        return "int" if self.kind == "count" else "text"
+
+    @property
     def expected(self) -> str:
         """The accepted values in words."""
         if self.kind == "dtype":

@@ -15,7 +15,7 @@ from simexplore.archs.schema.system import System
 from simexplore.errors import SimexploreError
 from simexplore.sim.explore.spec.machine import made_of
 from simexplore.sim.explore.spec.problem import Problem
-from simexplore.sim.explore.table import FloatArray, Index
+from simexplore.sim.explore.table import FloatArray, Index, distinct_rows
 
 _REMEMBERED = 4096
 
@@ -128,8 +128,9 @@ def distinct(columns: list[FloatArray], length: int) -> tuple[FloatArray, Index]
     """Distinct rows of some columns, shape (columns, rows), and for each entry the row that it is."""
     if not columns:
         return np.zeros((0, 1)), np.zeros(length, dtype=np.int64)
-    rows, inverse = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
-    return rows.T, inverse.reshape(-1)
+    table = np.stack(columns, axis=1)
+    first, which = distinct_rows(table)
+    return table[first].T, which
 
 
 def _without_set(error: SimexploreError) -> str:

@@ -33,7 +33,7 @@ from simexplore.sim.explore.spec.expression import Amount, powers_of
 from simexplore.sim.explore.spec.made import MADE
 from simexplore.sim.explore.spec.problem import ENDS, Problem
 from simexplore.sim.explore.store import Chunk
-from simexplore.sim.explore.table import FloatArray, Index, interval_name
+from simexplore.sim.explore.table import FloatArray, Index, distinct_rows, interval_name
 from simexplore.sim.hardware.power import board_of
 from simexplore.sim.play.execute import execute
 
@@ -164,7 +164,8 @@ class Evaluator:
             pairs.append(np.stack([np.repeat(numbers, len(machines)), np.tile(machines, len(numbers))], axis=1))
         if not pairs:
             return
-        wanted = np.unique(np.concatenate(pairs), axis=0)
+        wanted = np.concatenate(pairs)
+        wanted = wanted[distinct_rows(wanted)[0]]
         self.rows += len(wanted)
         cost = costs if self.problem.fidelity == "estimate" else self.player.costs
         every = Machines(group.base, group.columns, self._lessons)

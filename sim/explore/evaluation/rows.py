@@ -25,7 +25,7 @@ from simexplore.sim.estimate.cost import Cost, fastest, joined, no_rows, one_aft
 from simexplore.sim.estimate.learned.passed_on import NOTHING, Lesson, lent_to
 from simexplore.sim.estimate.operators import learned_factor, lesson_of
 from simexplore.sim.estimate.row_costs import row_costs
-from simexplore.sim.explore.table import FloatArray
+from simexplore.sim.explore.table import FloatArray, distinct_rows
 from simexplore.sim.mapping import algorithms_of
 from simexplore.sim.mapping.choice import choose
 from simexplore.workloads.operators.base import Operator
@@ -186,8 +186,8 @@ def _worth_trying(demand: KernelDemand) -> KernelDemand:
     told = [array[0] for array in arrays if array.shape == (1, candidates)]
     if candidates == 1 or not np.any(room) or not told:
         return demand
-    _, first, kind = np.unique(np.stack(told), axis=1, return_index=True, return_inverse=True)
-    like = first[np.reshape(kind, -1)]  # of each candidate, the first that no field of one row tells from it
+    first, kind = distinct_rows(np.stack(told, axis=1))
+    like = first[kind]  # of each candidate, the first that no field of one row tells from it
     again = like < np.arange(candidates)
     for array in arrays:
         if array.shape[0] > 1 and array.shape[1] > 1:

@@ -12,6 +12,7 @@ from simexplore.errors import SimexploreError
 from simexplore.sim.explore.evaluation.groups import Group, distinct
 from simexplore.sim.explore.spec.axes import Axis
 from simexplore.sim.explore.spec.problem import Problem
+from simexplore.sim.explore.spec.serving import in_keys
 from simexplore.sim.explore.table import FloatArray, Index
 from simexplore.sim.serve.question import HIGHEST, Answers, Question
 
@@ -67,7 +68,7 @@ class Server:
             asked = _changed(self._problem.question, self._of_load, setting)
             return self._answers.answer(asked, machine, key, HIGHEST in self._problem.figures)
         except SimexploreError as error:
-            return str(error)
+            return in_keys(str(error))
 
 
 def _changed(question: Question, axes: Sequence[Axis], setting: Sequence[float]) -> Question:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from simexplore.errors import SimexploreError
@@ -14,8 +14,8 @@ from simexplore.workloads import catalog
 from simexplore.workloads.graph import Graph, single
 from simexplore.workloads.graph_data import from_data
 from simexplore.workloads.operators.base import Operator
-from simexplore.workloads.operators.parameters import integer, parameters_of
-from simexplore.workloads.ops import Embedding, GridEncoding, parse_operator
+from simexplore.workloads.operators.parameters import Parameter, parameters_of
+from simexplore.workloads.ops import Embedding, GridEncoding, make_operator, parse_operator
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Workload:
     data: Any = None
     """What a file holds, so that other machines need not read it."""
 
-    def takes(self) -> Mapping[str, Any]:
+    def takes(self) -> Mapping[str, Parameter]:
         """Its parameters by name, each with its meaning; none of a file."""
         if self.kind == "catalog":
             return {
@@ -57,17 +57,8 @@ class Workload:
     def operator(self, changes: Mapping[str, Any]) -> Operator:
         """The operator with some fields changed; only of a workload that is one operator."""
         op = parse_operator(self.source)
-        fields = {name: _value(value) for name, value in {**self.parameters, **changes}.items()}
-        changed: Operator = replace(op, **fields)  # type: ignore[type-var]  # every concrete family is a dataclass
-        changed.validate()
-        return changed
-
-
-def _value(value: Any) -> Any:
-    if value == "none":
-        return None
-    number = integer(value)
-    return value if number is None else number
+        written = {name: getattr(op, name) for name in parameters_of(op)}
+        return make_operator(op.op, {**written, **self.parameters, **changes})
 
 
 @dataclass(frozen=True)

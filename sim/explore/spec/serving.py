@@ -75,8 +75,7 @@ def _question(reader: Reader, given: Mapping[str, Any]) -> Question:
     asked = Given(**(_varied(reader, load) | load))
     with _told(reader):
         requests = tuple(asked.traced()) if asked.kind == "trace" else ()
-    least = {"pipeline": 1, "replicas": 1, "prefill_replicas": 0}
-    places = {key: reader.integer((KEY, key), given[key], least[key], 4096) for key in PLACES if key in given}
+    places = {key: reader.integer((KEY, key), given[key], PLACES[key], 4096) for key in PLACES if key in given}
     params, settings = (_pairs(reader, key, given) for key in ("parameters", "settings"))
     promised = Promised(**{key: plain[key] for key in PROMISE if key in plain})
     return Question(source, model, asked, Placed(params, settings, **places), promised, requests)
@@ -114,13 +113,18 @@ def _beside(reader: Reader, source: str) -> str:
     return f"{huggingface.PREFIX}{path}"
 
 
+def in_keys(text: str) -> str:
+    """A mistake that names options of the command line, with the keys of a sweep's file instead."""
+    return re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda found: found[1].replace("-", "_"), text)
+
+
 @contextmanager
 def _told(reader: Reader) -> Iterator[None]:
     """Put the key before a mistake that names an option of the command line, and call it as the file does."""
     try:
         yield
     except SimexploreError as error:
-        text = re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda found: found[1].replace("-", "_"), str(error))
+        text = in_keys(str(error))
         name, _, rest = text.partition(": ")
         known = name in reader.document.data[KEY]
         with reader.at((KEY, name) if known else (KEY,)):

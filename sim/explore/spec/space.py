@@ -26,8 +26,6 @@ from simexplore.sim.serve.question import FIGURES, Question
 Units = dict[str, Amount]
 """Every name that an expression may use, with a value of its unit."""
 
-_KINDS = {"count": "int", "dtype": "text", "label": "text"}
-
 
 def read_problem(
     reader: Reader,
@@ -153,9 +151,8 @@ def _workload_target(key: str, name: str, workloads: tuple[Workload, ...]) -> tu
             f"expected one of the workload's parameters {listed}, found {show(name)}{nearest(name, known)}"
         )
     meaning = takers[0].takes()[name]
-    kind = cast(Any, _KINDS[meaning.kind])
-    parameter = Parameter(name, tuple(workload.name for workload in takers), kind, getattr(meaning, "minimum", 1))
-    return key, Target(parameter=parameter)
+    names = tuple(workload.name for workload in takers)
+    return key, Target(parameter=Parameter(name, names, meaning.written, meaning.minimum))
 
 
 def _reserved(units: Mapping[str, str]) -> set[str]:

@@ -212,6 +212,19 @@ def test_overflow_can_be_allowed(tmp_path: Path) -> None:
     assert "GB of device memory" in refused[0]
 
 
+def test_lengths_of_sequences_are_an_axis(tmp_path: Path) -> None:
+    op = "ragged_attention(heads=8,kv_heads=8,head_dim=64,q_lengths={},kv_lengths=16+64,dtype=bf16)"
+    axes = 'parameters:\n  workload.q_lengths: ["16+1", "8+8", "17+1"]\n'
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"arch: nvidia/h100-sxm\nworkload: {op.format('1+1')}\n{axes}")
+    problem = read_spec(path).problem
+    chunk = Evaluator(problem).evaluate(0, grid(problem))
+    assert list(chunk.failures) == [2]
+    for row, lengths in zip(rows(problem, chunk.values)[:2], ("16+1", "8+8"), strict=True):
+        alone = simexplore.estimate(op.format(lengths), "nvidia/h100-sxm")
+        assert row["time_s"] == pytest.approx(alone.time_s, rel=1e-12)
+
+
 def test_from_python(tmp_path: Path) -> None:
     table = simexplore.Sweep.from_yaml(write(tmp_path)).run()
     assert len(table) == 24

@@ -7,7 +7,7 @@ from toy_steps import ToySteps
 
 from simexplore.errors import SimexploreError
 from simexplore.sim.serve.apart import serve_apart
-from simexplore.sim.serve.cluster import Outage, Routing, Ways, serve, serve_users
+from simexplore.sim.serve.cluster import PLAIN, Outage, Routing, Ways, questions_of, serve
 from simexplore.sim.serve.engine.engine import Engine
 from simexplore.sim.serve.engine.settings import HostCosts, Settings
 from simexplore.sim.serve.engine.work import filled_up
@@ -174,7 +174,7 @@ def test_who_was_served_by_an_engine_that_died_asks_again() -> None:
 
 def test_users_ask_again_when_they_have_an_answer_and_thought() -> None:
     """Each answer takes 2 s, each thought 3: the two users ask at 0, 5 and 10."""
-    served = serve_users([engine()], Users(2, 3.0, 5, Lengths(4, 4), Lengths(2, 2)))
+    served = serve([engine()], *questions_of(Users(2, 3.0, 5, Lengths(4, 4), Lengths(2, 2)), PLAIN))
     assert [each.arrival_s for each in served] == [0.0, 0.0, 5.0, 5.0, 10.0]
     assert [each.finish_s for each in served] == [2.0, 2.0, 7.0, 7.0, 12.0]
 

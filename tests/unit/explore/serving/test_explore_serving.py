@@ -7,6 +7,7 @@ import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,11 +22,12 @@ from simexplore.sim.explore.evaluation.executor import Chunks
 from simexplore.sim.explore.evaluation.points import Evaluator
 from simexplore.sim.explore.spec.file import Spec, read_spec
 from simexplore.sim.explore.spec.serving import KEYS
-from simexplore.sim.explore.store import Store
+from simexplore.sim.explore.store import Chunk, Store
 from simexplore.sim.explore.study import Sweep
+from simexplore.sim.explore.table import FloatArray
 from simexplore.sim.serve.asked import Given, Placed, Promised
 from simexplore.sim.serve.campaign import Campaign
-from simexplore.sim.serve.question import FIGURES, HIGHEST
+from simexplore.sim.serve.question import FIGURES, HIGHEST, Answers, Question
 from simexplore.workloads.families.llm import MODELS
 
 SETTINGS = {"max_tokens": "256", "max_sequences": "8"}
@@ -104,6 +106,22 @@ def test_axes_of_the_load_the_model_and_the_engine(tmp_path: Path) -> None:
     assert spec.problem.together == 8
 
 
+def test_axes_are_of_what_counts_for_the_load(tmp_path: Path) -> None:
+    """Of requests that are all there at once, how many there are; and a point is told of by the file's keys."""
+    text = SERVED.replace("  rate: 8\n  duration: 3 s\n", "  rate: inf\n")
+    text = text.replace("serve.rate: [4, 12.3456789]", "serve.requests: [2, 5]\n  serve.input: [20, 999999999]")
+    problem = read_spec(write(tmp_path, text)).problem
+    chunk = Evaluator(problem).evaluate(0, np.array([[0.1, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]]))
+    assert list(chunk.failures) == [2]
+    assert chunk.failures[2].startswith("input: expected 1 to")
+    ((_, told),) = campaign("2.5 TB/s", given("inf", duration=None, requests="5", prompt="20")).points()  # type: ignore[arg-type]
+    names = [column.name for column in problem.columns]
+    assert chunk.values[names.index("duration_s"), 1] == told["duration_s"] > chunk.values[names.index("duration_s"), 0]
+    text = text.replace("serve.requests: [2, 5]", "serve.burstiness: [2, 5]")
+    with pytest.raises(SimexploreError, match="expected one of requests, input, output, pipeline"):
+        read_spec(write(tmp_path, text))
+
+
 def test_a_trace_is_read_once_and_its_place_does_not_matter(tmp_path: Path) -> None:
     trace = tmp_path / "requests.csv"
     trace.write_text("arrival_s,input_tokens,output_tokens\n0,30,4\n1,30,4\n")
@@ -144,6 +162,29 @@ def test_chunks_keep_together_what_shares_a_machine() -> None:
     chunks.learn(6, 0.06)
     assert chunks.take() == (12, 36)
     assert Chunks([(0, 40)], slots=2, together=6).take() == (0, 6)
+
+
+@pytest.mark.parametrize("machines", ["2.5 TB/s, 3.35 TB/s", "2.5 TB/s"])
+def test_a_forecast_times_what_nobody_remembers(machines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A point to import all, then the loads of a whole machine, each answered anew."""
+    path = write(tmp_path, SERVED, ("[2.5 TB/s, 3.35 TB/s]", f"[{machines}]"))
+    evaluate, answer = Evaluator.evaluate, Answers.answer
+    points: list[int] = []
+    answered: list[Question] = []
+
+    def evaluated(self: Evaluator, first: int, u: FloatArray) -> Chunk:
+        points.append(len(u))
+        return evaluate(self, first, u)
+
+    def asked(self: Answers, question: Question, *more: Any) -> dict[str, float]:
+        answered.append(question)
+        return answer(self, question, *more)
+
+    monkeypatch.setattr(Evaluator, "evaluate", evaluated)
+    monkeypatch.setattr(Answers, "answer", asked)
+    assert Sweep.from_yaml(path).forecast().point_s > 0.0
+    assert points == [1, 2]
+    assert len(answered) == 3
 
 
 def test_nothing_bounds_a_load(tmp_path: Path) -> None:
