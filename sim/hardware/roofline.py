@@ -42,7 +42,8 @@ def least_seconds(op: Operator, gpu: Gpu, cache: CacheState) -> FloatArray:
 def _products(op: Operator, gpu: Gpu) -> Amount:
     """Products and sums that no kernel does without [FLOP].
 
-    Transforms (Winograd's, Fourier's) save those of filters that move pixel by pixel, but no library has them on tensor cores.
+    Transforms (Winograd's, Fourier's) save those of filters that move pixel by pixel. No library has them for
+    tensor cores.
     """
     if not isinstance(op, Conv2d) or op.dtype in gpu.sm.tensor_ops_per_clk:
         return op.matmul_flops

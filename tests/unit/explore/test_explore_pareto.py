@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from simexplore.sim.explore.pareto import (
     FRONT,
@@ -20,6 +23,7 @@ from simexplore.sim.explore.pareto import (
     pareto_table,
     reference_point,
 )
+from simexplore.sim.explore.table import distinct_rows
 
 POINTS = st.integers(1, 4).flatmap(
     lambda objectives: arrays(
@@ -98,3 +102,37 @@ def test_names_and_corner() -> None:
     corner = reference_point(np.array([[0.0, 5.0], [10.0, 5.0]]))
     assert corner[0] == pytest.approx(10.1)
     assert corner[1] > 5.0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (40, 1), (60, 2), (200, 3), (0, 2)])
+def test_rows_are_those_that_numpy_tells_apart(shape: tuple[int, int]) -> None:
+    values = np.random.default_rng(5).choice([-1.0, -0.0, 0.0, 2.5, np.inf], size=shape)
+    first, which = distinct_rows(values)
+    rows, wanted_first, wanted = np.unique(values, axis=0, return_index=True, return_inverse=True)
+    assert first.tolist() == wanted_first.tolist()
+    assert which.tolist() == wanted.reshape(-1).tolist()
+    assert np.array_equal(values[first], rows)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a system with timers")
+def test_a_ctrl_c_stays_one() -> None:
+    """Of `np.unique(values, axis=0)` one in ten came out as a TypeError."""
+    values = np.random.default_rng(5).integers(0, 3, (64, 2))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for number in range(300):
+            with pytest.raises(KeyboardInterrupt):
+                _until_alarmed(values, 2e-4 + 1e-6 * number)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _until_alarmed(values: NDArray[np.int64], after_s: float) -> None:
+    signal.setitimer(signal.ITIMER_REAL, after_s)
+    while True:
+        distinct_rows(values)
