@@ -94,6 +94,9 @@ class Power(Spec):
     clock_exponent: Annotated[float, Field(ge=2, le=4)] = about(
         "x of dynamic power proportional to clock^x, voltage following the clock", "1"
     )
+    voltage_floor_hz: Hertz = about(
+        "clock below which the core's voltage no longer falls; absent: it always falls", "Hz", default=0.0
+    )
     clocked_share: Annotated[float, Field(ge=0, le=1)] = about(
         "share of the idle power that follows the clock as dynamic power does", "1"
     )

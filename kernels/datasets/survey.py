@@ -95,7 +95,7 @@ def _refused(path: Path, table: str, rows: int) -> Mapping[str, int]:
         return {f"{_named(table)} is not modelled": rows}
     _, refused = operator_columns(Measurements(frame, aiconfigurator.conditions_of))
     if len(frame) < rows:
-        refused[f"rows of {table} whose time is not their kernel's are left out"] += rows - len(frame)
+        refused[f"rows of {table} whose time or kernel is not the engine's are left out"] += rows - len(frame)
     return Counter(refused)
 
 

@@ -129,7 +129,7 @@ def hold(cost: Cost, allowed_w: FloatArray | float, board: Board) -> Held:
     clock = clock_within(draw, allowed_w, board)
     each_s, at_boost_s = draw.seconds(clock), draw.seconds(1.0)
     clocked = added(draw.clocked_j)
-    left = added(draw.clocked_j * clock ** (board.clock_exponent - 1.0))
+    left = added(draw.clocked_j * board.scale(clock))
     run_s = added(each_s)
     saved_j = added(each_s * (board.idle_w - board.idle_at(clock)))
     return Held(

@@ -201,7 +201,7 @@ class _Job(NamedTuple):
         if self.share_s is None:
             return _Told(0.0, length_s, length_s, spends_of(told.energies_j[:, 0]), saved_j, clock)
         slower = length_s / float(cost.time_s[0])
-        energies_j = clocked_energies(own.energies_j, told.clock ** (board.clock_exponent - 1.0))
+        energies_j = clocked_energies(own.energies_j, board.scale(told.clock))
         begins_s = float(cost.waits_s[0])
         return _Told(begins_s, slower * self.share_s, length_s, spends_of(energies_j[:, 0]), 0.5 * saved_j, clock)
 

@@ -1,13 +1,14 @@
 """Power: what work draws at each clock, and the clock at which a board stays within its limit.
 
-The clock of a board follows the power that its regulator allows. With f the clock over boost and x
-`power.clock_exponent`, a kernel draws
+The clock of a board follows the power that its regulator allows. With f the clock over boost, a kernel draws
 
-    P(f) = idle (1 - c + c f^x) + (E_clock f^(x-1) + E_fixed) / t(f)      c: power.clocked_share
+    P(f) = idle (1 - c + c f s(f)) + (E_clock s(f) + E_fixed) / t(f)      c: power.clocked_share
+    s(f) = max(f, v)^(x-1)                    x: power.clock_exponent, v: power.voltage_floor over boost, at most 1
 
 E_clock is the energy at boost of what follows the core's voltage (tensor cores, FMA pipes, shared memory, L2), E_fixed
-that of DRAM and links, whose voltage is their own, and t(f) its time. More power never makes it slower, and with x >= 2
-no machine becomes slower by having more bandwidth or more SMs.
+that of DRAM and links, whose voltage is their own, and t(f) its time. The energy goes with the voltage squared, which
+falls with the clock down to v: from there on a lower clock saves power, but no energy. More power never makes a kernel
+slower, nor does more bandwidth or more SMs.
 
 A regulator averages, so a board may draw more than its limit for a short time. That allowance is an energy budget Q,
 which fills by what the board draws less than it may hold for ever, and drains by what it draws more:
@@ -78,7 +79,7 @@ class Draw(NamedTuple):
 
     def dynamic_j(self, clock: Any, board: Board) -> Any:
         """Dynamic energy at a clock over boost [J]."""
-        return self.clocked_j * clock ** (board.clock_exponent - 1.0) + self.fixed_j
+        return self.clocked_j * board.scale(clock) + self.fixed_j
 
 
 class Board(NamedTuple):
@@ -95,6 +96,8 @@ class Board(NamedTuple):
     """What a full budget lets it draw beyond that [W]."""
     drain_s: Any
     """Time constant with which a full budget drains [s]."""
+    least_scale: Any = 0.0
+    """Least that `scale` comes to: where the voltage no longer falls."""
 
     @property
     def budget_j(self) -> Any:
@@ -106,9 +109,13 @@ class Board(NamedTuple):
         """Power that a full budget allows [W]."""
         return self.held_w + self.headroom_w
 
+    def scale(self, clock: Any) -> Any:
+        """Energy of what follows the core's voltage at a clock over boost, over that at boost."""
+        return scale_of(clock, self.clock_exponent, self.least_scale)
+
     def idle_at(self, clock: Any) -> Any:
         """Power beside the dynamic one at a clock over boost, while work runs [W]."""
-        return self.idle_w * (1.0 - self.clocked_share + self.clocked_share * clock**self.clock_exponent)
+        return self.idle_w * (1.0 - self.clocked_share + self.clocked_share * clock * self.scale(clock))
 
     def excess_w(self, run_s: Any, charge: Any = 1.0) -> Any:
         """Mean power beyond `held_w` that a budget allows over a time, from a charge in shares of a full one [W]."""
@@ -118,6 +125,19 @@ class Board(NamedTuple):
     def of_rows(self, rows: Any) -> Board:
         """Of some rows, where there are columns."""
         return Board(*(value[rows] if np.ndim(value) and len(value) > 1 else value for value in self))
+
+
+def scale_of(clock: Any, exponent: Any, least: Any) -> Any:
+    """Energy of what follows the core's voltage at a clock over boost, over that at boost; numbers give a number."""
+    follows = clock ** (exponent - 1.0)
+    plain = isinstance(follows, float) and isinstance(least, float)
+    return max(follows, least) if plain else np.maximum(follows, least)
+
+
+def least_scale(gpu: Gpu) -> Any:
+    """Energy of what follows the core's voltage where that no longer falls, over that at boost."""
+    floor = np.minimum(gpu.power.voltage_floor_hz / gpu.clock.boost_hz, 1.0)
+    return floor ** (gpu.power.clock_exponent - 1.0)
 
 
 def board_of(gpu: Gpu, beside_w: float = 0.0) -> Board:
@@ -136,7 +156,7 @@ def board_of(gpu: Gpu, beside_w: float = 0.0) -> Board:
     headroom = room * np.minimum(power.burst_headroom, most)
     held = idle + room - headroom * power.burst_s / window_s
     share = power.clocked_share * power.idle_w / np.maximum(idle, LEAST_ROOM_W)
-    return Board(idle, share, power.clock_exponent, held, headroom, power.burst_s)
+    return Board(idle, share, power.clock_exponent, held, headroom, power.burst_s, least_scale(gpu))
 
 
 def kernel_energies(demand: KernelDemand, gpu: Gpu) -> dict[str, FloatArray]:
@@ -217,16 +237,18 @@ def _newton(draw: Draw, allowed_w: Any, board: Board, log_clock: FloatArray) -> 
     for _ in range(ITERATIONS):
         clock = np.exp(log_clock)
         seconds = np.maximum(draw.seconds(clock), SHORTEST_S)
-        clocked_j = draw.clocked_j * clock ** (x - 1.0)
+        scale = board.scale(clock)
+        clocked_j = draw.clocked_j * scale
+        follows = np.where(scale > board.least_scale, x - 1.0, 0.0)  # d log s / d log f
         dynamic_w, idle_w = (clocked_j + draw.fixed_j) / seconds, board.idle_at(clock)
         longer = np.maximum(1.0 - (draw.own_clock_s / seconds) ** draw.exponent, 0.0)  # -d log t / d log f
         clocked_idle_w = idle_w - board.idle_w * (1.0 - board.clocked_share)
-        slope = (x - 1.0) * clocked_j / seconds + longer * dynamic_w + x * clocked_idle_w
+        slope = follows * clocked_j / seconds + longer * dynamic_w + (1.0 + follows) * clocked_idle_w
         power = dynamic_w + idle_w
         error = np.log(power) - log_allowed
         low, high = np.where(error > 0.0, low, log_clock), np.where(error > 0.0, log_clock, high)
-        with np.errstate(divide="ignore"):
-            aim = log_clock - error * power / slope
+        # Where no clock changes the power, the step is none, and the interval is halved.
+        aim = log_clock - error * power / np.where(slope > 0.0, slope, np.inf)
         close = (np.abs(error) < CLOSE) | (high - low < CLOSE)
         aim = np.where(((aim > low) & (aim < high)) | close, np.clip(aim, low, high), HALF * (low + high))
         log_clock = np.where(found, log_clock, aim)

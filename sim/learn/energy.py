@@ -1,8 +1,9 @@
 """Energies of a machine from measured watts, at the measured time: no time is asked to tell an energy.
 
-With f the SM clock over boost and x `power.clock_exponent`, a kernel of time t draws
+With f the SM clock over boost, x `power.clock_exponent`, v `power.voltage_floor` over boost and c
+`power.clocked_share`, a kernel of time t draws
 
-    P = idle (1 - c + c f^x) + (E_clock f^(x-1) + E_fixed) / t        c: power.clocked_share
+    P = idle (1 - c + c f s) + (E_clock s + E_fixed) / t        s = max(f, v)^(x-1)
 
 as in `sim.hardware.power`. What each component has of E_clock and E_fixed is in proportion to its energy per unit of
 work, so P is a sum of the components' shares; idle power, the energy of DRAM and those of the units that the rows use
@@ -32,7 +33,7 @@ from simexplore.sim.compare.comparison import conditions_in, measured_here
 from simexplore.sim.compare.watts import LONG_US
 from simexplore.sim.estimate.correction import NORMAL_80
 from simexplore.sim.estimate.operators import at_boost
-from simexplore.sim.hardware.power import COMPONENTS, FIXED
+from simexplore.sim.hardware.power import COMPONENTS, FIXED, least_scale, scale_of
 from simexplore.sim.learn.physics import LOSS_SCALE, PULL, can_predict, require_scipy
 from simexplore.sim.learn.spread import log_sizes, spread_rows
 from simexplore.workloads.dtypes import bytes_of
@@ -191,13 +192,14 @@ def watts_of(gpu: Gpu, measurements: Measurements) -> Watts | None:
 
 def modelled_w(gpu: Gpu, rows: Watts, factors: Mapping[str, float] = MappingProxyType({})) -> Floats:
     """Watts of rows at their measured times and clocks, components being `factors` of what the machine has."""
-    power, x = gpu.power, gpu.power.clock_exponent
+    power, clock = gpu.power, rows.clock
+    scale = scale_of(clock, power.clock_exponent, least_scale(gpu))
     idle = power.idle_w * factors.get("power.idle", 1.0)
     share = power.clocked_share * factors.get("power.clocked_share", 1.0)
     on, off = rows.rest
     for path, (of_clock, fixed) in rows.shares.items():
         on, off = on + factors.get(path, 1.0) * of_clock, off + factors.get(path, 1.0) * fixed
-    watts: Floats = idle * (1.0 - share + share * rows.clock**x) + (on * rows.clock ** (x - 1.0) + off) / rows.seconds
+    watts: Floats = idle * (1.0 - share + share * clock * scale) + (on * scale + off) / rows.seconds
     return watts
 
 

@@ -1,7 +1,9 @@
 """What other machines teach one that was never measured: factors on its own sourced values that all teachers share.
 
 Each teacher is predicted with its own facts times exp(x), and one x is fitted to the rows of all. So x is what their
-kernels have in common, not what one board has of its own; the pupil's values are its own facts times exp(x).
+kernels have in common, not what one board has of its own; the pupil's values are its own facts times exp(x). Where
+teachers are unlike the pupil, a fit of all bends some factors to make up for others. Then each teacher's own fit may
+speak instead, and x is their median: what one board alone asks for does not count.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ from simexplore.sim.learn.physics import (
 
 OF_THE_BOARD = ("dram.", "launch.", "clock.", "power.", "energy.", "sm.", "l2.")
 """Beginnings of values that a board or its die sets. What kernels have in common is all that others teach."""
+ENOUGH_VOICES = 3
+"""Teachers from which on the median is theirs alone."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ def teach(
     rows: int = 400,
     seed: int = 0,
     progress: Progress | None = None,
+    own: Sequence[Gpu] | None = None,
 ) -> Taught:
     """Fit the factors that teachers share, and give them to a pupil.
 
@@ -77,11 +82,13 @@ def teach(
         rows: most rows of an operator family that a fit uses, of all teachers together.
         seed: chooses them.
         progress: told of each family's steps.
+        own: the teachers with their own fits. Nothing is fitted then: the median of their factors is what they teach.
 
     Raises:
         SimexploreError: no teacher has a row of a family that has parameters, or scipy is not installed.
     """
     known = [_Teacher(gpu, operator_columns(table)[0], measured_s(table)) for gpu, table in teachers]
+    fits = None if own is None else list(zip(own, (gpu for gpu, _ in teachers), strict=True))
     values: dict[str, float] = {}
     uncertainty: dict[str, float | None] = {}
     sigmas: dict[str, float] = {}
@@ -94,10 +101,12 @@ def teach(
             continue
         columns = [column for member in present for column in member.sample]
         shared = [p for p in parameters_of_group(group, columns, pupil) if not p.path.startswith(OF_THE_BOARD)]
+        if fits is not None:  # an own fit has one value, whichever family told it
+            shared = [parameter for parameter in shared if parameter.path not in uncertainty]
         fit = Fit([Member(pupil, [], np.zeros(0)), *present], shared)
         if not fit.paths:
             continue
-        x, errors = fit.run(progress, group.ops[0])
+        x, errors = fit.run(progress, group.ops[0]) if fits is None else median_of(fit, fits)
         values.update(fit.values(x, errors, pupil))
         told = zip(fit.paths, errors, strict=True)
         uncertainty.update({path: error for path, error in told if error is not None or path not in values})
@@ -110,3 +119,19 @@ def teach(
     if not values:
         raise SimexploreError(f"nothing to teach {pupil.name}: no teacher has rows of a family that has parameters")
     return Taught(pupil, values, uncertainty, sigmas, told_by)
+
+
+def median_of(fit: Fit, fits: Sequence[tuple[Gpu, Gpu]]) -> tuple[Floats, list[float | None]]:
+    """The median of teachers' own factors, and how far they lie from it (None: they teach none).
+
+    `fits` are the teachers, each with its own fits and with its facts alone. A teacher has a voice where its rows moved
+    the value. The sourced value has the voices that are missing to three, so that one teacher alone moves nothing.
+    """
+    logs = np.array([fit.logs_of(fitted, facts) for fitted, facts in fits])
+    x, errors = np.zeros(logs.shape[1]), list[float | None]()
+    for at, told in enumerate(logs.T):
+        voices = told[told != 0.0]
+        heard = np.append(voices, np.zeros(max(ENOUGH_VOICES - len(voices), 0)))
+        x[at] = np.median(heard)
+        errors.append(float(np.mean(np.abs(heard - x[at]))) if x[at] else None)
+    return fit.within(x), errors

@@ -187,13 +187,12 @@ class Member:
     def log_times(self, gpu: Gpu) -> Floats:
         """Logs of the predicted times of the sample on a variant of the machine."""
         parts = [physics(column.record, gpu, conditions_in(column, self.gpu)).time_s for column in self.sample]
-        logs: Floats = np.log(np.concatenate([np.zeros(0), *parts]))
-        return logs
+        return np.asarray(np.log(np.concatenate([np.zeros(0), *parts])))
 
     def measured(self) -> Floats:
         """Logs of the measured times of the sample."""
-        logs: Floats = np.log(np.concatenate([np.zeros(0), *(self.times_s[column.rows] for column in self.sample)]))
-        return logs
+        times_s = [self.times_s[column.rows] for column in self.sample]
+        return np.asarray(np.log(np.concatenate([np.zeros(0), *times_s])))
 
 
 class Fit:
@@ -248,8 +247,7 @@ class Fit:
         return Fit(members, self._parameters)
 
     def _off(self, x: Floats) -> Floats:
-        off: Floats = np.abs(self.errors_of_rows(x))
-        return off
+        return np.asarray(np.abs(self.errors_of_rows(x)))
 
     @property
     def paths(self) -> list[str]:
@@ -265,6 +263,14 @@ class Fit:
         changed = with_columns(gpu, dict(zip(self._fields, values, strict=True)))
         assert isinstance(changed, Gpu)
         return changed
+
+    def logs_of(self, gpu: Gpu, base: Gpu) -> Floats:
+        """x of a machine whose values are those of `base` times exp(x)."""
+        return np.asarray(np.log(self._read(gpu) / self._read(base)))
+
+    def within(self, x: Floats) -> Floats:
+        """x, each within the bounds of its parameter."""
+        return np.asarray(np.clip(x, self._lower, self._upper))
 
     def values(self, x: Floats, errors: Sequence[float | None], gpu: Gpu | None = None) -> dict[str, float]:
         """Fitted values of the parameters that the rows tell, for the first member or another machine."""
@@ -335,8 +341,7 @@ class Fit:
     def errors_of_rows(self, x: Floats) -> Floats:
         """Log of predicted over measured time of each row at x."""
         predicted = [member.log_times(self.machine(x, member.gpu)) for member in self._members]
-        errors: Floats = np.concatenate(predicted) - self._measured
-        return errors
+        return np.asarray(np.concatenate(predicted) - self._measured)
 
     def _errors(self, x: Floats, jacobian: Floats) -> Floats:
         """Standard errors of x from the curvature of the loss, the spread of the residuals taken robustly."""
@@ -364,8 +369,7 @@ def pull(rows: int, parameters: int) -> float:
 
 
 def _moves(field: Field, gpu: Gpu) -> bool:
-    value = field.read(gpu)
-    return isinstance(value, int | float) and bool(value)
+    return isinstance(value := field.read(gpu), int | float) and bool(value)
 
 
 def _logs(known: Sequence[tuple[Parameter, Field]], base: Floats, factor: str, value: str) -> Floats:

@@ -28,10 +28,12 @@ def takes_groups(op: AttentionDecode, gpu: Gpu) -> BoolArray:
     """Rows that the grouped kernel serves, shape (rows, 1): the engine's supportConfig and mayHavePerfGain.
 
     Two to `max_group` query heads a KV head, and, with a 16-bit cache, at least `grouped_least_ctas_per_sm` CTAs an SM
-    when every `split_tokens` keys have one.
+    when every `split_tokens` keys have one. Generated kernels (`library.attention.tiled`) take all up to `max_group`.
     """
     library = gpu.attention_kernels
     group = column(op.heads) / column(op.kv_heads)
+    if library.tiled is not None:
+        return np.asarray(group <= library.grouped.max_group)
     ctas = column(op.batch) * column(op.kv_heads) * np.maximum(column(op.seq_kv) // library.grouped.split_tokens, 1.0)
     enough = ctas >= library.grouped.least_ctas_per_sm * gpu.sm.count
     served: BoolArray = (group > 1.0) & (group <= library.grouped.max_group) & (enough | has_narrow_cache(op))

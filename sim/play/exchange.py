@@ -126,7 +126,7 @@ class Exchanged:
 
 def _joules(side: Side) -> float:
     """Dynamic energy of a full batch at boost [J]."""
-    return side.power.joules(1.0, 1.0)
+    return side.power.joules()
 
 
 def _both(sides: Sequence[Side], period_s: float) -> Clocked:

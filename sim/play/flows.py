@@ -143,17 +143,17 @@ class Flow:
         self.power = power
         self.rate = 0.0
         self.clock = 1.0
-        self.joules = power.joules(1.0, 1.0) if power is not None else 0.0
+        self.joules = power.joules() if power is not None else 0.0
         self._later = list(stretches)[::-1]
         self._begin_stretch(0)
         self._unaccounted = self._left + self._later_work()
 
-    def change_clock(self, clock: float, exponent: float, now_fs: int) -> None:
+    def change_clock(self, clock: float, scale: float, now_fs: int) -> None:
         """What is done from now on is done at another clock of the board."""
         if clock != self.clock and self.power is not None:
             self.account(self.work_left(now_fs))
             self.clock = clock
-            self.joules = self.power.joules(clock, exponent)
+            self.joules = self.power.joules(scale)
 
     def account(self, left: float) -> None:
         """Add the energy of the work that has been done since this was last asked, `left` being still to do."""
@@ -241,7 +241,6 @@ class FlowNetwork:
         self._index = {name: index for index, name in enumerate(shared)}
         self._shared = [self.capacities[name] for name in shared]
         self._on_clock = [name.rpartition(".")[2] in ON_CLOCK for name in shared]
-        self._exponents = {board.name: board.exponent for board in boards}
         self._flows: list[Flow] = []
         self._on_rates = on_rates
         self._on_boards = on_boards
@@ -308,10 +307,11 @@ class FlowNetwork:
         drawn = {board.name: (self._draws(board, clocks, rates), clocks[board.name]) for board in self._boards}
         for board in self._boards:
             board.keep(*drawn[board.name], now_fs)
+        scales = {board.name: board.scale(clocks[board.name]) for board in self._boards}
         for flow, rate in zip(self._flows, rates, strict=True):
             if flow.power is not None:
                 name = flow.power.board
-                flow.change_clock(clocks.get(name, 1.0), self._exponents.get(name, 1.0), now_fs)
+                flow.change_clock(clocks.get(name, 1.0), scales.get(name, 1.0), now_fs)
             if rate != flow.rate:  # an unchanged flow keeps its alarm
                 flow.go(rate, now_fs)
         if self._on_rates is not None:
@@ -353,9 +353,10 @@ class FlowNetwork:
     def _draws(self, board: BoardClock, clocks: Mapping[str, float], rates: Sequence[float]) -> float:
         """Power of a board, idle included, at clocks and rates [W]."""
         clock, dynamic_w = clocks[board.name], 0.0
+        scale = board.scale(clock)
         for flow, rate in zip(self._flows, rates, strict=True):
             if flow.power is not None and flow.power.board == board.name:
-                dynamic_w += rate * flow.power.joules(clock, board.exponent)
+                dynamic_w += rate * flow.power.joules(scale)
         return dynamic_w + board.idle_w(clock)
 
     def _drawn_beside(self, clocks: Mapping[str, float], rates: Sequence[float]) -> dict[str, tuple[float, float]]:
@@ -364,7 +365,7 @@ class FlowNetwork:
         for flow, rate in zip(self._flows, rates, strict=True):
             if flow.power is not None and flow.power.board not in clocks:
                 name = flow.power.board
-                self._beside[name] = self._beside.get(name, 0.0) + rate * flow.power.joules(1.0, 1.0)
+                self._beside[name] = self._beside.get(name, 0.0) + rate * flow.power.joules()
         return {name: (power_w, 1.0) for name, power_w in self._beside.items()}
 
     def _loads(self, clocks: Mapping[str, float]) -> dict[str, float]:

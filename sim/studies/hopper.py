@@ -57,7 +57,7 @@ def on_tensor_clock(gpu: Gpu, data: str) -> Gpu:
     With `zeros` as data no wire switches, so the tensor cores and what feeds them draw nothing beyond idle.
     """
     hz = gpu.clock.tensor_spec_hz or gpu.clock.boost_hz
-    share = (hz / gpu.clock.boost_hz) ** (gpu.power.clock_exponent - 1.0) if data == "random" else 0.0
+    share = board_of(gpu).scale(hz / gpu.clock.boost_hz) if data == "random" else 0.0
     energy = gpu.energy.model_copy(
         update={
             "tensor_j_per_op": {dtype: share * joules for dtype, joules in gpu.energy.tensor_j_per_op.items()},

@@ -79,8 +79,6 @@ class Figure(NamedTuple):
     """Mean absolute error [%] of what it tells of."""
     most: float
     """Largest error that it may have [%]."""
-    gap: str
-    """Why it is known to be larger; empty: it is not."""
 
 
 def study(measured: Path) -> list[dict[str, Any]]:
@@ -93,8 +91,8 @@ def study(measured: Path) -> list[dict[str, Any]]:
             "published": figure.published,
             "simulated": figure.simulated,
             "ratio": figure.simulated / figure.published,
-            "status": "known_gap" if figure.gap else "enforced",
-            "source": figure.gap or RATES,
+            "status": "enforced",
+            "source": RATES,
         }
         for figure in figures(measured)
     ]
@@ -117,8 +115,8 @@ def device_of(told: Mapping[str, Any], table: Path) -> Device:
 
 
 def without(device: Device, devices: Sequence[Device]) -> Gpu:
-    """The device's machine by its facts and what the other devices teach; those with a gap teach nothing."""
-    others = [other for other in devices if other is not device and not other.told.get("gap")]
+    """The device's machine by its facts and what the other devices teach."""
+    others = [other for other in devices if other is not device]
     alike = [other for other in others if _memory(other.gpu) == _memory(device.gpu)]
     if not alike:
         raise SimexploreError(f"watts: expected another device with {_memory(device.gpu)}, found none")
@@ -186,8 +184,9 @@ def _clock(device: Device, gpu: Gpu, rows: Watts) -> Figure:
 def _figure(
     device: Device, kind: str, what: str, unit: str, published: float, simulated: float, error: float, most: str = ""
 ) -> Figure:
-    bound, gap = float(device.told["most"][most or kind]), device.told.get("gap", "")
-    return Figure(device.told["key"], kind, what, unit, published, simulated, error, bound, gap)
+    return Figure(
+        device.told["key"], kind, what, unit, published, simulated, error, float(device.told["most"][most or kind])
+    )
 
 
 def _mean_error(found: Any, read: Floats) -> float:

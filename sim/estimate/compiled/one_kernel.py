@@ -65,14 +65,14 @@ def clock_alone(kernel: OneKernel, board: Board, excess_w: Excess | None) -> flo
 
     def of_kernel(clock: float) -> float:
         seconds = max(kernel.seconds(clock), SHORTEST_S)
-        joules = kernel.clocked_j * clock ** (board.clock_exponent - 1.0) + kernel.fixed_j
+        joules = kernel.clocked_j * board.scale(clock) + kernel.fixed_j
         return float(board.idle_at(clock) + joules / seconds)
 
     def of_whole(clock: float) -> float:
         """Mean power over what may be held, less 1."""
         seconds = kernel.seconds(clock)
         whole_s = max(seconds + kernel.waits_s, SHORTEST_S)
-        joules = kernel.clocked_j * clock ** (board.clock_exponent - 1.0) + kernel.fixed_j
+        joules = kernel.clocked_j * board.scale(clock) + kernel.fixed_j
         joules += seconds * board.idle_at(clock) + kernel.waits_s * board.idle_w
         held = board.held_w + (excess_w(whole_s) if excess_w is not None else 0.0)
         return float(joules / whole_s / held - 1.0)

@@ -169,7 +169,7 @@ def _estimate(op: Operator, known: _Known, row: FloatArray, factor: float, sprea
     length_s = time_s + each_s - kernel.seconds(1.0)
     saved_j = each_s * (board.idle_w - board.idle_at(clock))
     running = 1.0 - kernel.waits_s / length_s if length_s > 0.0 else 0.0
-    less = clock ** (board.clock_exponent - 1.0)
+    less = board.scale(clock)
     spends = {
         name: joules * (less if follows else 1.0)
         for name, joules, follows in zip(COMPONENTS, energies, _FOLLOWS, strict=True)

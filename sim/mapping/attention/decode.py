@@ -3,7 +3,8 @@
 TensorRT-LLM has two kernels (cpp/tensorrt_llm/kernels/decoderMaskedMultiheadAttention, cpp/kernels/xqa). With grouped
 queries a CTA computes all query heads of a KV head on the tensor cores and reads its keys once (XQA); otherwise a CTA
 computes one query head on the FMA pipes (MMHA). Both split long contexts as Flash-Decoding does (Dao et al., 2023),
-each by its own rule. What follows counts their grids, tiles and loops as those sources do.
+each by its own rule. What follows counts their grids, tiles and loops as those sources do. On Blackwell for servers
+generated kernels that work by tiles take XQA's place (`tiled_decode`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from simexplore.sim.conditions import Conditions
 from simexplore.sim.demand import Algorithm, Choice, FloatArray, Grid, KernelDemand, Latency, Overlap, Work
 from simexplore.sim.libraries import attention_rules, tiled_rules
 from simexplore.sim.libraries.tensorrt_llm import LARGEST_CTA, SCORE_BYTES
+from simexplore.sim.libraries.tiled import trtllm_gen
 from simexplore.sim.mapping.attention.prefill import (
     OPS_OF_SCORE,
     REFERENCE_HEAD,
@@ -25,7 +27,7 @@ from simexplore.sim.mapping.attention.prefill import (
     rotate_and_append,
     tensor_dtype,
 )
-from simexplore.sim.mapping.attention.tiled_decode import missing_bytes, tiled_algorithms
+from simexplore.sim.mapping.attention.tiled_decode import laid_out, missing_bytes, tiled_algorithms
 from simexplore.sim.mapping.columns import ceil_div, constant
 from simexplore.sim.mapping.matmul.gemm import PARTIAL_SUM_BYTES
 from simexplore.sim.mapping.matmul.tiles import MMA_ROWS, MOST_REGISTERS
@@ -69,21 +71,29 @@ def decode_algorithms(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> 
     """
     if tiled_rules(gpu) is not None:
         return tiled_algorithms(op, gpu, conditions)
-    rules = attention_rules(gpu)
-    grouped = rules.takes_groups(op, gpu)[:, 0]
-    fused = grouped & (rules.rotates_itself(op, gpu)[:, 0] | (not conditions.attention_module))
+    grouped = attention_rules(gpu).takes_groups(op, gpu)[:, 0]
     helpers = 0.0
     if conditions.attention_module:
         helpers = np.maximum(gpu.attention_kernels.decode.module_kernels - 2.0, 0.0)
-    ways = []
+    ways: list[Algorithm] = []
     if np.any(grouped):
-        together = _grouped_kernel(op, gpu, conditions)
-        before = rotate_and_append(op, constant(1.0), gpu, helpers)
-        ways = [Algorithm((before, together), grouped & ~fused)]
-        ways.append(Algorithm((together.with_extra_launches(helpers),), fused))
+        together = _grouped_ways if gpu.attention_kernels.tiled is None else _generated_ways
+        ways += [way._replace(serves=way.serves & grouped) for way in together(op, gpu, conditions, helpers)]
     if not np.all(grouped):
         ways.append(Algorithm((_head_kernel(op, gpu, conditions).with_extra_launches(helpers),), ~grouped))
     return tuple(way for way in ways if np.any(way.serves))
+
+
+def _grouped_ways(op: AttentionDecode, gpu: Gpu, conditions: Conditions, helpers: float) -> tuple[Algorithm, ...]:
+    fused = attention_rules(gpu).rotates_itself(op, gpu)[:, 0] | (not conditions.attention_module)
+    together = _grouped_kernel(op, gpu, conditions)
+    before = rotate_and_append(op, constant(1.0), gpu, helpers)
+    return (Algorithm((before, together), ~fused), Algorithm((together.with_extra_launches(helpers),), fused))
+
+
+def _generated_ways(op: AttentionDecode, gpu: Gpu, conditions: Conditions, helpers: float) -> tuple[Algorithm, ...]:
+    before = (rotate_and_append(op, constant(1.0), gpu, helpers),) if conditions.attention_module else ()
+    return laid_out(op, trtllm_gen.decode_plan(op, gpu), before, gpu, conditions)
 
 
 class _Variant(NamedTuple):

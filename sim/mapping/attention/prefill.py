@@ -140,6 +140,11 @@ def _convert_queries(op: AttentionPrefill | AttentionDecode, tokens: FloatArray,
 _Prefill = AttentionPrefill | EncoderAttention
 
 
+def _product_dtype(op: _Prefill, gpu: Gpu) -> str:
+    """Type of the products; engines whose prefill has rules of its own multiply queries as they come."""
+    return product_dtype(op, gpu) if tiled_rules(gpu) is not None else op.dtype
+
+
 class _Cta(NamedTuple):
     """What a CTA of the prefill kernel has before it; arrays of shape (rows, 1)."""
 
@@ -164,7 +169,7 @@ class _Cta(NamedTuple):
 
 def _cta(op: _Prefill, gpu: Gpu) -> _Cta:
     """Tiles of queries by tiles of keys, of which those at the diagonal, and at a window's far side, are half empty."""
-    element = bytes_of(product_dtype(op, gpu))
+    element = bytes_of(_product_dtype(op, gpu))
     tile_q, tile_k = prefill_rules(gpu).prefill_tile(op, gpu)
     width, seq_kv, window = (column(x) for x in (op.head_dim, op.seq_kv, op.window))
     heads = _heads_of_tile(op, gpu)
@@ -241,7 +246,7 @@ def _prefill_kernel(op: _Prefill, gpu: Gpu, conditions: Conditions) -> KernelDem
 def _efficiency(op: _Prefill, gpu: Gpu) -> float:
     """Share of the tensor cores' rate; engines that decode by tiles have one of their own for 8-bit products."""
     attention = gpu.attention_kernels
-    narrow = bytes_of(product_dtype(op, gpu)) < bytes_of("bf16")
+    narrow = bytes_of(_product_dtype(op, gpu)) < bytes_of("bf16")
     if attention.tiled is not None and narrow:
         return attention.tiled.narrow_efficiency
     return attention.prefill.tensor_efficiency
@@ -266,7 +271,7 @@ def _work(op: _Prefill, cta: _Cta, ctas: FloatArray, gpu: Gpu, conditions: Condi
     of_tile = np.minimum(np.minimum(cta.queries, column(op.seq_q)) * cta.keys * element, mask)
     warm = warm_share(kv + queries + mask, conditions.cache.activation_copies, queries, gpu)
     return Work(
-        tensor_dtype=tensor_dtype(product_dtype(op, gpu), gpu),
+        tensor_dtype=tensor_dtype(_product_dtype(op, gpu), gpu),
         tensor_ops=OPS_OF_SCORE * scores * cta.width * slower,
         fma_ops=2.0 * gpu.attention_kernels.softmax_instructions * scores,
         special_ops=scores + 2.0 * widened * cta.keys * cta.width,

@@ -54,11 +54,17 @@ def tiled_algorithms(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> t
     """The attention kernel, and for rows that need it the merge; with `attention_module` an append before them."""
     rules = tiled_rules(gpu)
     assert rules is not None, "asked of machines that decode by tiles alone"
-    plan = rules.decode_plan(op, gpu)
     before: tuple[KernelDemand, ...] = ()
     if conditions.attention_module:
         helpers = np.maximum(gpu.attention_kernels.decode.module_kernels - ATTENTION_AND_APPEND, 0.0)
         before = append_apart(op, constant(1.0), gpu, helpers, conditions)
+    return laid_out(op, rules.decode_plan(op, gpu), before, gpu, conditions)
+
+
+def laid_out(
+    op: AttentionDecode, plan: Plan, before: tuple[KernelDemand, ...], gpu: Gpu, conditions: Conditions
+) -> tuple[Algorithm, ...]:
+    """What comes before, the kernel of a plan, and for rows whose partial results need one the merge."""
     kernels = (*before, _attention(op, plan, gpu, conditions))
     merged: BoolArray = plan.merged[:, 0]
     ways = (Algorithm(kernels, ~merged), Algorithm((*kernels, _merge(op, plan, gpu)), merged))

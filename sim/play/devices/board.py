@@ -29,7 +29,6 @@ class RunningBoard:
             clock: time of the run.
         """
         self.name = name
-        self.exponent = float(board.clock_exponent)
         self._board = board
         self._full_j = float(board.budget_j)
         self._budget_j = charge * self._full_j
@@ -43,6 +42,10 @@ class RunningBoard:
     def on_look(self, look: Callable[[], None]) -> None:
         """What is to happen when what it may draw has changed."""
         self._alarm = self._clock.alarm(look)
+
+    def scale(self, clock: float) -> float:
+        """Energy of what follows the core's voltage at a clock over boost, over that at boost."""
+        return float(self._board.scale(clock)) if clock != 1.0 else 1.0
 
     def idle_w(self, clock: float) -> float:
         """Power beside the dynamic one at a clock over boost [W]."""

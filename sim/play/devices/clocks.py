@@ -44,11 +44,9 @@ class Clocked:
         total: float = (self.on_clock_s / clock / unit_s) ** r + (self.own_clock_s / unit_s) ** r
         return float(total ** (1.0 / r))
 
-    def joules(self, clock: float, exponent: float) -> float:
-        """Dynamic energy a unit of work at a clock over boost; `exponent` is `power.clock_exponent` [J]."""
-        if clock == 1.0:
-            return self.clocked_j + self.fixed_j
-        return float(self.clocked_j * clock ** (exponent - 1.0)) + self.fixed_j
+    def joules(self, scale: float = 1.0) -> float:
+        """Dynamic energy a unit of work, what follows the core's voltage taking `scale` of what boost takes [J]."""
+        return scale * self.clocked_j + self.fixed_j
 
 
 ON_CLOCK = frozenset(("tensor", "fma", "special", "shared", "l2", "ngpc", "ngpc_banks", "ngpc_mlp"))
@@ -59,8 +57,9 @@ class BoardClock(Protocol):
     """A board as its flows see it: what it draws with nothing to do, and what it may draw."""
 
     name: str
-    exponent: float
-    """`power.clock_exponent`."""
+
+    def scale(self, clock: float) -> float:
+        """Energy of what follows the core's voltage at a clock over boost, over that at boost."""
 
     def idle_w(self, clock: float) -> float:
         """Power beside the dynamic one at a clock over boost [W]."""

@@ -93,6 +93,24 @@ def test_on_the_clock_power_falls_with_its_cube() -> None:
     assert clock(Draw(1.0, 0.0, 4.0, 320.0, 0.0), {"power.clock_exponent": 2}) == pytest.approx(0.5)
 
 
+def test_where_the_voltage_no_longer_falls_power_falls_with_the_clock_alone() -> None:
+    """At half of boost 320 W become 40 W; a voltage that stays at 0.8 of boost's keeps 0.64 of the energy."""
+    floor = {"power.voltage_floor": f"{0.8 * round_gpu().clock.boost_hz} Hz"}
+    assert clock(Draw(1.0, 0.0, 4.0, 320.0, 0.0), floor) == pytest.approx(80.0 / (320.0 * 0.64))
+    above = {"power.voltage_floor": f"{0.4 * round_gpu().clock.boost_hz} Hz"}
+    assert clock(Draw(1.0, 0.0, 4.0, 640.0, 0.0), above) == pytest.approx(0.5)
+    shared = clock(Draw(1.0, 0.0, 4.0, 320.0, 0.0), {**floor, "power.clocked_share": 0.5})
+    assert 320.0 * 0.64 * shared + 20.0 * (0.5 + 0.5 * 0.64 * shared) == pytest.approx(100.0)
+
+
+def test_a_floor_above_boost_keeps_the_voltage_of_boost() -> None:
+    floor = {"power.voltage_floor": f"{1.5 * round_gpu().clock.boost_hz} Hz"}
+    assert clock(Draw(1.0, 0.0, 4.0, 160.0, 0.0), floor) == pytest.approx(0.5)
+    board = board_of(round_gpu(floor))
+    assert (board.scale(0.3), board.scale(1.0)) == (1.0, 1.0)
+    assert board.scale(np.array([0.3, 1.0])).tolist() == [1.0, 1.0]
+
+
 def test_waiting_for_dram_the_energy_of_the_core_alone_falls() -> None:
     """DRAM keeps its second and its 35 J: 45 of 405 J of the core are left at a third of the clock."""
     assert clock(Draw(1e-6, 1.0, 4.0, 405.0, 35.0)) == pytest.approx(1 / 3)
@@ -203,13 +221,13 @@ SHARES = st.floats(0.0, 1.0)
 @given(
     on_clock=st.floats(0.01, 10.0), own=st.floats(0.0, 10.0), exponent=st.floats(1.0, 12.0),
     clocked=st.floats(0.0, 1e5), fixed=st.floats(0.0, 1e5), idle=POWERS, room=POWERS, more=st.floats(1.0, 5.0),
-    share=SHARES, x=st.floats(2.0, 4.0),
+    share=SHARES, x=st.floats(2.0, 4.0), least=SHARES,
 )  # fmt: skip
 def test_more_power_is_never_slower_and_nothing_passes_the_limit(
     on_clock: float, own: float, exponent: float, clocked: float, fixed: float, idle: float, room: float,
-    more: float, share: float, x: float,
+    more: float, share: float, x: float, least: float,
 ) -> None:  # fmt: skip
-    draw, board = Draw(on_clock, own, exponent, clocked, fixed), Board(idle, share, x, idle + room, 0.0, 0.0)
+    draw, board = Draw(on_clock, own, exponent, clocked, fixed), Board(idle, share, x, idle + room, 0.0, 0.0, least)
     held, better = (float(clock_within(draw, idle + watts, board)) for watts in (room, room * more))
     assert held <= better * (1.0 + 1e-9)
     assert draw.seconds(held) >= draw.seconds(better) * (1.0 - 1e-9)

@@ -120,6 +120,18 @@ KEYS = {
 }
 
 
+def test_of_a_shape_on_several_backends_one_is_read(package: Path) -> None:
+    """Three rows are of `mha`, two of `triton`: of the context that both have, `mha` is the engine's."""
+    path = package / "x1/attention/vllm/1.0/generation_attention_perf.parquet"
+    steps, kernels = [7, 15, 31, 31, 63], ["mha", "mha", "triton", "mha", "triton"]
+    table = pd.concat([pd.read_parquet(path)] * 5, ignore_index=True)
+    table.assign(step=steps, kernel_source=kernels, latency=[1.0, 2.0, 3.0, 4.0, 5.0]).to_parquet(path)
+    frame = read_measurements("aiconfigurator:x1/attention/vllm").frame
+    decode = frame[frame["op"] == "attention_decode"]
+    assert dict(zip(decode["seq_kv"], decode["time_us"], strict=True)) == {8: 1e3, 16: 2e3, 32: 4e3, 64: 5e3}
+    assert decode["kernel"].tolist() == ["mha", "mha", "mha", "triton"]
+
+
 @pytest.mark.parametrize(
     ("exported", "name", "operator"),
     [

@@ -16,7 +16,7 @@ from simexplore.errors import SimexploreError
 from simexplore.kernels.measurement import Measurements, join
 from simexplore.sim.conditions import WARM, Conditions
 from simexplore.sim.estimate.operators import at_boost
-from simexplore.sim.learn.energy import fit_energy, held_clock, modelled_w, watts_of
+from simexplore.sim.learn.energy import Watts, fit_energy, held_clock, modelled_w, watts_of
 from simexplore.sim.learn.groups import groups_of
 from simexplore.workloads.ops import Gemm
 
@@ -64,6 +64,24 @@ def test_throttled_rows_with_clocks_tell_what_follows_the_clock() -> None:
     assert fit.values["power.clocked_share"] == pytest.approx(0.7, abs=0.1)
     assert fit.values["power.idle"] == pytest.approx(140.0, rel=0.05)
     assert fit.values["energy.fma.fp32"] == pytest.approx(6e-12, rel=0.05)
+
+
+def test_watts_below_the_clock_at_which_the_voltage_stays() -> None:
+    """100 W idle, a quarter of which follows the clock; 90 J of multiply-adds in a second, of DRAM none."""
+    gpu = load_arch(GDDR, {"power.voltage_floor": "1.5 GHz", "power.idle": "100 W", "clock.boost": "2 GHz"})
+    ones, clocks = np.ones(2), np.array([0.9, 0.5])
+    rows = Watts(
+        ones,
+        ones,
+        clocks,
+        {},
+        (90.0 * ones, 0.0 * ones),
+        np.arange(2, dtype=np.uint64),
+        np.array(["", ""]),
+        ones[:, None],
+    )
+    expected = [100.0 * (0.75 + 0.25 * 0.9**3) + 90.0 * 0.9**2, 100.0 * (0.75 + 0.25 * 0.5 * 0.75**2) + 90.0 * 0.75**2]
+    assert modelled_w(gpu, rows).tolist() == pytest.approx(expected)
 
 
 def test_rows_at_the_limit_tell_nothing_without_a_clock() -> None:

@@ -55,6 +55,47 @@ def test_what_boards_differ_in_teaches_nothing() -> None:
     assert not [path for path in taught.values if path.startswith(("dram.", "sm.", "l2.", "power.", "clock."))]
 
 
+def own(gpu: Gpu, factor: float) -> Gpu:
+    """A machine whose own fit has starts that are so many times as long as its facts say."""
+    fitted = with_columns(gpu, {field_of(PATH, gpu): factor * read(gpu)})
+    assert isinstance(fitted, Gpu)
+    return fitted
+
+
+@pytest.mark.parametrize(
+    ("factors", "expected", "deviation"),
+    [
+        # One that asks for far more than the others is not heard.
+        ((3.0, 6.0, 24.0), 6.0, (np.log(2.0) + np.log(4.0)) / 3.0),
+        # Where one kept its source, the source has a voice.
+        ((3.0, 6.0, 1.0), 3.0, (np.log(2.0) + np.log(3.0)) / 3.0),
+        ((4.0, 0.5, 1.0), None, None),
+        ((1.0, 1.0, 4.0), None, None),
+    ],
+)  # fmt: skip
+def test_the_median_of_own_fits_is_the_pupils(
+    factors: tuple[float, float, float], expected: float | None, deviation: float | None
+) -> None:
+    teachers = (H200, L40S, load_arch("nvidia/rtx-3090@facts"))
+    pairs = [(teacher, rows(teacher, 1.0)) for teacher in teachers]
+    fits = [own(teacher, factor) for teacher, factor in zip(teachers, factors, strict=True)]
+    if expected is None:
+        with pytest.raises(SimexploreError, match="nothing to teach"):
+            teach(PUPIL, pairs, rows=80, own=fits)
+        return
+    taught = teach(PUPIL, pairs, rows=80, own=fits)
+    assert set(taught.values) == {PATH}
+    assert taught.values[PATH] == pytest.approx(expected * read(PUPIL))
+    assert taught.uncertainty[PATH] == pytest.approx(deviation)
+    assert taught.uncertainty["library.elementwise.l2_rate"] is None
+    assert taught.sigma_log["add"] > 0.01
+
+
+def test_a_median_stays_within_the_bounds_of_its_parameter() -> None:
+    taught = teach(PUPIL, [(H200, rows(H200, 1.0))] * 3, rows=80, own=[own(H200, 1e4)] * 3)
+    assert taught.values[PATH] == pytest.approx(60.0 * read(PUPIL))
+
+
 def test_the_file_tells_whose_rows_and_of_which_types(tmp_path: Path) -> None:
     taught = teach(PUPIL, [(H200, rows(H200, 6.0)), (L40S, rows(L40S, 6.0))], rows=40)
     assert {op: [gpu.name for gpu in gpus] for op, gpus in taught.teachers.items()} == {"add": [H200.name, L40S.name]}

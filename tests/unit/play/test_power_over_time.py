@@ -74,6 +74,7 @@ def powered(draw: st.DrawFn) -> Gpu:
         power__tdp_w=idle_w + 1.0 + (gpu.power.tdp_w - idle_w) * draw(st.floats(0.02, 2.0)),
         power__clocked_share=draw(st.floats(0.01, 1.0)),
         power__clock_exponent=draw(st.floats(2.0, 4.0)),
+        power__voltage_floor_hz=gpu.clock.boost_hz * draw(st.just(0.0) | st.floats(0.2, 1.2)),
         power__burst_headroom=draw(st.just(0.0) | st.floats(1e-3, 2.0)),
         power__burst_s=draw(st.floats(1e-4, 1e-1)),
         power__time_constant_s=draw(st.floats(1e-4, 1e-2)),

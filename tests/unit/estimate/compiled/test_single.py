@@ -62,15 +62,16 @@ BOARD = Board(idle_w=20.0, clocked_share=0.25, clock_exponent=3.0, held_w=100.0,
 
 @pytest.mark.parametrize("joules", [0.05, 0.09, 0.11, 0.3, 3.0])
 @pytest.mark.parametrize("waits_s", [0.0, 2e-4])
-def test_the_clock_is_where_the_search_for_a_limit_leaves_it(joules: float, waits_s: float) -> None:
+@pytest.mark.parametrize("least", [0.0, 0.6])
+def test_the_clock_is_where_the_search_for_a_limit_leaves_it(joules: float, waits_s: float, least: float) -> None:
     """A kernel of a millisecond at boost: within the limit, above it by a little, and by far."""
-    kernel = OneKernel(waits_s, 9e-4, 6e-4, 4.0, joules, 0.01)
+    kernel, board = OneKernel(waits_s, 9e-4, 6e-4, 4.0, joules, 0.01), BOARD._replace(least_scale=least)
     draw = Draw(*(np.array([[value]]) for value in kernel[1:]))
     work = Repeated(draw, np.ones((1, 1)), np.array([waits_s]))
-    expected = clock_within(draw, steady_w(work, BOARD), BOARD)
-    assert clock_alone(kernel, BOARD, lambda _: 0.0) == pytest.approx(float(expected[0, 0]), rel=1e-9)
-    held = clock_within(draw, BOARD.held_w, BOARD)
-    assert clock_alone(kernel, BOARD, None) == pytest.approx(float(held[0, 0]), rel=1e-9)
+    expected = clock_within(draw, steady_w(work, board), board)
+    assert clock_alone(kernel, board, lambda _: 0.0) == pytest.approx(float(expected[0, 0]), rel=1e-9)
+    held = clock_within(draw, board.held_w, board)
+    assert clock_alone(kernel, board, None) == pytest.approx(float(held[0, 0]), rel=1e-9)
 
 
 def test_a_kernel_that_no_clock_drives_keeps_it() -> None:
