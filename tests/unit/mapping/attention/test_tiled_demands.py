@@ -147,3 +147,38 @@ def test_a_tile_of_prefill_holds_the_rows_of_all_heads_of_a_group() -> None:
     assert plain(kernel.grid.ctas) == 2 * 2
     assert plain(kernel.work.l2_write_bytes) == 30 * 64 * 2
     assert plain(kernel.latency.exposed_cycles) == pytest.approx(10 * (3 + 30 / 128) / 4 * (4 + 1 / 2) / 5 * HIT)
+
+
+def test_tensorrt_llm_with_generated_kernels_takes_them_for_few_heads_a_key() -> None:
+    """Groups of 1, 3, 16 and 17 heads; one of 17 is more than `max_group`. Two splits of 4 CTAs fill ten SMs best."""
+    gpu = machine(library__attention__rules="tensorrt_llm")
+    op = decode(heads=np.array([2, 6, 32, 34]))
+    module = Conditions(cache=COLD, attention_module=True)
+    by_tiles, by_heads = algorithms_of(op, gpu, module)
+    assert by_tiles.serves.tolist() == [True, True, True, False]
+    assert by_heads.serves.tolist() == [False, False, False, True]
+    before, attention = by_tiles.kernels
+    (alone,) = by_heads.kernels
+    assert (before.kernel, attention.kernel, alone.kernel) == ("rotate_append", "attention", "attention")
+    assert attention.grid.ctas[:, 0].tolist()[:3] == [8.0, 8.0, 8.0]
+    assert attention.work.tensor_ops[:3, 0].tolist() == [4 * rows * 512 * 64 for rows in (8, 8, 16)]
+    assert np.all(alone.work.tensor_ops == 0.0)
+    first, _ = algorithms_of(op, gpu, Conditions(cache=COLD))
+    assert [kernel.kernel for kernel in first.kernels] == ["attention"]
+
+
+def test_tensorrt_llm_multiplies_prefill_as_queries_come_whatever_its_decode_does() -> None:
+    narrow = TILED.replace("narrow_products: false", "narrow_products: true")
+    gpus = [
+        round_gpu({"library.attention.rules": "tensorrt_llm"}),
+        machine(library__attention__rules="tensorrt_llm", library__attention__tiled=narrow),
+    ]
+    op = AttentionPrefill(
+        batch=1, heads=4, kv_heads=1, head_dim=64, seq_q=256, seq_kv=256, dtype="fp16", kv_dtype="fp8"
+    )
+    first, second = (algorithms_of(op, gpu, Conditions(cache=COLD))[0].kernels[-1] for gpu in gpus)
+    assert isinstance(first, KernelDemand)
+    assert isinstance(second, KernelDemand)
+    assert first.work.tensor_dtype == second.work.tensor_dtype == "fp16"
+    assert plain(first.grid.shared_bytes_per_cta) == plain(second.grid.shared_bytes_per_cta)
+    assert plain(first.work.fma_ops) == plain(second.work.fma_ops)
