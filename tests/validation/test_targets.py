@@ -82,7 +82,7 @@ TABLES = (
             (QUANTIZE, "quantize", "quantize"),
         )
     ),
-    _rows(A100, "gemm bf16 graph", "a100_sxm_gemm", "a100_sxm/gemm/sglang/0.5.10"),
+    _rows(A100, "gemm bf16 graph", "a100_sxm_gemm", "a100_sxm/gemm/trtllm/1.0.0"),
     _rows(A100, f"attention_prefill bf16 {MODULE}", "a100_sxm_attention_prefill", "a100_sxm/attention/trtllm/1.0.0"),
     Rows("nvidia/rtx-3090", "gemm bf16 profiled", "llmservingsim_RTX3090_gemm.csv"),
 )
@@ -95,7 +95,7 @@ TARGETS = (
     Target("nvidia/h200-sxm", f"attention_decode bf16 {MODULE}", 0.12, 0.08),
     Target("nvidia/h200-sxm", QUANTIZE, 0.06, 0.04, thirds_status="known_gap"),
     Target("nvidia/a100-sxm-80gb", "gemm bf16 graph", 0.07, 0.05),
-    Target("nvidia/l40s", "gemm bf16 graph", 0.09, 0.06, "known_gap", "known_gap", "known_gap"),
+    Target("nvidia/l40s", "gemm bf16 graph", 0.09, 0.06, "known_gap"),
     Target("nvidia/l40s", f"attention_prefill bf16 {MODULE}", 0.12, 0.06),
     Target("nvidia/l40s", f"attention_decode bf16 {MODULE}", 0.12, 0.08),
     Target("nvidia/l40s", QUANTIZE, 0.06, 0.04, full_status="known_gap", thirds_status="known_gap"),
@@ -112,7 +112,7 @@ def held_out(target: Target | Rows) -> HeldOut:
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"{target.arch} {target.group}")
 def test_errors_on_held_out_rows(target: Target) -> None:
     found = held_out(target)
-    assert found.rows > 500
+    assert found.rows > 300
     for name, error, most, status in (
         ("physics", found.physics_mape, target.physics, target.physics_status),
         ("full", found.full_mape, target.full, target.full_status),
@@ -155,6 +155,7 @@ def sample(rows: Rows) -> Measurements:
         frame = frame[frame["kv_dtype"] == told.get("kv_dtype", dtype)]
     if "weight_dtype" in frame:
         frame = frame[frame["weight_dtype"] == told.get("weight_dtype", "")]
+    frame = frame[~frame["source"].str.contains("sglang")]  # of which another engine's fits are
     chosen = frame.sample(min(SAMPLE, len(frame)), random_state=0).reset_index(drop=True)
     return Measurements(chosen, measured.conditions_of)
 
@@ -170,7 +171,7 @@ def test_stated_errors_are_found_again_on_a_sample_of_rows(rows: Rows) -> None:
     stated, measured = held_out(rows), sample(rows)
     full = simexplore.compare(load_arch(rows.arch), measured)
     physics = simexplore.compare(load_arch(rows.arch), measured, predictor="physics")
-    assert full.total.rows > 0.3 * len(measured)
+    assert full.total.rows > 0.15 * len(measured)  # four fifths of a small table are fitted
     errors = {
         "physics": (physics.table["error"].abs(), stated.physics_mape),
         "full": (full.table["error"].abs(), stated.full_mape),
