@@ -36,9 +36,7 @@ SMALL = (
 )
 EXAM = (
     Case("zzc-h100-sxm.csv", "nvidia/h100-sxm", 0.08, 0.119, "known_gap", reason=f"{SMALL}; FP32 is 15 % too slow"),
-    Case(
-        "zzc-a40.csv", "nvidia/a40", 0.076, 0.104, "known_gap", reason="cubes of 8,192 in 16 bits: the board throttles"
-    ),
+    Case("zzc-a40.csv", "nvidia/a40", 0.076, 0.060),
     Case("zzc-rtx-3070.csv", "nvidia/rtx-3070", 0.088, 0.096, "known_gap", reason="small cubes: the host's pace"),
     Case(
         "zzc-a100-pcie-40gb.csv",

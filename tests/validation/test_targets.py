@@ -82,7 +82,7 @@ TABLES = (
             (QUANTIZE, "quantize", "quantize"),
         )
     ),
-    _rows(A100, "gemm bf16 graph", "a100_sxm_gemm", "a100_sxm/gemm/trtllm/1.0.0"),
+    _rows(A100, "gemm bf16 graph", "a100_sxm_gemm", "a100_sxm/gemm/sglang/0.5.10"),
     _rows(A100, f"attention_prefill bf16 {MODULE}", "a100_sxm_attention_prefill", "a100_sxm/attention/trtllm/1.0.0"),
     Rows("nvidia/rtx-3090", "gemm bf16 profiled", "llmservingsim_RTX3090_gemm.csv"),
 )
@@ -155,7 +155,6 @@ def sample(rows: Rows) -> Measurements:
         frame = frame[frame["kv_dtype"] == told.get("kv_dtype", dtype)]
     if "weight_dtype" in frame:
         frame = frame[frame["weight_dtype"] == told.get("weight_dtype", "")]
-    frame = frame[~frame["source"].str.contains("sglang")]  # of which another engine's fits are
     chosen = frame.sample(min(SAMPLE, len(frame)), random_state=0).reset_index(drop=True)
     return Measurements(chosen, measured.conditions_of)
 
