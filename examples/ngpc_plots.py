@@ -1,7 +1,8 @@
 """Draw the plots of docs/studies/ngpc.md, and print how its results move with what the paper did not publish.
 
-pip install 'simexplore[plots]'
-python examples/ngpc_plots.py docs/img
+    python examples/ngpc_plots.py docs/img
+
+Without a folder nothing is drawn. Plots need matplotlib: pip install 'simexplore[plots]'.
 """
 
 from __future__ import annotations
