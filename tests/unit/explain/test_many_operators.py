@@ -18,7 +18,7 @@ from simexplore.sim.explain.whole import explain
 
 MACHINES = ("nvidia/h200-sxm", "nvidia/a100-sxm-80gb", "nvidia/l40s", "nvidia/rtx-4090", "nvidia/b200")
 OPERATORS = (
-    "gemm(m=4096,n=4096,k=4096)", "gemm(m=16,n=8192,k=4096)", "gemm(m=1,n=4096,k=14336)", "gemm(m=333,n=777,k=555)",
+    "gemm(m=4096,n=4096,k=4096)", "gemm(m=16,n=8192,k=4096)", "gemm(m=3,n=4096,k=14336)", "gemm(m=333,n=777,k=555)",
     "gemm(m=128,n=128,k=65536)", "bmm(batch=64,m=128,n=128,k=64)", "gemm(m=2048,n=2048,k=2048,dtype=fp16)",
     "attention_prefill(batch=2,heads=32,kv_heads=8,head_dim=128,seq_q=2048,seq_kv=2048)",
     "attention_prefill(batch=1,heads=8,kv_heads=8,head_dim=64,seq_q=300,seq_kv=300)",
