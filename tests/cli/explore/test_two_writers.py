@@ -22,7 +22,7 @@ from simexplore.sim.explore.study import Sweep
 from simexplore.sim.keeping.folder import LOCK, FolderLock
 
 ONE = ("--jobs", "1")
-PAIRS = 4
+PAIRS = 3
 
 
 def test_pairs_with_kills_end_with_the_same_bytes(command: Callable[..., Result], tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ NUMBERS = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(size=NUMBERS, registers=NUMBERS, defined=NUMBERS, left=NUMBERS, right=NUMBERS)
 def test_any_arithmetic_gives_results_or_failures(
     tmp_path: Path, size: str, registers: str, defined: str, left: str, right: str

@@ -43,7 +43,8 @@ LEARNED = 300
 def few_trees() -> Iterator[None]:
     """What is bent here takes fewer trees than real kernels."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(residual_fit, "SETTINGS", (residual_fit.Setting(3, 60, 0.15),))
+        patch.setattr(residual_fit, "SETTINGS", (residual_fit.Setting(3, 25, 0.3),))
+        patch.setattr(residual_fit, "SLOW_SETTINGS", (residual_fit.Setting(2, 20, 0.1),))
         yield
 
 
@@ -344,7 +345,7 @@ def test_an_engine_is_fitted_on_its_own_rows_and_writes_its_own_section(base: Gp
     frame = table.frame.assign(source=np.where(half, "theirs", "others"))
     known = {"theirs": "vllm", "others": "sglang"}
     told = Measurements(frame, lambda source, op: replace(table.conditions_of(source, op), engine=known[source]))
-    result = simexplore.calibrate(str(machine), told, mine, rows=60, residual_rows=0, engine="vllm")
+    result = simexplore.calibrate(str(machine), told, mine, rows=24, residual_rows=0, engine="vllm")
     assert result.refused == {"rows of sglang, not vllm": int(np.sum(~half))}
     assert result.values
     assert all(key.startswith("library.") for key in result.values)

@@ -17,6 +17,7 @@ MEAN_MOST = 0.10
 
 
 Check = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
+pytestmark = pytest.mark.xdist_group("streamdiffusion")  # what its fixture makes takes long to make again
 
 
 @pytest.fixture(scope="module")
