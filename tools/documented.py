@@ -154,10 +154,25 @@ OTHERS = {
     "GEMM int8": ("gemm int8 stream",),
     "int8 weights": ("gemm bf16 weight_dtype=int8 stream",),
     "int4 weights": ("gemm bf16 weight_dtype=int4 stream",),
-    "experts bf16": ("moe bf16 graph",),
-    "experts fp8": ("moe fp8 graph",),
-    "latent prefill": ("mla_prefill bf16 graph attention_module",),
-    "latent decode": ("mla_decode bf16 graph attention_module",),
+}
+EXPERTS = {
+    "bf16": ("moe bf16 graph",),
+    "fp8": ("moe fp8 graph",),
+    "fp8, block-scaled": ("moe fp8_block graph",),
+    "NVFP4": ("moe nvfp4 graph",),
+    "weights in MXFP4": ("moe bf16 weight_dtype=mxfp4 graph",),
+    "weights in int4": ("moe bf16 weight_dtype=int4 graph",),
+}
+LATENT = {
+    told: (f"{op} bf16 graph attention_module", f"{op} bf16 graph")
+    for told, op in {
+        "latent prefill": "mla_prefill",
+        "latent decode": "mla_decode",
+        "prefill, whole module": "mla_prefill_module",
+        "decode, whole module": "mla_decode_module",
+        "batched products": "bmm",
+        "attention without a mask": "encoder_attention",
+    }.items()
 }
 SHORT = {
     "GEMM bf16": GEMMS["bf16"],
@@ -180,7 +195,7 @@ def _fitted() -> Iterator[tuple[str, str, Mapping[str, HeldOut]]]:
         taught_by_itself = name in str(written.get("calibration", {}).get("of", ""))
         for engine in (written.get("engine", ""), *written.get("engines", ())) if taught_by_itself else ():
             found = load_arch(name, engine=engine or None).calibration
-            if found is not None and found.held_out:
+            if found is not None and found.held_out and name in found.of:
                 yield name, engine, found.held_out
 
 
@@ -209,6 +224,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "verdict": verdict,
     "errors of GEMMs": lambda: errors(GEMMS, whole),
     "errors of attention": lambda: errors(ATTENTION, whole),
+    "errors of experts": lambda: errors(EXPERTS, whole),
+    "errors of latent attention": lambda: errors(LATENT, whole),
     "errors of other operators": lambda: errors(OTHERS, whole),
     "errors in short": lambda: errors(SHORT, lambda one: f"{100 * one.full_mape:.1f} %", ("trtllm",)),
 }

@@ -44,14 +44,13 @@ def fastest_seconds(op: Operator, gpu: Gpu) -> FloatArray:
     return fastest
 
 
-def _products_s(op: Operator, gpu: Gpu) -> FloatArray:
+def _products_s(op: Operator, gpu: Gpu) -> Amount:
     """All products at the units' peak [s]."""
     element = element_of(op.dtype)
     rates = gpu.sm.tensor_ops_per_clk if element in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
     ops_per_clk = next((rate for dtype, rate in rates.items() if dtype == element), np.inf)
     rate = ops_per_clk * accumulate_rate(op, gpu)
-    seconds: FloatArray = _products(op, gpu) / (gpu.sm.count * gpu.clock.top_hz * rate)
-    return seconds
+    return _products(op, gpu) / (gpu.sm.count * gpu.clock.top_hz * rate)
 
 
 def _products(op: Operator, gpu: Gpu) -> Amount:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
 
 from simexplore.archs.load import is_as_calibrated, load_arch
 from simexplore.archs.schema.residual import from_bytes, to_bytes
+from simexplore.sim.estimate.intervals.standing import Standing, standing_of
 
 MOST_ROWS = 4000
 MOST_BYTES = 200_000
@@ -16,6 +18,15 @@ SUFFIX = ".residual.npz"
 CALIBRATED = [str(each)[: -len(SUFFIX)] + ".yaml" for each in sorted(ARCHS.rglob(f"*{SUFFIX}"))]
 """Files with a correction of their own."""
 NAMES = [str(Path(each).relative_to(ARCHS)) for each in CALIBRATED]
+
+
+def test_each_case_of_the_tool_of_spreads_is_a_machine_that_stands_elsewhere() -> None:
+    """Files move and fits come: a case whose own rows were fitted tells nothing of what stands on others'."""
+    tool = runpy.run_path(str(ARCHS.parent / "tools" / "fitting" / "calibrate-spread"))
+    groups = "gemm bf16 graph", "attention_decode bf16 graph attention_module"
+    for case in tool["CASES"]:
+        gpu = tool["machine"](case, case.engines[0])
+        assert all(standing_of(group, gpu) >= Standing.OTHER_BOARD for group in groups), case
 
 
 def test_there_are_corrections() -> None:

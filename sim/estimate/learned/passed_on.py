@@ -37,10 +37,10 @@ SIGMA = log(2.0)
 """Where twice as fast or as slow as on the lender, a correction keeps exp(-1/2) of itself at least."""
 STEEPEST = 0.5
 """Share of a slowdown by the physics that what was learned may take back."""
-ANOTHER_BOARD = NORMAL_80 * 0.038 * sqrt(pi / 2.0) / sqrt(2.0)
+ANOTHER_BOARD = NORMAL_80 * 0.038 * sqrt(pi / 2.0)
 """Half-width of log time that another board, measured by others, adds. One GEMM measured twice on an H200, by the
 collectors of TensorRT-LLM and of vLLM, differs by 3.8 % in the mean over 35,700 shapes of aiconfigurator-core: that
-over the mean of a normal distribution's absolute value, and over the root of two, is the sigma of one measurement."""
+over the mean of a normal distribution's absolute value is the sigma of what one teaches of the other."""
 _SIGMA_OVER_SHIFT = 1.05 * exp(-0.5) / STEEPEST
 
 
