@@ -173,7 +173,13 @@ class AttentionLibrary(Spec):
     """The fused attention kernels of the serving engine."""
 
     rules: Literal[
-        "tensorrt_llm", "vllm_paged", "flash_attention_2", "flash_attention_3", "flashinfer", "trtllm_gen"
+        "tensorrt_llm",
+        "vllm_paged",
+        "flash_attention_2",
+        "flash_attention_3",
+        "flashinfer",
+        "trtllm_gen",
+        "vllm_xpu",
     ] = about("engine whose rules say which kernel serves a row and how its grid is laid out", "text")
     softmax_instructions: Trips = about("FMA-pipe instructions per score: scale, maximum, subtract, sum, convert", "1")
     setup_round_trips: Trips = about("dependent L2 round trips before the main loop", "1")
