@@ -167,6 +167,9 @@ class Tiled(Spec):
     wave_exposure: Portion = about(
         "share of a wave's latency that its neighbours do not hide; small where CTAs take tile after tile", "1"
     )
+    whole_steps: bool = about(
+        "whether decode kernels load all keys of a step, those beyond the sequence's end too", "text", default=False
+    )
 
 
 class AttentionLibrary(Spec):
