@@ -135,7 +135,7 @@ def verdict() -> str:
 
 
 GEMMS = {
-    "bf16": ("gemm bf16 graph", "gemm bf16 profiled"),
+    "bf16": ("gemm bf16 graph", "gemm bf16 profiled", "gemm bf16 queued"),
     "fp8": ("gemm fp8 activation_dtype=bf16 graph",),
     "fp8, block-scaled": (
         "gemm fp8_block activation_dtype=bf16 graph",
@@ -144,7 +144,7 @@ GEMMS = {
     "NVFP4": ("gemm nvfp4 activation_dtype=bf16 graph",),
 }
 ATTENTION = {
-    f"{phase}{told}": (f"attention_{phase} bf16 {kind}graph attention_module",)
+    f"{phase}{told}": (f"attention_{phase} bf16 {kind}graph attention_module", f"attention_{phase} bf16 {kind}queued")
     for phase in ("prefill", "decode")
     for told, kind in (("", ""), (", fp8 cache", "kv_dtype=fp8 "))
 }
@@ -154,8 +154,11 @@ OTHERS = {
     "GEMM int8": ("gemm int8 stream",),
     "int8 weights": ("gemm bf16 weight_dtype=int8 stream",),
     "int4 weights": ("gemm bf16 weight_dtype=int4 stream",),
-    "experts bf16": ("moe bf16 graph",),
+    "fp8 weights": ("gemm bf16 weight_dtype=fp8 queued",),
+    "experts bf16": ("moe bf16 graph", "moe bf16 queued"),
     "experts fp8": ("moe fp8 graph",),
+    "experts, fp8 weights": ("moe bf16 weight_dtype=fp8 queued",),
+    "experts, mxfp4 weights": ("moe bf16 weight_dtype=mxfp4 queued",),
     "latent prefill": ("mla_prefill bf16 graph attention_module",),
     "latent decode": ("mla_decode bf16 graph attention_module",),
 }
