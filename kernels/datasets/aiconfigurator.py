@@ -257,7 +257,7 @@ def _replayed(frame: pd.DataFrame) -> pd.DataFrame:
     """
     kept = ~frame["kernel"].str.contains("eager|MNNVL")
     if not kept.any():
-        raise SimexploreError("an all-reduce of eager calls, which holds no kernel of the engine's own, is not modelled")
+        raise SimexploreError("an all-reduce of eager calls, with no kernel of the engine's own, is not modelled")
     engine = frame["source"].str.extract(rf"^{SOURCE_PREFIX}([a-z]+)", expand=False)
     return frame.assign(engine=engine)[kept].reset_index(drop=True)
 

@@ -87,7 +87,7 @@ def test_collectives_are_refused_by_name(package: Path) -> None:
     put(package, "comm", "custom_allreduce", **eager)
     put(package, "comm", "oneccl", op_name=["all_gather"], latency=[0.02])
     refused = {each.table: dict(each.refused) for each in survey("x1")}
-    told = "an all-reduce of eager calls, which holds no kernel of the engine's own, is not modelled"
+    told = "an all-reduce of eager calls, with no kernel of the engine's own, is not modelled"
     assert refused == {
         "custom_allreduce": {told: 2},
         "oneccl": {"oneccl (collectives of Intel's library) is not modelled": 1},
