@@ -5,7 +5,6 @@ The error of a row is e = (predicted - measured) / measured. mape is the mean of
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +23,9 @@ from simexplore.kernels import measurement
 from simexplore.kernels.fingerprints import fingerprints
 from simexplore.kernels.measurement import TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
+from simexplore.sim.compare.devices import device_warnings
 from simexplore.sim.compare.machines import Machines, WithEngine
+from simexplore.sim.compare.possible import warnings_of
 from simexplore.sim.compare.predictors import Forecaster, held_out_rows, known, random_forest, roofline
 from simexplore.sim.compare.shown import Shown
 from simexplore.sim.compare.watts import power_errors, with_watts
@@ -183,7 +184,7 @@ def compare(
     rows = chosen.frame.assign(
         predicted_us=times * 1e6, low_us=low * 1e6, high_us=high * 1e6, bound=bounds, seconds=seconds
     ).assign(stands_on=stands_on)
-    told = _comparison(gpu, with_watts(rows, watts, gpu), refused, fitted)
+    told = _comparison(gpu, with_watts(rows, watts, gpu), refused, fitted, columns)
     return replace(told, predictor=predictor, left_out=_left_out(columns, machines))
 
 
@@ -261,7 +262,9 @@ def _weight_copies(record: Operator, given: measurement.Conditions, gpu: Gpu) ->
     return np.minimum(float(given.weight_copies), copies)
 
 
-def _comparison(gpu: Gpu, frame: pd.DataFrame, refused: Counter[str], fitted: int) -> Comparison:
+def _comparison(
+    gpu: Gpu, frame: pd.DataFrame, refused: Counter[str], fitted: int, columns: list[OperatorColumn]
+) -> Comparison:
     table = frame[frame["predicted_us"].notna()].copy()
     if table.empty:
         told = Counter({"the machine was fitted on them": fitted}) + refused
@@ -280,7 +283,7 @@ def _comparison(gpu: Gpu, frame: pd.DataFrame, refused: Counter[str], fitted: in
         left_out={},
         refused=dict(refused.most_common()),
         fitted_rows=fitted,
-        warnings=(*_device_warnings(gpu, frame), *_calibration_warnings(gpu)),
+        warnings=(*device_warnings(gpu, frame), *_calibration_warnings(gpu), *warnings_of(columns, frame, gpu)),
         table=table.drop(columns="seconds").reset_index(drop=True),
     )
 
@@ -372,29 +375,8 @@ def _size(rows: pd.DataFrame, name: str) -> Floats:
     return product
 
 
-def _device_warnings(gpu: Gpu, frame: pd.DataFrame) -> Iterator[str]:
-    """One line for each measured device whose name does not have this machine's model in it (`H200`, `3090`)."""
-    for device, count in frame["device"].value_counts().items():
-        if not _names(str(device), gpu):
-            yield f"{count} rows were measured on {device}, the machine is {gpu.name}"
-
-
-def _names(device: str, gpu: Gpu) -> bool:
-    """Whether a measured device's name has this machine's model in it."""
-    model = next((word for word in gpu.name.lower().split() if re.search(r"\d", word)), gpu.name.lower())
-    return any(word.endswith(model) for word in re.split(r"[^a-z0-9]+", device.lower()))
-
-
-def measured_here(gpu: Gpu, frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Which rows are this machine's: those whose device is named after it, or all of the only device there is."""
-    devices = frame["device"].unique()
-    mine = [device for device in devices if _names(str(device), gpu)]
-    return np.asarray(frame["device"].isin(mine if mine or len(devices) > 1 else devices), dtype=np.bool_)
-
-
 def _calibration_warnings(gpu: Gpu) -> Iterator[str]:
-    lender = gpu.lenders[0]
-    if lender is not gpu and lender.lends:
+    if (lender := gpu.lenders[0]) is not gpu and lender.lends:
         yield f"{gpu.name} has other values than its correction was learned with: it fades as times move apart"
     elif not is_as_calibrated(gpu):
         yield f"{gpu.name} has other values than its correction was learned with: physics alone"

@@ -28,15 +28,30 @@ def least_seconds(op: Operator, gpu: Gpu, cache: CacheState) -> FloatArray:
 
     The bytes are those of operands that are surely not in L2: nothing of it was read before.
     """
+    weights, everything = np.isinf(cache.weight_copies), np.isinf(cache.activation_copies)
+    read = np.where(weights & everything, _read_bytes(op), np.where(weights, _kept_bytes(op), 0.0))
+    least: FloatArray = np.maximum(_products_s(op, gpu), read / gpu.dram.bandwidth_bytes_per_s)
+    return least
+
+
+def fastest_seconds(op: Operator, gpu: Gpu) -> FloatArray:
+    """What no run of each row is faster than, whatever ran before it [s].
+
+    max(flops / (SMs rate clock), (bytes - L2) / bandwidth): of what is read, no more than fills L2 was there already.
+    """
+    brought = np.maximum(_read_bytes(op) - gpu.l2.capacity_bytes, 0.0)
+    fastest: FloatArray = np.maximum(_products_s(op, gpu), brought / gpu.dram.bandwidth_bytes_per_s)
+    return fastest
+
+
+def _products_s(op: Operator, gpu: Gpu) -> FloatArray:
+    """All products at the units' peak [s]."""
     element = element_of(op.dtype)
     rates = gpu.sm.tensor_ops_per_clk if element in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
     ops_per_clk = next((rate for dtype, rate in rates.items() if dtype == element), np.inf)
     rate = ops_per_clk * accumulate_rate(op, gpu)
-    products_s = _products(op, gpu) / (gpu.sm.count * gpu.clock.top_hz * rate)
-    weights, everything = np.isinf(cache.weight_copies), np.isinf(cache.activation_copies)
-    read = np.where(weights & everything, _read_bytes(op), np.where(weights, _kept_bytes(op), 0.0))
-    least: FloatArray = np.maximum(products_s, read / gpu.dram.bandwidth_bytes_per_s)
-    return least
+    seconds: FloatArray = _products(op, gpu) / (gpu.sm.count * gpu.clock.top_hz * rate)
+    return seconds
 
 
 def _products(op: Operator, gpu: Gpu) -> Amount:

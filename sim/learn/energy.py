@@ -29,7 +29,8 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.kernels.fingerprints import Fingerprints, fingerprints
 from simexplore.kernels.measurement import CLOCK, POWER, TIME, Measurements
 from simexplore.kernels.records import OperatorColumn, operator_columns
-from simexplore.sim.compare.comparison import conditions_in, measured_here
+from simexplore.sim.compare.comparison import conditions_in
+from simexplore.sim.compare.devices import measured_here
 from simexplore.sim.compare.watts import LONG_US
 from simexplore.sim.estimate.correction import NORMAL_80
 from simexplore.sim.estimate.operators import at_boost

@@ -47,7 +47,7 @@ EVALUATIONS = 15
 """Most Jacobians of each stage."""
 FOLDS = 3
 """Parts that few rows are left out in, to see whether a fit of the others brings them nearer."""
-REFITS = 2
+REFITS = 3
 """Most times that a fit is repeated without the parameters that the rows do not tell."""
 AT_BOUND = 2e-3
 """Distance in log from a bound at which a parameter counts as being there."""
@@ -286,19 +286,19 @@ class Fit:
         told = np.ones(len(self._lower), dtype=bool)
         x, jacobian = self._descend(told, progress, family)
         for _ in range(REFITS):
-            told = told & (self._errors(x, jacobian) < self._seen) & ~self._at_bound(x)
-            x, jacobian = self._descend(told, progress, family, start=np.where(told, x, 0.0))
-            if not np.any(told & self._at_bound(x)):
+            if np.all(self._tells(x, jacobian)[told]):
                 break
-        told = told & ~self._at_bound(x)
+            told = told & self._tells(x, jacobian)
+            x, jacobian = self._descend(told, progress, family, start=np.where(told, x, 0.0))
+        told = told & self._tells(x, jacobian)
         x = np.where(told, x, 0.0)
         errors = np.where(told, self._errors(x, jacobian), np.inf)
         return x, [float(error) if known else None for error, known in zip(errors, told, strict=True)]
 
-    def _at_bound(self, x: Floats) -> npt.NDArray[np.bool_]:
-        """Where a parameter ends at the least or the most that it may be: the rows ask for another mechanism."""
-        near: npt.NDArray[np.bool_] = (x - self._lower < AT_BOUND) | (self._upper - x < AT_BOUND)
-        return near
+    def _tells(self, x: Floats, jacobian: Floats) -> npt.NDArray[np.bool_]:
+        """Which parameters the rows tell: known better than by their source, and at no bound, the least or most."""
+        at_bound = (x - self._lower < AT_BOUND) | (self._upper - x < AT_BOUND)
+        return np.asarray((self._errors(x, jacobian) < self._seen) & ~at_bound)
 
     def _descend(
         self, free: npt.NDArray[np.bool_], progress: Progress | None, family: str, start: Floats | None = None

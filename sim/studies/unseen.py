@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 import simexplore.workloads
 from simexplore.archs.load import load_arch, read_document
 from simexplore.errors import SimexploreError
 from simexplore.kernels.datasets import read_measurements
 from simexplore.kernels.measurement import Measurements
+from simexplore.kernels.records import operator_columns
 from simexplore.sim.compare.comparison import Errors, compare
+from simexplore.sim.compare.possible import too_fast
 
 PUBLISHED = Path(simexplore.workloads.__file__).parent / "published" / "unseen.yaml"
 ROWS = 600
@@ -109,7 +112,7 @@ def figures(wanted: Sequence[Table], measured: Path, rows: int = ROWS) -> Iterat
 
 
 def sample(table: Table, measured: Path, rows: int) -> Measurements:
-    """At most `rows` rows in 16 bits of a table, drawn with `SEED`.
+    """At most `rows` rows in 16 bits of a table, drawn with `SEED` from those that the machine can be as fast as.
 
     Raises:
         SimexploreError: the table is not there, or has no such row.
@@ -120,11 +123,17 @@ def sample(table: Table, measured: Path, rows: int) -> Measurements:
     narrow = [name for name in ("kv_dtype", "weight_dtype", "activation_dtype") if name in frame]
     wide = frame["dtype"].isin(["bf16", "fp16"]) & frame[narrow].isin(["", "bf16"]).all(axis=1)
     kept = wide & (frame["op"] == table.op) & _shaped(table, known)
-    positions = np.flatnonzero(kept.to_numpy())
+    positions = np.flatnonzero(kept.to_numpy() & ~_impossible(table, known))
     if not len(positions):
         raise SimexploreError(f"{table.source}: expected rows of {table.op} in 16 bits, found none")
     drawn = np.random.default_rng(SEED).choice(positions, min(rows, len(positions)), replace=False)
     return Measurements(frame.iloc[np.sort(drawn)].reset_index(drop=True), known.conditions_of)
+
+
+def _impossible(table: Table, known: Measurements) -> npt.NDArray[np.bool_]:
+    """Which rows are faster than the machine can be; they tell nothing of it."""
+    columns = (column for column in operator_columns(known)[0] if column.record.op == table.op)
+    return too_fast(columns, known.frame, load_arch(f"{table.arch}@facts")) > 0.0
 
 
 def _shaped(table: Table, known: Measurements) -> Any:

@@ -13,7 +13,7 @@ from simexplore.kernels.measurement import Measurements
 from simexplore.sim.conditions import WARM, Conditions
 from simexplore.sim.estimate.operators import physics
 from simexplore.sim.learn.parameters import STREAMS
-from simexplore.sim.learn.physics import fit_physics
+from simexplore.sim.learn.physics import Fit, fit_physics
 from simexplore.workloads.ops import Add
 
 pytest.importorskip("scipy", reason="the extra [calibrate] is not installed")
@@ -51,6 +51,24 @@ def test_what_short_rows_hide_keeps_its_sourced_value() -> None:
     assert EFFICIENCY not in fit.values
     assert fit.uncertainty[EFFICIENCY] is None
     assert fit.gpu.dram.efficiency == MACHINE.dram.efficiency
+
+
+def test_what_is_hidden_only_once_others_are_gone_keeps_its_sourced_value_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each fit tells one parameter fewer, as where two stand for each other: no value is kept that the last one hid."""
+    rows = additions(with_efficiency(0.7), np.unique(np.geomspace(1e5, 1e9, 60).astype(np.int64)))
+    hidden: list[int] = []
+
+    def one_more_hidden(_fit: Fit, x: np.ndarray, _jacobian: np.ndarray) -> np.ndarray:
+        hidden.append(len(hidden))
+        return np.where(np.arange(len(x)) < len(hidden) // 2, 0.76, 0.74)
+
+    monkeypatch.setattr(Fit, "_errors", one_more_hidden)
+    monkeypatch.setattr(Fit, "share_borne", lambda _fit: (1.0, 0.01))
+    fit = fit_physics(MACHINE, rows, rows=50)
+    assert len(hidden) > 4
+    assert fit.values
+    assert all(error is None or error < 0.75 for error in fit.uncertainty.values())
+    assert set(fit.values) == {path for path, error in fit.uncertainty.items() if error is not None}
 
 
 @pytest.mark.parametrize("zeros", [1, 8])
