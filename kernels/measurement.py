@@ -46,8 +46,9 @@ class Conditions:
     operands again and again, so that whatever fits in L2 is read from there.
     """
 
-    launch: Literal["stream", "graph", "profiled"] = "stream"
-    """`profiled`: times are a profiler's durations of the kernels alone."""
+    launch: Literal["stream", "graph", "queued", "profiled"] = "stream"
+    """`queued`: an engine's eager calls on a stream, issued while the ones before run, so that the host's pace holds
+    back what is shorter; `profiled`: times are a profiler's durations of the kernels alone."""
     plugin_launch: Literal["stream", "graph"] | None = None
     """Launch of GEMMs that an engine's plugins compute, where those of the library are launched otherwise."""
     weight_copies: int = 1
@@ -86,7 +87,7 @@ ASSUMED = Conditions(runs_before=5.0, runs=30.0)
 
 TAKEN: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
-        LAUNCH: {word: {"launch": word} for word in ("stream", "graph", "profiled")},
+        LAUNCH: {word: {"launch": word} for word in ("stream", "graph", "queued", "profiled")},
         CLOCKS: {"boost": {"base_clocks": False}, "base": {"base_clocks": True}},
         CACHES: {"warm": {"cold_caches": False}, "flushed": {"cold_caches": True}},
     }

@@ -19,10 +19,11 @@ from simexplore.workloads.ops import FAMILIES, AttentionDecode, MlaDecode
 SMOOTHED = {"int8_sq": "int8"}
 """Tables' names for a GEMM of 8-bit integers whose activations arrive narrowed already (SmoothQuant, arXiv 2211.10438)
 → dtype multiplied."""
-WEIGHT_ONLY = {"int8_wo": ("bf16", "int8"), "int4_wo": ("bf16", "int4")}
+WEIGHT_ONLY = {"int8_wo": ("bf16", "int8"), "int4_wo": ("bf16", "int4"), "fp8_wo": ("bf16", "fp8")}
 """Tables' names for a GEMM whose weights alone are quantised → (dtype multiplied, dtype of the weights)."""
 NARROW_EXPERTS = {
     "int4_wo": ("bf16", "int4"),
+    "fp8_wo": ("bf16", "fp8"),
     "w4a16_mxfp4": ("bf16", "mxfp4"),
     "w4afp8": ("fp8", "int4"),
     "w4a8_mxfp4_mxfp8": ("mxfp8", "mxfp4"),

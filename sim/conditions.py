@@ -10,8 +10,9 @@ import numpy as np
 from simexplore.sim.demand import FloatArray
 from simexplore.workloads.graph import Node
 
-Launch = Literal["graph", "stream", "profiled"]
-"""What a kernel's time includes of its launch; `profiled`: nothing, as in a profiler's durations of kernels."""
+Launch = Literal["graph", "stream", "queued", "profiled"]
+"""What a kernel's time includes of its launch; `queued`: as on a stream, and no less than the host takes for a call;
+`profiled`: nothing, as in a profiler's durations of kernels."""
 
 
 @dataclass(frozen=True)

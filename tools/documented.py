@@ -135,7 +135,7 @@ def verdict() -> str:
 
 
 GEMMS = {
-    "bf16": ("gemm bf16 graph", "gemm bf16 profiled"),
+    "bf16": ("gemm bf16 graph", "gemm bf16 profiled", "gemm bf16 queued"),
     "fp8": ("gemm fp8 activation_dtype=bf16 graph",),
     "fp8, block-scaled": (
         "gemm fp8_block activation_dtype=bf16 graph",
@@ -144,7 +144,7 @@ GEMMS = {
     "NVFP4": ("gemm nvfp4 activation_dtype=bf16 graph",),
 }
 ATTENTION = {
-    f"{phase}{told}": (f"attention_{phase} bf16 {kind}graph attention_module",)
+    f"{phase}{told}": (f"attention_{phase} bf16 {kind}graph attention_module", f"attention_{phase} bf16 {kind}queued")
     for phase in ("prefill", "decode")
     for told, kind in (("", ""), (", fp8 cache", "kv_dtype=fp8 "))
 }
@@ -154,13 +154,15 @@ OTHERS = {
     "GEMM int8": ("gemm int8 stream",),
     "int8 weights": ("gemm bf16 weight_dtype=int8 stream",),
     "int4 weights": ("gemm bf16 weight_dtype=int4 stream",),
+    "fp8 weights": ("gemm bf16 weight_dtype=fp8 queued",),
 }
 EXPERTS = {
-    "bf16": ("moe bf16 graph",),
+    "bf16": ("moe bf16 graph", "moe bf16 queued"),
     "fp8": ("moe fp8 graph",),
     "fp8, block-scaled": ("moe fp8_block graph",),
     "NVFP4": ("moe nvfp4 graph",),
-    "weights in MXFP4": ("moe bf16 weight_dtype=mxfp4 graph",),
+    "weights in fp8": ("moe bf16 weight_dtype=fp8 queued",),
+    "weights in MXFP4": ("moe bf16 weight_dtype=mxfp4 graph", "moe bf16 weight_dtype=mxfp4 queued"),
     "weights in int4": ("moe bf16 weight_dtype=int4 graph",),
 }
 LATENT = {

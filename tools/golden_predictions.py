@@ -34,6 +34,8 @@ RUNS: dict[str, Conditions] = {
     "graph rotated": Conditions(cache=CacheState(weight_copies=5.0), launch="graph"),
     "graph module": Conditions(cache=WARM, launch="graph", attention_module=True),
     "stream": Conditions(cache=COLD, launch="stream"),
+    "queued": Conditions(cache=WARM, launch="queued"),
+    "queued rotated": Conditions(cache=CacheState(weight_copies=6.0, activation_copies=1.0), launch="queued"),
 }
 """How a kernel is run, by the words of the files."""
 
@@ -136,6 +138,14 @@ NARROW = (
     Group("graph module", _rows("quant_scale_matrix", "dtype=fp8,input_dtype=bf16")),
 )
 LINEAR = (Group("graph warm", _scan), Group("graph warm", _step), Group("stream", _convolution))
+QUEUED = (
+    Group("queued rotated", _gemm("dtype=bf16")),
+    Group("queued rotated", _gemm("dtype=bf16,weight_dtype=fp8")),
+    Group("queued", _prefill("dtype=bf16")),
+    Group("queued", _decode("dtype=bf16")),
+    Group("queued", _decode("dtype=bf16,kv_dtype=fp8")),
+    Group("graph warm", _gemm("dtype=bf16")),
+)
 GROUPS: dict[str, tuple[Group, ...]] = {
     "nvidia/h200-sxm": (*DENSE, *NARROW, *LINEAR),
     "nvidia/h100-sxm": (*DENSE, *NARROW),
@@ -144,6 +154,7 @@ GROUPS: dict[str, tuple[Group, ...]] = {
     "nvidia/rtx-pro-6000": (*DENSE, *NARROW),
     "nvidia/a100-sxm-80gb": (*DENSE, Group("stream", _gemm("dtype=bf16,weight_dtype=int4"))),
     "nvidia/rtx-3090": DENSE[:6],
+    "intel/arc-pro-b60": QUEUED,
     "nvidia/h200-sxm@facts": DENSE,
 }
 """Of each machine that measurements taught anything, and of one by its facts."""

@@ -21,6 +21,8 @@ from simexplore.archs.schema.quantities import (
     mistake,
 )
 
+Launched = Literal["graph", "stream", "queued", "profiled"]
+"""How a kernel is launched; `queued`: eager calls one behind another; `profiled`: by a profiler's durations."""
 DType = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8", "int4"]
 
 
@@ -60,6 +62,12 @@ class Launch(Spec):
     stream_s: Seconds = about("between kernels launched back to back on a stream", "s")
     graph_s: Seconds = about("between kernels of a graph", "s")
     eager_s: Seconds = about("host time of a framework's eager call on an idle stream, up to its launch", "s")
+    calls_s: dict[str, Seconds] = about(
+        "host time of a whole eager call, where others are queued before it, by operator, or operator and type of what "
+        "it keeps: `gemm`, `gemm fp8`; absent: eager",
+        "s",
+        default_factory=dict,
+    )
 
     @model_validator(mode="after")
     def _graph_is_cheaper(self) -> Self:
@@ -67,6 +75,10 @@ class Launch(Spec):
             stream, graph = (units.format(s, units.SECONDS) for s in (self.stream_s, self.graph_s))
             raise mistake(f"at most launch.stream, {stream!r}", repr(graph), key="graph")
         return self
+
+    def each_s(self, how: Launched) -> float:
+        """What each kernel takes beside itself [s]: nothing by a profiler's durations; calls are queued on a stream."""
+        return {"graph": self.graph_s, "stream": self.stream_s, "queued": self.stream_s, "profiled": 0.0}[how]
 
 
 class Link(Spec):

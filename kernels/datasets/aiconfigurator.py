@@ -31,6 +31,10 @@ WARM_UPS, RUNS = 3.0, 6.0
 EXAMPLE = "aiconfigurator:h200_sxm/gemm/trtllm"
 EAGER, ONE_COPY = "/eager", "/one_copy"
 """Ends of the sources of rows that a collector runs without a graph, or on one copy of the weights."""
+XPU = "/xpu"
+"""Ends the sources of rows of Intel's GPUs, which have collectors of their own (collect_gemm_xpu.py and others)."""
+WIDENED = {"fp8": "fp8_wo"}
+"""What vLLM makes of 8-bit GEMMs and experts there: weights alone have 8 bits (fp8_gemm_w8a16, xpu_fused_moe)."""
 ENGINES = ("trtllm", "vllm", "sglang")
 """Those of its frameworks whose kernels machines here tell of."""
 
@@ -48,10 +52,14 @@ def conditions_of(source: str, op: str) -> Conditions:
     KV cache, quantisation one input. TensorRT-LLM's attention rows are its whole attention module; those of vLLM and
     SGLang hold the append to the cache and no rotation (collect_attn.py of each). Rows with watts were
     repeated for 0.3 to 1 s, at settled clocks. Collectives are from nccl-tests, which launches on a stream, but
-    engines' own were replayed too.
+    engines' own were replayed too. On Intel's GPUs there are no graphs: eager calls were queued one behind another, and
+    attention is its kernels alone.
     """
     engine = engine_of(source)
-    return replace(_conditions_of(source, op), engine=engine if engine in ENGINES else "")
+    told = _conditions_of(source.removesuffix(XPU), op)
+    if source.endswith(XPU):
+        told = replace(told, launch="queued", attention_module=False, rotation=True)
+    return replace(told, engine=engine if engine in ENGINES else "")
 
 
 def _conditions_of(source: str, op: str) -> Conditions:
@@ -206,12 +214,15 @@ def _read_table(path: Path, table: _Table, source: str, system: str) -> pd.DataF
     if missing:
         raise SimexploreError(f"{path}: expected a column {missing[0]!r}, found {', '.join(map(str, theirs.columns))}")
     frame = pd.DataFrame({ours: theirs[name] for ours, name in table.names.items()})
-    frame.insert(0, "source", source)
+    on_xpu = "device" in theirs and bool(theirs["device"].str.startswith("Intel").all())
+    frame.insert(0, "source", source + XPU if on_xpu else source)
     frame.insert(1, "device", theirs.get("device", system))
     frame.insert(2, "op", theirs["op_name"] if table.op is None else table.op)
     for column in ("dtype", "kv_dtype", "attention_dtype"):
         if column in frame:
             frame[column] = frame[column].replace(_DTYPES)
+    if on_xpu and table.op in ("gemm", "moe"):
+        frame["dtype"] = frame["dtype"].replace(WIDENED)
     frame[TIME] = theirs["latency"] * 1e3
     if "power" in theirs:
         frame[POWER] = theirs["power"]
@@ -239,8 +250,14 @@ def _of_one_backend(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _replayed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of an engine's own kernel within one node, replayed as a graph; an eager call's time is the host's."""
+    """Rows of an engine's own kernel within one node, replayed as a graph; an eager call's time is the host's.
+
+    Raises:
+        SimexploreError: there are none.
+    """
     kept = ~frame["kernel"].str.contains("eager|MNNVL")
+    if not kept.any():
+        raise SimexploreError("an all-reduce of eager calls, with no kernel of the engine's own, is not modelled")
     engine = frame["source"].str.extract(rf"^{SOURCE_PREFIX}([a-z]+)", expand=False)
     return frame.assign(engine=engine)[kept].reset_index(drop=True)
 

@@ -101,8 +101,7 @@ def roofline(gpu: Gpu) -> Forecaster:
 
     def forecast(column: OperatorColumn, conditions: Conditions) -> Forecast:
         op, machine = column.record, as_run(gpu, conditions)
-        launch = machine.launch
-        launch_s = {"graph": launch.graph_s, "stream": launch.stream_s, "profiled": 0.0}[conditions.launch]
+        launch_s = machine.launch.each_s(conditions.launch)
         if isinstance(op, Collective):
             link = machine.links.nvlink or machine.links.pcie
             times = np.atleast_1d(np.asarray(op.link_bytes / link.bandwidth_bytes_per_s, dtype=np.float64))

@@ -36,6 +36,7 @@ from simexplore.sim.hardware.power import added, board_of
 from simexplore.sim.hardware.roofline import least_seconds
 from simexplore.sim.mapping import algorithms_of, candidates_of
 from simexplore.sim.mapping.choice import chosen
+from simexplore.sim.mapping.host import queued_call_seconds
 from simexplore.workloads.operators.columns import even
 from simexplore.workloads.ops import Operator
 
@@ -103,7 +104,7 @@ def predict(op: Operator, gpu: Gpu, conditions: Conditions | None = None) -> Pre
     """
     op, conditions = even(op), Conditions() if conditions is None else conditions
     cost, factor, spread = learned_cost(op, gpu, conditions)
-    held = as_timed(cost, gpu, conditions)
+    held = as_timed(cost, op, gpu, conditions)
     check_told(op, gpu, held.time_s, held.energy_j)
     ratio = np.exp(spread)
     return Prediction(
@@ -205,7 +206,7 @@ def check_told(op: Operator, gpu: Gpu, time_s: FloatArray, energy_j: FloatArray 
 
 def physics(op: Operator, gpu: Gpu, conditions: Conditions) -> Held:
     """`predict` without the learned correction and without intervals."""
-    return as_timed(at_boost(op, gpu, conditions), gpu, conditions)
+    return as_timed(at_boost(op, gpu, conditions), op, gpu, conditions)
 
 
 def at_boost(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: bool = False) -> Cost:
@@ -219,13 +220,20 @@ def at_boost(op: Operator, gpu: Gpu, conditions: Conditions, *, with_traits: boo
     return joined(parts or [no_rows(with_traits)])
 
 
-def as_timed(cost: Cost, gpu: Gpu, conditions: Conditions) -> Held:
-    """What becomes of costs on a board that is as the conditions leave it, at their pace."""
+def as_timed(cost: Cost, op: Operator, gpu: Gpu, conditions: Conditions) -> Held:
+    """What becomes of an operator's costs on a board that is as the conditions leave it, at their pace.
+
+    Of calls that are queued none takes less than the host takes to issue one; the board idles for the rest.
+    """
     board = board_of(as_run(gpu, conditions))
     with np.errstate(over="ignore", invalid="ignore"):
         held = hold(cost, allowed_w(cost, board, conditions), board)
     # A board at another pace does the same work; what it draws beside that it draws for longer.
-    return replace(held, time_s=conditions.pace * held.time_s, idle_j=conditions.pace * held.idle_j)
+    held = replace(held, time_s=conditions.pace * held.time_s, idle_j=conditions.pace * held.idle_j)
+    if conditions.launch != "queued":
+        return held
+    waits_s = np.maximum(queued_call_seconds(op, gpu) - held.time_s, 0.0)
+    return replace(held, time_s=held.time_s + waits_s, idle_j=held.idle_j + board.idle_w * waits_s)
 
 
 def as_run(gpu: Gpu, conditions: Conditions) -> Gpu:

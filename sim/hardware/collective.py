@@ -50,7 +50,7 @@ def collective_timing(demand: CollectiveDemand, gpu: Gpu, launch: Launch) -> Col
     dram_s = demand.local_bytes / (gpu.dram.bandwidth_bytes_per_s * gpu.dram.efficiency)
     moved = (demand.steps > 0.0) | (demand.simple_steps > 0.0)
     run_s = np.maximum(run_s, np.maximum(l2_s, dram_s))
-    each_s = {"graph": gpu.launch.graph_s, "stream": gpu.launch.stream_s, "profiled": 0.0}[launch]
+    each_s = gpu.launch.each_s(launch)
     latency_s = np.where(moved, each_s + _waits_s(demand, gpu) + demand.first_bytes / demand.channel_rate, 0.0)
     return CollectiveTiming(latency_s, *(np.where(moved, part_s, 0.0) for part_s in (run_s, link_s, l2_s, dram_s)))
 

@@ -98,7 +98,7 @@ def settled_seconds(timing: KernelTiming, gpu: Gpu) -> FloatArray:
 
 def launch_seconds(demand: KernelDemand, gpu: Gpu, launch: Launch) -> FloatArray:
     """What the host takes before the launch, the kernel's launch latency, and launch and latency of its helpers [s]."""
-    each_s = {"graph": gpu.launch.graph_s, "stream": gpu.launch.stream_s, "profiled": 0.0}[launch]
+    each_s = gpu.launch.each_s(launch)
     latency = demand.latency
     return latency.host_s + each_s + latency.extra_launches * (each_s + latency.helper_cycles / gpu.clock.top_hz)
 

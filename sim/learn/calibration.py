@@ -275,7 +275,7 @@ def _as_seen(gpu: Gpu, column: OperatorColumn, measurements: Measurements) -> _G
         prints=fingerprints(column, measurements),
         columns={name: np.broadcast_to(values, column.rows.shape) for name, values in features.items()},
         measured_s=measured_s,
-        log_ratio=np.log(measured_s / as_timed(cost, gpu, conditions).time_s),
+        log_ratio=np.log(measured_s / as_timed(cost, column.record, gpu, conditions).time_s),
     )
 
 

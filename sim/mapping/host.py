@@ -72,6 +72,16 @@ def _(demand: KernelDemand, host_s: FloatArray) -> KernelDemand:
     return demand.but(latency={"host_s": host_s})
 
 
+def queued_call_seconds(op: Operator, gpu: Gpu) -> float:
+    """Time of the host for a call of an operator among others that it issues while the GPU is busy [s].
+
+    Weights and caches in fewer bits may have kernels, and so calls, of their own.
+    """
+    kept = getattr(op, "weight_dtype", None) or getattr(op, "kv_dtype", None) or op.dtype
+    calls = gpu.launch.calls_s
+    return calls.get(f"{op.op} {kept}", calls.get(op.op, gpu.launch.eager_s))
+
+
 def host_seconds(op: Operator, gpu: Gpu, conditions: Conditions) -> FloatArray:
     """Time from an eager call on an idle stream to its first launch [s]; a convolution's library looks for a plan."""
     if isinstance(op, Conv2d | Conv | ConvTranspose):

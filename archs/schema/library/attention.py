@@ -167,13 +167,22 @@ class Tiled(Spec):
     wave_exposure: Portion = about(
         "share of a wave's latency that its neighbours do not hide; small where CTAs take tile after tile", "1"
     )
+    whole_steps: bool = about(
+        "whether decode kernels load all keys of a step, those beyond the sequence's end too", "text", default=False
+    )
 
 
 class AttentionLibrary(Spec):
     """The fused attention kernels of the serving engine."""
 
     rules: Literal[
-        "tensorrt_llm", "vllm_paged", "flash_attention_2", "flash_attention_3", "flashinfer", "trtllm_gen"
+        "tensorrt_llm",
+        "vllm_paged",
+        "flash_attention_2",
+        "flash_attention_3",
+        "flashinfer",
+        "trtllm_gen",
+        "vllm_xpu",
     ] = about("engine whose rules say which kernel serves a row and how its grid is laid out", "text")
     softmax_instructions: Trips = about("FMA-pipe instructions per score: scale, maximum, subtract, sum, convert", "1")
     setup_round_trips: Trips = about("dependent L2 round trips before the main loop", "1")

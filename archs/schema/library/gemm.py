@@ -28,9 +28,9 @@ Narrow = Literal["fp8", "int8", "int4", "fp4", "mxfp4", "nvfp4"]
 class TensorGemm(Spec):
     """Kernels on the tensor cores."""
 
-    instruction: Literal["mma_sync", "wgmma", "tcgen05", "mfma"] = about(
-        "tensor instruction: mma_sync and mfma read their operands from registers, wgmma from shared memory, tcgen05 "
-        "from there too, twice as many rows at once, and keeps its sums in tensor memory",
+    instruction: Literal["mma_sync", "wgmma", "tcgen05", "mfma", "dpas"] = about(
+        "tensor instruction: mma_sync, mfma and dpas read their operands from registers, wgmma from shared memory, "
+        "tcgen05 from there too, twice as many rows at once, and keeps its sums in tensor memory",
         "text",
     )
     tiles: Tiles = about(
@@ -55,7 +55,7 @@ class TensorGemm(Spec):
     @property
     def reads_registers(self) -> bool:
         """Whether the instruction reads its operands from registers, which the warps fill from shared memory."""
-        return self.instruction in ("mma_sync", "mfma")
+        return self.instruction in ("mma_sync", "mfma", "dpas")
 
 
 class UnalignedGemm(Spec):

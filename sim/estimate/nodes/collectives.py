@@ -47,7 +47,7 @@ class ClusterDemand:
 def _over_nodes(demand: ClusterDemand, place: Place, conditions: Conditions) -> Alone:
     """A launch and the steps, then what the links allow."""
     gpu = place.gpu
-    launch_s = {"graph": gpu.launch.graph_s, "stream": gpu.launch.stream_s, "profiled": 0.0}[conditions.launch]
+    launch_s = gpu.launch.each_s(conditions.launch)
     spends = {"link": demand.wire_bytes * gpu.energy.link_j_per_byte}
     phase = Phase(launch_s + demand.waits_s, demand.run_s, demand.takes, spends, (0.0, demand.run_s, 1.0))
     return Alone((phase,), "link", {"link": "network"})

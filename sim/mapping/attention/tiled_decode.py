@@ -171,7 +171,8 @@ def _work(
     library, width = gpu.attention_kernels, column(op.head_dim)
     cached, keys = bytes_of(op.kv_dtype or op.dtype), steps * plan.keys
     scores = plan.rows * keys
-    read = np.minimum(column(op.visible_tokens) / plan.splits, keys)
+    seen = np.minimum(column(op.visible_tokens) / plan.splits, keys)
+    read = keys if tiled_kernels(gpu).whole_steps else seen
     outside = tiled_kernels(gpu).cta_instructions * _warps(plan, gpu) * gpu.sm.warp_size
     products = library.one_head.instructions * OPS_OF_SCORE * scores * width
     widened = 0.0 if product_dtype(op, gpu) != op.dtype or not narrow_cache(op) else _conversions(gpu)
@@ -184,7 +185,7 @@ def _work(
         shared_bytes=2.0 * SHARED_PASSES * keys * width * cached,
         l2_read_bytes=2.0 * read * width * cached + result,
         l2_write_bytes=result,
-        dram_read_bytes=missing_bytes(op, gpu, conditions) / ctas,
+        dram_read_bytes=missing_bytes(op, gpu, conditions, read / seen) / ctas,
         epilogue_bytes=result,
     )
 
@@ -239,14 +240,16 @@ def _merge(op: AttentionDecode, plan: Plan, gpu: Gpu) -> KernelDemand:
     return stream_demand("merge", stream, gpu, chain_cycles=trips * hit)
 
 
-def missing_bytes(op: AttentionDecode, gpu: Gpu, conditions: Conditions) -> FloatArray:
+def missing_bytes(
+    op: AttentionDecode, gpu: Gpu, conditions: Conditions, loaded: FloatArray | float = 1.0
+) -> FloatArray:
     """Bytes that DRAM brings: the KV cache as a weight, re-read as often as `weight_copies` says, and the queries.
 
-    Between two reads of a line lie all bytes that a run touches: cache, queries and result, and in a module also the
-    queries, keys and values that come in.
+    `loaded` are the keys that are loaded over those that are seen. Between two reads of a line lie all bytes that a run
+    touches: cache, queries and result, and in a module also the queries, keys and values that come in.
     """
     state = conditions.cache
-    kv, queries = column(op.kv_bytes), column(op.output_bytes)
+    kv, queries = column(op.kv_bytes) * loaded, column(op.output_bytes)
     others = 2.0 * queries
     if conditions.attention_module:
         others = others + queries * (1.0 + 2.0 * column(op.kv_heads) / column(op.heads))

@@ -12,13 +12,14 @@ from simexplore.archs.schema.gpu import Gpu
 from simexplore.sim.conditions import WARM, Conditions
 from simexplore.sim.estimate.operators import physics
 from simexplore.sim.libraries import tiled_rules
-from simexplore.sim.libraries.tiled import TILED, flash_attention_2, flash_attention_3, flashinfer, trtllm_gen
+from simexplore.sim.libraries.tiled import TILED, flash_attention_2, flash_attention_3, flashinfer, trtllm_gen, vllm_xpu
 from simexplore.sim.libraries.tiled.interface import least_waves, product_dtype
 from simexplore.sim.mapping import algorithms_of
 from simexplore.workloads.ops import AttentionDecode, AttentionPrefill
 
 FA2, FI = (load_arch("nvidia/l40s", engine=name) for name in ("vllm", "sglang"))
 FA3, GEN = (load_arch(f"nvidia/{name}", engine="sglang") for name in ("h200-sxm", "b200"))
+XPU = load_arch("intel/arc-pro-b60")
 MODULE = Conditions(cache=WARM, attention_module=True, rotation=False)
 
 
@@ -88,7 +89,31 @@ def test_only_converted_queries_are_multiplied_in_8_bits() -> None:
     assert product_dtype(decode(kv_dtype="fp8"), FI) == "bf16"
 
 
-@pytest.mark.parametrize("gpu", [FA2, FA3, FI, GEN], ids=lambda gpu: gpu.attention_kernels.rules)
+@pytest.mark.parametrize(
+    ("changed", "splits"),
+    [
+        ({"seq_kv": 960}, 1.0),  # 15 steps of 64 keys
+        ({"seq_kv": 961}, 4.0),  # 16 of them, at least four a split
+        ({}, 10.0),  # 8 work-groups on 20 Xe-cores: ten splits fill them four times
+        ({"batch": 4, "seq_kv": 4032}, 1.0),  # the GPU is full, and 63 steps are not many
+        ({"batch": 4, "seq_kv": 4033}, 5.0),  # 64 are: twelve a split, and not three splits to fill
+        ({"batch": 64}, 2.0),  # 2,048 heads' partial results are worth no more than two
+        ({"seq_kv": 131072}, 32.0),  # 170 splits of twelve steps are too many
+        ({"window": 128}, 1.0),  # of a window's 129 keys
+    ],
+)
+def test_vllm_on_intel_splits_as_its_rule_has_it(changed: dict[str, int], splits: float) -> None:
+    plan = vllm_xpu.decode_plan(decode(**changed), XPU)
+    assert (plan.splits[0, 0], plan.merged[0, 0], plan.packed.all()) == (splits, splits > 1.0, True)
+
+
+@pytest.mark.parametrize(("heads", "rows"), [(8, 8.0), (9, 16.0), (32, 16.0)])
+def test_vllm_on_intel_packs_eight_heads_or_sixteen(heads: int, rows: float) -> None:
+    plan = vllm_xpu.decode_plan(decode(heads=heads, kv_heads=1), XPU)
+    assert (plan.rows[0, 0], plan.keys[0, 0]) == (rows, 64.0)
+
+
+@pytest.mark.parametrize("gpu", [FA2, FA3, FI, GEN, XPU], ids=lambda gpu: gpu.attention_kernels.rules)
 def test_more_sequences_or_keys_never_take_less(gpu: Gpu) -> None:
     batches = physics(decode(batch=2 ** np.arange(10), seq_kv=2048), gpu, MODULE).time_s
     assert np.all(np.diff(batches) > -0.02 * batches[:-1])
@@ -97,13 +122,13 @@ def test_more_sequences_or_keys_never_take_less(gpu: Gpu) -> None:
 
 
 def test_no_cliff_beyond_32_heads() -> None:
-    for gpu in (FA2, FA3, FI, GEN):
+    for gpu in (FA2, FA3, FI, GEN, XPU):
         few, many = physics(decode(heads=np.array([32, 33]), kv_heads=1, batch=64), gpu, MODULE).time_s
         assert many < 1.5 * few
 
 
 def test_every_rule_is_one_that_a_machine_runs() -> None:
-    assert {tiled_rules(gpu) for gpu in (FA2, FA3, FI, GEN)} == set(TILED.values())
+    assert {tiled_rules(gpu) for gpu in (FA2, FA3, FI, GEN, XPU)} == set(TILED.values())
 
 
 def test_kernels_of_a_module() -> None:

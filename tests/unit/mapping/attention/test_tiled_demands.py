@@ -95,6 +95,20 @@ def test_a_head_of_its_own_has_another_tile_and_all_its_keys() -> None:
     assert plain(attention.latency.exposed_cycles) == pytest.approx(14 * 3.5 / 4 * HIT)
 
 
+def test_steps_may_be_loaded_whole() -> None:
+    """Ten keys of a step of 64: the step comes from L2, and the cache's part of it from DRAM; 40 x 2 CTAs."""
+    seen, loaded = (
+        kernels(decode(heads=2, batch=40, seq_kv=10), machine(library__attention__tiled=TILED[:-1] + more))[0].work
+        for more in ("}", ", whole_steps: true}")
+    )
+    result = 64 * 2
+    assert plain(seen.l2_read_bytes) == 2 * 10 * 64 * 2 + result
+    assert plain(loaded.l2_read_bytes) == 2 * 64 * 64 * 2 + result
+    assert plain(seen.dram_read_bytes) == pytest.approx(2 * 10 * 64 * 2 + 64 * 2)
+    assert plain(loaded.dram_read_bytes) == pytest.approx(2 * 64 * 64 * 2 + 64 * 2)
+    assert plain(loaded.shared_bytes) == plain(seen.shared_bytes)
+
+
 def test_a_narrow_cache_is_widened() -> None:
     """FlashInfer's tiles of 16 rows and 32 keys, as multiplied in 16 bits: each element of keys and values is one."""
     attention, *_ = kernels(decode(kv_dtype="fp8", seq_kv=100, batch=40))
