@@ -18,6 +18,7 @@ from simexplore.sim.learn.overlay import Provenance, write_overlay
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "measured"
 
+ROWS = 400
 FILES = [
     ("nvidia/h200-sxm", "aic_h200_sxm_gemm.csv", "gemm", "bf16", 0.055),
     ("nvidia/h200-sxm", "aic_h200_sxm_quantize.csv", "quant_scale_matrix", "fp8", 0.02),
@@ -33,13 +34,13 @@ def test_physics_as_shipped_and_a_correction(
     if not (SHARED / file).is_file():
         pytest.skip(f"no {file} beside the checkout")
     measured = read_measurements(SHARED / file).select(op, dtype)
-    learned = calibrate(arch, measured, rows=0, residual_rows=800)
+    learned = calibrate(arch, measured, rows=0, residual_rows=ROWS)
     overlay, residual = write_overlay(
         tmp_path / "mine.yaml", replace(learned, stayed={}), Provenance(arch, (file,), 0, 0, "")
     )
     assert residual.stat().st_size - learned.fitted.nbytes <= 100_000  # beside the fingerprints of all rows ever fitted
     result = simexplore.compare(overlay, measured)
-    assert result.fitted_rows >= 800
+    assert result.fitted_rows >= ROWS
     assert result.fitted_rows + result.total.rows == len(measured)
     assert result.total.mape <= bound
     table = result.table
