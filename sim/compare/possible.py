@@ -41,6 +41,6 @@ def warnings_of(columns: Iterable[OperatorColumn], frame: pd.DataFrame, gpu: Gpu
     times = too_fast(columns, frame, gpu)
     if count := int(np.count_nonzero(times)):
         yield (
-            f"{count:,} of the rows are up to {times.max():.2f} times faster than the machine's units and DRAM can be: "
+            f"rows that are faster than the machine's units and DRAM can be: {count:,}, up to {times.max():.3g} times; "
             "what ran was less than their columns say, or they are of another machine"
         )

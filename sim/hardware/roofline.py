@@ -45,12 +45,17 @@ def fastest_seconds(op: Operator, gpu: Gpu) -> FloatArray:
 
 
 def _products_s(op: Operator, gpu: Gpu) -> Amount:
-    """All products at the units' peak [s]."""
-    element = element_of(op.dtype)
-    rates = gpu.sm.tensor_ops_per_clk if element in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
-    ops_per_clk = next((rate for dtype, rate in rates.items() if dtype == element), np.inf)
-    rate = ops_per_clk * accumulate_rate(op, gpu)
+    """All products at the units' peak [s]; kernels may multiply in the type of a cache that is narrower."""
+    cached = getattr(op, "kv_dtype", None)
+    rate = max(_ops_per_clk(dtype, gpu) for dtype in (op.dtype, cached) if dtype) * accumulate_rate(op, gpu)
     return _products(op, gpu) / (gpu.sm.count * gpu.clock.top_hz * rate)
+
+
+def _ops_per_clk(dtype: str, gpu: Gpu) -> float:
+    """Of a type's fastest unit; 0 where there is none and another type is multiplied instead."""
+    element = element_of(dtype)
+    rates = gpu.sm.tensor_ops_per_clk if element in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
+    return next((float(rate) for known, rate in rates.items() if known == element), 0.0)
 
 
 def _products(op: Operator, gpu: Gpu) -> Amount:

@@ -159,7 +159,7 @@ def as_it_was(gpu: Gpu, tool: ModuleType) -> str:
     """A calibrated overlay of a machine as it would have been written under the old keys."""
     return (
         "extends: nvidia/h200-sxm\nlibrary:\n  gemm:\n    dirty_share: 0.6\n"
-        f'calibration:\n  machine: "{tool.former_digest(gpu)}"\n  residual: "trtllm.residual.npz"\n'
+        f'calibration:\n  machine: "{tool.former_digest(gpu)}"\n  residual: "trtllm_others.residual.npz"\n'
         "sources:\n  library.gemm.dirty_share: calibrated, two rows\n"
     )
 
@@ -168,7 +168,7 @@ def test_a_learned_correction_stays_valid(tool: ModuleType, tmp_path: Path, caps
     gpu = load_arch("nvidia/h200-sxm", {"library.gemm.memory.dirty_share": "0.6"})
     assert tool.former_digest(gpu) != gpu.digest()
     path = tmp_path / "overlay.yaml"
-    shutil.copy(HERE / "nvidia" / "hopper" / "fitted" / "h200-sxm" / "trtllm.residual.npz", tmp_path)
+    shutil.copy(HERE / "nvidia" / "hopper" / "fitted" / "h200-sxm" / "trtllm_others.residual.npz", tmp_path)
     path.write_text(as_it_was(gpu, tool), encoding="utf-8")
     assert tool.main([str(path)]) == 0
     assert "new digest" in capsys.readouterr().out
@@ -185,7 +185,7 @@ def test_a_correction_that_was_off_stays_off(
 ) -> None:
     gpu = load_arch("nvidia/h200-sxm", {"library.gemm.memory.dirty_share": "0.61"})  # fitted with another value
     path = tmp_path / "overlay.yaml"
-    shutil.copy(HERE / "nvidia" / "hopper" / "fitted" / "h200-sxm" / "trtllm.residual.npz", tmp_path)
+    shutil.copy(HERE / "nvidia" / "hopper" / "fitted" / "h200-sxm" / "trtllm_others.residual.npz", tmp_path)
     path.write_text(as_it_was(gpu, tool), encoding="utf-8")
     assert tool.main([str(path)]) == 0
     assert "calibrate anew" in capsys.readouterr().out
