@@ -46,16 +46,16 @@ def fastest_seconds(op: Operator, gpu: Gpu) -> FloatArray:
 
 def _products_s(op: Operator, gpu: Gpu) -> Amount:
     """All products at the units' peak [s]; kernels may multiply in the type of a cache that is narrower."""
-    cached = getattr(op, "kv_dtype", None)
-    rate = max(_ops_per_clk(dtype, gpu) for dtype in (op.dtype, cached) if dtype) * accumulate_rate(op, gpu)
+    cached = getattr(op, "kv_dtype", None) or op.dtype
+    rate = np.maximum(_ops_per_clk(op.dtype, gpu, np.inf), _ops_per_clk(cached, gpu, 0.0)) * accumulate_rate(op, gpu)
     return _products(op, gpu) / (gpu.sm.count * gpu.clock.top_hz * rate)
 
 
-def _ops_per_clk(dtype: str, gpu: Gpu) -> float:
-    """Of a type's fastest unit; 0 where there is none and another type is multiplied instead."""
+def _ops_per_clk(dtype: str, gpu: Gpu, without: float) -> Amount:
+    """Of a type's fastest unit, of each machine of a column; `without` one another type is multiplied."""
     element = element_of(dtype)
     rates = gpu.sm.tensor_ops_per_clk if element in gpu.sm.tensor_ops_per_clk else gpu.sm.fma_ops_per_clk
-    return next((float(rate) for known, rate in rates.items() if known == element), 0.0)
+    return next((rate for known, rate in rates.items() if known == element), without)
 
 
 def _products(op: Operator, gpu: Gpu) -> Amount:

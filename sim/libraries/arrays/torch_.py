@@ -60,7 +60,7 @@ def reduce_grid(op: Reduce, gpu: Gpu) -> ReduceGrid:
     """Threads lie along the axis that is the last in memory; several rows of them share a column that is long."""
     cols, inner, results = column(op.cols), column(op.inner), column(op.results)
     last = inner == 1.0
-    most = np.minimum(REDUCE_THREADS, float(gpu.sm.max_warps * gpu.sm.warp_size))
+    most = np.minimum(REDUCE_THREADS, gpu.sm.max_warps * gpu.sm.warp_size)
     first, second = _power(np.where(last, cols / VECTOR, inner)), _power(np.where(last, results, cols))
     width = np.minimum(first, gpu.sm.warp_size)
     height = np.minimum(second, most / width)
@@ -93,7 +93,7 @@ class ScanGrid(NamedTuple):
 def scan_grid(op: Scan, gpu: Gpu) -> ScanGrid:
     """Threads are divided among length and number of rows; one row has a CTA for every step (CUB, DeviceScan)."""
     rows, cols, inner = column(op.rows), column(op.cols), column(op.inner)
-    most = np.minimum(SCAN_THREADS, float(gpu.sm.max_warps * gpu.sm.warp_size))
+    most = np.minimum(SCAN_THREADS, gpu.sm.max_warps * gpu.sm.warp_size)
     difference = np.ceil(np.log2(cols)) - np.ceil(np.log2(rows))
     most_bits = np.log2(SCAN_THREADS)
     along = np.exp2(np.clip(np.floor((most_bits + difference) / 2.0), FEWEST_SCAN_BITS, most_bits))
@@ -103,15 +103,15 @@ def scan_grid(op: Scan, gpu: Gpu) -> ScanGrid:
     along = np.where(alone, most, along)
     steps = np.ceil(cols / (2.0 * along))
     of_columns = inner > 1.0
-    threads = np.where(of_columns, np.minimum(most, np.maximum(inner, float(gpu.sm.warp_size))), along * beside)
+    threads = np.where(of_columns, np.minimum(most, np.maximum(inner, gpu.sm.warp_size)), along * beside)
     ctas = np.where(of_columns, rows * np.ceil(inner / threads), np.where(alone, steps, np.ceil(rows / beside)))
     return ScanGrid(ctas, threads, np.where(of_columns, 1.0, along), np.where(alone, 1.0, steps))
 
 
 def moment_threads(size: FloatArray, gpu: Gpu) -> FloatArray:
     """Threads of a CTA that finds the mean and deviation of a group of so many elements: a warp of a small one."""
-    most = np.minimum(REDUCE_THREADS, float(gpu.sm.max_warps * gpu.sm.warp_size))
-    few: FloatArray = np.full_like(size, np.minimum(float(gpu.sm.warp_size), most))
+    most = np.minimum(REDUCE_THREADS, gpu.sm.max_warps * gpu.sm.warp_size)
+    few: FloatArray = np.minimum(gpu.sm.warp_size, most) + 0.0 * size
     return np.where(size < REDUCE_THREADS, few, most)
 
 
@@ -127,7 +127,7 @@ def several_select(op: TopK) -> BoolArray:
 
 def select_threads(cols: FloatArray, gpu: Gpu) -> FloatArray:
     """Threads of a CTA that selects within a row: as many as elements, in whole warps."""
-    warp = float(gpu.sm.warp_size)
-    most = np.minimum(SELECT_THREADS, float(gpu.sm.max_warps) * warp)
+    warp = gpu.sm.warp_size
+    most = np.minimum(SELECT_THREADS, gpu.sm.max_warps * warp)
     threads: FloatArray = np.minimum(np.ceil(cols / warp) * warp, most)
     return threads

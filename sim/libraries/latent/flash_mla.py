@@ -29,7 +29,7 @@ def decode_layout(op: MlaDecode, gpu: Gpu) -> Layout:
     tile, batch = library.tile, column(op.batch)
     blocks = np.ceil(column(op.heads) / tile.m)
     parts = np.maximum(gpu.sm.count // blocks, 1.0)
-    steps, fixed = np.ceil(column(op.seq_kv) / tile.n), float(library.split_blocks)
+    steps, fixed = np.ceil(column(op.seq_kv) / tile.n), library.split_blocks
     payload = np.ceil(batch * (steps + fixed) / parts) + fixed
     whole = np.minimum(np.floor(payload / (steps + fixed)), batch)
     rest = np.where(whole < batch, np.maximum(payload - whole * (steps + fixed) - fixed, 0.0), 0.0)

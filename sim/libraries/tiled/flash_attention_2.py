@@ -32,9 +32,9 @@ def decode_plan(op: AttentionDecode, gpu: Gpu) -> Plan:
     rows, keys = of_largest(width, library.tiles)
     packed = (group > 1.0) & (window == 0.0)
     ctas = column(op.batch) * column(op.kv_heads) * np.ceil(group / rows)
-    slots = float(gpu.sm.count * library.ctas_per_sm)
+    slots = gpu.sm.count * library.ctas_per_sm
     steps = np.ceil(context / keys)
-    most = np.minimum(np.minimum(float(library.most_splits), slots), steps)
+    most = np.minimum(np.minimum(library.most_splits, slots), steps)
     splits = np.where(packed & (ctas < FULL * slots), least_waves(ctas, slots, most, steps), 1.0)
     whole = of_largest(width, library.other_tiles)
     return Plan(rows, np.where(splits > 1.0, keys, whole[1]), packed, splits, splits > 1.0)

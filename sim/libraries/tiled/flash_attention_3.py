@@ -46,8 +46,8 @@ def decode_plan(op: AttentionDecode, gpu: Gpu) -> Plan:
 
 def _bound(ctas: FloatArray, steps: FloatArray, gpu: Gpu) -> FloatArray:
     """Most splits: num_splits_heuristic of one sequence."""
-    slots = float(gpu.sm.count * tiled_kernels(gpu).ctas_per_sm)
-    most = np.minimum(np.minimum(float(tiled_kernels(gpu).most_splits), slots), steps)
+    slots = gpu.sm.count * tiled_kernels(gpu).ctas_per_sm
+    most = np.minimum(np.minimum(tiled_kernels(gpu).most_splits, slots), steps)
     splits = least_waves(ctas, slots, most)
     return np.where((ctas >= FULL * slots) | (steps <= FEW_STEPS), 1.0, splits)
 

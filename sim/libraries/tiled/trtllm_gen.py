@@ -33,7 +33,7 @@ def decode_plan(op: AttentionDecode, gpu: Gpu) -> Plan:
     ctas = column(op.batch) * column(op.kv_heads) * np.ceil(group / rows)
     by_keys = np.ceil(seen / (STEPS_OF_SPLIT * keys))
     splits = np.minimum(by_keys, np.maximum(np.floor(gpu.sm.count / ctas), 1.0))
-    return Plan(rows, keys, np.array([[True]]), splits, splits > float(library.most_splits))
+    return Plan(rows, keys, np.array([[True]]), splits, splits > library.most_splits)
 
 
 def converts(op: AttentionDecode | AttentionPrefill | EncoderAttention, gpu: Gpu) -> bool:

@@ -43,13 +43,13 @@ def decode_plan(op: AttentionDecode, gpu: Gpu) -> Plan:
 
 def _splits(op: AttentionDecode, steps: FloatArray, gpu: Gpu) -> FloatArray:
     """Enough to fill the GPU four times or to have twelve steps each, as far as adding up does not cost too much."""
-    library, cores = tiled_kernels(gpu), float(gpu.sm.count)
+    library, cores = tiled_kernels(gpu), gpu.sm.count
     slots = cores * library.ctas_per_sm
     groups = column(op.batch) * column(op.kv_heads)
     to_fill = np.ceil(OVERSUBSCRIBED * slots / groups)
     wanted = np.maximum(np.maximum(to_fill, np.floor(steps / STEPS_OF_SPLIT)), 1.0)
     worth = np.maximum(np.floor(PARTIAL_HEADS * cores / (column(op.batch) * column(op.heads))), 2.0)
-    most = np.minimum(np.maximum(np.floor(steps / LEAST_STEPS), 1.0), float(library.most_splits))
+    most = np.minimum(np.maximum(np.floor(steps / LEAST_STEPS), 1.0), library.most_splits)
     whole = (steps < FEWEST_STEPS) | ((groups >= slots) & (steps < LONG_STEPS))
     splits: FloatArray = np.where(whole, 1.0, np.minimum(np.minimum(wanted, worth), most))
     return splits

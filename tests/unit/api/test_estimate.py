@@ -24,7 +24,10 @@ ARCH, GEMM = "nvidia/h200-sxm", "gemm(m=16,n=4096,k=4096,dtype=bf16)"
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ({"launch": "grahp"}, "launch: expected one of graph, stream, profiled, found 'grahp'; did you mean 'graph'"),
+        (
+            {"launch": "grahp"},
+            "launch: expected one of graph, stream, queued, profiled, found 'grahp'; did you mean 'graph'",
+        ),
         ({"power": "bursts"}, "power: expected one of serving, sustained, burst"),
         ({"cache": "warm"}, "cache: expected COLD or WARM"),
     ],

@@ -72,3 +72,22 @@ def test_any_number_with_any_work(tmp_path: Path, data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(sorted(leaf_fields(as_it_is(machine)))))
     work, fidelity = data.draw(st.sampled_from(WORKS)), data.draw(st.sampled_from(["estimate", "execute"]))
     check(tmp_path, machine, path, data.draw(st.sampled_from([0.25, 0.8, 1.5, 4.0])), work, fidelity)
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+@pytest.mark.parametrize("machine", ["nvidia/a100-sxm-80gb", "nvidia/h200-sxm", "nvidia/b200", "nvidia/rtx-pro-6000"])
+def test_the_kernels_of_each_engine_take_a_column_of_machines(tmp_path: Path, machine: str, engine: str) -> None:
+    """Their rules split by how many SMs there are, which may be an axis."""
+    base = load_arch(f"{machine}@facts", engine=engine)
+    for work in (*WORKS[2:5], "mla_decode(batch=4,heads=16,seq_kv=4096)", "softmax(rows=64,cols=32000)"):
+        text = f"arch: {machine}@facts\nengine: {engine}\nworkload: '{work}'\nallow_overflow: true\n"
+        spec = read_spec(write(tmp_path, f"{text}parameters:\n  sm.count: [60, {base.sm.count}]\n"))
+        chunk = Evaluator(spec.problem).evaluate(0, U)
+        times = chunk.values[[column.name for column in spec.problem.columns].index("time_s")]
+        for count, time_s in zip((60, base.sm.count), times, strict=True):
+            try:
+                alone_s = simexplore.estimate(work, base.replace({"sm.count": count})).time_s
+            except SimexploreError:
+                assert np.isnan(time_s)
+            else:
+                assert time_s == pytest.approx(alone_s, rel=1e-2)
