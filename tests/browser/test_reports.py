@@ -50,7 +50,7 @@ CUT = """[...document.querySelectorAll('.plot')].flatMap((plot) => {
   return [...out, ...over].map((label) => `${plot.id}: ${label.textContent}`);
 })"""
 """Labels of figures that stand out of their figure, and names of a legend that lie over what is drawn."""
-TALLEST = {"sweep": 8000, "comparison": 7500, "explanation": 7000, "memory": 4000, "serving": 4000}
+TALLEST = {"sweep": 8000, "comparison": 7600, "explanation": 7000, "memory": 4000, "serving": 4000}
 """Of a page on a phone [px]."""
 
 
