@@ -74,8 +74,15 @@ def test_any_number_with_any_work(tmp_path: Path, data: st.DataObject) -> None:
     check(tmp_path, machine, path, data.draw(st.sampled_from([0.25, 0.8, 1.5, 4.0])), work, fidelity)
 
 
-@pytest.mark.parametrize("engine", ["vllm", "sglang"])
-@pytest.mark.parametrize("machine", ["nvidia/a100-sxm-80gb", "nvidia/h200-sxm", "nvidia/b200", "nvidia/rtx-pro-6000"])
+@pytest.mark.parametrize(
+    ("machine", "engine"),
+    [
+        ("nvidia/a100-sxm-80gb", "vllm"),
+        ("nvidia/h200-sxm", "vllm"),
+        ("nvidia/b200", "sglang"),
+        ("nvidia/l40s", "torch"),
+    ],
+)
 def test_the_kernels_of_each_engine_take_a_column_of_machines(tmp_path: Path, machine: str, engine: str) -> None:
     """Their rules split by how many SMs there are, which may be an axis."""
     base = load_arch(f"{machine}@facts", engine=engine)
