@@ -1,7 +1,7 @@
 """Do the tests notice when the physics is wrong? Draws one-line mutants and runs the tests that come by them.
 
     python tools/mutants.py --sample 20          # a look
-    python tools/mutants.py --json               # 48 of them
+    python tools/mutants.py --json               # 32 of them
     python tools/mutants.py --named --sample 0   # ten mistakes that must be noticed, by name
     python tools/mutants.py --only sim/libraries # of some files or folders alone
     python tools/mutants.py --list               # what would be tried
@@ -40,7 +40,7 @@ NAMED = Path(__file__).with_name("named_mutants.yaml")
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sample", type=int, default=48, help="how many mutants (default 48)")
+    parser.add_argument("--sample", type=int, default=32, help="how many mutants (default 32)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time (default 2)")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds of tests for each mutant (default 20)")
