@@ -7,10 +7,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from simexplore.archs.schema.board import Launched
 from simexplore.sim.demand import FloatArray
 from simexplore.workloads.graph import Node
 
-Launch = Literal["graph", "stream", "queued", "profiled"]
+Launch = Launched
 """What a kernel's time includes of its launch; `queued`: as on a stream, and no less than the host takes for a call;
 `profiled`: nothing, as in a profiler's durations of kernels."""
 

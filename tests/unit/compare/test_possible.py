@@ -44,6 +44,18 @@ def test_products_at_the_peak_are_not_passed_either() -> None:
     assert fastest_seconds(op, GPU) == pytest.approx(2 * 8192**3 / peak)
 
 
+def test_a_type_without_a_unit_bounds_nothing_and_a_narrow_cache_may_be_multiplied() -> None:
+    assert fastest_seconds(parse_operator("gemm(m=8192,n=512,k=512,dtype=fp8)"), GPU) == 0.0
+    sizes = "batch=1,heads=128,kv_heads=1,head_dim=128,seq_kv=8192,dtype=bf16"
+    h200 = load_arch("nvidia/h200-sxm@facts")
+    wide, narrow = (
+        fastest_seconds(parse_operator(f"attention_decode({sizes},kv_dtype={cached})"), h200)
+        for cached in ("bf16", "fp8")
+    )
+    rates = h200.sm.tensor_ops_per_clk
+    assert wide / narrow == pytest.approx(rates["fp8"] / rates["bf16"])
+
+
 def test_what_fits_l2_is_bound_by_products_alone() -> None:
     op = parse_operator("attention_decode(batch=1,heads=8,kv_heads=8,head_dim=128,seq_kv=1024,dtype=bf16)")
     assert np.all(fastest_seconds(op, GPU) < 2 * 2 * 8 * 128 * 1024 / GPU.dram.bandwidth_bytes_per_s)

@@ -153,13 +153,14 @@ def test_unseen_machines_are_predicted_from_their_families(tmp_path: Path) -> No
     rows = {"source": "made up", "device": "RTX 3090", "op": "gemm", "dtype": "bf16"}
     times, fitted = (predict(op, gpu, conditions).time_s for gpu in (family, own))
     assert np.all(np.abs(fitted / times - 1.0) > 1e-4)
-    pd.DataFrame({**rows, **dict.fromkeys("mnk", sizes), "time_us": times * 1e6}).to_csv(
-        tmp_path / "rows.csv", index=False
-    )
+    made = pd.DataFrame({**rows, **dict.fromkeys("mnk", sizes), "time_us": times * 1e6})
+    impossible = made.tail(1).assign(time_us=1.0)
+    pd.concat([made, impossible]).to_csv(tmp_path / "rows.csv", index=False)
     table = unseen.Table("nvidia/rtx-3090", "gemm", "rows.csv", 9.0)
-    assert unseen.sample(table, tmp_path, 2).frame["m"].isin(sizes).sum() == 2
+    chosen, too_fast = unseen.sample(table, tmp_path, 2)
+    assert (chosen.frame["m"].isin(sizes).sum(), too_fast) == (2, 1)
     (figure,) = unseen.figures([table, unseen.Table("nvidia/l40s", "gemm", "none.csv", 9.0)], tmp_path)
-    assert figure.errors.rows == 3
+    assert (figure.errors.rows, figure.too_fast) == (3, 1)
     assert figure.errors.mape < 0.3
     with pytest.raises(SimexploreError, match=r"none\.csv"):
         list(unseen.figures([unseen.Table("nvidia/l40s", "gemm", "none.csv", 9.0)], tmp_path))
